@@ -1,0 +1,37 @@
+# `make demo` and `make test` are all a newcomer needs: each makes .venv on first use. Python ≥ 3.11 and a package index suffice.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := actors cli client core model protocol records server storage telemetry src/klamm/__init__.py src/klamm/__main__.py tests bench examples
+
+.PHONY: demo test check lint types contract bench bench-full sim clean setup
+
+$(VENV)/.ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "klamm needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.ready
+
+demo: $(VENV)/.ready  ## the embedded broker at work: orders go in, come out, nothing is lost
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.ready  ## every test; what this machine lacks is skipped loudly
+	$(BIN)/python -m pytest -q -ra
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+contract: $(VENV)/.ready
+	$(BIN)/lint-imports
+
+check: lint types contract test  ## all that CI runs
+
+clean:
+	rm -rf $(VENV) build *.egg-info src/*.egg-info

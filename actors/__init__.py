@@ -1,0 +1,1 @@
+"""The pykka runtime, and one thin actor per concept."""

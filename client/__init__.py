@@ -1,0 +1,1 @@
+"""An async Kafka client, shared by the command line and the brokers."""

@@ -1,0 +1,1 @@
+"""Every rule as a pure state machine: event in, effects out."""

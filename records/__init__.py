@@ -1,0 +1,1 @@
+"""Record batch v2: header, checksum, records, compression. No I/O."""

@@ -1,0 +1,1 @@
+"""Listener, connections, one handler file per group of APIs, node assembly."""

@@ -1,0 +1,1 @@
+"""Arrow segments, the partition log, checkpoints, recovery."""
