@@ -1,7 +1,7 @@
 """Identifiers as types, so that swapping two integers is a type error.
 
-An *offset* names a record, a *position* a byte in a file, a *count* how many, a *size* bytes. Ends are exclusive: the log end
-offset is the next offset to be written.
+An *offset* names a record, a *position* a byte in a file, a *count* how many, a *size* bytes. Ends are exclusive: the
+log end offset is the next offset to be written.
 """
 
 from __future__ import annotations
