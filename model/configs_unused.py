@@ -1,0 +1,152 @@
+"""Keys of Apache Kafka 4.3 that klamm knows the name of and does nothing with.
+
+Read only when a properties file has a key that is in no table, so that a file written for Apache Kafka is not answered
+with guesses at what its author may have meant.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PREFIXES_UNUSED: Final = (
+    "config.providers.",
+    "listener.name.",
+    "remote.log.",
+    "rlmm.config.",
+    "rsm.config.",
+    "sasl.",
+    "ssl.",
+)
+
+_NAMES: Final = """
+add.partitions.to.txn.retry.backoff.max.ms
+add.partitions.to.txn.retry.backoff.ms
+alter.config.policy.class.name
+alter.log.dirs.replication.quota.window.num
+alter.log.dirs.replication.quota.window.size.seconds
+authorizer.class.name
+client.quota.callback.class
+config.providers
+connection.failed.authentication.delay.ms
+connections.max.reauth.ms
+controlled.shutdown.enable
+controller.quorum.append.linger.ms
+controller.quorum.auto.join.enable
+controller.quorum.election.backoff.max.ms
+controller.quorum.election.timeout.ms
+controller.quorum.fetch.max.bytes
+controller.quorum.fetch.snapshot.max.bytes
+controller.quorum.fetch.timeout.ms
+controller.quorum.request.timeout.ms
+controller.quorum.retry.backoff.ms
+controller.quota.window.num
+controller.quota.window.size.seconds
+controller.socket.timeout.ms
+cordoned.log.dirs
+create.topic.policy.class.name
+delegation.token.expiry.check.interval.ms
+delegation.token.expiry.time.ms
+delegation.token.max.lifetime.ms
+delegation.token.secret.key
+delete.records.purgatory.purge.interval.requests
+early.start.listeners
+fetch.purgatory.purge.interval.requests
+follower.fetch.last.tiered.offset.enable
+follower.replication.throttled.rate
+group.consumer.max.assignment.interval.ms
+group.consumer.min.assignment.interval.ms
+group.coordinator.append.linger.ms
+group.coordinator.background.threads
+group.coordinator.cached.buffer.max.bytes
+group.coordinator.rebalance.protocols
+group.coordinator.threads
+group.share.assignment.interval.ms
+group.share.assignors
+group.share.delivery.count.limit
+group.share.heartbeat.interval.ms
+group.share.max.assignment.interval.ms
+group.share.max.delivery.count.limit
+group.share.max.heartbeat.interval.ms
+group.share.max.partition.max.record.locks
+group.share.max.record.lock.duration.ms
+group.share.max.session.timeout.ms
+group.share.max.share.sessions
+group.share.max.size
+group.share.min.assignment.interval.ms
+group.share.min.delivery.count.limit
+group.share.min.heartbeat.interval.ms
+group.share.min.partition.max.record.locks
+group.share.min.record.lock.duration.ms
+group.share.min.session.timeout.ms
+group.share.partition.max.record.locks
+group.share.record.lock.duration.ms
+group.share.session.timeout.ms
+group.streams.assignment.interval.ms
+group.streams.heartbeat.interval.ms
+group.streams.initial.rebalance.delay.ms
+group.streams.max.assignment.interval.ms
+group.streams.max.heartbeat.interval.ms
+group.streams.max.session.timeout.ms
+group.streams.max.size
+group.streams.max.standby.replicas
+group.streams.min.assignment.interval.ms
+group.streams.min.heartbeat.interval.ms
+group.streams.min.session.timeout.ms
+group.streams.num.standby.replicas
+group.streams.session.timeout.ms
+initial.broker.registration.timeout.ms
+inter.broker.protocol.version
+kafka.metrics.polling.interval.secs
+kafka.metrics.reporters
+leader.imbalance.check.interval.seconds
+leader.replication.throttled.rate
+log.cleaner.io.buffer.load.factor
+log.cleaner.io.buffer.size
+log.dir.failure.timeout.ms
+log.message.format.version
+max.connection.creation.rate
+max.connections.per.ip.overrides
+metadata.log.dir
+metadata.max.idle.interval.ms
+metadata.max.retention.bytes
+metadata.max.retention.ms
+metric.reporters
+metrics.num.samples
+metrics.recording.level
+metrics.sample.window.ms
+num.replica.alter.log.dirs.threads
+principal.builder.class
+producer.purgatory.purge.interval.requests
+quota.window.num
+quota.window.size.seconds
+remote.fetch.max.wait.ms
+remote.list.offsets.request.timeout.ms
+replica.alter.log.dirs.io.max.bytes.per.second
+replica.socket.receive.buffer.bytes
+replica.socket.timeout.ms
+replication.quota.window.num
+replication.quota.window.size.seconds
+security.providers
+share.coordinator.append.linger.ms
+share.coordinator.cached.buffer.max.bytes
+share.coordinator.load.buffer.size
+share.coordinator.snapshot.update.records.per.snapshot
+share.coordinator.state.topic.compression.codec
+share.coordinator.state.topic.min.isr
+share.coordinator.state.topic.num.partitions
+share.coordinator.state.topic.replication.factor
+share.coordinator.state.topic.segment.bytes
+share.coordinator.threads
+share.coordinator.write.timeout.ms
+share.fetch.purgatory.purge.interval.requests
+socket.connection.setup.timeout.max.ms
+socket.connection.setup.timeout.ms
+telemetry.max.bytes
+transaction.abort.timed.out.transaction.cleanup.interval.ms
+transaction.partition.verification.enable
+transaction.remove.expired.transaction.cleanup.interval.ms
+transaction.state.log.load.buffer.size
+transaction.two.phase.commit.enable
+zookeeper.connect
+"""
+KAFKA_KEYS_UNUSED: Final = frozenset(_NAMES.split())
