@@ -1,0 +1,78 @@
+"""A child process of a test: its output kept in a file, ended by its own process id."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+
+class ChildProcess:
+    """A started program.
+
+    Attributes:
+        log_path: The file that standard output and standard error go to, in order of writing.
+    """
+
+    def __init__(self, command: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Start ``command`` with no standard input."""
+        self.log_path = log_path
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
+            )
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return the exit code, negative for the signal that ended the process, None while it runs."""
+        return self._process.poll()
+
+    def log(self) -> str:
+        """Return what the program has written so far."""
+        return self.log_path.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if the program still runs."""
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the program to end and return its exit code.
+
+        Raises:
+            AssertionError: It did not end in time; it has been killed.
+        """
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            message = f"pid {self.pid} still ran after {timeout_s} s; its log:\n{self.log()[-4000:]}"
+            raise AssertionError(message) from None
+
+    def stop(self, timeout_s: float) -> int:
+        """Send SIGTERM, wait, and return the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(timeout_s)
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait for the end."""
+        self._process.kill()
+        self._process.wait(30)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Poll until ``condition`` holds.
+
+    Raises:
+        AssertionError: It did not hold within ``timeout_s``.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            message = f"not within {timeout_s} s: {what}"
+            raise AssertionError(message)
+        time.sleep(0.02)
