@@ -114,7 +114,7 @@ class BrokerConfig:
             effective = text_in_effect(key, NO_CONFIGS, layers)
             values[field_name] = None if effective is None else key.parse(effective)
         config = cls(layers, **values)  # type: ignore[arg-type]  # parse() gives the key's type; a test compares
-        config.topic_settings()
+        config.topic_settings().check()
         return config
 
     @classmethod
@@ -140,7 +140,7 @@ class BrokerConfig:
         """Return the settings of a topic with these overrides on this broker.
 
         Raises:
-            InvalidConfigError: An override is unknown, out of range, or contradicts another value.
+            InvalidConfigError: A value is no value of its key, or out of its range.
         """
         return TopicSettings.build(overrides, self.layers)
 

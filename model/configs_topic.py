@@ -65,21 +65,32 @@ class TopicSettings:
 
     @classmethod
     def build(cls, overrides: Mapping[str, str] = NO_CONFIGS, layers: ConfigLayers = NO_LAYERS) -> TopicSettings:
-        """Return the settings that these texts give.
+        """Return the settings that these texts give. Overrides that no key is named for change nothing.
 
         Raises:
-            InvalidConfigError: A key is unknown, a value is out of its range, or two values contradict each other.
+            InvalidConfigError: A value is no value of its key, or out of its range.
         """
-        for name in overrides:
-            if name not in TOPIC_CONFIGS:
-                msg = f"Unknown topic config name: {name}"
-                raise InvalidConfigError(msg)
         values: dict[str, ConfigValue] = {}
         for name, key in TOPIC_CONFIGS.items():
             text = text_in_effect(key, overrides, layers)
             assert text is not None, f"topic config {name} has no default"
             values[name.replace(".", "_")] = key.parse(text)
-        settings = cls(**values)  # type: ignore[arg-type]  # parse() gives the type that the key says; a test compares
+        return cls(**values)  # type: ignore[arg-type]  # parse() gives the type that the key says; a test compares
+
+    @classmethod
+    def checked(cls, overrides: Mapping[str, str], layers: ConfigLayers = NO_LAYERS) -> TopicSettings:
+        """Return the settings, having checked everything that a request to set them is refused for.
+
+        Raises:
+            InvalidConfigError: An override is unknown, out of its range, or contradicts another value.
+        """
+        for name, text in overrides.items():
+            key = TOPIC_CONFIGS.get(name)
+            if key is None:
+                msg = f"Unknown topic config name: {name}"
+                raise InvalidConfigError(msg)
+            key.parse(text)
+        settings = cls.build(overrides, layers)
         settings.check()
         return settings
 
