@@ -1,0 +1,37 @@
+"""What can go wrong below a partition: the disk, or the bytes on it.
+
+None of these is a peer's mistake, so none carries a Kafka error code: the partition's owner decides what clients hear
+(``KAFKA_STORAGE_ERROR``).
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Base of all errors of ``klamm.storage``. The message names the file and the values."""
+
+
+class StorageFailureError(StorageError):
+    """The disk refused (full, unwritable, input/output error): the log is as it was before the call.
+
+    Retry after the cause is gone, unless ``fatal``: a failed fdatasync may have dropped pages, so what is on the disk
+    is unknown until the log has been opened anew.
+    """
+
+    def __init__(self, message: str, *, fatal: bool = False) -> None:
+        super().__init__(message)
+        self.fatal = fatal
+
+
+class CorruptSegmentError(StorageError):
+    """Bytes of a segment contradict their checksum or the format. They are never served."""
+
+    def __init__(self, path: str, position: int, reason: str) -> None:
+        super().__init__(f"{path}: byte {position}: {reason}")
+        self.path = path
+        self.position = position
+        self.reason = reason
+
+
+class LogDirectoryError(StorageError):
+    """The data directory cannot be used: the message says why and what to do."""

@@ -1,0 +1,310 @@
+"""The only opener of files: a small interface, and the disk behind it.
+
+Everything of ``klamm.storage`` reaches files through a :class:`Filesystem`, so that a broker runs in memory
+(``memory_filesystem.py``) and the tests lose, tear and flip what was written. Paths are strings with ``/``.
+
+``OSError`` passes through: whoever called knows what it means for the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from klamm.records.checksum import Buffer
+
+_NEW_FILE_MODE: Final = 0o644
+_IOV_MAX: Final = 1024
+"""Buffers of one writev on Linux, macOS and the BSDs (POSIX asks for 16)."""
+_READ_NO_WAIT: Final = getattr(os, "RWF_NOWAIT", 0)
+_WOULD_BLOCK: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
+_NO_WAIT_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+
+
+class LockedError(Exception):
+    """Another process holds the lock; the message is what it wrote into the file."""
+
+
+class Lock(Protocol):
+    """A lock on a file, held until released or the process ends."""
+
+    def release(self) -> None:
+        """Let others have it."""
+        ...
+
+
+class File(Protocol):
+    """An open file that grows at its end. Closes itself with its last reference."""
+
+    def write(self, buffers: Sequence[Buffer], position: int) -> None:
+        """Write all of ``buffers`` at ``position``, the file's end: *written* when it returns.
+
+        Raises:
+            OSError: The disk refused; any part of ``buffers`` may stand in the file.
+        """
+        ...
+
+    def read(self, size: int, position: int) -> Buffer:
+        """Return ``size`` bytes at ``position``, fewer at the end of the file. May wait for the disk."""
+        ...
+
+    def read_now(self, size: int, position: int) -> Buffer | None:
+        """Return what :meth:`read` would, or nothing if that would wait for the disk."""
+        ...
+
+    def size(self) -> int:
+        """Return the file's size in bytes."""
+        ...
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to ``size`` bytes."""
+        ...
+
+    def sync(self) -> None:
+        """*Flush*: what was written before this call survives a power cut when it returns."""
+        ...
+
+
+class Filesystem(Protocol):
+    """Files and directories."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """Open ``path`` for reading and writing; ``create`` makes it when it is not there."""
+        ...
+
+    def read_file(self, path: str) -> bytes:
+        """Return the whole of a small file."""
+        ...
+
+    def replace_file(self, path: str, content: bytes) -> None:
+        """Replace ``path`` atomically: old or new content, never a mixture, survives a power cut. Flushed."""
+        ...
+
+    def file_size(self, path: str) -> int:
+        """Return the size of ``path`` in bytes."""
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or directory at ``path``."""
+        ...
+
+    def list_directory(self, path: str) -> list[str]:
+        """Return the names in ``path``, sorted."""
+        ...
+
+    def make_directory(self, path: str) -> None:
+        """Make ``path`` and its parents where they are missing."""
+        ...
+
+    def remove_directory(self, path: str) -> None:
+        """Remove ``path`` with all that is in it."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename, replacing ``target``."""
+        ...
+
+    def unlink(self, path: str) -> None:
+        """Remove a file; whoever has it open keeps reading it."""
+        ...
+
+    def sync_directory(self, path: str) -> None:
+        """Flush the names in ``path``: files made, renamed or removed there stay so after a power cut."""
+        ...
+
+    def lock(self, path: str, content: bytes) -> Lock:
+        """Take the lock on ``path`` and write ``content`` into it.
+
+        Raises:
+            LockedError: Another process has it.
+        """
+        ...
+
+    def free_bytes(self, path: str) -> int:
+        """Return how many bytes an unprivileged process may still write below ``path``."""
+        ...
+
+
+class DiskFile:
+    """A file of the operating system."""
+
+    __slots__ = ("_descriptor", "path")
+
+    def __init__(self, path: str, *, create: bool) -> None:
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        self._descriptor = -1
+        self.path = path
+        self._descriptor = os.open(path, flags, _NEW_FILE_MODE)
+
+    def __del__(self) -> None:
+        """Close the descriptor: nobody can be reading from it any more."""
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+
+    def write(self, buffers: Sequence[Buffer], position: int) -> None:
+        """Write at ``position``; see :class:`File`."""
+        size = sum(map(len, buffers))
+        written = os.pwritev(self._descriptor, buffers[:_IOV_MAX], position)
+        if written == size:
+            return
+        # Short: a signal, the 2 GiB limit of one call, or a disk that is all but full. The next call says which.
+        rest = memoryview(b"".join(buffers))
+        while written < size:
+            count = os.pwrite(self._descriptor, rest[written:], position + written)
+            if count == 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), self.path)
+            written += count
+
+    def read(self, size: int, position: int) -> Buffer:
+        """Read; see :class:`File`."""
+        found = os.pread(self._descriptor, size, position)
+        if len(found) == size or not found:
+            return found
+        pieces = [found]
+        missing = size - len(found)
+        while missing:
+            piece = os.pread(self._descriptor, missing, position + size - missing)
+            if not piece:
+                break
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def read_now(self, size: int, position: int) -> Buffer | None:
+        """Read from the page cache; see :class:`File`. Where the system cannot tell (no RWF_NOWAIT), just read."""
+        if not _READ_NO_WAIT:
+            return self.read(size, position)
+        buffer = bytearray(size)
+        try:
+            count = os.preadv(self._descriptor, [buffer], position, _READ_NO_WAIT)
+        except OSError as error:
+            if error.errno in _WOULD_BLOCK:
+                return None
+            if error.errno in _NO_WAIT_UNSUPPORTED:  # tmpfs and overlay before Linux 6: memory, or no way to know
+                return self.read(size, position)
+            raise
+        if count == size:
+            return buffer
+        return None if position + count < self.size() else memoryview(buffer)[:count]
+
+    def size(self) -> int:
+        """Return the size; see :class:`File`."""
+        return os.fstat(self._descriptor).st_size
+
+    def truncate(self, size: int) -> None:
+        """Truncate; see :class:`File`."""
+        os.ftruncate(self._descriptor, size)
+
+    def sync(self) -> None:
+        """Call fdatasync; see :class:`File`."""
+        if hasattr(os, "fdatasync"):
+            os.fdatasync(self._descriptor)
+        else:  # macOS: fsync there does not reach the platter either, F_FULLFSYNC does
+            fcntl.fcntl(self._descriptor, getattr(fcntl, "F_FULLFSYNC", 51))
+
+
+class DiskLock:
+    """An flock on an open file."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Close the file and with it the lock."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class DiskFilesystem:
+    """The operating system's files. Has no state."""
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """Open a file; see :class:`Filesystem`."""
+        return DiskFile(path, create=create)
+
+    def read_file(self, path: str) -> bytes:
+        """Read a file whole; see :class:`Filesystem`."""
+        with open(path, "rb") as file:  # noqa: PTH123  # this class is where paths end
+            return file.read()
+
+    def replace_file(self, path: str, content: bytes) -> None:
+        """Write beside, flush, rename, flush the directory; see :class:`Filesystem`."""
+        temporary = f"{path}.tmp"
+        try:
+            file = DiskFile(temporary, create=True)
+            file.truncate(0)
+            file.write([content], 0)
+            file.sync()
+            os.replace(temporary, path)  # noqa: PTH105  # this class is where paths end
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108  # this class is where paths end
+            raise
+        self.sync_directory(os.path.dirname(path) or ".")  # noqa: PTH120  # this class is where paths end
+
+    def file_size(self, path: str) -> int:
+        """Return a file's size; see :class:`Filesystem`."""
+        return os.stat(path).st_size  # noqa: PTH116  # this class is where paths end
+
+    def exists(self, path: str) -> bool:
+        """Tell whether something is there; see :class:`Filesystem`."""
+        return os.path.exists(path)  # noqa: PTH110  # this class is where paths end
+
+    def list_directory(self, path: str) -> list[str]:
+        """List names; see :class:`Filesystem`."""
+        return sorted(os.listdir(path))  # noqa: PTH208  # this class is where paths end
+
+    def make_directory(self, path: str) -> None:
+        """Make directories; see :class:`Filesystem`."""
+        os.makedirs(path, exist_ok=True)  # noqa: PTH103  # this class is where paths end
+
+    def remove_directory(self, path: str) -> None:
+        """Remove a tree; see :class:`Filesystem`."""
+        shutil.rmtree(path)
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename; see :class:`Filesystem`."""
+        os.replace(source, target)  # noqa: PTH105  # this class is where paths end
+
+    def unlink(self, path: str) -> None:
+        """Remove a file; see :class:`Filesystem`."""
+        os.unlink(path)  # noqa: PTH108  # this class is where paths end
+
+    def sync_directory(self, path: str) -> None:
+        """Flush a directory; see :class:`Filesystem`."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def lock(self, path: str, content: bytes) -> Lock:
+        """Take an flock, which the system drops when the process dies; see :class:`Filesystem`."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _NEW_FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 256, 0)
+            os.close(descriptor)
+            raise LockedError(holder.decode(errors="replace").strip()) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, content, 0)
+        return DiskLock(descriptor)
+
+    def free_bytes(self, path: str) -> int:
+        """Ask statvfs; see :class:`Filesystem`."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
+
+def is_regular(path: str) -> bool:
+    """Whether ``path`` is a file, not a directory."""
+    return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116  # this module is where paths end

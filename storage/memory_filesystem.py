@@ -1,0 +1,204 @@
+"""A filesystem in memory: for ``klamm serve --memory``, embedded brokers without a disk, and the tests.
+
+Content is a list of immutable pieces, one a write, so that a read within one write copies nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Final
+
+from klamm.records.checksum import Buffer
+from klamm.storage.filesystem import File, Lock, LockedError
+
+_FREE_BYTES: Final = 1 << 40
+"""What free_bytes answers: nothing here counts memory."""
+
+
+class Content:
+    """The bytes of a file: pieces, and where each starts."""
+
+    __slots__ = ("pieces", "size", "starts")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.starts: list[int] = []
+        self.size = 0
+
+    def append(self, piece: bytes) -> None:
+        """Add bytes at the end."""
+        if piece:
+            self.pieces.append(piece)
+            self.starts.append(self.size)
+            self.size += len(piece)
+
+    def truncate(self, size: int) -> None:
+        """Cut to ``size``, or grow with zeros."""
+        if size > self.size:
+            self.append(bytes(size - self.size))
+        while self.size > size:
+            piece = self.pieces.pop()
+            start = self.starts.pop()
+            self.size = start
+            self.append(piece[: max(0, size - start)])
+            if start <= size:
+                return
+
+    def read(self, size: int, position: int) -> Buffer:
+        """Return ``size`` bytes at ``position``, fewer at the end."""
+        end = min(position + size, self.size)
+        if position >= end:
+            return b""
+        index = bisect_right(self.starts, position) - 1
+        start = self.starts[index]
+        if end <= start + len(self.pieces[index]):
+            return memoryview(self.pieces[index])[position - start : end - start]
+        found: list[Buffer] = []
+        while position < end:
+            start = self.starts[index]
+            piece = memoryview(self.pieces[index])[position - start : end - start]
+            found.append(piece)
+            position += len(piece)
+            index += 1
+        return b"".join(found)
+
+
+class MemoryFile:
+    """An open file of a :class:`MemoryFilesystem`."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+
+    def write(self, buffers: Sequence[Buffer], position: int) -> None:
+        """Append a copy of ``buffers``; see :class:`File`."""
+        if position != self.content.size:
+            self.content.truncate(position)
+        self.content.append(b"".join(buffers))
+
+    def read(self, size: int, position: int) -> Buffer:
+        """Read; see :class:`File`."""
+        return self.content.read(size, position)
+
+    def read_now(self, size: int, position: int) -> Buffer | None:
+        """Read: memory never waits; see :class:`File`."""
+        return self.content.read(size, position)
+
+    def size(self) -> int:
+        """Return the size; see :class:`File`."""
+        return self.content.size
+
+    def truncate(self, size: int) -> None:
+        """Truncate; see :class:`File`."""
+        self.content.truncate(size)
+
+    def sync(self) -> None:
+        """Do nothing: memory survives no power cut whatever one does."""
+
+
+class MemoryLock:
+    """A lock among the users of one :class:`MemoryFilesystem`."""
+
+    def __init__(self, held: dict[str, bytes], path: str) -> None:
+        self._held = held
+        self._path = path
+
+    def release(self) -> None:
+        """Let others have it."""
+        self._held.pop(self._path, None)
+
+
+class MemoryFilesystem:
+    """Files in memory. A directory is a name; a file's parents need not exist."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Content] = {}
+        self.directories: set[str] = set()
+        self._locks: dict[str, bytes] = {}
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """Open a file; see :class:`Filesystem`."""
+        if create and path not in self.files:
+            self.files[path] = Content()
+        return MemoryFile(self._content(path))
+
+    def read_file(self, path: str) -> bytes:
+        """Read a file whole; see :class:`Filesystem`."""
+        content = self._content(path)
+        return bytes(content.read(content.size, 0))
+
+    def replace_file(self, path: str, content: bytes) -> None:
+        """Put new content in; see :class:`Filesystem`."""
+        replacement = Content()
+        replacement.append(content)
+        self.files[path] = replacement
+
+    def file_size(self, path: str) -> int:
+        """Return a file's size; see :class:`Filesystem`."""
+        return self._content(path).size
+
+    def exists(self, path: str) -> bool:
+        """Tell whether something is there; see :class:`Filesystem`."""
+        return path in self.files or path in self.directories
+
+    def list_directory(self, path: str) -> list[str]:
+        """List names; see :class:`Filesystem`."""
+        if path not in self.directories:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        start = len(path) + 1
+        inside = (name[start:] for name in (*self.files, *self.directories) if name.startswith(f"{path}/"))
+        return sorted({name.split("/", 1)[0] for name in inside})
+
+    def make_directory(self, path: str) -> None:
+        """Note a directory and its parents; see :class:`Filesystem`."""
+        while path and path not in self.directories:
+            self.directories.add(path)
+            path = path.rpartition("/")[0]
+
+    def remove_directory(self, path: str) -> None:
+        """Remove a tree; see :class:`Filesystem`."""
+        for name in [name for name in self.files if name.startswith(f"{path}/")]:
+            del self.files[name]
+        self.directories = {name for name in self.directories if name != path and not name.startswith(f"{path}/")}
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename a file or a directory; see :class:`Filesystem`."""
+        if source in self.directories:
+            for name in [name for name in self.files if name.startswith(f"{source}/")]:
+                self.files[target + name[len(source) :]] = self.files.pop(name)
+            self.directories = {
+                target + name[len(source) :] if name == source or name.startswith(f"{source}/") else name
+                for name in self.directories
+            }
+            return
+        self.files[target] = self._content(source)
+        del self.files[source]
+
+    def unlink(self, path: str) -> None:
+        """Remove a file; see :class:`Filesystem`."""
+        self._content(path)
+        del self.files[path]
+
+    def sync_directory(self, path: str) -> None:
+        """Do nothing; see :meth:`MemoryFile.sync`."""
+
+    def lock(self, path: str, content: bytes) -> Lock:
+        """Take a lock; see :class:`Filesystem`."""
+        if path in self._locks:
+            raise LockedError(self._locks[path].decode())
+        self._locks[path] = content
+        return MemoryLock(self._locks, path)
+
+    def free_bytes(self, path: str) -> int:  # noqa: ARG002  # the interface asks for it
+        """Return a number that never runs out; see :class:`Filesystem`."""
+        return _FREE_BYTES
+
+    def _content(self, path: str) -> Content:
+        try:
+            return self.files[path]
+        except KeyError:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None

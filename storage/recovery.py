@@ -1,0 +1,208 @@
+"""Find out what a log's files hold after an unclean stop, and cut what cannot be trusted.
+
+Arrow gives no integrity (a zero tail reads as a clean end, a flipped byte as clean), so this is a walk of our own:
+continuation word, bounded lengths, the body inside the file, every byte outside the payloads as the columns say, the
+payloads' own CRC, and the expected base offset. It begins at the last flush that a checkpoint knows of; sealed
+segments are trusted until they are read. What fails is cut off, after a copy of it was put beside as
+``<base offset>.<position>.quarantine``; segments behind the cut are renamed to ``….quarantine`` whole.
+
+Nothing has mapped these files yet, so cutting them in place is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final, NamedTuple
+
+from klamm.storage.arrow_format import head_size, read_schema_metadata
+from klamm.storage.epochs import LeaderEpochs
+from klamm.storage.errors import CorruptSegmentError
+from klamm.storage.filesystem import Filesystem
+from klamm.storage.handles import FileHandles
+from klamm.storage.index import NO_TIMESTAMP
+from klamm.storage.segment import Segment, SegmentState, read_footer_of
+
+SEGMENT_SUFFIX: Final = ".arrow"
+QUARANTINE_SUFFIX: Final = ".quarantine"
+HEAD_SIZE_MAX: Final = 64 * 1024
+"""More than a schema with any topic's name needs."""
+_COPY_SIZE_BYTES: Final = 1024 * 1024
+
+
+class Cut(NamedTuple):
+    """Bytes that a recovery took out of a log."""
+
+    path: str
+    position: int
+    size: int
+    reason: str
+    quarantine: str | None
+    """Where the bytes are kept, or nothing if they were all zero or could not be kept."""
+
+
+class RecoveryReport(NamedTuple):
+    """What opening a log found."""
+
+    clean: bool
+    """Whether the log had been closed cleanly: then nothing was read."""
+    checked_bytes: int
+    cuts: tuple[Cut, ...]
+
+
+class Recovered(NamedTuple):
+    """A log's segments as they are after recovery."""
+
+    segments: list[Segment]
+    epochs: LeaderEpochs
+    report: RecoveryReport
+
+
+def segment_path(directory: str, base_offset: int) -> str:
+    """Return the path of the segment that starts with ``base_offset``."""
+    return f"{directory}/{base_offset:020d}{SEGMENT_SUFFIX}"
+
+
+def base_offset_of(name: str) -> int | None:
+    """Return the base offset in a segment's file name, or nothing if it is none."""
+    stem = name.removesuffix(SEGMENT_SUFFIX)
+    return int(stem) if stem != name and len(stem) == 20 and stem.isdecimal() else None  # noqa: PLR2004  # digits
+
+
+class Recovery:
+    """One recovery of one directory."""
+
+    def __init__(self, handles: FileHandles, directory: str, *, gaps_allowed: bool) -> None:
+        self._handles = handles
+        self._filesystem: Filesystem = handles.filesystem
+        self._directory = directory
+        self._gaps_allowed = gaps_allowed
+        self._cuts: list[Cut] = []
+        self._checked_bytes = 0
+
+    def run(self, known: dict[int, SegmentState], epochs: LeaderEpochs) -> Recovered:
+        """Recover, trusting ``known`` (by base offset): what was flushed at the last checkpoint, and its ``epochs``.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        names = self._filesystem.list_directory(self._directory)
+        for name in names:
+            if name.endswith(".tmp"):
+                self._filesystem.unlink(f"{self._directory}/{name}")
+        bases = [base for base in map(base_offset_of, names) if base is not None]
+        segments: list[Segment] = []
+        expected: int | None = None
+        for index, base in enumerate(bases):
+            segment = self._recover(base, known.get(base), epochs, expected)
+            if segment is None:
+                for other in bases[index:]:
+                    self._set_aside(other, expected)
+                break
+            segments.append(segment)
+            expected = segment.end_offset
+        return Recovered(
+            segments, epochs, RecoveryReport(clean=False, checked_bytes=self._checked_bytes, cuts=tuple(self._cuts))
+        )
+
+    def _recover(
+        self, base: int, known: SegmentState | None, epochs: LeaderEpochs, expected: int | None
+    ) -> Segment | None:
+        """Return the segment as it now is, or nothing if it cannot belong to the log."""
+        if expected is not None and (base < expected or (base > expected and not self._gaps_allowed)):
+            return None
+        path = segment_path(self._directory, base)
+        file = self._filesystem.open(path)
+        start = self._head_size(path)
+        if start is None:
+            return None
+        with contextlib.suppress(CorruptSegmentError):
+            footer = read_footer_of(file, path)
+            if footer.state.base_offset == base:
+                for epoch, offset in decode_epochs(footer.metadata):
+                    epochs.assign(epoch, offset)
+                return Segment(self._handles, path, start, footer.state)
+        size = file.size()
+        if known is None or known.sealed or not start <= known.data_end <= size:
+            known = SegmentState(base, base, start, sealed=False, first_timestamp=NO_TIMESTAMP,
+                                 max_timestamp=NO_TIMESTAMP, max_timestamp_offset=base)  # fmt: skip
+        segment = Segment(self._handles, path, start, known)
+        self._walk(segment, size, epochs)
+        return segment
+
+    def _head_size(self, path: str) -> int | None:
+        head = bytes(self._filesystem.open(path).read(HEAD_SIZE_MAX, 0))
+        try:
+            read_schema_metadata(head)
+        except (ValueError, IndexError):
+            return None
+        return head_size(head)
+
+    def _walk(self, segment: Segment, size: int, epochs: LeaderEpochs) -> None:
+        try:
+            for position, group, rows in segment.checked_groups(segment.data_end, size):
+                for row in rows:
+                    expected = segment.end_offset if row is rows[0] else row.base_offset
+                    if row.base_offset < expected or (row.base_offset > expected and not self._gaps_allowed):
+                        reason = f"base_offset={row.base_offset}, expected {expected}"
+                        raise CorruptSegmentError(segment.path, position, reason)  # noqa: TRY301  # the same end
+                segment.note_appended(rows, position, group.size)
+                self._checked_bytes += group.size
+                for row in rows:
+                    epochs.assign(row.leader_epoch, row.base_offset)
+        except CorruptSegmentError as error:
+            self._cut(segment, size, error.reason)
+
+    def _cut(self, segment: Segment, size: int, reason: str) -> None:
+        position = segment.data_end
+        kept = f"{self._directory}/{segment.base_offset:020d}.{position}{QUARANTINE_SUFFIX}"
+        file = segment.file()
+        quarantine = None
+        with contextlib.suppress(OSError):  # a full disk must not keep the log from opening; the cut is reported anyhow
+            quarantine = self._copy(segment, size, kept)
+        file.truncate(position)
+        file.sync()
+        self._cuts.append(Cut(segment.path, position, size - position, reason, quarantine))
+
+    def _copy(self, segment: Segment, size: int, kept: str) -> str | None:
+        """Copy the bytes from the data end to ``size`` into the file ``kept``, unless they are all zero."""
+        source = segment.file()
+        copy = self._filesystem.open(kept, create=True)
+        copy.truncate(0)
+        any_set = False
+        for position in range(segment.data_end, size, _COPY_SIZE_BYTES):
+            piece = source.read(min(_COPY_SIZE_BYTES, size - position), position)
+            any_set = any_set or any(piece)
+            copy.write([piece], position - segment.data_end)
+        if not any_set:
+            self._filesystem.unlink(kept)
+            return None
+        copy.sync()
+        self._filesystem.sync_directory(self._directory)
+        return kept
+
+    def _set_aside(self, base: int, expected: int | None) -> None:
+        path = segment_path(self._directory, base)
+        kept = path + QUARANTINE_SUFFIX
+        size = self._filesystem.file_size(path)
+        self._filesystem.rename(path, kept)
+        self._filesystem.sync_directory(self._directory)
+        reason = f"the segment does not continue the log at offset {expected}, or its start is damaged"
+        self._cuts.append(Cut(path, 0, size, reason, kept))
+
+
+def encode_epochs(epochs: LeaderEpochs) -> str:
+    """Return the epochs as a footer keeps them: ``epoch:start offset`` separated by spaces."""
+    return " ".join(f"{epoch}:{start}" for epoch, start in epochs.entries)
+
+
+def decode_epochs(metadata: dict[str, str]) -> list[tuple[int, int]]:
+    """Read the epochs out of a footer's metadata; a damaged list gives none."""
+    found: list[tuple[int, int]] = []
+    for item in metadata.get(EPOCHS_KEY, "").split():
+        epoch, _, start = item.partition(":")
+        if epoch.isdecimal() and start.isdecimal():
+            found.append((int(epoch), int(start)))
+    return found
+
+
+EPOCHS_KEY: Final = "klamm.leader.epochs"
