@@ -124,7 +124,7 @@ class ApiVersions(NamedTuple):
     flexible_since: int
 
 
-#: Of every key, what the schemas of Apache Kafka 4.3 have.
+#: Of every key, what the schemas of Apache Kafka 4.3 have; of what is not advertised, the newest version only.
 API_VERSIONS: Final[dict[ApiKey, ApiVersions]] = {
     ApiKey.PRODUCE: ApiVersions(0, 3, 13, 9),
     ApiKey.FETCH: ApiVersions(4, 4, 18, 12),
@@ -174,18 +174,18 @@ API_VERSIONS: Final[dict[ApiKey, ApiVersions]] = {
     ApiKey.ALTER_CLIENT_QUOTAS: ApiVersions(0, 0, 1, 1),
     ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS: ApiVersions(0, 0, 0, 0),
     ApiKey.ALTER_USER_SCRAM_CREDENTIALS: ApiVersions(0, 0, 0, 0),
-    ApiKey.VOTE: ApiVersions(0, 0, 2, 0),
-    ApiKey.BEGIN_QUORUM_EPOCH: ApiVersions(0, 0, 1, 1),
-    ApiKey.END_QUORUM_EPOCH: ApiVersions(0, 0, 1, 1),
+    ApiKey.VOTE: ApiVersions(2, 2, 2, 0),
+    ApiKey.BEGIN_QUORUM_EPOCH: ApiVersions(1, 1, 1, 1),
+    ApiKey.END_QUORUM_EPOCH: ApiVersions(1, 1, 1, 1),
     ApiKey.DESCRIBE_QUORUM: ApiVersions(0, 0, 2, 0),
-    ApiKey.ALTER_PARTITION: ApiVersions(2, 2, 3, 2),
+    ApiKey.ALTER_PARTITION: ApiVersions(3, 3, 3, 2),
     ApiKey.UPDATE_FEATURES: ApiVersions(0, 0, 2, 0),
     ApiKey.ENVELOPE: ApiVersions(0, 0, 0, 0),
-    ApiKey.FETCH_SNAPSHOT: ApiVersions(0, 0, 1, 0),
+    ApiKey.FETCH_SNAPSHOT: ApiVersions(1, 1, 1, 0),
     ApiKey.DESCRIBE_CLUSTER: ApiVersions(0, 0, 2, 0),
     ApiKey.DESCRIBE_PRODUCERS: ApiVersions(0, 0, 0, 0),
-    ApiKey.BROKER_REGISTRATION: ApiVersions(0, 0, 4, 0),
-    ApiKey.BROKER_HEARTBEAT: ApiVersions(0, 0, 2, 0),
+    ApiKey.BROKER_REGISTRATION: ApiVersions(4, 4, 4, 0),
+    ApiKey.BROKER_HEARTBEAT: ApiVersions(2, 2, 2, 0),
     ApiKey.UNREGISTER_BROKER: ApiVersions(0, 0, 0, 0),
     ApiKey.DESCRIBE_TRANSACTIONS: ApiVersions(0, 0, 0, 0),
     ApiKey.LIST_TRANSACTIONS: ApiVersions(0, 0, 2, 0),
