@@ -60,10 +60,10 @@ class DeleteTopics(NamedTuple):
 
 
 class MorePartitions(NamedTuple):
-    """A topic to grow to ``count`` partitions; ``assignments`` are those of the new ones."""
+    """A topic to grow to ``total_count`` partitions; ``assignments`` are those of the new ones."""
 
     topic: str
-    count: int
+    total_count: int
     assignments: tuple[tuple[int, ...], ...] | None = None
 
 
@@ -146,10 +146,10 @@ class AllocateProducerIds(NamedTuple):
 
 
 class ProducerIdBlock(NamedTuple):
-    """Producer ids from ``first`` on, ``count`` of them, that nobody else gets."""
+    """Producer ids from ``first`` on, ``size`` of them, that nobody else gets."""
 
     first: int
-    count: int
+    size: int
 
 
 class AlterPartition(NamedTuple):
