@@ -1,0 +1,186 @@
+"""The ``klamm`` command: finds the noun, loads its module, hands the words over.
+
+Only this table and the noun that was asked for are loaded. A module has either ``COMMANDS`` (see ``spec.py``) or
+``app``, a Typer application that takes the remaining words.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from klamm.cli.spec import Command
+
+
+class Noun(NamedTuple):
+    """A first word: where its commands are, and what ``klamm --help`` says of it."""
+
+    module: str
+    summary: str
+    section: str
+    aliases: tuple[str, ...] = ()
+
+
+NOUNS: dict[str, Noun] = {
+    "serve": Noun("klamm.cli.serve", "Run a klamm broker", "Broker"),
+    "segment": Noun("klamm.cli.segment", "Look into a broker's segment files", "Broker", ("segments",)),
+    "topic": Noun(
+        "klamm.cli.topic", "Topics: list describe create delete alter add-partitions trim stats", "Cluster", ("topics",)
+    ),
+    "group": Noun(
+        "klamm.cli.group", "Groups: list describe members seek offsets delete remove-member", "Cluster", ("groups",)
+    ),
+    "partition": Noun("klamm.cli.partition", "Partitions: list elect reassign", "Cluster", ("partitions",)),
+    "broker": Noun("klamm.cli.broker", "Brokers: list describe config logdirs", "Cluster", ("brokers",)),
+    "cluster": Noun("klamm.cli.cluster", "The cluster: info health quorum features api-versions", "Cluster"),
+    "config": Noun("klamm.cli.config", "Configs of any resource: get set unset diff", "Cluster", ("configs",)),
+    "acl": Noun("klamm.cli.acl", "ACLs: list create delete who-can explain", "Security", ("acls",)),
+    "user": Noun("klamm.cli.user", "SCRAM users: list create alter delete", "Security", ("users",)),
+    "quota": Noun("klamm.cli.quota", "Client quotas: describe alter resolve", "Security", ("quotas",)),
+    "txn": Noun("klamm.cli.txn", "Transactions: list describe find-hanging abort", "Cluster", ("txns",)),
+    "dump": Noun("klamm.cli.dump", "Write the cluster's topics, configs, ACLs and quotas as a file", "Declarative"),
+    "diff": Noun("klamm.cli.diff", "Compare a file, or another context, with the cluster", "Declarative"),
+    "plan": Noun("klamm.cli.plan", "Show what applying a file would change", "Declarative"),
+    "apply": Noun("klamm.cli.apply", "Make the cluster as a file says; deletes nothing without --prune", "Declarative"),
+    "context": Noun("klamm.cli.context", "Contexts: list use show add edit test import", "You", ("contexts",)),
+    "doctor": Noun("klamm.cli.doctor", "Find out why a cluster does not answer", "You"),
+    "undo": Noun("klamm.cli.undo", "Take back a change made with klamm", "You"),
+    "completion": Noun("klamm.cli.completion", "Completion for bash, zsh and fish", "You"),
+}
+_ALIASES = {alias: name for name, noun in NOUNS.items() for alias in noun.aliases}
+USAGE_EXIT_CODE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command line and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    place = _noun_place(words)
+    if place is None:
+        sys.exit(_without_noun(words))
+    word = words[place]
+    noun = _ALIASES.get(word, word)
+    if noun not in NOUNS:
+        sys.exit(_usage(f"klamm has no {word!r}.{_near(word)} See: klamm --help", words))
+    rest = words[:place] + words[place + 1 :]
+    try:
+        module = import_module(NOUNS[noun].module)
+    except ModuleNotFoundError as error:
+        if error.name != NOUNS[noun].module:
+            raise
+        sys.exit(_usage(f"this build of klamm has no {noun!r}", words))
+    app = getattr(module, "app", None)
+    if app is not None:
+        app(args=rest, prog_name=f"klamm {noun}")
+        return
+    sys.exit(_run(noun, module.COMMANDS, rest, plural=word in _ALIASES))
+
+
+def _run(noun: str, commands: Sequence[Command], words: list[str], *, plural: bool) -> int:
+    from klamm.cli import parser
+
+    try:
+        command, rest = parser.find_command(noun, commands, words)
+        if command is None and (not plural or _asks_for_help(words)):
+            from klamm.cli.help import noun_help
+
+            asked = _asks_for_help(words)
+            (sys.stdout if asked else sys.stderr).write(noun_help(noun, NOUNS[noun].summary, commands))
+            return 0 if asked else USAGE_EXIT_CODE
+        line = parser.parse(command or commands[0], rest)
+    except parser.UsageError as error:
+        return _usage(str(error), words)
+    from klamm.cli.run import run_line
+
+    return run_line(line)
+
+
+def _noun_place(words: Sequence[str]) -> int | None:
+    """Return the place of the first word that is neither an option nor its value."""
+    if not words or not words[0].startswith("-"):
+        return 0 if words else None
+    from klamm.cli.parser import split_words
+    from klamm.cli.spec import CHANGE_OPTIONS, SHARED_OPTIONS
+
+    positional, _ = split_words(words, (*SHARED_OPTIONS, *CHANGE_OPTIONS))
+    return positional[0] if positional else None
+
+
+def _without_noun(words: Sequence[str]) -> int:
+    if "--version" in words:
+        from klamm import __version__
+
+        sys.stdout.write(f"klamm {__version__}\n")
+        return 0
+    if "--help-json" in words:
+        sys.stdout.write(_help_json())
+        return 0
+    if not words or _asks_for_help(words):
+        sys.stdout.write(overview())
+        return 0
+    return _usage(f"klamm has no option {words[0]}. See: klamm --help", words)
+
+
+def overview() -> str:
+    """Return what ``klamm --help`` prints."""
+    lines = ["klamm: a Kafka-compatible broker, and the terminal to run any Kafka cluster from", ""]
+    lines += ["Usage: klamm NOUN VERB [NAME…] [OPTIONS]     options stand anywhere"]
+    width = max(len(name) for name in NOUNS) + 2
+    for section in dict.fromkeys(noun.section for noun in NOUNS.values()):
+        lines += ["", f"{section}:"]
+        lines += [f"  {name:<{width}} {noun.summary}" for name, noun in NOUNS.items() if noun.section == section]
+    lines += ["", "Start:"]
+    lines += ["  klamm serve                       a broker on localhost:9092"]
+    lines += ["  klamm topics -b localhost:9092    list topics of any Kafka cluster"]
+    lines += ["  klamm context add prod -b b1:9093 remember a cluster"]
+    lines += ["", "`klamm NOUN --help` and `klamm NOUN VERB --help` have options and examples."]
+    return "\n".join(lines) + "\n"
+
+
+def load_commands() -> list[Command]:
+    """Return every declared command of every noun: for docs, completion and tests."""
+    found: list[Command] = []
+    for noun in NOUNS.values():
+        try:
+            module = import_module(noun.module)
+        except ModuleNotFoundError:
+            continue
+        found.extend(getattr(module, "COMMANDS", ()))
+    return found
+
+
+def _help_json() -> str:
+    import json
+
+    from klamm.cli.help import command_json
+
+    return json.dumps({"kind": "Help", "version": 1, "items": [command_json(each) for each in load_commands()]}) + "\n"
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    return "--help" in words or "-h" in words
+
+
+def _near(word: str) -> str:
+    from klamm.cli.parser import suggestion
+
+    return suggestion(word, [*NOUNS, *_ALIASES])
+
+
+def _usage(message: str, words: Sequence[str]) -> int:
+    """Say what is wrong with the line; with ``-o json`` also as an envelope. Return the exit code."""
+    sys.stderr.write(f"klamm: {message}\n")
+    joined = " ".join(words)
+    if any(form in joined for form in ("-o json", "-ojson", "--output json", "--output=json")):
+        import json
+
+        error = {"code": "USAGE", "message": message, "retriable": False}
+        envelope = {"kind": "Error", "version": 1, "context": None, "items": [], "errors": [error]}
+        sys.stdout.write(json.dumps(envelope) + "\n")
+    return USAGE_EXIT_CODE
+
+
+if __name__ == "__main__":
+    main()
