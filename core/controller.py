@@ -16,7 +16,7 @@ nothing else here changes: decisions see ``image``, everybody else sees ``commit
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -82,10 +82,10 @@ class Controller:
         self._new_uuid = new_uuid
         self._uncommitted: deque[_Uncommitted] = deque()
 
-    def load(self, records: Iterable[MetadataRecord]) -> None:
-        """Replay records of the snapshot or the log, at start-up."""
+    def load(self, image: MetadataImage) -> None:
+        """Begin with what snapshot and log gave, at start-up."""
         assert not self._uncommitted, "loading after a decision"
-        self.committed = self.image = self.committed.replay(records)
+        self.committed = self.image = image
 
     def loaded(self) -> MetadataDelta:
         """Return the delta from nothing to what was loaded."""
@@ -117,10 +117,11 @@ class Controller:
             self.committed = done.image
         return delta_between(before, self.committed, records, self.configs)
 
-    def abandon(self) -> None:
-        """Forget every decision that is not committed."""
-        self._uncommitted.clear()
-        self.image = self.committed
+    def abandon(self, decisions: int) -> None:
+        """Forget the newest ``decisions`` decisions with records: they could not be written."""
+        for _ in range(decisions):
+            self._uncommitted.pop()
+        self.image = self._uncommitted[-1].image if self._uncommitted else self.committed
 
     def _decide(  # noqa: PLR0911 - one return for each kind of request
         self, request: ControllerRequest, next_offset: int

@@ -349,7 +349,10 @@ def _grow(image: MetadataImage, topic: TopicImage, wanted: MorePartitions) -> li
         msg = f"Topic already has {current} partition(s)."
         raise InvalidPartitionsError(msg)
     if wanted.total_count < current:
-        msg = f"The topic {topic.name} currently has {current} partition(s); {wanted.total_count} would not be an increase."
+        msg = (
+            f"The topic {topic.name} currently has {current} partition(s); "
+            f"{wanted.total_count} would not be an increase."
+        )
         raise InvalidPartitionsError(msg)
     added = wanted.total_count - current
     if added > PARTITIONS_PER_REQUEST_MAX:

@@ -1,0 +1,241 @@
+"""The controller actor: performs what ``klamm.core.controller`` decides, over the metadata log.
+
+A drain is a group commit: all requests in the mailbox are decided, appended in one go and flushed once (1,000 topics in
+one CreateTopics are one batch and one flush). What waits for its flush waits here as data; requests that come meanwhile
+are decided and appended, and the next flush covers them all. When a flush is done, the delta goes to the listener,
+which starts and stops partitions; then the replies leave, in the order of the requests.
+
+| state | on | then |
+|---|---|---|
+| serving | a request | decided; with the drain's end: appended, a flush is asked for |
+| serving | the disk refuses an append | that drain's requests answer KAFKA_STORAGE_ERROR; serving |
+| serving | a flush fails | all that waits answers KAFKA_STORAGE_ERROR; failed |
+| failed | a request | KAFKA_STORAGE_ERROR: what the disk holds is unknown until the next start |
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from klamm.actors.messages import Flushed, FlushFailed
+from klamm.actors.metadata_log import MetadataLog
+from klamm.actors.ports import Clock
+from klamm.actors.runtime import LoopActor
+from klamm.core.controller import Controller, Decision
+from klamm.core.controller_requests import ControllerOutcome, ControllerRequest
+from klamm.core.metadata_delta import MetadataDelta
+from klamm.core.metadata_image import MetadataImage
+from klamm.model.errors import KafkaError, KafkaStorageError
+from klamm.storage.errors import StorageError, StorageFailureError
+from klamm.storage.partition_log import PartitionLog
+
+logger = logging.getLogger(__name__)
+
+
+Reply = Callable[[ControllerOutcome | KafkaError], None]
+"""Takes the outcome of a request, once, on the controller's dispatcher."""
+
+
+class MetadataListener(Protocol):
+    """Whoever acts on changes of the metadata."""
+
+    def metadata_changed(self, delta: MetadataDelta) -> None:
+        """Take a committed change. Called on the controller's dispatcher, before the replies leave."""
+
+
+class MetadataFlusher(Protocol):
+    """Flushes the log elsewhere."""
+
+    def flush(self, log: PartitionLog, answer: Callable[[Flushed | FlushFailed], None]) -> None:
+        """Have ``log`` flushed; ``answer`` is called once, from any thread."""
+
+
+class ControllerPorts(NamedTuple):
+    """The world, as the controller reaches it.
+
+    Attributes:
+        clock: The time.
+        flusher: Flushes the metadata log off the loop.
+        background: Runs something that waits for the disk on a thread.
+        listener: Acts on what is committed.
+    """
+
+    clock: Clock
+    flusher: MetadataFlusher
+    background: Callable[[Callable[[], None]], None]
+    listener: MetadataListener
+
+
+class Ask(NamedTuple):
+    """A request; ``reply`` is called when its outcome is committed, or with the error that refused it."""
+
+    request: ControllerRequest
+    reply: Reply
+
+
+class SaveSnapshot(NamedTuple):
+    """Write a snapshot if anything was written since the last one: asked for now and then, and before a clean stop."""
+
+
+class _SnapshotSaved(NamedTuple):
+    """The snapshot is on the disk, or could not be written."""
+
+    failure: str | None
+
+
+class _Waiting(NamedTuple):
+    """An outcome whose records, or those before it, are not flushed yet."""
+
+    end_offset: int
+    has_records: bool
+    outcome: ControllerOutcome
+    reply: Reply
+
+
+class ControllerActor(LoopActor):
+    """The one owner of the cluster's metadata.
+
+    ``core`` has been loaded from ``log`` already.
+    """
+
+    def __init__(self, core: Controller, log: MetadataLog, ports: ControllerPorts, snapshot_size: int) -> None:
+        super().__init__()
+        self._core = core
+        self._log = log
+        self._ports = ports
+        self._snapshot_size = snapshot_size
+        self._decided: list[tuple[Decision, Reply]] = []
+        self._next_offset = log.end_offset
+        self._waiting: deque[_Waiting] = deque()
+        self._flushing = False
+        self._saving = False
+        self._committed_end_offset = log.end_offset
+        self._unusable: str | None = None
+
+    @property
+    def image(self) -> MetadataImage:
+        """The metadata as committed. Immutable: whoever took it may keep it."""
+        return self._core.committed
+
+    def on_start(self) -> None:
+        """Tell the listener what was loaded."""
+        self._ports.listener.metadata_changed(self._core.loaded())
+
+    def on_receive(self, message: object) -> None:
+        """Take one message; requests are decided now and written at the end of the drain."""
+        match message:
+            case Ask(request, reply):
+                self._decide(request, reply)
+            case Flushed(end_offset):
+                self._flushing = False
+                self._commit(end_offset)
+                self._flush()
+            case FlushFailed(reason):
+                self._flushing = False
+                self._flush_failed(reason)
+            case SaveSnapshot():
+                self._save_snapshot()
+            case _SnapshotSaved(failure):
+                self._snapshot_saved(failure)
+            case _:
+                msg = f"the controller does not understand {message!r}"
+                raise AssertionError(msg)
+
+    def end_drain(self) -> None:
+        """Append what the drain decided, and have it flushed."""
+        decided, self._decided = self._decided, []
+        records = [decision.records for decision, _ in decided if decision.records]
+        end_offset = self._log.end_offset
+        reason: str | None = None
+        if records:
+            try:
+                self._log.append(records, self._ports.clock.now_ms())
+            except StorageFailureError as error:
+                reason = str(error)
+        for at, (decision, reply) in enumerate(decided):
+            end_offset += len(decision.records)
+            if end_offset > self._log.end_offset:
+                self._refuse(decided[at:], reason or "the metadata log is shorter than what was appended")
+                break
+            if decision.records or self._waiting:
+                self._waiting.append(_Waiting(end_offset, bool(decision.records), decision.outcome, reply))
+            else:
+                reply(decision.outcome)
+        self._flush()
+
+    def _decide(self, request: ControllerRequest, reply: Reply) -> None:
+        if self._unusable is not None:
+            reply(KafkaStorageError(self._unusable))
+            return
+        try:
+            decision = self._core.decide(request, self._next_offset)
+        except KafkaError as error:
+            reply(error)
+            return
+        self._next_offset += len(decision.records)
+        self._decided.append((decision, reply))
+
+    def _refuse(self, decided: list[tuple[Decision, Reply]], reason: str) -> None:
+        """Answer an error to what was not written, and to all that was decided after it."""
+        logger.error("metadata cannot be written", extra={"reason": reason})
+        self._next_offset = self._log.end_offset
+        self._core.abandon(sum(bool(decision.records) for decision, _ in decided))
+        for _, reply in decided:
+            reply(KafkaStorageError(reason))
+
+    def _flush(self) -> None:
+        if self._waiting and not self._flushing:
+            self._flushing = True
+            self._ports.flusher.flush(self._log.log, self.actor_ref.tell)
+
+    def _commit(self, end_offset: int) -> None:
+        done: list[_Waiting] = []
+        while self._waiting and self._waiting[0].end_offset <= end_offset:
+            done.append(self._waiting.popleft())
+        self._committed_end_offset = max(self._committed_end_offset, end_offset)
+        decisions = sum(one.has_records for one in done)
+        if decisions:
+            self._ports.listener.metadata_changed(self._core.commit(decisions))
+        for one in done:
+            one.reply(one.outcome)
+        if self._log.size_since_snapshot >= self._snapshot_size:
+            self._save_snapshot()
+
+    def _flush_failed(self, reason: str) -> None:
+        logger.error("metadata cannot be flushed; no change is accepted until the next start", extra={"reason": reason})
+        self._unusable = reason
+        waiting, self._waiting = self._waiting, deque()
+        self._core.abandon(sum(one.has_records for one in waiting))
+        for one in waiting:
+            one.reply(KafkaStorageError(reason))
+
+    def _save_snapshot(self) -> None:
+        if self._saving or self._log.size_since_snapshot == 0 or self._unusable is not None:
+            return
+        self._saving = True
+        self._log.size_since_snapshot = 0
+        image, end_offset, now_ms = self._core.committed, self._committed_end_offset, self._ports.clock.now_ms()
+        tell = self.actor_ref.tell
+
+        def save() -> None:
+            try:
+                self._log.save_snapshot(image, end_offset, now_ms)
+            except OSError as error:
+                tell(_SnapshotSaved(str(error)))
+            else:
+                tell(_SnapshotSaved(None))
+
+        self._ports.background(save)
+
+    def _snapshot_saved(self, failure: str | None) -> None:
+        self._saving = False
+        try:
+            if failure is None:
+                self._log.forget_old_records()
+                return
+        except StorageError as error:
+            failure = str(error)
+        logger.warning("metadata snapshot could not be written", extra={"reason": failure})
