@@ -1,0 +1,512 @@
+"""``LoopActor``: a pykka actor that a dispatcher runs: an event loop, threads, or the simulator (``dispatchers.py``).
+
+It is made from the hooks that pykka has for new actor types. Refs, registry, ``on_start``/``on_stop``/``on_failure``
+and proxies are pykka's own. What differs from ``pykka.ThreadingActor``:
+
+- Messages are handled in *drains*: ``begin_drain()``, some messages, ``end_drain()``. What a drain gathered,
+  ``end_drain`` does in one go (group commit), and only then do the replies to its asks leave. A drain ends when the
+  mailbox is empty or its budget of messages or bytes is used up; then the other actors have their turn.
+- A ``BaseException`` (``SystemExit``, ``CancelledError``) stops this actor, as any exception under ``tell`` does; pykka
+  would stop every actor of the process, the host program's too.
+- Messages that nobody will handle are counted as dead letters.
+
+States of an actor: started → running → stopped (``on_stop``) or failed (``on_failure``); never back. A supervisor
+starts another one (``supervisor.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+import pykka
+from pykka import messages as pykka_messages
+from pykka._envelope import Envelope
+
+from klamm.actors.future import LoopFuture
+from klamm.actors.ports import TimerHandle, Timers
+from klamm.telemetry.actors import ActorSnapshot, ActorStats, RuntimeCounters
+
+__all__ = ["Dispatcher", "LoopActor", "LoopActorRef", "LoopFuture", "Mailbox"]
+
+logger = logging.getLogger(__name__)
+
+DRAIN_MESSAGES_MAX: Final = 64
+"""Messages in one drain: at some 15 µs an append, an actor has the loop for about a millisecond."""
+
+DRAIN_SIZE_MAX: Final = 8 * 1024 * 1024
+"""Bytes in one drain, by the actor's own count (``drain_size``): a write of 8 MiB takes about two milliseconds."""
+
+Monitor = Callable[["LoopActorRef", BaseException | None], None]
+"""Called once when an actor ended, on its own thread, with what stopped it (None: it was asked to stop)."""
+
+
+class Dispatcher(Protocol):
+    """Runs actors. One actor's drains never overlap."""
+
+    name: str
+    counters: RuntimeCounters
+
+    def now_ns(self) -> int:
+        """Return the clock by which busy and waiting times are counted."""
+        ...
+
+    def launch(self, actor: LoopActor) -> None:
+        """Begin to run a new actor: its first drain, soon, calls ``on_start``."""
+        ...
+
+    def schedule(self, mailbox: Mailbox) -> None:
+        """Have a mailbox drained soon; from any thread, and any number of times."""
+        ...
+
+    def forget(self, actor: LoopActor) -> None:
+        """Take note that an actor has ended."""
+        ...
+
+    def actors(self) -> list[ActorSnapshot]:
+        """Return what its actors are doing, in order of start."""
+        ...
+
+
+class _Starting(threading.local):
+    """The dispatcher of the actor being constructed: pykka makes the inbox in a static method without arguments."""
+
+    dispatcher: Dispatcher | None = None
+
+
+_starting = _Starting()
+
+
+class Mailbox:
+    """What was told to an actor and not handled yet; pykka's inbox interface besides.
+
+    Any thread appends; only the dispatcher's drain takes out. ``scheduled`` is cleared before the last look at
+    ``messages`` and set by the dispatcher alone, so no message is left behind.
+    """
+
+    __slots__ = ("actor", "closed", "dispatcher", "messages", "scheduled", "waiting_since_ns", "wake")
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.messages: deque[Any] = deque()
+        self.actor: LoopActor | None = None
+        self.scheduled = False
+        self.closed = False
+        self.waiting_since_ns = 0
+        self.wake: Any = None
+
+    def put(self, envelope: Envelope[Any], /) -> None:
+        """Add a message."""
+        self.messages.append(envelope)
+        if not self.scheduled:
+            self.dispatcher.schedule(self)
+
+    def get(self) -> Envelope[Any]:
+        """Take the oldest message."""
+        message = self.messages.popleft()
+        return message if type(message) is Envelope else Envelope(message)
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self.messages
+
+    def run(self) -> bool:
+        """Drain once; for dispatchers. Returns whether messages are left."""
+        actor = self.actor
+        if actor is None:
+            self.bury()
+        else:
+            actor.drain()
+        self.scheduled = False
+        return bool(self.messages)
+
+    def bury(self) -> None:
+        """Answer what waits with ActorDeadError and count the rest: nobody will handle it."""
+        while True:
+            try:
+                envelope = self.get()
+            except IndexError:
+                return
+            reply_to = envelope.reply_to
+            if type(envelope.message) is pykka_messages._ActorStop:  # noqa: SLF001
+                if reply_to is not None:
+                    reply_to.set(None)
+                continue
+            self.dispatcher.counters.dead_letters += 1
+            if reply_to is not None:
+                error = pykka.ActorDeadError("the actor stopped before handling the message")
+                reply_to.set_exception((pykka.ActorDeadError, error, None))
+
+
+class LoopActorRef(pykka.ActorRef[Any]):
+    """A ref whose ``tell`` is one append and, for an idle actor, one call of its dispatcher."""
+
+    actor_inbox: Mailbox  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, by _create_actor_inbox
+
+    def tell(self, message: Any) -> None:  # noqa: ANN401 (pykka's signature)
+        """Send a message; from any thread. The messages of one thread arrive in order.
+
+        Raises:
+            pykka.ActorDeadError: The actor has ended; the message counts as a dead letter.
+        """
+        mailbox = self.actor_inbox
+        if mailbox.closed:
+            mailbox.dispatcher.counters.dead_letters += 1
+            msg = f"{self} not found"
+            raise pykka.ActorDeadError(msg)
+        mailbox.messages.append(message)
+        if not mailbox.scheduled:
+            mailbox.dispatcher.schedule(mailbox)
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401
+        """Send a message and return the reply, or with ``block=False`` a :class:`LoopFuture` of it.
+
+        Raises:
+            pykka.Timeout: No reply within ``timeout`` seconds.
+            pykka.ActorDeadError: The actor has ended.
+            RuntimeError: Called with ``block`` on a thread whose loop runs actors.
+            Exception: Whatever the actor raised.
+        """
+        future = LoopFuture()
+        mailbox = self.actor_inbox
+        if mailbox.closed:
+            mailbox.dispatcher.counters.dead_letters += 1
+            error = pykka.ActorDeadError(f"{self} not found")
+            future.set_exception((pykka.ActorDeadError, error, None))
+        else:
+            mailbox.put(Envelope(message, reply_to=future))
+        return future.get(timeout=timeout) if block else future
+
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401
+        """Ask the actor to stop, after what was told before; returns whether it was alive, or a future of that."""
+        stopped = LoopFuture()
+        if self.actor_inbox.closed:
+            stopped.set(value=False)
+        else:
+            asked = self.ask(pykka_messages._ActorStop(), block=False)  # noqa: SLF001
+            asked.add_done_callback(lambda: stopped.set(value=True))
+        return stopped.get(timeout=timeout) if block else stopped
+
+    def monitor(self, callback: Monitor) -> None:
+        """Have ``callback`` called when the actor ends; call this before the actor can have ended.
+
+        Raises:
+            pykka.ActorDeadError: It has ended already.
+        """
+        actor = self.actor_inbox.actor
+        if actor is None:
+            msg = f"{self} not found"
+            raise pykka.ActorDeadError(msg)
+        actor.monitors.append(callback)
+
+    def __str__(self) -> str:
+        """Name the actor."""
+        actor = self.actor_inbox.actor
+        return f"{self.actor_class.__name__} ({self.actor_urn})" if actor is None else str(actor)
+
+
+class _Call(NamedTuple):
+    """Call ``callback`` in a drain of the actor, unless the timer was cancelled meanwhile."""
+
+    callback: Callable[[], object]
+    timer: _ActorTimer
+
+
+class _ActorTimer:
+    """A timer of one actor; cancelled, it also withdraws a call that waits in the mailbox."""
+
+    __slots__ = ("cancelled", "handle")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.handle: TimerHandle | None = None
+
+    def cancel(self) -> None:
+        """Forget the call; on the actor's own thread."""
+        self.cancelled = True
+        if self.handle is not None:
+            self.handle.cancel()
+
+
+_SPECIAL: Final = frozenset(
+    {
+        Envelope,
+        _Call,
+        pykka_messages._ActorStop,  # noqa: SLF001
+        pykka_messages.ProxyCall,
+        pykka_messages.ProxyGetAttr,
+        pykka_messages.ProxySetAttr,
+    }
+)
+"""Types of what is in a mailbox and is not simply ``on_receive``'s."""
+
+
+class LoopActor(pykka.ThreadingActor):
+    """An actor run by the dispatcher that it is started with: ``MyActor.start(…, dispatcher=dispatcher)``.
+
+    Attributes:
+        drain_size: Bytes handled in this drain: an actor that moves bytes adds them, so that the drain ends in time.
+    """
+
+    use_daemon_thread = True  # an actor that is left running must not keep the process from exiting
+
+    actor_inbox: Mailbox  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, by _create_actor_inbox
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._actor_ref: LoopActorRef = LoopActorRef(self)  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
+        self.dispatcher = self.actor_inbox.dispatcher
+        self.stats = ActorStats(type(self).__name__)
+        self.monitors: list[Monitor] = []
+        self.drain_size = 0
+        self._on_started = False
+        self._failure: BaseException | None = None
+        self._replies: list[tuple[Any, Any, BaseException | None]] = []
+
+    @classmethod
+    def start(cls, *args: Any, dispatcher: Dispatcher, **kwargs: Any) -> LoopActorRef:  # noqa: ANN401
+        """Construct and start an actor; everything but ``dispatcher`` goes to the constructor.
+
+        ``on_start`` has not run yet when this returns.
+        """
+        outer = _starting.dispatcher
+        _starting.dispatcher = dispatcher
+        try:
+            return cast("LoopActorRef", super().start(*args, **kwargs))
+        finally:
+            _starting.dispatcher = outer
+
+    @property
+    def ref(self) -> LoopActorRef:
+        """This actor's ref, with its own type."""
+        return self._actor_ref
+
+    @property
+    def actor_name(self) -> str:
+        """What lists and logs call this actor; its class name unless it was set."""
+        return self.stats.name
+
+    @actor_name.setter
+    def actor_name(self, name: str) -> None:
+        self.stats.name = name
+
+    def begin_drain(self) -> None:
+        """Prepare for some messages."""
+
+    def end_drain(self) -> None:
+        """Finish what the messages of this drain began; an exception here fails the actor."""
+
+    def call_later(self, timers: Timers, delay_s: float, callback: Callable[[], object]) -> TimerHandle:
+        """Have ``callback`` called in a drain of this actor, unless it has ended; an exception fails the actor."""
+        timer = _ActorTimer()
+        ref = self._actor_ref
+
+        def due() -> None:
+            if not ref.actor_inbox.closed and not timer.cancelled:
+                ref.tell(_Call(callback, timer))
+
+        timer.handle = timers.call_later(delay_s, due)
+        return timer
+
+    def snapshot(self) -> ActorSnapshot:
+        """Return what this actor is doing; from any thread."""
+        stats, mailbox = self.stats, self.actor_inbox
+        depth = len(mailbox.messages)
+        oldest_ns = self.dispatcher.now_ns() - mailbox.waiting_since_ns if depth else 0
+        return ActorSnapshot(
+            stats.name,
+            self.dispatcher.name,
+            depth,
+            stats.handled,
+            stats.drains,
+            stats.busy_ns,
+            oldest_ns,
+            stats.last_failure,
+            stats.restarts,
+        )
+
+    def __str__(self) -> str:
+        """Name the actor."""
+        return f"{self.stats.name} ({self.actor_urn})"
+
+    # --- pykka's hooks --------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _create_actor_inbox() -> Mailbox:
+        dispatcher = _starting.dispatcher
+        if dispatcher is None:
+            msg = "start this actor with start(…, dispatcher=…)"
+            raise TypeError(msg)
+        return Mailbox(dispatcher)
+
+    @staticmethod
+    def _create_future() -> LoopFuture:
+        return LoopFuture()
+
+    def _start_actor_loop(self) -> None:
+        self.actor_inbox.actor = self
+        self.dispatcher.counters.started += 1
+        self.dispatcher.launch(self)
+
+    def start_thread(self) -> None:
+        """Run on a thread of its own, as pykka's ThreadingActor does; for dispatchers."""
+        super()._start_actor_loop()
+
+    def _actor_loop_setup(self) -> None:
+        self._on_started = True
+        try:
+            self.on_start()
+        except BaseException:  # noqa: BLE001 (see the module's docstring)
+            self._handle_failure(*sys.exc_info())
+            self._end()
+
+    def _actor_loop_running(self) -> None:
+        mailbox = self.actor_inbox
+        while not mailbox.closed:
+            mailbox.wake.get()
+            if mailbox.run() and not mailbox.closed:
+                self.dispatcher.schedule(mailbox)
+
+    def _actor_loop_teardown(self) -> None:
+        self.actor_inbox.bury()
+
+    def _stop(self) -> None:
+        self.actor_inbox.closed = True
+        super()._stop()
+
+    def _handle_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.actor_inbox.closed = True
+        self._failure = exception_value
+        self.stats.last_failure = repr(exception_value)
+        self.dispatcher.counters.failures += 1
+        exc_info = None
+        if exception_type is not None and exception_value is not None:
+            exc_info = (exception_type, exception_value, traceback)
+        logger.error("actor failed", exc_info=exc_info, extra={"actor": self.stats.name})
+        pykka.ActorRegistry.unregister(self._actor_ref)
+        self.actor_stopped.set()
+
+    # --- draining -------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Handle messages until there are none or the budget is used up; for dispatchers, on the actor's own thread."""
+        mailbox, stats = self.actor_inbox, self.stats
+        now_ns = self.dispatcher.now_ns
+        began_ns = now_ns()
+        if not self._on_started:
+            self._actor_loop_setup()
+        if mailbox.closed:
+            mailbox.bury()
+            return
+        interrupt: KeyboardInterrupt | None = None
+        try:
+            self._handle_waiting(mailbox)
+        except BaseException as exception:  # noqa: BLE001 (see the module's docstring)
+            self._fail(exception)
+            if isinstance(exception, KeyboardInterrupt):  # a person's Ctrl-C: the loop must hear of it as well
+                interrupt = exception
+        if self._replies:
+            self._release_replies()
+        stats.drains += 1
+        stats.busy_ns += now_ns() - began_ns
+        if self.actor_stopped.is_set():
+            self._end()
+        if interrupt is not None:
+            raise interrupt
+
+    def _handle_waiting(self, mailbox: Mailbox) -> None:
+        messages = mailbox.messages
+        handled = 0
+        self.drain_size = 0
+        try:
+            self.begin_drain()
+            while messages and handled < DRAIN_MESSAGES_MAX and self.drain_size < DRAIN_SIZE_MAX:
+                message = messages.popleft()
+                handled += 1
+                if type(message) in _SPECIAL:
+                    self._receive_special(message)
+                    if mailbox.closed:
+                        return
+                else:
+                    self.on_receive(message)
+            self.end_drain()
+        finally:
+            self.stats.handled += handled
+
+    def abandon(self) -> None:
+        """End without running any hook: the dispatcher's loop is gone, and with it the actor's world."""
+        self.actor_inbox.closed = True
+        pykka.ActorRegistry.unregister(self._actor_ref)
+        self.actor_stopped.set()
+        self._end()
+
+    def _receive_special(self, message: Any) -> None:  # noqa: ANN401 (what pykka put in)
+        reply_to = None
+        if type(message) is Envelope:
+            message, reply_to = message.message, message.reply_to
+        if type(message) is _Call:
+            if not message.timer.cancelled:
+                message.callback()
+            return
+        if type(message) is pykka_messages._ActorStop:  # noqa: SLF001
+            if reply_to is not None:
+                self._replies.append((reply_to, None, None))
+            self.end_drain()
+            self._stop()
+            return
+        if reply_to is None:
+            self._handle_receive(message)
+            return
+        try:
+            self._replies.append((reply_to, self._handle_receive(message), None))
+        except Exception as exception:  # noqa: BLE001 (pykka: what an ask raises goes to the caller)
+            self._replies.append((reply_to, None, exception))
+        except BaseException:
+            error = pykka.ActorDeadError(f"{self} failed while handling the message")
+            self._replies.append((reply_to, None, error))
+            raise
+
+    def _release_replies(self) -> None:
+        """Let the replies of this drain leave; if it failed they are ActorDeadError: nothing was committed."""
+        replies, self._replies = self._replies, []
+        for reply_to, value, exception in replies:
+            error = exception
+            if error is None and self._failure is not None:
+                error = pykka.ActorDeadError(f"{self} failed: {self._failure!r}")
+            if error is None:
+                reply_to.set(value)
+            else:
+                reply_to.set_exception((type(error), error, error.__traceback__))
+
+    def _fail(self, exception: BaseException) -> None:
+        exc_info = (type(exception), exception, exception.__traceback__)
+        if self.actor_inbox.closed:  # on_stop let a BaseException out: it has stopped, and nothing is left to fail
+            logger.error("actor failed while it stopped", exc_info=exc_info, extra={"actor": self.stats.name})
+            return
+        self._handle_failure(*exc_info)
+        try:
+            self.on_failure(*exc_info)
+        except BaseException:
+            logger.exception("on_failure failed", extra={"actor": self.stats.name})
+
+    def _end(self) -> None:
+        mailbox = self.actor_inbox
+        mailbox.bury()
+        mailbox.actor = None
+        self.dispatcher.forget(self)
+        monitors, self.monitors = self.monitors, []
+        for monitor in monitors:
+            try:
+                monitor(self._actor_ref, self._failure)
+            except Exception:
+                logger.exception("a monitor failed", extra={"actor": self.stats.name})
