@@ -10,14 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, get_type_hints
+from typing import Final, NamedTuple
 
 from klamm.model.errors import UnsupportedVersionError
 from klamm.protocol.apis import ApiKey
-from klamm.protocol.conversion import conversion, describe
+from klamm.protocol.conversion import conversion
+from klamm.protocol.schema import Message, field_named
 
-# One of a thousand generated dataclasses, known only at run time.
-Message = Any
 Adapt = Callable[[Message, Message], Message]
 
 SAFE_DOWNGRADE: Final = 2
@@ -34,7 +33,7 @@ class Adapter(NamedTuple):
 
 def _convert_all(values: Sequence[Message], owner: Message, name: str) -> tuple[Message, ...]:
     """Convert ``values`` to what the field ``name`` of ``owner`` holds."""
-    target, _, _ = describe(get_type_hints(type(owner))[name])
+    target = field_named(type(owner), name).inner
     return tuple(conversion(type(value), target)(value) for value in values)
 
 
@@ -70,7 +69,7 @@ def _narrow_metadata_request(new: Message, old: Message) -> Message:
     if new.topics is not None and not new.topics:
         msg = "Metadata version 0 cannot ask for no topics: there, none means all"
         raise UnsupportedVersionError(msg)
-    return old
+    return replace(old, topics=old.topics or ())
 
 
 def _widen_offset_fetch_request(old: Message, new: Message) -> Message:
@@ -83,8 +82,7 @@ def _narrow_offset_fetch_request(new: Message, old: Message) -> Message:
     group = _only(new.groups, "group", "OffsetFetch", 7)
     if group.topics is not None:
         return replace(old, group_id=group.group_id, topics=_convert_all(group.topics, old, "topics"))
-    _, _, nullable = describe(get_type_hints(type(old))["topics"])
-    if not nullable:
+    if not field_named(type(old), "topics").is_nullable:
         msg = "OffsetFetch version 1 cannot ask for all topics"
         raise UnsupportedVersionError(msg)
     return replace(old, group_id=group.group_id, topics=None)

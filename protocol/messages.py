@@ -9,11 +9,9 @@ version; :func:`prewarm` loads the newest of some keys ahead of time.
 from __future__ import annotations
 
 import importlib
-import io
 from collections.abc import Callable, Iterable
 from struct import Struct
-from struct import error as struct_error
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from klamm.model.errors import ErrorCode, UnsupportedVersionError
 from klamm.protocol.adapters import (
@@ -25,22 +23,19 @@ from klamm.protocol.adapters import (
     Adapter,
 )
 from klamm.protocol.apis import API_NAMES, API_VERSIONS, ApiKey, is_flexible, is_served
-from klamm.protocol.conversion import Convert, conversion
+from klamm.protocol.conversion import conversion
+from klamm.protocol.decoder import decode
+from klamm.protocol.encoder import encode
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.header import parse_response_header, response_header
 from klamm.protocol.kio_loader import (
-    SerialError,
     WireError,
-    entity_reader,
-    entity_writer,
     load_request_schema,
     load_response_schema,
 )
+from klamm.protocol.schema import Message
 
 Buffer = bytes | bytearray | memoryview
-
-# One of a thousand generated dataclasses, known only at run time. Callers give variables the type they expect.
-Message = Any
 
 _SHAPE_MODULES: Final = {
     ApiKey.PRODUCE: "klamm.protocol.produce_messages",
@@ -49,21 +44,26 @@ _SHAPE_MODULES: Final = {
     ApiKey.OFFSET_COMMIT: "klamm.protocol.offset_commit",
     ApiKey.OFFSET_FETCH: "klamm.protocol.offset_fetch",
 }
+REQUEST_ELEMENTS_MAX: Final = 250_000
+"""Array elements in one request. A broker's limit of 10,000 partitions, each named with a replica list in one request,
+stays below it; at some 200 bytes an element the decoded request stays below 50 MB and below a second of work."""
+RESPONSE_ELEMENTS_MAX: Final = 4_000_000
+"""Array elements in one response: the Metadata of a cluster with 200,000 partitions and seven replicas each has three
+million. Only the client decodes responses, from a broker it chose."""
+
 _INT32: Final = Struct(">i")
 _REQUEST_HEADER: Final = Struct(">hhi")
 _INT16: Final = Struct(">h")
 
 
 class _Codec(NamedTuple):
-    """How one version of one message is read, widened, narrowed and written; None where there is nothing to do."""
+    """One version of one message: its own dataclass, the newest shape, and the adapters of a shape that changed."""
 
     schema: type[Message]
-
-    read: Callable[[bytes, int], tuple[Message, int]]
-    write: Callable[[io.BytesIO, Message], None]
-    widen: Convert | None
-    widen_adapter: Adapt | None
-    narrow_adapter: Adapt | None
+    newest: type[Message]
+    widen: Adapt | None
+    narrow: Adapt | None
+    elements_max: int
 
 
 _requests: dict[tuple[int, int], _Codec] = {}
@@ -80,7 +80,7 @@ def decode_request(api_key: int, api_version: int, body: Buffer) -> Message:
     return _decode(_request_codec(api_key, api_version), api_key, api_version, body)
 
 
-def encode_response(api_key: int, api_version: int, response: Message, correlation_id: int) -> bytes:
+def encode_response(api_key: int, api_version: int, response: Message, correlation_id: int) -> bytearray:
     """Return the whole response frame of a newest-shape response: length prefix, header, body.
 
     What the version has no field for is left out.
@@ -95,7 +95,7 @@ def encode_response(api_key: int, api_version: int, response: Message, correlati
 
 def encode_request(
     api_key: int, api_version: int, request: Message, correlation_id: int, client_id: str | None
-) -> bytes:
+) -> bytearray:
     """Return the whole request frame of a newest-shape request: length prefix, header, body.
 
     Raises:
@@ -154,35 +154,31 @@ def error_of(code: WireError) -> ErrorCode:
 
 
 def _decode(codec: _Codec, api_key: int, api_version: int, body: Buffer) -> Message:
+    view = memoryview(body)
     try:
-        decoded, _ = codec.read(bytes(body), 0)
-    except (SerialError, ValueError, OverflowError, struct_error) as error:
+        if codec.widen is None:
+            return decode(codec.schema, codec.newest, view, codec.elements_max)
+        old = decode(codec.schema, codec.schema, view, codec.elements_max)
+    except ProtocolError as error:
         msg = f"{API_NAMES[ApiKey(api_key)]} version {api_version}: {error}"
         raise ProtocolError(msg) from error
-    message = decoded if codec.widen is None else codec.widen(decoded)
-    return message if codec.widen_adapter is None else codec.widen_adapter(decoded, message)
+    return codec.widen(old, conversion(codec.schema, codec.newest)(old))
 
 
-def _encode(codec: _Codec, header: bytes, message: Message) -> bytes:
-    # By the message's own class: a newest dataclass of kio's does as well as the shape that stands in its place.
-    given = type(message)
-    narrowed = message if given is codec.schema else conversion(given, codec.schema)(message)
-    if codec.narrow_adapter is not None:
-        narrowed = codec.narrow_adapter(message, narrowed)
-    frame = io.BytesIO()
-    frame.write(bytes(_INT32.size))
-    frame.write(header)
-    codec.write(frame, narrowed)
-    size = frame.tell() - _INT32.size
-    frame.seek(0)
-    frame.write(_INT32.pack(size))
-    return frame.getvalue()
+def _encode(codec: _Codec, header: bytes, message: Message) -> bytearray:
+    if codec.narrow is not None:
+        message = codec.narrow(message, conversion(type(message), codec.schema)(message))
+    frame = bytearray(_INT32.size)
+    frame += header
+    encode(codec.schema, frame, message)
+    _INT32.pack_into(frame, 0, len(frame) - _INT32.size)
+    return frame
 
 
 def _request_codec(api_key: int, api_version: int) -> _Codec:
     codec = _requests.get((api_key, api_version))
     if codec is None:
-        codec = _load(api_key, api_version, load_request_schema, WIDEN_REQUEST, NARROW_REQUEST)
+        codec = _load(api_key, api_version, load_request_schema, WIDEN_REQUEST, NARROW_REQUEST, REQUEST_ELEMENTS_MAX)
         _requests[api_key, api_version] = codec
     return codec
 
@@ -190,7 +186,9 @@ def _request_codec(api_key: int, api_version: int) -> _Codec:
 def _response_codec(api_key: int, api_version: int) -> _Codec:
     codec = _responses.get((api_key, api_version))
     if codec is None:
-        codec = _load(api_key, api_version, load_response_schema, WIDEN_RESPONSE, NARROW_RESPONSE)
+        codec = _load(
+            api_key, api_version, load_response_schema, WIDEN_RESPONSE, NARROW_RESPONSE, RESPONSE_ELEMENTS_MAX
+        )
         _responses[api_key, api_version] = codec
     return codec
 
@@ -201,20 +199,18 @@ def _load(
     load_schema: Callable[[int, int], type[Message]],
     wideners: dict[ApiKey, Adapter],
     narrowers: dict[ApiKey, Adapter],
+    elements_max: int,
 ) -> _Codec:
     if not is_served(api_key, api_version):
         msg = f"api_key={api_key} version={api_version} is not one of Kafka 4.3"
         raise UnsupportedVersionError(msg)
     key = ApiKey(api_key)
-    schema = load_schema(api_key, api_version)
-    newest = _newest(key, load_schema)
     return _Codec(
-        schema=schema,
-        read=entity_reader(schema),
-        write=entity_writer(schema),
-        widen=None if schema is newest else conversion(schema, newest),
-        widen_adapter=_adapter(wideners, key, api_version),
-        narrow_adapter=_adapter(narrowers, key, api_version),
+        schema=load_schema(api_key, api_version),
+        newest=_newest(key, load_schema),
+        widen=_adapter(wideners, key, api_version),
+        narrow=_adapter(narrowers, key, api_version),
+        elements_max=elements_max,
     )
 
 
