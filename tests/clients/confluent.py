@@ -1,0 +1,123 @@
+"""Short ways to drive confluent-kafka in tests. Every call has a deadline."""
+
+import functools
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import confluent_kafka.admin
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.support.brokers import Broker
+
+TIMEOUT_S = 30.0
+
+# confluent_kafka.admin documents these names but does not export them in the way type checkers go by.
+_admin: Any = confluent_kafka.admin
+AlterConfigOpType = _admin.AlterConfigOpType
+ConfigEntry = _admin.ConfigEntry
+ConfigResource = _admin.ConfigResource
+ConfigSource = _admin.ConfigSource
+NewPartitions = _admin.NewPartitions
+NewTopic = _admin.NewTopic
+OffsetSpec = _admin.OffsetSpec
+ResourceType = _admin.ResourceType
+
+
+def make_producer(broker: Broker, **settings: Any) -> Producer:
+    """Return a producer; underscores in setting names stand for dots."""
+    return Producer({"bootstrap.servers": broker.bootstrap, "message.timeout.ms": 20_000, **_dotted(settings)})
+
+
+def make_consumer(broker: Broker, **settings: Any) -> Consumer:
+    """Return a consumer for assigning partitions: it joins no group and commits nothing."""
+    defaults = {"bootstrap.servers": broker.bootstrap, "group.id": "unused", "enable.auto.commit": False}
+    return Consumer({**defaults, "auto.offset.reset": "error", **_dotted(settings)})
+
+
+def make_admin(broker: Broker) -> AdminClient:
+    """Return an admin client."""
+    return AdminClient({"bootstrap.servers": broker.bootstrap})
+
+
+def create_topic(broker: Broker, topic: str, partitions: int = 1, **configs: Any) -> None:
+    """Create a topic and wait until the broker has said so; underscores in config names stand for dots."""
+    settings = {key: str(value) for key, value in _dotted(configs).items()}
+    admin = make_admin(broker)  # held until the answer is there: without a reference the client ends
+    new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=settings)
+    admin.create_topics([new])[topic].result(TIMEOUT_S)
+
+
+def produce(producer: Producer, topic: str, **fields: Any) -> Message:
+    """Produce one record, wait for its acknowledgement, and return what the client reports of it.
+
+    Raises:
+        KafkaException: The broker or the client refused it.
+    """
+    reports: list[tuple[KafkaError | None, Message]] = []
+    producer.produce(topic, **fields, on_delivery=lambda error, message: reports.append((error, message)))
+    assert producer.flush(TIMEOUT_S) == 0, "not acknowledged in time"
+    [(error, message)] = reports
+    if error is not None:
+        raise KafkaException(error)
+    return message
+
+
+def produce_values(producer: Producer, topic: str, values: Iterable[bytes], partition: int = 0) -> list[int | None]:
+    """Produce values in one go, wait for all acknowledgements, and return the offsets in order of producing."""
+    offsets: dict[int, int | None] = {}
+    errors: list[KafkaError] = []
+
+    def delivered(number: int, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            errors.append(error)
+        else:
+            offsets[number] = message.offset()
+
+    for number, value in enumerate(values):
+        producer.produce(
+            topic,
+            value,
+            partition=partition,
+            on_delivery=functools.partial(delivered, number),
+        )
+        producer.poll(0)
+    assert producer.flush(TIMEOUT_S) == 0, "not acknowledged in time"
+    assert not errors, errors[:3]
+    return [offsets[number] for number in sorted(offsets)]
+
+
+def consume(
+    broker: Broker, topic: str, count: int, offset: int = OFFSET_BEGINNING, partition: int = 0, **settings: Any
+) -> list[Message]:
+    """Consume ``count`` records of one partition from ``offset`` on.
+
+    Raises:
+        AssertionError: They did not come in time.
+        KafkaException: The client reported an error.
+    """
+    consumer = make_consumer(broker, **settings)
+    try:
+        consumer.assign([TopicPartition(topic, partition, offset)])
+        return take(consumer, count)
+    finally:
+        consumer.close()
+
+
+def take(consumer: Consumer, count: int) -> list[Message]:
+    """Take ``count`` records from an assigned consumer."""
+    messages: list[Message] = []
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(messages) < count:
+        assert time.monotonic() < deadline, f"{len(messages)} of {count} records came in {TIMEOUT_S} s"
+        for message in consumer.consume(count - len(messages), 0.5):
+            error = message.error()
+            if error is not None:
+                raise KafkaException(error)
+            messages.append(message)
+    return messages
+
+
+def _dotted(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key.replace("_", "."): value for key, value in settings.items()}
