@@ -18,12 +18,16 @@ from klamm.storage.arrow_format import head_size, read_schema_metadata
 from klamm.storage.epochs import LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.filesystem import Filesystem
+from klamm.storage.footer import EPOCHS_KEY, SegmentState, read_footer_of
 from klamm.storage.handles import FileHandles
 from klamm.storage.index import NO_TIMESTAMP
-from klamm.storage.segment import Segment, SegmentState, read_footer_of
+from klamm.storage.segment import Segment
 
 SEGMENT_SUFFIX: Final = ".arrow"
 QUARANTINE_SUFFIX: Final = ".quarantine"
+TRUNCATED_MARKER: Final = "truncated"
+"""A file of this name says that the log was truncated since the last clean start: what a checkpoint says of its
+unsealed segments may be about bytes that were replaced."""
 HEAD_SIZE_MAX: Final = 64 * 1024
 """More than a schema with any topic's name needs."""
 _COPY_SIZE_BYTES: Final = 1024 * 1024
@@ -86,6 +90,9 @@ class Recovery:
             OSError: The disk refused.
         """
         names = self._filesystem.list_directory(self._directory)
+        if TRUNCATED_MARKER in names:
+            known = {}
+            epochs.clear()
         for name in names:
             if name.endswith(".tmp"):
                 self._filesystem.unlink(f"{self._directory}/{name}")
@@ -151,6 +158,8 @@ class Recovery:
                     epochs.assign(row.leader_epoch, row.base_offset)
         except CorruptSegmentError as error:
             self._cut(segment, size, error.reason)
+        if self._checked_bytes:  # what a killed process wrote may be in the page cache only
+            segment.file().sync()
 
     def _cut(self, segment: Segment, size: int, reason: str) -> None:
         position = segment.data_end
@@ -203,6 +212,3 @@ def decode_epochs(metadata: dict[str, str]) -> list[tuple[int, int]]:
         if epoch.isdecimal() and start.isdecimal():
             found.append((int(epoch), int(start)))
     return found
-
-
-EPOCHS_KEY: Final = "klamm.leader.epochs"

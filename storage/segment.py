@@ -17,15 +17,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from klamm.records.checksum import Buffer
 from klamm.storage.arrow_format import (
     BLOCK,
-    CONTINUATION,
-    END_OF_STREAM,
-    FAST_PEEK,
-    FILE_END_SIZE,
     GROUP_MIN,
     METADATA_SIZE,
     RowGroup,
@@ -33,58 +29,27 @@ from klamm.storage.arrow_format import (
     decode_columns,
     encode_group,
     file_head,
-    file_tail,
-    footer_size_of,
-    last_offset_of,
     peek_group,
-    read_footer,
 )
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.filesystem import File
+from klamm.storage.footer import SegmentState, make_tail, read_footer_of
 from klamm.storage.handles import FileHandles
 from klamm.storage.index import NO_TIMESTAMP, SparseIndex
 from klamm.storage.row import LogRow
+from klamm.storage.slicing import LogSlice, Slicer, Wanted
 
 WALK_SIZE_BYTES: Final = 64 * 1024
 """Bytes of one read when row groups are walked: a few of them at a time, and little in vain where they are large."""
+COPY_SIZE_BYTES: Final = 1024 * 1024
+"""Bytes of one read when a file is copied."""
 WINDOW_MIN_BYTES: Final = 4096
 """The least that is read at once: a page costs no more than a part of it."""
-BASE_OFFSET_KEY: Final = "klamm.base.offset"
-END_OFFSET_KEY: Final = "klamm.end.offset"
-FIRST_TIMESTAMP_KEY: Final = "klamm.first.timestamp"
-MAX_TIMESTAMP_KEY: Final = "klamm.max.timestamp"
-MAX_TIMESTAMP_OFFSET_KEY: Final = "klamm.max.timestamp.offset"
-INDEX_KEY: Final = "klamm.index"
 _FAR: Final = 1 << 62
 _HINTS_MAX: Final = 64
 """Consumers whose next position is remembered per segment; others pay a search."""
 _VERIFIED_MAX: Final = 128
 """Ranges remembered as verified; beyond it the oldest is verified again when read."""
-
-
-class LogSlice(NamedTuple):
-    """Whole record batches, as they go on the wire: one buffer per row group or row."""
-
-    buffers: list[Buffer]
-    size: int
-    first_offset: int
-    """Base offset of the first batch, or where the read stopped if there is none."""
-    next_offset: int
-    """Where the next read continues."""
-
-
-class SegmentState(NamedTuple):
-    """What a checkpoint keeps of a segment, so that opening it reads nothing."""
-
-    base_offset: int
-    end_offset: int
-    data_end: int
-    """Position behind the last row group."""
-    sealed: bool
-    first_timestamp: int
-    max_timestamp: int
-    max_timestamp_offset: int
-    """Base offset of the first batch that holds the largest timestamp."""
 
 
 class Segment:
@@ -194,146 +159,47 @@ class Segment:
         self.data_end = position + size
         self.end_offset = rows[-1].last_offset + 1
 
-    def read(self, start: int, end: int, size_max: int, *, at_least_one: bool, wait: bool) -> LogSlice | None:
-        """Return whole batches from the one that holds ``start``, below ``end``, up to ``size_max`` bytes.
+    def read(self, wanted: Wanted, *, wait: bool) -> LogSlice | None:
+        """Return whole batches from the one that holds ``wanted.start``.
 
-        Args:
-            start: First offset wanted.
-            end: No batch with a record at or above this offset is returned.
-            size_max: No more bytes than this, but for ``at_least_one``.
-            at_least_one: Return the first batch however large it is.
-            wait: Whether the disk may be waited for. If not, nothing is returned where it would have to be.
+        ``wait`` says whether the disk may be waited for. If not, nothing is returned where it would have to be.
 
         Raises:
             CorruptSegmentError: Bytes that this read needs are damaged.
             OSError: The disk refused.
         """
-        position = self._position_of(start, wait=wait)
-        if position is None:
+        found = self._position_of(wanted.start, wait=wait)
+        if found is None:
             return None
-        data_end = self.data_end
-        reader = self.file().read if wait else self.file().read_now
-        stop = self._stop(position, size_max, data_end)
-        while True:
+        position, data_end = found, self.data_end
+        slicer = Slicer(wanted)
+        file = self.file()
+        reader = file.read if wait else file.read_now
+        while position < data_end and not slicer.complete and not slicer.buffers:
+            stop = self._stop(position, wanted.size_max, slicer.needed, data_end)
             view = reader(stop - position, position)
             if view is None:
                 return None
-            if len(view) < stop - position:
-                raise CorruptSegmentError(
-                    self.path, position + len(view), f"the file ends before its data end {data_end}"
-                )
-            found, resume = self._slice(
-                memoryview(view), position, (start, end, size_max), at_least_one=at_least_one, remember=not wait
-            )
-            if resume is None:
-                return found
-            position, group_size = resume
-            stop = max(position + group_size, self._stop(position, size_max, data_end))
-            if stop > data_end:
-                raise CorruptSegmentError(
-                    self.path, position, f"a row group of {group_size} bytes crosses the data end {data_end}"
-                )
+            if len(view) < stop - position or stop - position < GROUP_MIN:
+                raise CorruptSegmentError(self.path, position + len(view), f"the file should end at {data_end}")
+            position = slicer.feed(memoryview(view), position, self.path, self.unverified_end, self._verify)
+        if slicer.buffers and not wait:
+            self._remember(slicer.next_offset, position)
+        return slicer.result()
 
-    def _stop(self, position: int, size_max: int, data_end: int) -> int:
-        """Return where to stop reading: a row group's start if one is indexed there, so that less is read in vain."""
-        stop = position + max(size_max, WINDOW_MIN_BYTES)
+    def _stop(self, position: int, size_max: int, needed: int, data_end: int) -> int:
+        """Return where to stop reading: a row group's start if one is indexed there, so that less is read in vain.
+
+        Raises:
+            CorruptSegmentError: What is needed does not fit before ``data_end``.
+        """
+        if position + needed > data_end:
+            raise CorruptSegmentError(self.path, position, f"a row group of {needed} bytes crosses {data_end}")
+        stop = position + max(size_max, needed, WINDOW_MIN_BYTES)
         if stop >= data_end:
             return data_end
         indexed = self.index.position_before(stop)
-        return indexed if indexed is not None and indexed > position else min(stop, data_end)
-
-    def _slice(  # noqa: C901, PLR0912  # one loop, each branch a bound of the read; calls would double its cost
-        self, view: memoryview, position: int, wanted: tuple[int, int, int], *, at_least_one: bool, remember: bool
-    ) -> tuple[LogSlice, tuple[int, int] | None]:
-        """Cut payloads out of ``view``, which starts with a row group at ``position``.
-
-        Returns the slice, and (position, size) of a row group that must be read whole first if ``view`` has too
-        little of it to answer at all.
-        """
-        start, end, left = wanted
-        buffers: list[Buffer] = []
-        first_offset, next_offset = -1, start
-        available = len(view)
-        unverified_end = self.unverified_end
-        at, unread = 0, 0
-        unpack, minimum = FAST_PEEK.unpack_from, GROUP_MIN
-        while at + minimum <= available:
-            continuation, body_size, n, payload_at, payload_size, base, last = unpack(view, at)
-            size = METADATA_SIZE + body_size
-            if continuation != CONTINUATION or n < 1 or payload_at + payload_size > body_size:
-                raise CorruptSegmentError(self.path, position + at, "no row group stands here")
-            if at + size > available:
-                unread = size
-                break
-            if n > 1:
-                last = last_offset_of(view, at, n)
-            if last < start:
-                at += size
-                continue
-            if base >= end:
-                break
-            if position + at < unverified_end:
-                self._verify(view, at, position)
-            if n > 1 and (last >= end or base < start or payload_size > left):
-                left, first_offset, next_offset, whole = self._rows(
-                    view, at, (start, end, left), buffers, first_offset, next_offset, at_least_one=at_least_one
-                )
-                if not whole:
-                    break
-            else:
-                if last >= end or (payload_size > left and (buffers or not at_least_one)):
-                    break
-                payload_at += at + METADATA_SIZE
-                buffers.append(view[payload_at : payload_at + payload_size])
-                left -= payload_size
-                if first_offset < 0:
-                    first_offset = base
-                next_offset = last + 1
-            at += size
-        else:
-            unread = GROUP_MIN
-        if unread and not buffers and position + at < self.data_end:
-            return LogSlice([], 0, start, start), (position + at, unread)
-        if buffers and remember:
-            self._remember(next_offset, position + at)
-        size = wanted[2] - left
-        return LogSlice(buffers, size, first_offset if buffers else next_offset, next_offset), None
-
-    def _rows(
-        self,
-        view: memoryview,
-        at: int,
-        wanted: tuple[int, int, int],
-        buffers: list[Buffer],
-        first_offset: int,
-        next_offset: int,
-        *,
-        at_least_one: bool,
-    ) -> tuple[int, int, int, bool]:
-        """Take single rows of a row group that is not wanted wholly.
-
-        Returns (bytes left, first offset, next offset, whether the row group's last row was reached).
-        """
-        start, end, left = wanted
-        group = peek_group(view, at)
-        if group is None:
-            raise CorruptSegmentError(self.path, at, "no row group stands here")
-        try:
-            rows, _ = decode_columns(view, at, group)
-        except ValueError as error:
-            raise CorruptSegmentError(self.path, at, str(error)) from error
-        for row in rows:
-            if row.last_offset < start:
-                continue
-            size = len(row.payload)
-            if row.last_offset >= end or (size > left and (buffers or not at_least_one)):
-                return left, first_offset, next_offset, False
-            buffers.append(row.payload)
-            left -= size
-            if first_offset < 0:
-                first_offset = row.base_offset
-            next_offset = row.last_offset + 1
-        return left, first_offset, next_offset, True
+        return indexed if indexed is not None and indexed >= position + needed else stop
 
     def _remember(self, next_offset: int, position: int) -> None:
         """Note where ``next_offset`` is: its row group starts at ``position``, or it is inside that row group."""
@@ -443,24 +309,96 @@ class Segment:
             yield position, group, rows
             position += group.size
 
-    def _verify(self, view: memoryview, at: int, view_position: int) -> None:
-        """Check the row group at ``at`` unless that was done before.
+    def _verify(self, view: memoryview, position: int) -> None:
+        """Check the row group at ``position``, which ``view`` is, unless that was done before.
 
         Raises:
             CorruptSegmentError: It is damaged.
         """
-        position = view_position + at
         known = bisect_right(self._verified, (position, _FAR)) - 1
         if known >= 0 and position < self._verified[known][1]:
             return
-        group = peek_group(view, at)
+        group = peek_group(view)
         if group is None:
             raise CorruptSegmentError(self.path, position, "no row group stands here")
         try:
-            check_group(view, at, group)
+            check_group(view, 0, group)
         except ValueError as error:
             raise CorruptSegmentError(self.path, position, str(error)) from error
         self._verified = _merged(self._verified, position, position + group.size)
+
+    def rows(self, position: int) -> Iterator[LogRow]:
+        """Yield the rows of the row groups from ``position`` on, payloads and all. May wait for the disk.
+
+        Raises:
+            CorruptSegmentError: A row group is damaged.
+            OSError: The disk refused.
+        """
+        for _, _, rows in self.checked_groups(position, self.data_end):
+            yield from rows
+
+    def rows_from(self, offset: int) -> Iterator[LogRow]:
+        """Yield the rows from the one that holds ``offset`` on. May wait for the disk.
+
+        Raises:
+            CorruptSegmentError: A row group is damaged.
+            OSError: The disk refused.
+        """
+        position = self._position_of(offset, wait=True)
+        assert position is not None, "waiting gives a position"
+        for row in self.rows(position):
+            if row.last_offset >= offset:
+                yield row
+
+    def truncated(self, offset: int) -> Segment | None:
+        """Cut the batch that holds ``offset`` and all behind it; return the segment as it now is.
+
+        A growing segment's file is cut in place. A sealed one may be mapped by an outside reader, for whom a shorter
+        file is a SIGBUS: it is written anew beside and replaced. Nothing is returned if nothing would be left. May
+        wait for the disk.
+
+        Raises:
+            CorruptSegmentError: A row group on the way is damaged.
+            OSError: The disk refused.
+        """
+        state = SegmentState(
+            self.base_offset, self.base_offset, self.head_size, False, NO_TIMESTAMP, NO_TIMESTAMP, self.base_offset  # noqa: FBT003  # a field
+        )  # fmt: skip
+        shorter = Segment(self._handles, self.path, self.head_size, state)
+        kept: list[LogRow] = []
+        for position, group, head in self.walk(self.head_size, self.data_end):
+            rows = self.columns(head, position, group)
+            if rows[-1].last_offset >= offset:
+                if rows[0].last_offset < offset:
+                    kept = [
+                        row for row in next(self.checked_groups(position, self.data_end))[2] if row.last_offset < offset
+                    ]
+                break
+            shorter.note_appended(rows, position, group.size)
+        if shorter.data_end == self.head_size and not kept:
+            return None
+        self.removed = True
+        if self.sealed:
+            self._rewrite(shorter.data_end)
+        else:
+            self.file().truncate(shorter.data_end)
+        self._handles.forget(self)
+        shorter.unverified_end = min(self.unverified_end, shorter.data_end)
+        shorter.synced_end = 0
+        if kept:
+            shorter.append([row._replace(payload=bytes(row.payload)) for row in kept])
+        return shorter
+
+    def _rewrite(self, size: int) -> None:
+        """Replace the file by one with its first ``size`` bytes, growing again."""
+        source, temporary = self.file(), f"{self.path}.tmp"
+        filesystem = self._handles.filesystem
+        copy = filesystem.open(temporary, create=True)
+        copy.truncate(0)
+        for position in range(0, size, COPY_SIZE_BYTES):
+            copy.write([source.read(min(COPY_SIZE_BYTES, size - position), position)], position)
+        copy.sync()
+        filesystem.rename(temporary, self.path)
 
     def sync(self) -> None:
         """*Flush*: what was written before this call survives a power cut when it returns. Safe from any thread.
@@ -487,61 +425,15 @@ class Segment:
             BLOCK.pack(position, METADATA_SIZE, group.size - METADATA_SIZE)
             for position, group, _ in self.walk(self.head_size, self.data_end)
         )
-        own = {
-            BASE_OFFSET_KEY: str(self.base_offset),
-            END_OFFSET_KEY: str(self.end_offset),
-            FIRST_TIMESTAMP_KEY: str(self.first_timestamp),
-            MAX_TIMESTAMP_KEY: str(self.max_timestamp),
-            MAX_TIMESTAMP_OFFSET_KEY: str(self.max_timestamp_offset),
-            INDEX_KEY: self.index.encode(),
-        }
         file = self.file()
         try:
-            file.write([file_tail(blocks, schema_metadata, {**footer_metadata, **own})], self.data_end)
+            file.write([make_tail(self.state, self.index, blocks, schema_metadata, footer_metadata)], self.data_end)
             file.sync()
         except OSError:
             file.truncate(self.data_end)
             raise
         self.synced_end = self.data_end
         self.sealed = True
-
-
-class Footer(NamedTuple):
-    """What a sealed segment says of itself."""
-
-    state: SegmentState
-    sparse_index: SparseIndex
-    metadata: dict[str, str]
-    blocks: bytes
-
-
-def read_footer_of(file: File, path: str) -> Footer:
-    """Read the footer of a sealed segment. May wait for the disk.
-
-    Raises:
-        CorruptSegmentError: There is none, or it is damaged.
-        OSError: The disk refused.
-    """
-    size = file.size()
-    end = bytes(file.read(FILE_END_SIZE, max(0, size - FILE_END_SIZE)))
-    footer_size = footer_size_of(end)
-    start = size - FILE_END_SIZE - footer_size
-    if footer_size <= 0 or start < len(END_OF_STREAM):
-        raise CorruptSegmentError(path, max(0, size - FILE_END_SIZE), "no footer")
-    try:
-        blocks, metadata = read_footer(bytes(file.read(footer_size, start)))
-        state = SegmentState(
-            base_offset=int(metadata[BASE_OFFSET_KEY]),
-            end_offset=int(metadata[END_OFFSET_KEY]),
-            data_end=start - len(END_OF_STREAM),
-            sealed=True,
-            first_timestamp=int(metadata[FIRST_TIMESTAMP_KEY]),
-            max_timestamp=int(metadata[MAX_TIMESTAMP_KEY]),
-            max_timestamp_offset=int(metadata[MAX_TIMESTAMP_OFFSET_KEY]),
-        )
-        return Footer(state, SparseIndex.decode(metadata[INDEX_KEY]), metadata, blocks)
-    except (ValueError, KeyError) as error:
-        raise CorruptSegmentError(path, start, f"footer: {error!r}") from error
 
 
 def _merged(ranges: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:

@@ -1,0 +1,76 @@
+"""The checkpoint of a data directory: what was flushed of every partition, in one file.
+
+A header line, then one line of JSON per partition. The header holds a format version, the number of lines and the
+CRC-32C of all that follows: a checkpoint is wholly right or not there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
+from klamm.records.checksum import crc32c
+from klamm.storage.epochs import EpochStart
+from klamm.storage.footer import SegmentState
+from klamm.storage.partition_log import CleanState
+
+_VERSION: Final = 1
+
+
+class PartitionCheckpoint(NamedTuple):
+    """One partition as of the checkpoint."""
+
+    state: CleanState
+    high_watermark: int
+
+
+class Checkpoint:
+    """All partitions of a checkpoint, each decoded when it is asked for: a start may have 10,000 of them."""
+
+    def __init__(self, lines: Mapping[TopicPartition, list[Any]]) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        """Return the number of partitions."""
+        return len(self._lines)
+
+    def get(self, partition: TopicPartition) -> PartitionCheckpoint | None:
+        """Return what is known of ``partition``."""
+        line = self._lines.get(partition)
+        if line is None:
+            return None
+        _, _, start, end, high_watermark, segments, epochs = line
+        states = tuple(SegmentState(*segment) for segment in segments)
+        state = CleanState(start, end, states, tuple(EpochStart(*epoch) for epoch in epochs))
+        return PartitionCheckpoint(state, high_watermark)
+
+
+def encode_checkpoint(partitions: Mapping[TopicPartition, PartitionCheckpoint]) -> bytes:
+    """Return the content of a checkpoint file."""
+    lines = [
+        json.dumps([*partition, state.log_start_offset, state.log_end_offset, mark, state.segments, state.epochs])
+        for partition, (state, mark) in partitions.items()
+    ]
+    body = "".join(f"{line}\n" for line in lines).encode()
+    header = {"version": _VERSION, "partitions": len(lines), "crc32c": crc32c(body)}
+    return f"{json.dumps(header)}\n".encode() + body
+
+
+def decode_checkpoint(content: bytes) -> Checkpoint:
+    """Read a checkpoint file.
+
+    Raises:
+        ValueError: It is damaged, or of another version.
+    """
+    first, _, body = content.partition(b"\n")
+    header = json.loads(first)
+    if not isinstance(header, dict) or header.get("version") != _VERSION:
+        msg = f"a checkpoint that begins {first[:80]!r}"
+        raise ValueError(msg)
+    if header.get("crc32c") != crc32c(body):
+        msg = f"crc32c={header.get('crc32c')} of the checkpoint does not match its content"
+        raise ValueError(msg)
+    items = json.loads(b"[" + b",".join(body.splitlines()) + b"]")
+    return Checkpoint({TopicPartition(TopicName(item[0]), PartitionIndex(item[1])): item for item in items})

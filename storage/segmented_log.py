@@ -1,0 +1,398 @@
+"""A log that grows: open, append, flush, read, close. ``partition_log.py`` says who may call what, and what words mean.
+
+It stands apart from the rest of the log because this is the hot path.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final, NamedTuple, Self, TypeVar
+from uuid import UUID
+
+from klamm.storage.arrow_format import FORMAT_VERSION, METADATA_SIZE, ROWS_MAX, file_head
+from klamm.storage.epochs import EpochEnd, EpochStart, LeaderEpochs
+from klamm.storage.errors import CorruptSegmentError, StorageFailureError
+from klamm.storage.footer import (
+    ABORTED_KEY,
+    EPOCHS_KEY,
+    FORMAT_VERSION_KEY,
+    PARTITION_KEY,
+    TOPIC_ID_KEY,
+    TOPIC_KEY,
+    SegmentState,
+)
+from klamm.storage.handles import FileHandles
+from klamm.storage.recovery import TRUNCATED_MARKER, Recovery, RecoveryReport, encode_epochs, segment_path
+from klamm.storage.row import LogRow
+from klamm.storage.segment import Segment
+from klamm.storage.settings import LogSettings
+from klamm.storage.slicing import LogSlice, Wanted
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+base_offset_of_segment: Final = attrgetter("base_offset")
+
+
+class CleanState(NamedTuple):
+    """All that opening a log needs to know, as of a clean close or of the last checkpoint."""
+
+    log_start_offset: int
+    log_end_offset: int
+    segments: tuple[SegmentState, ...]
+    epochs: tuple[EpochStart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ColdRead:
+    """A read that has to wait for the disk."""
+
+    _perform: Callable[[], LogSlice]
+
+    def perform(self) -> LogSlice:
+        """Read, waiting for the disk: call it on a thread.
+
+        Raises:
+            CorruptSegmentError: What was asked for is damaged.
+            StorageFailureError: The disk refused.
+        """
+        return self._perform()
+
+
+class SegmentInfo(NamedTuple):
+    """A segment, for listings. ``end_offset`` is exclusive."""
+
+    path: str
+    base_offset: int
+    end_offset: int
+    size_bytes: int
+    sealed: bool
+    max_timestamp: int
+
+
+class SegmentedLog:
+    """A log that grows: see the module. ``PartitionLog`` adds what shortens it and what looks into it."""
+
+    # Invariants: log_start_offset <= flushed_end_offset <= log_end_offset; the segments' offset ranges rise and do
+    # not overlap; only the last segment grows.
+
+    def __init__(
+        self,
+        handles: FileHandles,
+        directory: str,
+        identity: tuple[UUID, str, int],
+        settings: LogSettings,
+        segments: list[Segment],
+        state: tuple[int, int, LeaderEpochs, RecoveryReport],
+    ) -> None:
+        self._handles = handles
+        self._filesystem = handles.filesystem
+        self.directory = directory
+        self._identity = identity
+        self.settings = settings
+        self._segments = segments
+        self._doomed: list[Segment] = []
+        self.log_start_offset, self.log_end_offset, self._epochs, self.recovery = state
+        self.flushed_end_offset = self.log_end_offset
+        self._directory_synced = True
+        self._truncation_marked = False
+        self._truncations = 0
+        self._failure: str | None = None
+
+    @classmethod
+    def open(
+        cls,
+        handles: FileHandles,
+        directory: str,
+        topic_id: UUID,
+        topic: str,
+        partition: int,
+        settings: LogSettings,
+        *,
+        clean: CleanState | None = None,
+        checkpoint: CleanState | None = None,
+    ) -> Self:
+        """Open the log in ``directory``, making the directory where it is missing.
+
+        With ``clean``, from the clean-shutdown marker, nothing is read. Else the files are walked from ``checkpoint``
+        on (from their start without one), and what cannot be trusted is cut: call it on a thread.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        identity = (topic_id, topic, partition)
+        if clean is not None:
+            head_size = len(file_head(_schema_metadata(identity)))
+            segments = [
+                Segment(handles, segment_path(directory, state.base_offset), head_size, state)
+                for state in clean.segments
+            ]
+            report = RecoveryReport(clean=True, checked_bytes=0, cuts=())
+            opened = (clean.log_start_offset, clean.log_end_offset, LeaderEpochs(clean.epochs), report)
+            return cls(handles, directory, identity, settings, segments, opened)
+        try:
+            segments, opened = _recover(handles, directory, settings, checkpoint)
+        except OSError as error:
+            msg = f"{directory}: cannot be opened: {error}"
+            raise StorageFailureError(msg) from error
+        log = cls(handles, directory, identity, settings, segments, opened)
+        log._truncation_marked = handles.filesystem.exists(f"{directory}/{TRUNCATED_MARKER}")
+        return log
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all segments up to their data ends."""
+        return sum(segment.data_end for segment in self._segments)
+
+    @property
+    def latest_epoch(self) -> int:
+        """The newest leader epoch known, or -1."""
+        return self._epochs.latest
+
+    @property
+    def epochs(self) -> tuple[EpochStart, ...]:
+        """All leader epochs with their start offsets."""
+        return self._epochs.entries
+
+    def assign_epoch(self, epoch: int, start_offset: int) -> None:
+        """Note that ``epoch`` starts at ``start_offset``: at becoming leader, before the first append."""
+        self._epochs.assign(epoch, start_offset)
+
+    def end_offset_for_epoch(self, epoch: int) -> EpochEnd:
+        """Return the largest epoch known up to ``epoch``, and its end: OffsetForLeaderEpoch's answer."""
+        return self._epochs.end_of(epoch, self.log_end_offset)
+
+    def append(self, rows: Sequence[LogRow]) -> None:
+        """Append ``rows`` as one row group in one write: *written* when it returns, not flushed.
+
+        Payloads are not kept. Rolls to a new segment first where size or time ask for it.
+
+        Raises:
+            StorageFailureError: The disk refused; the log is as it was.
+        """
+        first = rows[0]
+        assert first.base_offset >= self.log_end_offset, f"{first.base_offset} < {self.log_end_offset}"
+        assert len(rows) <= ROWS_MAX, f"{len(rows)} rows > {ROWS_MAX}"
+        if self._failure is not None:
+            raise StorageFailureError(self._failure, fatal=True)
+        try:
+            segment = self._segments[-1] if self._segments else None
+            if segment is None or segment.sealed or self._must_roll(segment, rows):
+                segment = self._roll(first.base_offset)
+            segment.append(rows)
+        except OSError as error:
+            msg = f"{self.directory}: append at offset {first.base_offset}: {error}"
+            raise StorageFailureError(msg) from error
+        self.log_end_offset = segment.end_offset
+        latest = self._epochs.latest
+        if rows[-1].leader_epoch > latest:
+            for row in rows:
+                self._epochs.assign(row.leader_epoch, row.base_offset)
+
+    def _must_roll(self, segment: Segment, rows: Sequence[LogRow]) -> bool:
+        """Whether ``rows`` belong into a new segment (``LogSegment.shouldRoll``)."""
+        if segment.end_offset == segment.base_offset:
+            return False
+        settings = self.settings
+        size = segment.data_end + METADATA_SIZE
+        for row in rows:
+            size += len(row.payload)
+        if size > settings.segment_bytes:
+            return True
+        first = segment.first_timestamp
+        return first >= 0 and rows[0].max_timestamp_ms - first > settings.segment_ms
+
+    def _roll(self, base_offset: int) -> Segment:
+        """Begin a new segment.
+
+        Raises:
+            OSError: The disk refused; the log is as it was.
+        """
+        path = segment_path(self.directory, base_offset)
+        segment = Segment.create(self._handles, path, base_offset, _schema_metadata(self._identity))
+        self._directory_synced = False
+        self._segments = [*self._segments, segment]
+        return segment
+
+    def flush(self) -> int:
+        """*Flush*: what was written before this call survives a power cut when it returns. Safe from any thread.
+
+        Returns:
+            The flushed end offset: everything below it is flushed.
+
+        Raises:
+            StorageFailureError: It may not; the log takes no more appends until it is opened anew.
+        """
+        truncations, target = self._truncations, self.log_end_offset
+        if target <= self.flushed_end_offset and self._directory_synced:
+            return self.flushed_end_offset
+        try:
+            for segment in self._segments:
+                if segment.data_end > segment.synced_end:
+                    self._sync(segment)
+            if not self._directory_synced:
+                self._directory_synced = True
+                self._filesystem.sync_directory(self.directory)
+        except OSError as error:
+            self._failure = f"{self.directory}: flush failed: {error}"
+            raise StorageFailureError(self._failure, fatal=True) from error
+        if truncations == self._truncations:
+            self.flushed_end_offset = max(target, self.flushed_end_offset)
+        return self.flushed_end_offset
+
+    @staticmethod
+    def _sync(segment: Segment) -> None:
+        try:
+            segment.sync()
+        except FileNotFoundError:
+            if not segment.removed:
+                raise
+
+    @property
+    def needs_maintenance(self) -> bool:
+        """Whether :meth:`maintain` has work: look after an append, a retention or a delete."""
+        segments = self._segments
+        return bool(self._doomed) or (len(segments) > 1 and not segments[-2].sealed)
+
+    def maintain(self) -> None:
+        """Write the footers of rolled segments and unlink removed ones. May wait for the disk; safe from any thread.
+
+        Raises:
+            CorruptSegmentError: A segment is damaged; it stays as it is.
+            StorageFailureError: The disk refused; call again later.
+        """
+        try:
+            while self._doomed:
+                segment = self._doomed[0]
+                self._handles.forget(segment)
+                if self._filesystem.exists(segment.path):
+                    self._filesystem.unlink(segment.path)
+                self._doomed.pop(0)
+            for segment in self._segments[:-1]:
+                if not segment.sealed and not segment.removed:
+                    entries = (entry for entry in self._epochs.entries if entry.start_offset < segment.end_offset)
+                    footer = {EPOCHS_KEY: encode_epochs(LeaderEpochs(entries)), ABORTED_KEY: ""}
+                    segment.seal(_schema_metadata(self._identity), footer)
+        except OSError as error:
+            msg = f"{self.directory}: maintenance: {error}"
+            raise StorageFailureError(msg) from error
+
+    def read(
+        self, start_offset: int, end_offset: int, size_max: int, *, at_least_one: bool = True
+    ) -> LogSlice | ColdRead:
+        """Return whole batches from the one that holds ``start_offset``, all records below ``end_offset``.
+
+        At most ``size_max`` bytes from one segment; the first batch whole whatever its size with ``at_least_one``.
+        Never waits for the disk: where that is needed a :class:`ColdRead` is returned. The caller checks
+        ``start_offset`` against the log's bounds.
+
+        Raises:
+            CorruptSegmentError: What was asked for is damaged.
+            StorageFailureError: The disk refused.
+        """
+        wanted = Wanted(start_offset, end_offset, size_max, at_least_one)
+        found = self._read(wanted, wait=False)
+        return ColdRead(lambda: self._read_waiting(wanted)) if found is None else found
+
+    def _read_waiting(self, wanted: Wanted) -> LogSlice:
+        found = self._read(wanted, wait=True)
+        assert found is not None, "a read that waits has an answer"
+        return found
+
+    def _read(self, wanted: Wanted, *, wait: bool) -> LogSlice | None:
+        start = wanted.start
+        segments = self._segments
+        at = max(bisect_right(segments, start, key=base_offset_of_segment) - 1, 0)
+        while at < len(segments):
+            segment = segments[at]
+            at += 1
+            if start >= segment.end_offset:
+                continue
+            try:
+                found = segment.read(wanted, wait=wait)
+            except (OSError, CorruptSegmentError) as error:
+                if segment.removed:  # truncated or expired meanwhile: the caller looks at the log's bounds again
+                    break
+                if isinstance(error, CorruptSegmentError):
+                    raise
+                msg = f"{self.directory}: read at offset {start}: {error}"
+                raise StorageFailureError(msg) from error
+            if found is None or found.buffers or segment.end_offset >= wanted.end:
+                return found
+        return LogSlice([], 0, start, start)
+
+    def segments(self) -> list[SegmentInfo]:
+        """Return what there is, oldest first."""
+        return [
+            SegmentInfo(s.path, s.base_offset, s.end_offset, s.data_end, s.sealed, s.max_timestamp)
+            for s in self._segments
+        ]
+
+    def state(self) -> CleanState:
+        """Return what a checkpoint keeps. Only true of the disk after a flush."""
+        states = tuple(segment.state for segment in self._segments)
+        return CleanState(self.log_start_offset, self.log_end_offset, states, self._epochs.entries)
+
+    def update_settings(self, settings: LogSettings) -> None:
+        """Obey ``settings`` from the next append on."""
+        self.settings = settings
+
+    def _on_disk(self, look: Callable[[], _T]) -> _T:
+        try:
+            return look()
+        except OSError as error:
+            msg = f"{self.directory}: {error}"
+            raise StorageFailureError(msg) from error
+
+    def close(self) -> CleanState:
+        """Flush, and let go of all files. The state goes into the clean-shutdown marker.
+
+        The last segment stays growing and is continued at the next start.
+
+        Raises:
+            StorageFailureError: The flush failed: leave this log out of the marker.
+        """
+        self.flush()
+        for segment in self._segments:
+            self._handles.forget(segment)
+        if self._truncation_marked:
+            self._on_disk(lambda: self._filesystem.unlink(f"{self.directory}/{TRUNCATED_MARKER}"))
+            self._truncation_marked = False
+        return self.state()
+
+
+def _recover(
+    handles: FileHandles, directory: str, settings: LogSettings, checkpoint: CleanState | None
+) -> tuple[list[Segment], tuple[int, int, LeaderEpochs, RecoveryReport]]:
+    """Recover the log in ``directory``; return its segments, and its start, end, epochs and report.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    handles.filesystem.make_directory(directory)
+    known = {} if checkpoint is None else {state.base_offset: state for state in checkpoint.segments}
+    epochs = LeaderEpochs(() if checkpoint is None else checkpoint.epochs)
+    recovered = Recovery(handles, directory, gaps_allowed=settings.compacted).run(known, epochs)
+    start = 0 if checkpoint is None else checkpoint.log_start_offset
+    end = start
+    if recovered.segments:
+        end = recovered.segments[-1].end_offset
+        start = min(max(start, recovered.segments[0].base_offset), end)
+    epochs.truncate_from_end(end)
+    for cut in recovered.report.cuts:
+        logger.warning("log cut", extra=cut._asdict())
+    return recovered.segments, (start, end, epochs, recovered.report)
+
+
+def _schema_metadata(identity: tuple[UUID, str, int]) -> dict[str, str]:
+    topic_id, topic, partition = identity
+    return {
+        FORMAT_VERSION_KEY: str(FORMAT_VERSION),
+        TOPIC_KEY: topic,
+        TOPIC_ID_KEY: str(topic_id),
+        PARTITION_KEY: str(partition),
+    }
