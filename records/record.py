@@ -1,0 +1,173 @@
+"""Records inside a batch: decoded where somebody looks, encoded where the broker writes its own.
+
+A record is a length and then, mostly in zigzag varints, its deltas to the batch's base timestamp and offset, key, value
+and headers (Kafka's implementation notes, "Record").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from klamm.model.errors import InvalidRecordError
+from klamm.records.batch import HEADER_SIZE, LOG_APPEND_TIME, BatchHeader, read_header
+from klamm.records.checksum import Buffer
+from klamm.records.compression import DECOMPRESSED_SIZE_MAX, Codec, decompress
+
+_VARINT_SHIFT_MAX: Final = 63
+"""The shift of the tenth and last byte of a 64-bit varint."""
+_RECORD_SIZE_MIN: Final = 7
+"""Bytes of the smallest record: a byte each for size, attributes, two deltas, null key, null value, no headers."""
+_NULL: Final = -1
+
+Header = tuple[bytes, bytes | None]
+
+
+class Record(NamedTuple):
+    """One record. A header's key is the bytes of its UTF-8 name; headers keep their order, and names may repeat."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()
+
+
+def decode_records(view: Buffer, position: int = 0, size_max: int = DECOMPRESSED_SIZE_MAX) -> list[Record]:
+    """Decode the records of the batch at ``position``, decompressing them first. The CRC is not checked here.
+
+    With LogAppendTime every record has the batch's max timestamp.
+
+    Raises:
+        CorruptMessageError: The header or the compressed data is wrong, or decompresses to more than ``size_max``.
+        InvalidRecordError: The records are not what the header says.
+    """
+    header = read_header(view, position)
+    end = position + header.size
+    if end > len(view):
+        msg = f"a batch of {header.size} bytes in {len(view) - position}"
+        raise InvalidRecordError(msg)
+    compressed = memoryview(view)[position + HEADER_SIZE : end]
+    return _decode_all(header, memoryview(decompress(header.codec, compressed, size_max)))
+
+
+def encode_records(records: Iterable[Record], base_offset: int, base_timestamp: int) -> bytearray:
+    """Return the records as they stand behind a batch's header, not compressed."""
+    encoded = bytearray()
+    for record in records:
+        body = bytearray(b"\x00")  # attributes: none are defined
+        write_varint(body, record.timestamp_ms - base_timestamp)
+        write_varint(body, record.offset - base_offset)
+        _write_bytes(body, record.key)
+        _write_bytes(body, record.value)
+        write_varint(body, len(record.headers))
+        for name, value in record.headers:
+            _write_bytes(body, name)
+            _write_bytes(body, value)
+        write_varint(encoded, len(body))
+        encoded += body
+    return encoded
+
+
+def write_varint(target: bytearray, value: int) -> None:
+    """Append a zigzag varint: 0, -1, 1, -2 become 0, 1, 2, 3."""
+    zigzag = (value << 1) ^ (value >> _VARINT_SHIFT_MAX)
+    while zigzag > 0x7F:  # noqa: PLR2004  # more than seven bits
+        target.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    target.append(zigzag)
+
+
+def _decode_all(header: BatchHeader, plain: memoryview) -> list[Record]:
+    if header.record_count < 0 or header.record_count * _RECORD_SIZE_MIN > len(plain):
+        msg = f"record_count={header.record_count} in {len(plain)} bytes"
+        raise InvalidRecordError(msg)
+    append_time = header.max_timestamp if header.timestamp_type == LOG_APPEND_TIME else None
+    records: list[Record] = []
+    position = 0
+    try:
+        for _ in range(header.record_count):
+            record, position = _decode_one(header, append_time, plain, position)
+            records.append(record)
+    except IndexError as error:
+        msg = f"the batch ends inside record {len(records)} of {header.record_count}"
+        raise InvalidRecordError(msg) from error
+    if position != len(plain):
+        msg = f"{len(plain) - position} bytes behind the last of {header.record_count} records"
+        raise InvalidRecordError(msg)
+    return records
+
+
+def _decode_one(header: BatchHeader, append_time: int | None, plain: memoryview, position: int) -> tuple[Record, int]:
+    size, position = _read_varint(plain, position)
+    end = position + size
+    if size < 1 or end > len(plain):
+        msg = f"a record of {size} bytes in {len(plain) - position}"
+        raise InvalidRecordError(msg)
+    body = plain[:end]  # what goes past the record's own end is then an IndexError
+    timestamp_delta, position = _read_varint(body, position + 1)  # + 1: attributes
+    offset_delta, position = _read_varint(body, position)
+    key, position = _read_bytes(body, position)
+    value, position = _read_bytes(body, position)
+    count, position = _read_varint(body, position)
+    if not 0 <= count <= end - position:
+        msg = f"{count} headers in {end - position} bytes"
+        raise InvalidRecordError(msg)
+    headers: Sequence[Header] = _read_headers(body, position, count) if count else ()
+    if not count and position != end:
+        msg = f"{end - position} bytes behind a record"
+        raise InvalidRecordError(msg)
+    timestamp = header.base_timestamp + timestamp_delta if append_time is None else append_time
+    return Record(header.base_offset + offset_delta, timestamp, key, value, tuple(headers)), end
+
+
+def _read_headers(body: memoryview, position: int, count: int) -> list[Header]:
+    headers: list[Header] = []
+    for _ in range(count):
+        name, position = _read_bytes(body, position)
+        if name is None:
+            msg = "a header without a name"
+            raise InvalidRecordError(msg)
+        value, position = _read_bytes(body, position)
+        headers.append((name, value))
+    if position != len(body):
+        msg = f"{len(body) - position} bytes behind a record's headers"
+        raise InvalidRecordError(msg)
+    return headers
+
+
+def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+    value = 0
+    shift = 0
+    while True:
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004  # the highest bit says that more follows
+            return (value >> 1) ^ -(value & 1), position
+        shift += 7
+        if shift > _VARINT_SHIFT_MAX:
+            msg = "a varint of more than ten bytes"
+            raise InvalidRecordError(msg)
+
+
+def _read_bytes(view: memoryview, position: int) -> tuple[bytes | None, int]:
+    size, position = _read_varint(view, position)
+    if size == _NULL:
+        return None, position
+    end = position + size
+    if size < 0 or end > len(view):
+        msg = f"{size} bytes in {len(view) - position}"
+        raise InvalidRecordError(msg)
+    return bytes(view[position:end]), end
+
+
+def _write_bytes(target: bytearray, value: bytes | None) -> None:
+    if value is None:
+        write_varint(target, _NULL)
+    else:
+        write_varint(target, len(value))
+        target += value
+
+
+__all__ = ("Codec", "Header", "Record", "decode_records", "encode_records", "write_varint")
