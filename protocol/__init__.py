@@ -1,1 +1,15 @@
-"""Bytes to messages and back: framing, headers, the API table, the codecs."""
+"""Bytes to messages and back: headers, the API table, the codecs.
+
+| file | owns |
+|---|---|
+| `apis.py` | every API key, its versions, since when it is flexible |
+| `header.py` | request and response headers |
+| `produce.py`, `fetch.py` | Produce and Fetch by hand, for the data path |
+| `messages.py` | every message in its newest shape: what handlers and the client use |
+| `adapters.py` | messages whose shape changed between versions |
+| `decoder.py`, `encoder.py`, `conversion.py`, `schema.py` | how `messages.py` does it, over `kio`'s dataclasses |
+| `offset_commit.py`, `offset_fetch.py`, `*_messages.py` | newest shapes with what only older versions have |
+| `primitives.py`, `varint.py` | the primitive types of the wire |
+| `kio_loader.py` | `kio`, imported without what it drags in |
+| `errors.py` | `ProtocolError`: bytes that cannot be answered |
+"""

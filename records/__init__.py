@@ -1,1 +1,11 @@
-"""Record batch v2: header, checksum, records, compression. No I/O."""
+"""Record batch v2: header, checksum, records, compression. No I/O.
+
+| file | owns |
+|---|---|
+| `batch.py` | the header of a batch, its checks, and what a broker changes in place |
+| `checksum.py` | CRC-32C |
+| `compression.py` | the codecs, in the framings of Kafka clients, with a limit on what comes out |
+| `record.py` | records inside a batch, decoded and encoded; batches that the broker writes |
+| `rewrite.py` | what a topic's config may make of a produced batch |
+| `offsets_schema.py` | the records of `__consumer_offsets` |
+"""

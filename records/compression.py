@@ -51,6 +51,7 @@ class Codec(IntEnum):
     """How the records of a batch are compressed; the number stands in the lowest three bits of the attributes."""
 
     NONE = 0
+    UNCOMPRESSED = 0  # the topic config compression.type says it so
     GZIP = 1
     SNAPPY = 2
     LZ4 = 3
