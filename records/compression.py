@@ -13,6 +13,7 @@ A few bytes can stand for gigabytes, so what comes out has a limit, and memory i
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
 from struct import error as struct_error
@@ -60,18 +61,7 @@ class Codec(IntEnum):
 
 def compress(codec: Codec, records: Buffer) -> bytes:
     """Return ``records`` compressed, each codec at its default level."""
-    match codec:
-        case Codec.NONE:
-            return bytes(records)
-        case Codec.GZIP:
-            compressor = zlib.compressobj(wbits=_GZIP_WINDOW)
-            return compressor.compress(records) + compressor.flush()
-        case Codec.SNAPPY:
-            return _compress_snappy(memoryview(records))
-        case Codec.LZ4:
-            return _compress_lz4(memoryview(records))
-        case Codec.ZSTD:
-            return bytes(_cramjam().zstd.compress(records))
+    return _COMPRESS[codec](memoryview(records))
 
 
 def decompress(codec: Codec, compressed: Buffer, size_max: int = DECOMPRESSED_SIZE_MAX) -> Buffer:
@@ -80,16 +70,7 @@ def decompress(codec: Codec, compressed: Buffer, size_max: int = DECOMPRESSED_SI
     Raises:
         CorruptMessageError: The bytes are not of that codec, or decompress to more than ``size_max`` bytes.
     """
-    match codec:
-        case Codec.NONE:
-            return compressed
-        case Codec.GZIP:
-            return _decompress_gzip(compressed, size_max)
-        case Codec.SNAPPY:
-            return _decompress_snappy(memoryview(compressed), size_max)
-        case Codec.LZ4 | Codec.ZSTD:
-            module = _cramjam().lz4 if codec is Codec.LZ4 else _cramjam().zstd
-            return _decompress_growing(codec, module, compressed, size_max)
+    return _DECOMPRESS[codec](memoryview(compressed), size_max)
 
 
 def _cramjam() -> Any:  # noqa: ANN401  # a module of native code, whose types are its own
@@ -101,6 +82,11 @@ def _cramjam() -> Any:  # noqa: ANN401  # a module of native code, whose types a
 
 def _too_large(codec: Codec, size_max: int) -> CorruptMessageError:
     return CorruptMessageError(f"a {codec.name.lower()} batch decompresses to more than {size_max} bytes")
+
+
+def _compress_gzip(records: memoryview) -> bytes:
+    compressor = zlib.compressobj(wbits=_GZIP_WINDOW)
+    return compressor.compress(records) + compressor.flush()
 
 
 def _compress_snappy(records: memoryview) -> bytes:
@@ -126,7 +112,11 @@ def _compress_lz4(records: memoryview) -> bytes:
     return b"".join(parts)
 
 
-def _decompress_gzip(compressed: Buffer, size_max: int) -> bytes:
+def _compress_zstd(records: memoryview) -> bytes:
+    return bytes(_cramjam().zstd.compress(records))
+
+
+def _decompress_gzip(compressed: memoryview, size_max: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     rest = bytes(compressed)
@@ -182,10 +172,18 @@ def _decompress_snappy_block(block: memoryview, size_before: int, size_max: int)
         raise CorruptMessageError(msg) from error
 
 
+def _decompress_lz4(compressed: memoryview, size_max: int) -> memoryview:
+    return _decompress_growing(Codec.LZ4, _cramjam().lz4, compressed, size_max)
+
+
+def _decompress_zstd(compressed: memoryview, size_max: int) -> memoryview:
+    return _decompress_growing(Codec.ZSTD, _cramjam().zstd, compressed, size_max)
+
+
 def _decompress_growing(
     codec: Codec,
     module: Any,  # noqa: ANN401  # a module of native code, whose types are its own
-    compressed: Buffer,
+    compressed: memoryview,
     size_max: int,
 ) -> memoryview:
     """Decompress into a buffer of a fixed size, and into a larger one when it did not fit.
@@ -207,3 +205,19 @@ def _decompress_growing(
             size = min(size * _GROWTH, size_max)
         else:
             return memoryview(output)[:written]
+
+
+_COMPRESS: Final[dict[Codec, Callable[[memoryview], bytes]]] = {
+    Codec.NONE: bytes,
+    Codec.GZIP: _compress_gzip,
+    Codec.SNAPPY: _compress_snappy,
+    Codec.LZ4: _compress_lz4,
+    Codec.ZSTD: _compress_zstd,
+}
+_DECOMPRESS: Final[dict[Codec, Callable[[memoryview, int], Buffer]]] = {
+    Codec.NONE: lambda compressed, _: compressed,
+    Codec.GZIP: _decompress_gzip,
+    Codec.SNAPPY: _decompress_snappy,
+    Codec.LZ4: _decompress_lz4,
+    Codec.ZSTD: _decompress_zstd,
+}
