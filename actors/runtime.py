@@ -46,6 +46,10 @@ Monitor = Callable[["LoopActorRef", BaseException | None], None]
 """Called once when an actor ended, on its own thread, with what stopped it (None: it was asked to stop)."""
 
 
+_monitors_lock = threading.Lock()
+"""Guards the monitors of all actors: a supervisor may add one while the actor ends on another thread."""
+
+
 class Dispatcher(Protocol):
     """Runs actors. One actor's drains never overlap."""
 
@@ -138,6 +142,8 @@ class Mailbox:
                     reply_to.set(None)
                 continue
             self.dispatcher.counters.dead_letters += 1
+            if self.actor is not None:
+                self.actor.undelivered(envelope.message)
             if reply_to is not None:
                 error = pykka.ActorDeadError("the actor stopped before handling the message")
                 reply_to.set_exception((pykka.ActorDeadError, error, None))
@@ -193,16 +199,18 @@ class LoopActorRef(pykka.ActorRef[Any]):
         return stopped.get(timeout=timeout) if block else stopped
 
     def monitor(self, callback: Monitor) -> None:
-        """Have ``callback`` called when the actor ends; call this before the actor can have ended.
+        """Have ``callback`` called when the actor ends.
 
         Raises:
             pykka.ActorDeadError: It has ended already.
         """
         actor = self.actor_inbox.actor
-        if actor is None:
-            msg = f"{self} not found"
-            raise pykka.ActorDeadError(msg)
-        actor.monitors.append(callback)
+        with _monitors_lock:
+            if actor is not None and actor.monitors is not None:
+                actor.monitors.append(callback)
+                return
+        msg = f"{self} not found"
+        raise pykka.ActorDeadError(msg)
 
     def __str__(self) -> str:
         """Name the actor."""
@@ -251,6 +259,7 @@ class LoopActor(pykka.ThreadingActor):
 
     Attributes:
         drain_size: Bytes handled in this drain: an actor that moves bytes adds them, so that the drain ends in time.
+        failure: What ended the actor; None if it runs, or was asked to stop.
     """
 
     use_daemon_thread = True  # an actor that is left running must not keep the process from exiting
@@ -262,10 +271,10 @@ class LoopActor(pykka.ThreadingActor):
         self._actor_ref: LoopActorRef = LoopActorRef(self)  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
         self.dispatcher = self.actor_inbox.dispatcher
         self.stats = ActorStats(type(self).__name__)
-        self.monitors: list[Monitor] = []
+        self.monitors: list[Monitor] | None = []
         self.drain_size = 0
         self._on_started = False
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None
         self._replies: list[tuple[Any, Any, BaseException | None]] = []
 
     @classmethod
@@ -300,6 +309,9 @@ class LoopActor(pykka.ThreadingActor):
 
     def end_drain(self) -> None:
         """Finish what the messages of this drain began; an exception here fails the actor."""
+
+    def undelivered(self, message: object) -> None:
+        """Take a message that came before the end and will not be handled: answer whoever waits for it."""
 
     def call_later(self, timers: Timers, delay_s: float, callback: Callable[[], object]) -> TimerHandle:
         """Have ``callback`` called in a drain of this actor, unless it has ended; an exception fails the actor."""
@@ -386,7 +398,7 @@ class LoopActor(pykka.ThreadingActor):
         traceback: TracebackType | None,
     ) -> None:
         self.actor_inbox.closed = True
-        self._failure = exception_value
+        self.failure = exception_value
         self.stats.last_failure = repr(exception_value)
         self.dispatcher.counters.failures += 1
         exc_info = None
@@ -412,6 +424,8 @@ class LoopActor(pykka.ThreadingActor):
         try:
             self._handle_waiting(mailbox)
         except BaseException as exception:  # noqa: BLE001 (see the module's docstring)
+            if mailbox.actor is None:  # abandoned in the middle of it: its node crashed, nothing happens any more
+                return
             self._fail(exception)
             if isinstance(exception, KeyboardInterrupt):  # a person's Ctrl-C: the loop must hear of it as well
                 interrupt = exception
@@ -448,6 +462,7 @@ class LoopActor(pykka.ThreadingActor):
         self.actor_inbox.closed = True
         pykka.ActorRegistry.unregister(self._actor_ref)
         self.actor_stopped.set()
+        self._replies.clear()
         self._end()
 
     def _receive_special(self, message: Any) -> None:  # noqa: ANN401 (what pykka put in)
@@ -481,8 +496,8 @@ class LoopActor(pykka.ThreadingActor):
         replies, self._replies = self._replies, []
         for reply_to, value, exception in replies:
             error = exception
-            if error is None and self._failure is not None:
-                error = pykka.ActorDeadError(f"{self} failed: {self._failure!r}")
+            if error is None and self.failure is not None:
+                error = pykka.ActorDeadError(f"{self} failed: {self.failure!r}")
             if error is None:
                 reply_to.set(value)
             else:
@@ -504,9 +519,10 @@ class LoopActor(pykka.ThreadingActor):
         mailbox.bury()
         mailbox.actor = None
         self.dispatcher.forget(self)
-        monitors, self.monitors = self.monitors, []
-        for monitor in monitors:
+        with _monitors_lock:
+            monitors, self.monitors = self.monitors, None
+        for monitor in monitors or ():
             try:
-                monitor(self._actor_ref, self._failure)
+                monitor(self._actor_ref, self.failure)
             except Exception:
                 logger.exception("a monitor failed", extra={"actor": self.stats.name})
