@@ -33,5 +33,11 @@ contract: $(VENV)/.ready
 
 check: lint types contract test  ## all that CI runs
 
+bench: $(VENV)/.ready  ## klamm beside Apache Kafka, 10 minutes at most; needs a C compiler, Java 17 and Maven
+	$(BIN)/python bench/run.py --quick
+
+bench-full: $(VENV)/.ready  ## every row, hours
+	$(BIN)/python bench/run.py --full
+
 clean:
 	rm -rf $(VENV) build *.egg-info src/*.egg-info
