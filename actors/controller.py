@@ -112,7 +112,6 @@ class ControllerActor(LoopActor):
         self._waiting: deque[_Waiting] = deque()
         self._flushing = False
         self._saving = False
-        self._committed_end_offset = log.end_offset
         self._unusable: str | None = None
 
     @property
@@ -195,7 +194,6 @@ class ControllerActor(LoopActor):
         done: list[_Waiting] = []
         while self._waiting and self._waiting[0].end_offset <= end_offset:
             done.append(self._waiting.popleft())
-        self._committed_end_offset = max(self._committed_end_offset, end_offset)
         decisions = sum(one.has_records for one in done)
         if decisions:
             self._ports.listener.metadata_changed(self._core.commit(decisions))
@@ -217,12 +215,12 @@ class ControllerActor(LoopActor):
             return
         self._saving = True
         self._log.size_since_snapshot = 0
-        image, end_offset, now_ms = self._core.committed, self._committed_end_offset, self._ports.clock.now_ms()
+        image, now_ms = self._core.committed, self._ports.clock.now_ms()
         tell = self.actor_ref.tell
 
         def save() -> None:
             try:
-                self._log.save_snapshot(image, end_offset, now_ms)
+                self._log.save_snapshot(image, now_ms)
             except OSError as error:
                 tell(_SnapshotSaved(str(error)))
             else:

@@ -16,8 +16,6 @@ from itertools import islice
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from klamm.records.record import Record, build_batch, decode_records
-
 from klamm.core.metadata_image import EMPTY_IMAGE, MetadataImage
 from klamm.core.metadata_records import (
     MetadataFormatError,
@@ -28,8 +26,11 @@ from klamm.core.metadata_records import (
 )
 from klamm.model.errors import KafkaError
 from klamm.records.batch import check_batch, iter_batches
+from klamm.records.record import Record, build_batch, decode_records
 from klamm.storage.filesystem import Filesystem
-from klamm.storage.partition_log import ColdRead, LogRow, LogSlice, PartitionLog
+from klamm.storage.partition_log import ColdRead, PartitionLog
+from klamm.storage.row import LogRow
+from klamm.storage.slicing import LogSlice
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ class MetadataLog:
             StorageError: The disk refused, or the log is damaged.
             MetadataFormatError: A record is of a newer klamm.
         """
-        image, offset = self._newest_snapshot()
+        image = self._newest_snapshot()
+        offset = image.end_offset
         log = self.log
         if offset < log.log_start_offset:
             msg = (
@@ -111,8 +113,8 @@ class MetadataLog:
         for first in range(0, len(rows), ROWS_PER_APPEND_MAX):
             self.log.append(rows[first : first + ROWS_PER_APPEND_MAX])
 
-    def save_snapshot(self, image: MetadataImage, end_offset: int, now_ms: int) -> None:
-        """Write ``image`` as the snapshot of all records below ``end_offset``: *flushed* when it returns.
+    def save_snapshot(self, image: MetadataImage, now_ms: int) -> None:
+        """Write ``image`` as the snapshot of all records below its end offset: *flushed* when it returns.
 
         Older snapshots than the last two go. Safe from any thread. Call :meth:`forget_old_records` afterwards.
 
@@ -125,7 +127,7 @@ class MetadataLog:
         while chunk := list(islice(records, SNAPSHOT_BATCH_RECORDS)):
             content += _batch(chunk, offset, self.leader_epoch, now_ms)
             offset += len(chunk)
-        path = f"{self.log.directory}/{end_offset:020d}-{self.leader_epoch:010d}.checkpoint"
+        path = f"{self.log.directory}/{image.end_offset:020d}-{self.leader_epoch:010d}.checkpoint"
         self._filesystem.make_directory(self.log.directory)
         self._filesystem.replace_file(path, bytes(content))
         for old in self.snapshots()[SNAPSHOTS_KEPT:]:
@@ -154,7 +156,7 @@ class MetadataLog:
         ]
         return sorted(found, key=lambda snapshot: snapshot.end_offset, reverse=True)
 
-    def _newest_snapshot(self) -> tuple[MetadataImage, int]:
+    def _newest_snapshot(self) -> MetadataImage:
         for snapshot in self.snapshots():
             try:
                 records = _read_snapshot(self._filesystem.read_file(snapshot.path))
@@ -163,8 +165,8 @@ class MetadataLog:
                     "metadata snapshot is damaged and not used", extra={"path": snapshot.path, "damage": str(error)}
                 )
                 continue
-            return EMPTY_IMAGE.replay(records), snapshot.end_offset
-        return EMPTY_IMAGE, 0
+            return EMPTY_IMAGE.replay(records)._replace(end_offset=snapshot.end_offset)
+        return EMPTY_IMAGE
 
     def _decisions(self, offset: int) -> Iterator[list[MetadataRecord]]:
         end_offset = self.log.log_end_offset

@@ -67,7 +67,8 @@ class BrokerImage(NamedTuple):
 class MetadataImage(NamedTuple):
     """Everything the metadata log has said so far. Never changed in place.
 
-    Invariant: ``topics`` and ``topic_ids`` name the same topics.
+    Invariant: ``topics`` and ``topic_ids`` name the same topics. ``end_offset`` is the offset in the metadata log
+    after the last record replayed.
     """
 
     topics: Mapping[TopicName, TopicImage] = {}
@@ -76,6 +77,7 @@ class MetadataImage(NamedTuple):
     brokers: Mapping[BrokerId, BrokerImage] = {}
     features: Mapping[str, int] = {}
     next_producer_id: int = 0
+    end_offset: int = 0
 
     def topic_by_id(self, topic_id: TopicId) -> TopicImage | None:
         """Return the topic with this id, or None."""
@@ -104,9 +106,11 @@ class MetadataImage(NamedTuple):
             AssertionError: A record contradicts the image. The log then holds what no controller decides.
         """
         changing = _Changing(self)
+        count = 0
         for record in records:
             changing.replay(record)
-        return changing.image()
+            count += 1
+        return changing.image(self.end_offset + count)
 
     def to_records(self) -> Iterator[MetadataRecord]:
         """Yield records whose replay on an empty image gives this one, the footer last."""
@@ -157,7 +161,7 @@ class _Changing:
         # Partitions of topics that grow: a tuple each would make 10,000 partitions cost 10,000 squared.
         self._partitions: dict[TopicId, list[PartitionImage]] = {}
 
-    def image(self) -> MetadataImage:
+    def image(self, end_offset: int) -> MetadataImage:
         before = self._before
         topics = before.topics if self._topics is None else self._topics
         if self._partitions:
@@ -174,6 +178,7 @@ class _Changing:
             before.brokers if self._brokers is None else self._brokers,
             before.features if self._features is None else self._features,
             self._next_producer_id,
+            end_offset,
         )
 
     def replay(self, record: MetadataRecord) -> None:  # noqa: C901 - one case for each kind of record

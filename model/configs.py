@@ -74,10 +74,10 @@ class ConfigResource(NamedTuple):
 
 
 class UpdateMode(Enum):
-    """Whether a broker config can change while the broker runs (KIP-226)."""
+    """Whether a config can change while the broker runs (KIP-226)."""
 
     READ_ONLY = "read-only"
-    CLUSTER_WIDE = "cluster-wide"
+    DYNAMIC = "dynamic"
 
 
 class Synonym(NamedTuple):

@@ -1,7 +1,7 @@
 """Broker configs of groups, committed offsets, transactions and producers.
 
 Types, defaults and ranges are Apache Kafka 4.3's, except where the documentation says klamm's. Keys marked
-cluster-wide can change while the broker runs. Keys whose documentation says "Accepted" change nothing.
+dynamic can change while the broker runs. Keys whose documentation says "Accepted" change nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COORDINATORS_CONFIGS: Final = [
         "1000",
         "The least time between two assignments of one consumer group.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "group.consumer.assignors",
@@ -149,7 +149,7 @@ COORDINATORS_CONFIGS: Final = [
         "86400000",
         "How long an idempotent producer's state is kept after its last write.",
         minimum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "transaction.max.timeout.ms",

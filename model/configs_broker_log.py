@@ -1,7 +1,7 @@
 """Broker configs of logs: the defaults of topic configs, and how logs are kept.
 
 Types, defaults and ranges are Apache Kafka 4.3's, except where the documentation says klamm's. Keys marked
-cluster-wide can change while the broker runs. Keys whose documentation says "Accepted" change nothing.
+dynamic can change while the broker runs. Keys whose documentation says "Accepted" change nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOG_CONFIGS: Final = [
         minimum=1,
         maximum=9,
         exception=-1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "compression.lz4.level",
@@ -29,7 +29,7 @@ LOG_CONFIGS: Final = [
         "Level used when compression.type is lz4.",
         minimum=1,
         maximum=17,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "compression.type",
@@ -37,7 +37,7 @@ LOG_CONFIGS: Final = [
         "producer",
         "How record batches are kept, for topics that do not say.",
         choices=COMPRESSION_TYPES,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "compression.zstd.level",
@@ -46,7 +46,7 @@ LOG_CONFIGS: Final = [
         "Level used when compression.type is zstd.",
         minimum=-131_072,
         maximum=22,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.cleaner.backoff.ms",
@@ -54,14 +54,14 @@ LOG_CONFIGS: Final = [
         "15000",
         "How long the log cleaner rests when there is nothing to clean.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.cleaner.dedupe.buffer.size",
         ConfigType.LONG,
         "134217728",
         "Memory for the log cleaner's map of keys.",
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.cleaner.delete.retention.ms",
@@ -69,7 +69,7 @@ LOG_CONFIGS: Final = [
         "86400000",
         "delete.retention.ms of topics that do not say.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey("log.cleaner.enable", ConfigType.BOOLEAN, "true", "Whether compacted topics are compacted."),
     ConfigKey(
@@ -77,7 +77,7 @@ LOG_CONFIGS: Final = [
         ConfigType.DOUBLE,
         "1.7976931348623157E308",
         "The most that the log cleaner reads and writes a second.",
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.cleaner.max.compaction.lag.ms",
@@ -85,7 +85,7 @@ LOG_CONFIGS: Final = [
         "9223372036854775807",
         "max.compaction.lag.ms of topics that do not say.",
         minimum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.cleaner.min.cleanable.ratio",
@@ -94,7 +94,7 @@ LOG_CONFIGS: Final = [
         "min.cleanable.dirty.ratio of topics that do not say.",
         minimum=0,
         maximum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.cleaner.min.compaction.lag.ms",
@@ -102,7 +102,7 @@ LOG_CONFIGS: Final = [
         "0",
         "min.compaction.lag.ms of topics that do not say.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.cleaner.threads",
@@ -110,7 +110,7 @@ LOG_CONFIGS: Final = [
         "1",
         "Threads that compact.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.cleanup.policy",
@@ -118,7 +118,7 @@ LOG_CONFIGS: Final = [
         "delete",
         "cleanup.policy of topics that do not say.",
         choices=("compact", "delete"),
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey("log.dir", ConfigType.LIST, None, "The data directory, if log.dirs does not say."),
     ConfigKey("log.dirs", ConfigType.LIST, None, "The data directory; klamm uses one."),
@@ -128,7 +128,7 @@ LOG_CONFIGS: Final = [
         "9223372036854775807",
         "flush.messages of topics that do not say.",
         minimum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.flush.interval.ms",
@@ -136,7 +136,7 @@ LOG_CONFIGS: Final = [
         None,
         "flush.ms of topics that do not say; by default log.flush.scheduler.interval.ms.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.flush.offset.checkpoint.interval.ms",
@@ -164,7 +164,7 @@ LOG_CONFIGS: Final = [
         "4096",
         "index.interval.bytes of topics that do not say.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.index.size.max.bytes",
@@ -172,7 +172,7 @@ LOG_CONFIGS: Final = [
         "10485760",
         "segment.index.bytes of topics that do not say.",
         minimum=4,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.local.retention.bytes",
@@ -180,7 +180,7 @@ LOG_CONFIGS: Final = [
         "-2",
         "local.retention.bytes of topics that do not say.",
         minimum=-2,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.local.retention.ms",
@@ -188,7 +188,7 @@ LOG_CONFIGS: Final = [
         "-2",
         "local.retention.ms of topics that do not say.",
         minimum=-2,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.message.timestamp.after.max.ms",
@@ -196,7 +196,7 @@ LOG_CONFIGS: Final = [
         "3600000",
         "message.timestamp.after.max.ms of topics that do not say.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.message.timestamp.before.max.ms",
@@ -204,7 +204,7 @@ LOG_CONFIGS: Final = [
         "9223372036854775807",
         "message.timestamp.before.max.ms of topics that do not say.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.message.timestamp.type",
@@ -212,21 +212,21 @@ LOG_CONFIGS: Final = [
         "CreateTime",
         "message.timestamp.type of topics that do not say.",
         choices=TIMESTAMP_TYPES,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.preallocate",
         ConfigType.BOOLEAN,
         "false",
         "preallocate of topics that do not say.",
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.retention.bytes",
         ConfigType.LONG,
         "-1",
         "retention.bytes of topics that do not say.",
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.retention.check.interval.ms",
@@ -253,7 +253,7 @@ LOG_CONFIGS: Final = [
         None,
         "retention.ms of topics that do not say.",
         minimum=-1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.roll.hours",
@@ -275,7 +275,7 @@ LOG_CONFIGS: Final = [
         None,
         "segment.jitter.ms of topics that do not say.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.roll.ms",
@@ -283,7 +283,7 @@ LOG_CONFIGS: Final = [
         None,
         "segment.ms of topics that do not say.",
         minimum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.segment.bytes",
@@ -291,7 +291,7 @@ LOG_CONFIGS: Final = [
         "1073741824",
         "segment.bytes of topics that do not say.",
         minimum=SEGMENT_BYTES_MIN,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "log.segment.delete.delay.ms",
@@ -299,7 +299,7 @@ LOG_CONFIGS: Final = [
         "60000",
         "file.delete.delay.ms of topics that do not say.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "message.max.bytes",
@@ -307,7 +307,7 @@ LOG_CONFIGS: Final = [
         "1048588",
         "max.message.bytes of topics that do not say.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "metadata.log.max.record.bytes.between.snapshots",
@@ -339,13 +339,13 @@ LOG_CONFIGS: Final = [
         "1",
         "min.insync.replicas of topics that do not say.",
         minimum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "unclean.leader.election.enable",
         ConfigType.BOOLEAN,
         "false",
         "unclean.leader.election.enable of topics that do not say.",
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
 ]

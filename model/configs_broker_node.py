@@ -1,7 +1,7 @@
 """Broker configs of the node itself: identity, listeners, limits, replication.
 
 Types, defaults and ranges are Apache Kafka 4.3's, except where the documentation says klamm's. Keys marked
-cluster-wide can change while the broker runs. Keys whose documentation says "Accepted" change nothing.
+dynamic can change while the broker runs. Keys whose documentation says "Accepted" change nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NODE_CONFIGS: Final = [
         "10",
         "Threads for background work. Accepted: the disk dispatcher has its own size.",
         minimum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey("broker.id", ConfigType.INT, "-1", "An older name of node.id."),
     ConfigKey(
@@ -115,7 +115,7 @@ NODE_CONFIGS: Final = [
         "2147483647",
         "The most connections at once.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "max.connections.per.ip",
@@ -123,7 +123,7 @@ NODE_CONFIGS: Final = [
         "2147483647",
         "The most connections at once from one address.",
         minimum=0,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "max.incremental.fetch.session.cache.slots",
@@ -152,7 +152,7 @@ NODE_CONFIGS: Final = [
         "8",
         "Threads for requests. Accepted: requests are handled on one event loop.",
         minimum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "num.network.threads",
@@ -160,7 +160,7 @@ NODE_CONFIGS: Final = [
         "3",
         "Threads for the network. Accepted: sockets are handled on one event loop.",
         minimum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey("num.partitions", ConfigType.INT, "1", "Partitions of a topic whose creator does not say.", minimum=1),
     ConfigKey(
@@ -169,14 +169,14 @@ NODE_CONFIGS: Final = [
         "2",
         "Threads that recover logs at the start.",
         minimum=1,
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "num.replica.fetchers",
         ConfigType.INT,
         "1",
         "Connections over which replicas are fetched from each broker.",
-        update_mode=UpdateMode.CLUSTER_WIDE,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey("process.roles", ConfigType.LIST, "broker,controller", "What this process is. klamm is both."),
     ConfigKey(

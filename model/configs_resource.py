@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from klamm.model.configs import ConfigKey, ConfigType, Synonym, table
+from klamm.model.configs import ConfigKey, ConfigType, Synonym, UpdateMode, table
 
 GROUP_CONFIGS: Final = table(
     [
@@ -19,6 +19,7 @@ GROUP_CONFIGS: Final = table(
             "The least time between two assignments of the group.",
             minimum=0,
             synonyms=(Synonym("group.consumer.assignment.interval.ms"),),
+            update_mode=UpdateMode.DYNAMIC,
         ),
         ConfigKey(
             "consumer.heartbeat.interval.ms",
@@ -27,6 +28,7 @@ GROUP_CONFIGS: Final = table(
             "How often members of the group are told to send heartbeats.",
             minimum=1,
             synonyms=(Synonym("group.consumer.heartbeat.interval.ms"),),
+            update_mode=UpdateMode.DYNAMIC,
         ),
         ConfigKey(
             "consumer.session.timeout.ms",
@@ -35,6 +37,7 @@ GROUP_CONFIGS: Final = table(
             "How long a member of the group may be silent.",
             minimum=1,
             synonyms=(Synonym("group.consumer.session.timeout.ms"),),
+            update_mode=UpdateMode.DYNAMIC,
         ),
     ]
 )
@@ -52,10 +55,11 @@ CLIENT_METRICS_INTERVAL_MS_MIN: Final = 100
 CLIENT_METRICS_INTERVAL_MS_MAX: Final = 3_600_000
 
 CLIENT_METRICS_CONFIGS: Final = table(
-    [
-        ConfigKey("interval.ms", ConfigType.INT, "300000", "How often clients push the metrics of this subscription."),
-        ConfigKey("match", ConfigType.LIST, "", "Which clients are meant: selectors such as client_id=regex."),
-        ConfigKey("metrics", ConfigType.LIST, "", "Prefixes of the names of the metrics; * for all."),
+    ConfigKey(name, kind, default, documentation, update_mode=UpdateMode.DYNAMIC)
+    for name, kind, default, documentation in [
+        ("interval.ms", ConfigType.INT, "300000", "How often clients push the metrics of this subscription."),
+        ("match", ConfigType.LIST, "", "Which clients are meant: selectors such as client_id=regex."),
+        ("metrics", ConfigType.LIST, "", "Prefixes of the names of the metrics; * for all."),
     ]
 )
 CLIENT_METRICS_SELECTORS: Final = frozenset(

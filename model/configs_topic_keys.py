@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from klamm.model.configs import LONG_MAX, ConfigKey, ConfigType, Synonym, table
+from klamm.model.configs import LONG_MAX, ConfigKey, ConfigType, Synonym, UpdateMode, table
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
@@ -26,7 +26,7 @@ def _key(
     **limits: Any,  # noqa: ANN401 - handed on to ConfigKey, which types them
 ) -> ConfigKey:
     named = tuple(Synonym(one) if isinstance(one, str) else one for one in synonyms)
-    return ConfigKey(name, kind, default, documentation, synonyms=named, **limits)
+    return ConfigKey(name, kind, default, documentation, synonyms=named, update_mode=UpdateMode.DYNAMIC, **limits)
 
 
 _BOOLEAN, _STRING, _INT, _LONG = ConfigType.BOOLEAN, ConfigType.STRING, ConfigType.INT, ConfigType.LONG

@@ -1,0 +1,204 @@
+"""DeleteRecords, DescribeProducers, ElectLeaders, AlterPartitionReassignments, ListPartitionReassignments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from klamm.actors.messages import DeleteRecords
+from klamm.core.controller_requests import ElectLeaders, PartitionOutcome, Reassignment, ReassignPartitions
+from klamm.model.errors import ErrorCode, KafkaError
+from klamm.model.ids import PartitionIndex, TopicName
+from klamm.protocol.apis import ApiKey
+from klamm.protocol.messages import wire_error
+from klamm.server.handlers.topic_partitions import describe_topic_partitions
+from klamm.server.response_types import response_types
+
+if TYPE_CHECKING:
+    from klamm.server.apis import Handler
+    from klamm.server.node import Node
+    from klamm.server.requests import RequestContext
+
+ELECTION_PREFERRED: Final = 0
+ELECTION_UNCLEAN: Final = 1
+NO_WATERMARK: Final = -1
+NO_COORDINATOR_EPOCH: Final = -1
+NO_TRANSACTION: Final = -1
+_NOT_HERE: Final = "This server does not host this topic-partition."
+
+
+async def delete_records(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+    """Move the log start offsets of partitions up (KIP-107); -1 for their high watermark."""
+    timeout_s = request.timeout.total_seconds()
+    asked = [(topic.name, one.partition_index, one.offset) for topic in request.topics for one in topic.partitions]
+    results = await asyncio.gather(*(_delete_records(node, *one, timeout_s) for one in asked))
+    types = response_types(ApiKey.DELETE_RECORDS)
+    topics: dict[str, list[Any]] = defaultdict(list)
+    for (name, index, _), (code, low_watermark) in zip(asked, results, strict=True):
+        topics[name].append(
+            types.DeleteRecordsPartitionResult(
+                partition_index=index, low_watermark=low_watermark, error_code=wire_error(code)
+            )
+        )
+    return types.DeleteRecordsResponse(
+        throttle_time=timedelta(0),
+        topics=tuple(
+            types.DeleteRecordsTopicResult(name=name, partitions=tuple(partitions))
+            for name, partitions in topics.items()
+        ),
+    )
+
+
+def describe_producers(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+    """Describe the idempotent producers that partitions remember (KIP-664)."""
+    types = response_types(ApiKey.DESCRIBE_PRODUCERS)
+    return types.DescribeProducersResponse(
+        throttle_time=timedelta(0),
+        topics=tuple(
+            types.TopicResponse(
+                name=topic.name,
+                partitions=tuple(_producers(node, types, topic.name, index) for index in topic.partition_indexes),
+            )
+            for topic in request.topics
+        ),
+    )
+
+
+async def elect_leaders(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+    """Elect preferred or, at the cost of records, unclean leaders (KIP-460); null for all partitions."""
+    types = response_types(ApiKey.ELECT_LEADERS)
+    asked: list[tuple[TopicName, PartitionIndex]] | None = None
+    if request.topic_partitions is not None:
+        asked = [(topic.topic, index) for topic in request.topic_partitions for index in topic.partitions]
+    election = ELECTION_PREFERRED if context.api_version == 0 else request.election_type
+    if election in {ELECTION_PREFERRED, ELECTION_UNCLEAN}:
+        wanted = ElectLeaders(None if asked is None else tuple(asked), unclean=election == ELECTION_UNCLEAN)
+        outcomes = cast("tuple[PartitionOutcome, ...]", await node.ask_controller(wanted))
+        code = ErrorCode.NONE
+    else:
+        code = ErrorCode.INVALID_REQUEST
+        reason = f"Unknown election type {election}"
+        outcomes = tuple(PartitionOutcome(topic, index, code, reason) for topic, index in asked or ())
+    topics = _by_topic(outcomes)
+    if asked is None:
+        topics = {name: topics.get(name, []) for name in node.image.topics}
+    return types.ElectLeadersResponse(
+        throttle_time=timedelta(0),
+        error_code=wire_error(code),
+        replica_election_results=tuple(
+            types.ReplicaElectionResult(
+                topic=name,
+                partition_result=tuple(
+                    types.PartitionResult(
+                        partition_id=one.partition, error_code=wire_error(one.error), error_message=one.message
+                    )
+                    for one in partitions
+                ),
+            )
+            for name, partitions in topics.items()
+        ),
+    )
+
+
+async def alter_partition_reassignments(
+    node: Node,
+    _context: RequestContext,
+    request: Any,  # noqa: ANN401 (kio messages)
+) -> Any:  # noqa: ANN401 (kio messages)
+    """Move partitions to other brokers (KIP-455)."""
+    moves = tuple(
+        Reassignment(
+            topic.name, one.partition_index, None if one.replicas is None else tuple(int(to) for to in one.replicas)
+        )
+        for topic in request.topics
+        for one in topic.partitions
+    )
+    outcomes = cast("tuple[PartitionOutcome, ...]", await node.ask_controller(ReassignPartitions(moves)))
+    types = response_types(ApiKey.ALTER_PARTITION_REASSIGNMENTS)
+    return types.AlterPartitionReassignmentsResponse(
+        throttle_time=timedelta(0),
+        allow_replication_factor_change=request.allow_replication_factor_change,
+        error_code=wire_error(ErrorCode.NONE),
+        error_message=None,
+        responses=tuple(
+            types.ReassignableTopicResponse(
+                name=name,
+                partitions=tuple(
+                    types.ReassignablePartitionResponse(
+                        partition_index=one.partition, error_code=wire_error(one.error), error_message=one.message
+                    )
+                    for one in partitions
+                ),
+            )
+            for name, partitions in _by_topic(outcomes).items()
+        ),
+    )
+
+
+def list_partition_reassignments(
+    node: Node,
+    _context: RequestContext,
+    request: Any,  # noqa: ANN401 (kio messages)
+) -> Any:  # noqa: ANN401 (kio messages)
+    """List the moves under way: there are none, since a move is either complete at once or refused."""
+    del node, request
+    types = response_types(ApiKey.LIST_PARTITION_REASSIGNMENTS)
+    return types.ListPartitionReassignmentsResponse(
+        throttle_time=timedelta(0), error_code=wire_error(ErrorCode.NONE), error_message=None, topics=()
+    )
+
+
+async def _delete_records(
+    node: Node, topic: TopicName, index: PartitionIndex, offset: int, timeout_s: float
+) -> tuple[ErrorCode, int]:
+    partition = node.partition(topic, index)
+    if partition is None:
+        return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, NO_WATERMARK
+    try:
+        asked = partition.ref.ask(DeleteRecords(offset), block=False)
+        return ErrorCode.NONE, cast("int", await asyncio.wait_for(asked, timeout_s))
+    except KafkaError as error:
+        return error.error_code, NO_WATERMARK
+    except TimeoutError:
+        return ErrorCode.REQUEST_TIMED_OUT, NO_WATERMARK
+
+
+def _producers(node: Node, types: Any, topic: TopicName, index: PartitionIndex) -> Any:  # noqa: ANN401 (kio messages)
+    partition = node.partition(topic, index)
+    producers = {} if partition is None else partition.state.producers.entries()
+    return types.PartitionResponse(
+        partition_index=index,
+        error_code=wire_error(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if partition is None else ErrorCode.NONE),
+        error_message=_NOT_HERE if partition is None else None,
+        active_producers=tuple(
+            types.ProducerState(
+                producer_id=producer_id,
+                producer_epoch=entry.producer_epoch,
+                last_sequence=entry.batches[-1].last_sequence,
+                last_timestamp=entry.timestamp_ms,
+                coordinator_epoch=NO_COORDINATOR_EPOCH,
+                current_txn_start_offset=NO_TRANSACTION,
+            )
+            for producer_id, entry in producers.items()
+        ),
+    )
+
+
+def _by_topic(outcomes: Iterable[PartitionOutcome]) -> dict[str, list[PartitionOutcome]]:
+    topics: dict[str, list[PartitionOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        topics[outcome.topic].append(outcome)
+    return topics
+
+
+HANDLERS: dict[ApiKey, Handler] = {
+    ApiKey.DELETE_RECORDS: delete_records,
+    ApiKey.DESCRIBE_PRODUCERS: describe_producers,
+    ApiKey.ELECT_LEADERS: elect_leaders,
+    ApiKey.ALTER_PARTITION_REASSIGNMENTS: alter_partition_reassignments,
+    ApiKey.LIST_PARTITION_REASSIGNMENTS: list_partition_reassignments,
+    ApiKey.DESCRIBE_TOPIC_PARTITIONS: describe_topic_partitions,
+}
