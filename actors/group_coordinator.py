@@ -1,0 +1,386 @@
+"""The group coordinator actor: one partition of ``__consumer_offsets``, its groups, and who waits for them.
+
+Performs what ``klamm.core.groups`` decides:
+
+    loading ──(the log's end is reached)──▶ serving ──(an append failed)──▶ loading
+
+- *Loading* replays the partition's log; requests wait in the order they came.
+- *Serving*: all that a drain decided is one record batch, appended at ``end_drain``; each reply leaves when all that
+  was appended before it is committed. A heartbeat decides nothing that must survive, so its answer waits for nothing.
+- When an append fails, memory is ahead of the log: everybody who waits is told, and the groups are loaded anew.
+
+Time is the core's business: this actor keeps one timer, for the core's next deadline.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from klamm.records.builder import build_batch
+
+from klamm.actors.ports import Clock, TimerHandle, Timers
+from klamm.actors.runtime import LoopActor
+from klamm.core.groups.config import GroupConfig
+from klamm.core.groups.coordinator import GroupCoordinator, Request
+from klamm.core.groups.messages import Append, CommitOffsets, Effect, Heartbeat, Now, Topics
+from klamm.model.errors import ErrorCode, KafkaError
+from klamm.records.batch import iter_batches
+from klamm.records.offsets_schema import GroupRecord, decode_record, encode_key, encode_value
+from klamm.records.record import Record, decode_records
+
+logger = logging.getLogger(__name__)
+
+BATCH_RECORD_SIZE_MAX: Final = 900_000
+"""Bytes of keys and values in one batch: below max.message.bytes of the topic (1,048,588) with room for the framing."""
+
+FRAMING_SIZE: Final = 24
+"""Bytes a record needs besides key and value, at most: its length, attributes, two deltas, two lengths, no headers."""
+
+CoordinatorReply = Callable[[object], None]
+"""Takes the answer, or the KafkaError that there is instead of one; called once."""
+
+
+class Ask(NamedTuple):
+    """Somebody asks something of a group."""
+
+    request: Request | Heartbeat | CommitOffsets
+    reply: CoordinatorReply
+
+
+class TopicsDeleted(NamedTuple):
+    """These topics are no more."""
+
+    names: frozenset[str]
+
+
+class LogRead(NamedTuple):
+    """Record batches of the coordinator's log; at its end ``next_offset`` is the offset that was asked for."""
+
+    batches: list[memoryview]
+    next_offset: int
+
+
+class LogUnreadable(NamedTuple):
+    """The coordinator's log could not be read."""
+
+    reason: str
+
+
+class CoordinatorLog(Protocol):
+    """The partition that a coordinator writes to and loads from. Both answers may come from any thread."""
+
+    def append(self, batch: bytearray, answer: Callable[[KafkaError | None], None]) -> None:
+        """Append a batch; ``answer`` is called once: when it is committed, or refused."""
+
+    def read(self, offset: int, answer: Callable[[LogRead | LogUnreadable], None]) -> None:
+        """Read on from ``offset``; ``answer`` is called once."""
+
+
+class CoordinatorPorts(NamedTuple):
+    """The world, as a group coordinator reaches it."""
+
+    clock: Clock
+    timers: Timers
+    topics: Topics
+    new_id: Callable[[], str]
+
+
+class _Appended(NamedTuple):
+    number: int
+    error: KafkaError | None
+
+
+class _Read(NamedTuple):
+    load: int
+    outcome: LogRead | LogUnreadable
+
+
+class _CleanUp(NamedTuple):
+    pass
+
+
+class _Due(NamedTuple):
+    pass
+
+
+class _Answer(NamedTuple):
+    reply: CoordinatorReply
+    result: object
+
+
+class _Waiting(NamedTuple):
+    """An append that is not committed yet, and the answers that wait for it."""
+
+    number: int
+    answers: list[_Answer]
+
+
+class GroupCoordinatorActor(LoopActor):
+    """The groups of one partition of ``__consumer_offsets``."""
+
+    def __init__(self, name: str, log: CoordinatorLog, config: GroupConfig, ports: CoordinatorPorts) -> None:
+        super().__init__()
+        self.actor_name = f"GroupCoordinator {name}"
+        self._log = log
+        self._config = config
+        self._ports = ports
+        self._core = self._new_core()
+        self._loading = True
+        self._load_number = 0
+        self._next_offset = 0
+        self._parked: deque[Ask] = deque()
+        self._now: Now | None = None
+        self._records: list[GroupRecord] = []
+        self._answers: list[_Answer] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._append_number = 0
+        self._timer: TimerHandle | None = None
+        self._timer_ms = 0
+
+    def _new_core(self) -> GroupCoordinator:
+        return GroupCoordinator(self._config, self._ports.topics, self._ports.new_id)
+
+    @property
+    def core(self) -> GroupCoordinator:
+        """The state machine, for tests."""
+        return self._core
+
+    # --- mailbox --------------------------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Begin to load."""
+        self._load()
+        self._clean_up_later()
+
+    def begin_drain(self) -> None:
+        """Forget the time: the clock is read once a drain."""
+        self._now = None
+
+    def on_receive(self, message: object) -> None:  # noqa: C901 - a table of messages
+        """Take one message."""
+        if type(message) is Ask:
+            if self._loading:
+                self._parked.append(message)
+            else:
+                self._take(message)
+            return
+        match message:
+            case _Appended(number, error):
+                self._appended(number, error)
+            case _Read(load, outcome):
+                self._loaded_some(load, outcome)
+            case _Due():
+                self._timer = None
+                if not self._loading:
+                    self._perform(self._core.expire(self._time()))
+            case _CleanUp():
+                self._clean_up_later()
+                if not self._loading:
+                    self._perform(self._core.clean_up(self._time()))
+            case TopicsDeleted(names):
+                if not self._loading:
+                    self._perform(self._core.topics_deleted(names, self._time()))
+            case _:
+                msg = f"a group coordinator does not understand {message!r}"
+                raise AssertionError(msg)
+
+    def end_drain(self) -> None:
+        """Append what the drain decided; let answers leave that wait for nothing."""
+        if self._records:
+            self._append()
+        elif self._answers:
+            answers, self._answers = self._answers, []
+            if self._waiting:
+                self._waiting[-1].answers.extend(answers)
+            else:
+                _give(answers)
+        if not self._loading:
+            self._arm()
+
+    def on_stop(self) -> None:
+        """Tell everybody who waits that the coordinator isn't here any more."""
+        self._resign(KafkaError("the group coordinator stopped", code=ErrorCode.NOT_COORDINATOR))
+
+    def on_failure(self, *_: object) -> None:
+        """Tell everybody who waits; the next request starts the coordinator anew, from the log."""
+        self._resign(KafkaError("the group coordinator failed", code=ErrorCode.NOT_COORDINATOR))
+
+    def undelivered(self, message: object) -> None:
+        """Answer a request that nobody will handle."""
+        if type(message) is Ask:
+            message.reply(KafkaError("the group coordinator stopped", code=ErrorCode.NOT_COORDINATOR))
+
+    # --- serving --------------------------------------------------------------------------------------------------
+
+    def _take(self, message: Ask) -> None:
+        request, reply = message
+        if type(request) is Heartbeat:
+            reply(self._core.heartbeat(request, self._time()))
+        elif type(request) is CommitOffsets:
+            result, records = self._core.commit_offsets(request, self._time())
+            self._records += records
+            self._answers.append(_Answer(reply, result))
+        else:
+            assert not isinstance(request, Heartbeat | CommitOffsets)
+            self._perform(self._core.handle(request, self._time(), reply))
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Append):
+                self._records += effect.records
+            else:
+                self._answers.append(_Answer(_reply_of(effect.reply_to), effect.result))
+
+    def _time(self) -> Now:
+        now = self._now
+        if now is None:
+            clock = self._ports.clock
+            now = self._now = Now(clock.now_ms(), int(clock.monotonic() * 1000))
+        return now
+
+    def _append(self) -> None:
+        """Append the drain's records: one batch, or more if they are too many for one."""
+        now_ms = self._time().wall_ms
+        records, self._records = self._records, []
+        answers, self._answers = self._answers, []
+        encoded: list[Record] = []
+        size = 0
+        for record in records:
+            key = encode_key(record.key)
+            value = None if record.value is None else encode_value(record.value)
+            size += len(key) + (0 if value is None else len(value)) + FRAMING_SIZE
+            if size > BATCH_RECORD_SIZE_MAX and encoded:
+                self._append_batch(encoded, [])
+                encoded, size = [], len(key) + (0 if value is None else len(value)) + FRAMING_SIZE
+            encoded.append(Record(len(encoded), now_ms, key, value, ()))
+        self._append_batch(encoded, answers)
+
+    def _append_batch(self, records: list[Record], answers: list[_Answer]) -> None:
+        self._append_number += 1
+        number = self._append_number
+        self._waiting.append(_Waiting(number, answers))
+
+        def answered(error: KafkaError | None) -> None:
+            if self.actor_ref.is_alive():
+                self.actor_ref.tell(_Appended(number, error))
+
+        self._log.append(build_batch(records, base_offset=0), answered)
+
+    def _appended(self, number: int, error: KafkaError | None) -> None:
+        if error is None:
+            while self._waiting and self._waiting[0].number <= number:
+                _give(self._waiting.popleft().answers)
+            return
+        if not any(waiting.number == number for waiting in self._waiting):
+            return  # everybody has been told already
+        translated = KafkaError(error.message, code=_RESPONSE_ERRORS.get(error.error_code, error.error_code))
+        if error.error_code is ErrorCode.REQUEST_TIMED_OUT:  # written, only not committed in time: memory is right
+            while self._waiting and self._waiting[0].number <= number:
+                _give([_Answer(reply, translated) for reply, _ in self._waiting.popleft().answers])
+            return
+        logger.warning("group records could not be appended", extra={"actor": self.actor_name, "reason": str(error)})
+        self._resign(translated)
+        self._core = self._new_core()
+        self._load()
+
+    def _resign(self, error: KafkaError) -> None:
+        self._records = []
+        answers, self._answers = self._answers, []
+        while self._waiting:
+            answers += self._waiting.popleft().answers
+        _give([_Answer(reply, error) for reply, _ in answers])
+        if not self._loading:
+            for effect in self._core.resign(error.error_code):
+                if not isinstance(effect, Append):
+                    _reply_of(effect.reply_to)(effect.result)
+        while self._parked:
+            self._parked.popleft().reply(error)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- loading --------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        self._loading = True
+        self._load_number += 1
+        self._next_offset = 0
+        self._read_on()
+
+    def _read_on(self) -> None:
+        load = self._load_number
+
+        def answered(outcome: LogRead | LogUnreadable) -> None:
+            if self.actor_ref.is_alive():
+                self.actor_ref.tell(_Read(load, outcome))
+
+        self._log.read(self._next_offset, answered)
+
+    def _loaded_some(self, load: int, outcome: LogRead | LogUnreadable) -> None:
+        if load != self._load_number:
+            return
+        if isinstance(outcome, LogUnreadable):
+            msg = f"the log of {self.actor_name} cannot be read: {outcome.reason}"
+            raise KafkaError(msg, code=ErrorCode.NOT_COORDINATOR)
+        for batches in outcome.batches:
+            for position, header in iter_batches(batches):
+                if not header.is_control:
+                    self._replay(batches, position)
+        if outcome.next_offset > self._next_offset:
+            self._next_offset = outcome.next_offset
+            self._read_on()
+            return
+        self._loading = False
+        self._perform(self._core.loaded(self._time()))
+        while self._parked:
+            self._take(self._parked.popleft())
+
+    def _replay(self, batches: memoryview, position: int) -> None:
+        for record in decode_records(batches, position):
+            decoded = None if record.key is None else decode_record(bytes(record.key), record.value)
+            if decoded is not None:
+                self._core.replay(decoded)
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Have the timer run out no later than the core's next deadline."""
+        deadline_ms = self._core.next_deadline_ms()
+        if deadline_ms is None or (self._timer is not None and self._timer_ms <= deadline_ms):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ms = deadline_ms
+        delay_s = max(deadline_ms + 1 - self._ports.clock.monotonic() * 1000, 0) / 1000
+        self._timer = self.call_later(self._ports.timers, delay_s, lambda: self.on_receive(_Due()))
+
+    def _clean_up_later(self) -> None:
+        delay_s = self._config.offsets_retention_check_interval_ms / 1000
+        self.call_later(self._ports.timers, delay_s, lambda: self.on_receive(_CleanUp()))
+
+
+_RESPONSE_ERRORS: Final = {
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_ENOUGH_REPLICAS: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.REQUEST_TIMED_OUT: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER: ErrorCode.NOT_COORDINATOR,
+    ErrorCode.KAFKA_STORAGE_ERROR: ErrorCode.NOT_COORDINATOR,
+    ErrorCode.MESSAGE_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
+    ErrorCode.RECORD_LIST_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
+    ErrorCode.INVALID_FETCH_SIZE: ErrorCode.UNKNOWN_SERVER_ERROR,
+}
+"""What a client hears when an append failed (CoordinatorOperationExceptionHelper of Apache Kafka)."""
+
+
+def _give(answers: list[_Answer]) -> None:
+    for reply, result in answers:
+        reply(result)
+
+
+def _reply_of(reply_to: object) -> CoordinatorReply:
+    assert callable(reply_to), reply_to
+    return reply_to

@@ -1,0 +1,9 @@
+"""Group coordinators as pure state machines: an event and the time go in, records and replies come out.
+
+- ``coordinator``: the whole of one partition of ``__consumer_offsets``; what the actor talks to
+- ``classic_group``, ``classic``: the classic protocol's state table, and its decisions
+- ``consumer_group``, ``consumer``, ``reconcile``, ``assignors``, ``regex``: the consumer protocol (KIP-848)
+- ``migration``: groups that move between the two
+- ``offsets``: committed offsets
+- ``messages``, ``config``, ``context``, ``deadlines``, ``embedded``: what they share
+"""
