@@ -194,7 +194,10 @@ def test_a_config_is_set_appended_to_subtracted_from_and_deleted(
 
     def apply(name: str, value: str | None, operation: Any) -> str:
         resource = alter(topic, name, value, operation)
+        before = config_of(admin, topic)[name].value
         admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_S)
+        # Apache Kafka answers before its own broker part knows.
+        wait_until(lambda: config_of(admin, topic)[name].value != before, TIMEOUT_S, f"{name} has changed")
         return str(config_of(admin, topic)[name].value)
 
     assert apply("retention.ms", "7200000", AlterConfigOpType.SET) == "7200000"

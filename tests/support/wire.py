@@ -7,6 +7,8 @@ from typing import Self
 
 API_VERSIONS = 18
 METADATA = 3
+PRODUCE = 0
+FETCH = 1
 ANSWER_TIMEOUT_S = 10.0
 
 
@@ -109,3 +111,23 @@ def is_serving(port: int, brokers: int = 1) -> bool:
         return METADATA in api_versions(port, 2.0) and broker_count(port) >= brokers
     except OSError:
         return False
+
+
+def produce_request(topic: str, records: bytes | None, *, acks: int = -1, partition: int = 0) -> bytes:
+    """Return the body of a Produce request, version 3, for one partition."""
+    size = struct.pack(">i", -1) if records is None else struct.pack(">i", len(records)) + records
+    data = struct.pack(">i", 1) + string(topic) + struct.pack(">ii", 1, partition) + size
+    return struct.pack(">hhi", -1, acks, 10_000) + data
+
+
+def produce_error(connection: WireConnection, topic: str, records: bytes | None) -> int:
+    """Produce to partition 0 with Produce version 3 and return the partition's error code."""
+    body = connection.request(PRODUCE, 3, produce_request(topic, records))
+    (error_code,) = struct.unpack_from(">h", body, 4 + 2 + len(topic.encode()) + 4 + 4)
+    return int(error_code)
+
+
+def fetch_request(topic: str, offset: int, size_max: int, *, wait_max_ms: int = 500) -> bytes:
+    """Return the body of a Fetch request, version 4, for partition 0."""
+    head = struct.pack(">iiiibi", -1, wait_max_ms, 1, size_max, 0, 1)
+    return head + string(topic) + struct.pack(">iiqi", 1, 0, offset, size_max)
