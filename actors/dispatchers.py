@@ -144,9 +144,6 @@ class LoopDispatcher(_Dispatcher):
             actor.stop()
             while actor in self._actors:
                 self._turn()
-        if current.loop is self._loop:
-            current.loop = None
-            self._thread = 0
 
     def _turn(self) -> None:
         self._armed = False
@@ -161,7 +158,7 @@ class LoopDispatcher(_Dispatcher):
 
     def _schedule_from_outside(self, mailbox: Mailbox) -> None:
         self._foreign.append(mailbox)
-        if self._woken:
+        if self._woken and not self._loop.is_closed():
             return
         self._woken = True
         try:

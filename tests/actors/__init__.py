@@ -1,0 +1,1 @@
+"""The actor runtime: mailboxes, drains, dispatchers, futures, supervision."""
