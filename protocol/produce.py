@@ -31,6 +31,9 @@ from klamm.protocol.primitives import (
 VERSION_MIN: Final = API_VERSIONS[ApiKey.PRODUCE].min
 VERSION_MAX: Final = API_VERSIONS[ApiKey.PRODUCE].max
 LOG_START_OFFSET_SINCE: Final = 5
+ZSTD_SINCE: Final = 7
+"""An older request with zstd is refused with UNSUPPORTED_COMPRESSION_TYPE (KIP-110): a consumer as old as its producer
+could not read it."""
 RECORD_ERRORS_SINCE: Final = 8
 FLEXIBLE_SINCE: Final = API_VERSIONS[ApiKey.PRODUCE].flexible_since
 CURRENT_LEADER_SINCE: Final = 10

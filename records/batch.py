@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-from klamm.model.errors import CorruptMessageError, InvalidRecordError
+from klamm.model.errors import CorruptMessageError, ErrorCode, InvalidRecordError, KafkaError
 from klamm.records.checksum import Buffer, crc32c
 from klamm.records.compression import Codec
 
@@ -50,6 +50,9 @@ _CRC_POSITION: Final = 17
 _ATTRIBUTES_POSITION: Final = 21
 _MAX_TIMESTAMP_POSITION: Final = 35
 _LENGTH_MIN: Final = HEADER_SIZE - LENGTH_OVERHEAD
+_LEGACY_LENGTH_MIN: Final = 14
+"""Bytes of the smallest message of magic 0: below it Kafka calls a length corrupt, whatever the magic."""
+_CODEC_MAX: Final = int(Codec.ZSTD)
 
 
 class BatchHeader(NamedTuple):
@@ -177,22 +180,27 @@ def check_produced_batch(view: Buffer) -> BatchHeader:
     ``view[:header.size]``.
 
     Raises:
-        CorruptMessageError: As :func:`check_batch`, or a codec that does not exist.
-        InvalidRecordError: As :func:`check_batch`, or no batch at all, a second batch, or a control batch: clients may
-            not write control records.
+        CorruptMessageError: As :func:`check_batch`.
+        InvalidRecordError: As :func:`check_batch`, or no whole batch at all, a second batch, or a control batch:
+            clients may not write control records.
+        KafkaError: UNSUPPORTED_COMPRESSION_TYPE for a codec that does not exist.
     """
-    if not len(view):
-        msg = "a produce request must have a record batch per partition"
-        raise InvalidRecordError(msg)
-    header = check_batch(view)
+    try:
+        header = check_batch(view)
+    except CorruptMessageError as error:
+        if _is_unfinished(view):
+            msg = f"a produce request must have a whole record batch per partition: {error}"
+            raise InvalidRecordError(msg) from error
+        raise
     if len(view) != header.batch_length + LENGTH_OVERHEAD and _holds_another(view, header.size):
         msg = "a produce request must have exactly one record batch per partition"
         raise InvalidRecordError(msg)
     if header.attributes & CONTROL_FLAG:
         msg = "clients may not write control records"
         raise InvalidRecordError(msg)
-    if header.attributes & CODEC_MASK > Codec.ZSTD:
-        codec_of(header.attributes)
+    if header.attributes & CODEC_MASK > _CODEC_MAX:
+        msg = f"compression codec {header.attributes & CODEC_MASK} does not exist"
+        raise KafkaError(msg, code=ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
     return header
 
 
@@ -248,6 +256,14 @@ def _holds_another(view: Buffer, position: int) -> bool:
         return False
     length, _ = _LENGTH_AND_MAGIC.unpack_from(view, position)
     return bool(length <= available - LENGTH_OVERHEAD)
+
+
+def _is_unfinished(view: Buffer) -> bool:
+    """Whether a batch begins here and the bytes end before it does: Kafka sees no batch then."""
+    if len(view) <= _MAGIC_POSITION:
+        return True
+    length, magic = _LENGTH_AND_MAGIC.unpack_from(view)
+    return bool(length >= _LEGACY_LENGTH_MIN and 0 <= magic <= MAGIC and length > len(view) - LENGTH_OVERHEAD)
 
 
 def _short_header(view: Buffer, position: int) -> CorruptMessageError | InvalidRecordError:
