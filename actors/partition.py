@@ -1,0 +1,528 @@
+"""The partition actor: performs what ``klamm.core.partition`` decides, over one partition log.
+
+A drain is a group commit: every append in the mailbox becomes one Arrow record batch and one write (``end_drain``),
+and the replies leave after it. What waits, waits here as data:
+
+- appends with acks=all, until the high watermark passes them (in offset order: the head is the next to leave);
+- readers who have read everything, until there is more.
+
+Everything runs on the actor's own dispatcher. Flushing does not: it is told to a flusher, whose answer is a message.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, NamedTuple, Protocol, cast
+
+from klamm.actors.messages import (
+    AppendBatch,
+    AppendReply,
+    BecomeFollower,
+    BecomeLeader,
+    CloseLog,
+    DeleteLog,
+    DeleteRecords,
+    FetchWaits,
+    Flushed,
+    FlushFailed,
+    FollowerAppend,
+    FollowerFetched,
+    Maintain,
+    SettingsChanged,
+    TruncateTo,
+)
+from klamm.actors.ports import Clock, TimerHandle, Timers
+from klamm.actors.runtime import LoopActor
+from klamm.core.partition import ACKS_ALL, FLUSH_NEVER, PartitionSettings, PartitionState
+from klamm.core.producer_state import AppendedBatch
+from klamm.model.errors import (
+    ErrorCode,
+    KafkaError,
+    KafkaStorageError,
+    OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
+)
+from klamm.records.batch import (
+    LENGTH_OVERHEAD,
+    check_batch,
+    check_produced_batch,
+    iter_batches,
+    patch,
+    read_header,
+    set_log_append_time,
+)
+from klamm.records.compression import Codec
+from klamm.records.rewrite import check_keys, recompressed
+from klamm.storage.errors import StorageFailureError
+from klamm.storage.partition_log import CleanState, PartitionLog
+from klamm.storage.row import LogRow
+from klamm.storage.settings import LogSettings
+
+ROWS_MAX: Final = 64
+"""Record batches in one write: an Arrow message of 64 rows costs 74 bytes a row, more rows save nothing."""
+
+WRITE_SIZE_MAX: Final = 8 * 1024 * 1024
+"""Bytes in one write, so that one partition cannot hold the loop for more than some milliseconds."""
+
+WAITERS_MAX: Final = 256
+"""Readers kept before those that are answered already are cleared out."""
+
+SWEEP_S: Final = 0.25
+"""How often appends that wait are checked against their timeout."""
+
+
+class Flusher(Protocol):
+    """Flushes logs elsewhere and answers with :class:`Flushed` or :class:`FlushFailed`."""
+
+    def flush(self, log: PartitionLog, answer: Callable[[Flushed | FlushFailed], None]) -> None:
+        """Have ``log`` flushed; ``answer`` is called once, from any thread."""
+
+
+class PartitionPorts(NamedTuple):
+    """The world, as a partition reaches it."""
+
+    clock: Clock
+    timers: Timers
+    flusher: Flusher
+
+
+class _Waiting(NamedTuple):
+    """An append with acks=all, written, not yet below the high watermark."""
+
+    end_offset: int
+    deadline: float
+    reply: AppendReply
+    slot: int
+    base_offset: int
+    append_time_ms: int
+
+
+class _Unwritten(NamedTuple):
+    """An append that is admitted and goes with the next write."""
+
+    message: AppendBatch
+    base_offset: int
+    end_offset: int
+    append_time_ms: int
+
+
+class PartitionActor(LoopActor):
+    """One replica of a partition: its state, its log, and who waits for either."""
+
+    def __init__(self, log: PartitionLog, state: PartitionState, ports: PartitionPorts) -> None:
+        super().__init__()
+        self.log = log
+        self.state = state
+        self._ports = ports
+        self._rows: list[LogRow] = []
+        self._unwritten: list[_Unwritten] = []
+        self._unwritten_size = 0
+        self._waiting: deque[_Waiting] = deque()
+        self._readers: list[FetchWaits] = []
+        self._producers_loaded = False
+        self._flushing = False
+        self._flush_timer: TimerHandle | None = None
+        self._sweep_timer: TimerHandle | None = None
+        self._closed = False
+
+    # --- mailbox --------------------------------------------------------------------------------------------------
+
+    def on_receive(self, message: object) -> object:
+        """Take one message. Appends wait for the end of the drain; everything else acts at once, after them."""
+        if type(message) is AppendBatch:
+            self._admit(message)
+            return None
+        if self._unwritten:
+            self._write()
+        return self._handle(message)
+
+    def end_drain(self) -> None:
+        """Write what the drain admitted, in one go."""
+        if self._unwritten:
+            self._write()
+
+    def _handle(self, message: object) -> object:
+        match message:
+            case FetchWaits():
+                self._reader_waits(message)
+            case Flushed(end_offset):
+                self._on_flushed(end_offset)
+            case FlushFailed(reason):
+                self._on_flush_failed(reason)
+            case FollowerFetched(broker_id, fetch_offset):
+                self._advanced(
+                    advanced=self.state.follower_fetched(broker_id, fetch_offset, self._ports.clock.now_ms())
+                )
+            case FollowerAppend():
+                self._follower_append(message)
+            case DeleteRecords(offset):
+                return self._delete_records(offset)
+            case Maintain():
+                self._maintain()
+            case CloseLog():
+                return self._close()
+            case DeleteLog():
+                self._delete()
+            case _:
+                self._change(message)
+        return None
+
+    def _change(self, message: object) -> None:
+        match message:
+            case BecomeLeader():
+                self._become_leader(message)
+            case BecomeFollower():
+                self._become_follower(message)
+            case SettingsChanged(settings, log_settings):
+                self.log.update_settings(cast("LogSettings", log_settings))
+                self._advanced(advanced=self.state.change_settings(settings))
+            case TruncateTo(offset):
+                self.log.truncate_to(offset)
+                self.state.followed(self.log.log_end_offset)
+                self.state.producers.truncate(offset)
+            case _:
+                msg = f"a partition does not understand {message!r}"
+                raise AssertionError(msg)
+
+    # --- appending ------------------------------------------------------------------------------------------------
+
+    def _admit(self, message: AppendBatch) -> None:
+        """Check, decide, patch: the batch stays where it was received and goes with the next write."""
+        view = message.records
+        state = self.state
+        now_ms = self._ports.clock.now_ms()
+        try:
+            header = check_produced_batch(view) if not message.from_broker else check_batch(view)
+            if header.batch_length + LENGTH_OVERHEAD != len(view):
+                view = view[: header.size]
+            if not self._producers_loaded:
+                self._load_producers()
+            settings = state.settings
+            if (settings.compacted or settings.compression_type != "producer") and not message.from_broker:
+                view = self._rewrite(view, settings)
+                header = read_header(view)
+            decision = state.admit(header, message.acks, now_ms, from_broker=message.from_broker)
+            if self._unwritten and isinstance(decision, AppendedBatch):
+                self._write()  # what it repeats may fail to be written: then it is no duplicate
+                decision = state.admit(header, message.acks, now_ms, from_broker=message.from_broker)
+        except KafkaError as error:
+            message.reply.appended(message.slot, error, -1, -1, self.log.log_start_offset)
+            return
+        if isinstance(decision, AppendedBatch):
+            self._repeat(message, decision, header.record_count)
+            return
+        leader_epoch = state.leader_epoch
+        patch(view, decision, leader_epoch)
+        append_time_ms = -1
+        if settings.log_append_time:
+            append_time_ms = now_ms
+            set_log_append_time(view, now_ms)
+            header = read_header(view)
+        end_offset = decision + header.record_count
+        self._rows.append(
+            LogRow(
+                view,
+                decision,
+                end_offset - 1,
+                leader_epoch,
+                now_ms * 1000,
+                header.max_timestamp,
+                header.attributes,
+                header.producer_id,
+                header.producer_epoch,
+                header.base_sequence,
+                header.record_count,
+                message.client_id,
+            )
+        )
+        self._unwritten.append(_Unwritten(message, decision, end_offset, append_time_ms))
+        self._unwritten_size += len(view)
+        if self._unwritten_size >= WRITE_SIZE_MAX or len(self._rows) >= ROWS_MAX:
+            self._write()
+
+    def _rewrite(self, view: memoryview, settings: PartitionSettings) -> memoryview:
+        """Decode where the topic asks for it: keys of a compacted topic, another codec than the producer's."""
+        if settings.compacted:
+            check_keys(view)
+        if settings.compression_type == "producer":
+            return view
+        return recompressed(view, Codec[settings.compression_type.upper()])
+
+    def _repeat(self, message: AppendBatch, batch: AppendedBatch, record_count: int) -> None:
+        """Answer a batch that was appended before with its old offset, once that is as durable as was asked."""
+        append_time_ms = batch.timestamp_ms if self.state.settings.log_append_time else -1
+        end_offset = batch.base_offset + record_count
+        if message.acks == ACKS_ALL and end_offset > self.state.high_watermark:
+            self._wait(message, batch.base_offset, end_offset, append_time_ms)
+        else:
+            message.reply.appended(message.slot, None, batch.base_offset, append_time_ms, self.log.log_start_offset)
+
+    def _write(self) -> None:
+        """Append everything admitted as one Arrow record batch; reply to whoever need not wait for more."""
+        rows, unwritten = self._rows, self._unwritten
+        self._rows, self._unwritten, self._unwritten_size = [], [], 0
+        try:
+            self.log.append(rows)
+        except StorageFailureError as failure:
+            self.state.not_appended()
+            error = KafkaStorageError(str(failure))
+            for item in unwritten:
+                item.message.reply.appended(item.message.slot, error, -1, -1, self.log.log_start_offset)
+            if failure.fatal:
+                raise
+            return
+        advanced = self.state.appended()
+        self._schedule_flush()
+        log_start_offset, high_watermark = self.log.log_start_offset, self.state.high_watermark
+        for message, base_offset, end_offset, append_time_ms in unwritten:
+            if message.acks == ACKS_ALL and end_offset > high_watermark:
+                self._wait(message, base_offset, end_offset, append_time_ms)
+            else:
+                message.reply.appended(message.slot, None, base_offset, append_time_ms, log_start_offset)
+        if advanced:
+            self._advanced(advanced=True)
+        elif self._readers:
+            self._tell_readers(high_watermark_advanced=False)
+
+    def _wait(self, message: AppendBatch, base_offset: int, end_offset: int, append_time_ms: int) -> None:
+        deadline = self._ports.clock.monotonic() + message.timeout_ms / 1000
+        waiting = _Waiting(end_offset, deadline, message.reply, message.slot, base_offset, append_time_ms)
+        self._waiting.append(waiting)
+        if self._sweep_timer is None:
+            self._sweep_timer = self.call_later(self._ports.timers, SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Refuse appends whose timeout has passed: they are written, but not yet as durable as was asked."""
+        self._sweep_timer = None
+        now = self._ports.clock.monotonic()
+        kept: deque[_Waiting] = deque()
+        for waiting in self._waiting:
+            if waiting.deadline > now:
+                kept.append(waiting)
+            else:
+                error = KafkaError("not replicated or flushed in time", code=ErrorCode.REQUEST_TIMED_OUT)
+                waiting.reply.appended(waiting.slot, error, -1, -1, self.log.log_start_offset)
+        self._waiting = kept
+        if kept:
+            self._sweep_timer = self.call_later(self._ports.timers, SWEEP_S, self._sweep)
+
+    def _advanced(self, *, advanced: bool) -> None:
+        """Reply to appends that the high watermark has passed, then tell the readers."""
+        if not advanced:
+            return
+        high_watermark, waiting = self.state.high_watermark, self._waiting
+        while waiting and waiting[0].end_offset <= high_watermark:
+            item = waiting.popleft()
+            item.reply.appended(item.slot, None, item.base_offset, item.append_time_ms, self.log.log_start_offset)
+        self._tell_readers(high_watermark_advanced=True)
+
+    # --- readers --------------------------------------------------------------------------------------------------
+
+    def _reader_waits(self, message: FetchWaits) -> None:
+        end_offset = self.state.log_end_offset if message.follower else self.state.high_watermark
+        if end_offset > message.end_offset and not message.waiter.advanced():
+            return
+        if len(self._readers) >= WAITERS_MAX:
+            self._readers = [reader for reader in self._readers if reader.waiter.advanced()]
+        self._readers.append(message)
+
+    def _tell_readers(self, *, high_watermark_advanced: bool) -> None:
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            if not (high_watermark_advanced or reader.follower) or reader.waiter.advanced():
+                self._readers.append(reader)
+
+    # --- flushing -------------------------------------------------------------------------------------------------
+
+    def _schedule_flush(self) -> None:
+        state = self.state
+        unflushed_count = state.log_end_offset - state.flushed_end_offset
+        if state.waits_for_flush or unflushed_count >= state.settings.flush_messages:
+            self._flush()
+        elif state.settings.flush_ms != FLUSH_NEVER and self._flush_timer is None:
+            self._flush_timer = self.call_later(self._ports.timers, state.settings.flush_ms / 1000, self._flush_due)
+
+    def _flush_due(self) -> None:
+        self._flush_timer = None
+        self._flush()
+
+    def _flush(self) -> None:
+        """Have the log flushed; while that runs, later appends gather for the next one (group commit)."""
+        if not self._flushing and not self._closed and self.state.flushed_end_offset < self.state.log_end_offset:
+            self._flushing = True
+            self._ports.flusher.flush(self.log, self._flush_answered)
+
+    def _flush_answered(self, answer: Flushed | FlushFailed) -> None:
+        if self.actor_ref.is_alive():
+            self.actor_ref.tell(answer)
+
+    def _on_flushed(self, end_offset: int) -> None:
+        self._flushing = False
+        self._advanced(advanced=self.state.flushed(end_offset))
+        self._schedule_flush_again()
+
+    def _on_flush_failed(self, reason: str) -> None:
+        """A failed fdatasync may have lost pages: nothing unflushed is promised any more (fsyncgate, 2018)."""
+        self._flushing = False
+        self._refuse_waiting(KafkaStorageError(f"flush failed: {reason}"))
+        raise StorageFailureError(reason, fatal=True)
+
+    def _schedule_flush_again(self) -> None:
+        if self.state.flushed_end_offset < self.state.log_end_offset:
+            self._schedule_flush()
+
+    # --- leadership, replication ----------------------------------------------------------------------------------
+
+    def _become_leader(self, message: BecomeLeader) -> None:
+        now_ms = self._ports.clock.now_ms()
+        begins = self.state.become_leader(
+            message.leader_epoch, message.replicas, message.isr, message.partition_epoch, now_ms
+        )
+        if begins:
+            self.log.assign_epoch(message.leader_epoch, self.log.log_end_offset)
+        self._advanced(advanced=self.state.advance_high_watermark())
+        self._schedule_flush()
+
+    def _become_follower(self, message: BecomeFollower) -> None:
+        self.state.become_follower(
+            message.leader_id, message.leader_epoch, message.replicas, message.isr, message.partition_epoch
+        )
+        self._refuse_waiting(KafkaError("the leader moved", code=ErrorCode.NOT_LEADER_OR_FOLLOWER))
+        self._tell_readers(high_watermark_advanced=True)
+
+    def _follower_append(self, message: FollowerAppend) -> None:
+        """Append what the leader sent, at its offsets; a gap or an older epoch is dropped, the fetcher asks again."""
+        state = self.state
+        if state.is_leader or message.leader_epoch != state.leader_epoch:
+            return
+        rows: list[LogRow] = []
+        next_offset = state.log_end_offset
+        for number, (position, _) in enumerate(iter_batches(message.records)):
+            header = check_batch(message.records, position)
+            if header.base_offset < next_offset:
+                continue
+            times, clients = message.append_times_us, message.client_ids
+            rows.append(
+                LogRow(
+                    message.records[position : position + header.size],
+                    header.base_offset,
+                    header.last_offset,
+                    header.leader_epoch,
+                    times[number] if number < len(times) else None,
+                    header.max_timestamp,
+                    header.attributes,
+                    header.producer_id,
+                    header.producer_epoch,
+                    header.base_sequence,
+                    header.record_count,
+                    clients[number] if number < len(clients) else None,
+                )
+            )
+            if header.leader_epoch > self.log.latest_epoch:
+                self.log.assign_epoch(header.leader_epoch, header.base_offset)
+            if header.producer_id >= 0:
+                state.producers.replay(*_producer_fields(rows[-1]))
+            next_offset = header.last_offset + 1
+        if rows:
+            self.log.append(rows)
+            state.followed(self.log.log_end_offset)
+        state.high_watermark = max(state.high_watermark, min(message.high_watermark, state.log_end_offset))
+        if message.log_start_offset > self.log.log_start_offset:
+            self.log.delete_before(min(message.log_start_offset, state.log_end_offset))
+        self._schedule_flush()
+        self._tell_readers(high_watermark_advanced=True)
+
+    # --- the rest -------------------------------------------------------------------------------------------------
+
+    def _load_producers(self) -> None:
+        """Rebuild the producers' state: the newest snapshot, then the rows behind it."""
+        self._producers_loaded = True
+        offset = self.log.log_start_offset
+        snapshot = self.log.load_producer_snapshot()
+        if snapshot is not None:
+            offset, states = snapshot[0], type(self.state.producers).restore(snapshot[1])
+            self.state.producers = states
+        if offset < self.log.log_end_offset:
+            for row in self.log.rows_from(offset):
+                if row.producer_id >= 0:
+                    self.state.producers.replay(*_producer_fields(row))
+
+    def _delete_records(self, offset: int) -> int:
+        state = self.state
+        state.check_leader(-1)
+        target = state.high_watermark if offset == -1 else offset
+        if not self.log.log_start_offset <= target <= state.high_watermark:
+            if 0 <= target < self.log.log_start_offset:
+                return self.log.log_start_offset
+            msg = f"offset {target} is not in [{self.log.log_start_offset}, {state.high_watermark}]"
+            raise OffsetOutOfRangeError(msg)
+        self.log.delete_before(target)
+        return self.log.log_start_offset
+
+    def _maintain(self) -> None:
+        now_ms = self._ports.clock.now_ms()
+        self.log.apply_retention(now_ms, self.state.high_watermark)
+        if self._producers_loaded:
+            self.log.save_producer_snapshot(self.state.producers.snapshot(), self.state.log_end_offset)
+
+    def _wind_up(self, error: KafkaError) -> None:
+        self._closed = True
+        self._refuse_waiting(error)
+        self._tell_readers(high_watermark_advanced=True)
+        for timer in (self._flush_timer, self._sweep_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _delete(self) -> None:
+        self._wind_up(UnknownTopicOrPartitionError("the topic was deleted"))
+        self.log.remove()
+        self.stop()
+
+    def _close(self) -> CleanState:
+        self._wind_up(KafkaError("the broker is stopping", code=ErrorCode.NOT_LEADER_OR_FOLLOWER))
+        if self._producers_loaded:
+            self.log.save_producer_snapshot(self.state.producers.snapshot(), self.state.log_end_offset)
+        return self.log.close()
+
+    def _refuse_waiting(self, error: KafkaError) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for item in waiting:
+            item.reply.appended(item.slot, error, -1, -1, self.log.log_start_offset)
+
+    def undelivered(self, message: object) -> None:
+        """Answer an append that nobody will handle any more."""
+        if type(message) is AppendBatch:
+            message.reply.appended(message.slot, _offline(), -1, -1, -1)
+        elif type(message) is FetchWaits:
+            message.waiter.advanced()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002 (pykka's signature)
+        exception_value: BaseException | None,  # noqa: ARG002
+        traceback: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        """Answer everybody who waits: the partition goes offline rather than wrong."""
+        error = _offline()
+        unwritten, self._unwritten, self._rows = self._unwritten, [], []
+        for item in unwritten:
+            item.message.reply.appended(item.message.slot, error, -1, -1, -1)
+        self._refuse_waiting(error)
+        self._tell_readers(high_watermark_advanced=True)
+
+
+def _offline() -> KafkaStorageError:
+    return KafkaStorageError("the partition is offline: see the broker's log")
+
+
+def _producer_fields(row: LogRow) -> tuple[int, int, int, int, int, int]:
+    return (
+        row.producer_id,
+        row.producer_epoch,
+        row.base_sequence,
+        row.record_count,
+        row.base_offset,
+        row.max_timestamp_ms,
+    )

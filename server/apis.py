@@ -1,0 +1,88 @@
+"""What is served: every API that has a handler, in the versions that Apache Kafka 4 has of it.
+
+Nothing is advertised that isn't here. Produce and Fetch have receivers of their own; every other API is one function
+``handler(node, context, request)`` that takes the newest shape of its request and returns the newest shape of its
+response, or an awaitable of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from klamm.model.errors import KafkaError, UnsupportedVersionError
+from klamm.protocol.apis import API_VERSIONS, ApiKey
+from klamm.protocol.errors import ProtocolError
+from klamm.protocol.header import RequestHeader
+from klamm.protocol.messages import decode_request, encode_response
+from klamm.server.connection import Connection, ResponseSlot
+from klamm.server.error_responses import error_response
+from klamm.server.requests import RequestContext
+from klamm.telemetry.requests import RequestStats
+
+if TYPE_CHECKING:
+    from klamm.server.node import Node
+
+Handler = Callable[["Node", RequestContext, Any], Any]
+"""Takes the newest shape of a request, returns the newest shape of its response or an awaitable of it."""
+
+
+class Api(Protocol):
+    """One API, as a connection sees it."""
+
+    name: str
+    version_min: int
+    version_max: int
+    any_version: bool
+    stats: RequestStats
+
+    def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
+        """Handle one request; the slot may be complete at once, or later."""
+        ...
+
+
+class HandledApi:
+    """An API whose messages are kio's and whose handler is one function."""
+
+    any_version = False
+
+    def __init__(self, node: Node, key: ApiKey, handler: Handler) -> None:
+        versions = API_VERSIONS[key]
+        self.name = key.name.title().replace("_", "")
+        self.version_min, self.version_max = versions.min, versions.max
+        self.stats = RequestStats()
+        self._node, self._key, self._handler = node, key, handler
+
+    def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
+        """Decode, handle, encode: at once, or when the handler's awaitable is done."""
+        slot = ResponseSlot(connection)
+        try:
+            request = decode_request(self._key, header.api_version, frame[header.body_position :])
+        except UnsupportedVersionError as error:
+            raise ProtocolError(str(error)) from error
+        try:
+            result = self._handler(self._node, connection.context(header), request)
+        except KafkaError as error:
+            result = self._refused(error)
+        if inspect.isawaitable(result):
+            connection.run(self._finish(slot, header, result))
+        else:
+            slot.complete([encode_response(self._key, header.api_version, result, header.correlation_id)])
+        return slot
+
+    async def _finish(self, slot: ResponseSlot, header: RequestHeader, awaitable: Awaitable[Any]) -> None:
+        try:
+            result = await awaitable
+        except KafkaError as error:
+            result = self._refused(error)
+        slot.complete([encode_response(self._key, header.api_version, result, header.correlation_id)])
+
+    def _refused(self, error: KafkaError) -> Any:  # noqa: ANN401 (a kio response of this API)
+        self.stats.errors += 1
+        return error_response(self._key, error)
+
+
+def served_versions(apis: Mapping[int, Api]) -> list[tuple[int, int, int]]:
+    """Return (key, lowest, highest version) as ApiVersions says it, in key order."""
+    return [(key, API_VERSIONS[ApiKey(key)].advertised_min, apis[key].version_max) for key in sorted(apis)]

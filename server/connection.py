@@ -1,0 +1,323 @@
+"""One client connection: bytes in, requests out to their handlers, responses back in the order of the requests.
+
+Life of a read: the kernel fills :meth:`Connection.get_buffer`; :meth:`Connection.buffer_updated` cuts frames and
+dispatches each; then the mailboxes that this filled are drained in the same turn (``run_ready``: that is the group
+commit), and what got answered is written with one call.
+
+Limits, and what happens at them:
+
+- a frame over ``socket.request.max.bytes``, or one that cannot be a request: this connection is closed, with one log
+  line;
+- :data:`REQUESTS_MAX` unanswered requests or :data:`PINNED_SIZE_MAX` received bytes in use: reading pauses;
+- a peer that doesn't read its responses: reading pauses at the transport's high-water mark, so that at most the
+  responses to what was read already are held;
+- handlers that wait (anything but Produce and Fetch) run one at a time, as in Kafka: reading pauses meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from struct import Struct
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from klamm.protocol.errors import ProtocolError
+from klamm.protocol.header import parse_request_header
+from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
+from klamm.server.requests import RequestContext
+from klamm.telemetry.requests import RequestStats
+
+if TYPE_CHECKING:
+    from klamm.server.listener import Listener
+
+logger = logging.getLogger(__name__)
+
+REQUESTS_MAX: Final = 512
+"""Unanswered requests of one connection. librdkafka sends without limit, so this is what bounds it."""
+
+PINNED_SIZE_MAX: Final = 32 * 1024 * 1024
+"""Bytes of one connection's requests in use by partitions (they are unpinned once written)."""
+
+WRITE_HIGH_WATER: Final = 1024 * 1024
+"""Unsent response bytes at which reading pauses."""
+
+LARGE_FRAME: Final = 128 * 1024
+"""A frame of this size is read up to its own end, so that nothing behind it has to be moved."""
+
+LENGTH_SIZE: Final = 4
+_LENGTH: Final = Struct(">i")
+
+Buffer = bytes | bytearray | memoryview
+
+
+class ResponseSlot:
+    """The place of one response in its connection's order."""
+
+    __slots__ = ("buffers", "connection", "done", "pinned", "pinned_size", "received_ns", "stats")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.buffers: list[Buffer] | None = None
+        self.done = False
+        self.pinned: ReceiveBuffer | None = None
+        self.pinned_size = 0
+        self.received_ns = 0
+        self.stats: RequestStats
+
+    def complete(self, buffers: list[Buffer] | None) -> None:
+        """Answer with these bytes (None: this request gets no response). Called once, on the loop."""
+        self.buffers = buffers
+        self.done = True
+        self.connection.completed(self)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client. Everything runs on the node's loop."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._buffer = ReceiveBuffer(IDLE_SIZE)
+        self._spare: ReceiveBuffer | None = None
+        self._start = 0
+        self._end = 0
+        self._wanted = 0
+        self._slots: deque[ResponseSlot] = deque()
+        self._pinned_size = 0
+        self._reading = False
+        self._paused = False
+        self._write_paused = False
+        self._task: asyncio.Task[None] | None = None
+        self.closing = False
+        self.client_host = ""
+        self.client_port = 0
+        self.client_software = ("", "")
+        self.last_used = 0.0
+        self.session: object = None
+
+    # --- transport ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport (asyncio)."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        peer = transport.get_extra_info("peername") or ("", 0)
+        self.client_host, self.client_port = str(peer[0]), int(peer[1])
+        self.last_used = self._listener.loop.time()
+        self._listener.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget everything; whoever still answers is not heard (asyncio)."""
+        self.closing = True
+        self._transport = None
+        if self._task is not None:
+            self._task.cancel()
+        self._slots.clear()
+        self._listener.closed(self, exc)
+
+    def pause_writing(self) -> None:
+        """Stop reading: the peer doesn't take what we send (asyncio)."""
+        self._write_paused = True
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """Go on reading (asyncio)."""
+        self._write_paused = False
+        self._resume()
+
+    def close(self) -> None:
+        """Close once everything sent is out."""
+        self.closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self, reason: str) -> None:
+        """Close now, with one log line that says why."""
+        if not self.closing:
+            logger.warning(
+                "closing a connection: %s", reason, extra={"client": f"{self.client_host}:{self.client_port}"}
+            )
+        self.closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request waits for an answer."""
+        return not self._slots and self._task is None
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's signature)
+        """Return where the next bytes go: for a large frame, exactly up to its end (asyncio)."""
+        buffer, wanted = self._buffer, self._wanted
+        if self._start == self._end and not buffer.pins:
+            self._start = self._end = 0
+        if self._start + wanted > buffer.capacity or self._end == buffer.capacity:
+            buffer = self._move(max(SIZE_MIN, wanted))
+        if wanted > LARGE_FRAME:
+            return buffer.view[self._end : self._start + wanted]
+        return buffer.view[self._end :]
+
+    def _move(self, capacity: int) -> ReceiveBuffer:
+        """Take another buffer, and the beginning of the frame that does not fit into this one."""
+        old, new = self._buffer, self._spare
+        if new is None or new.pins or new.capacity < capacity:
+            new = ReceiveBuffer(capacity)
+        rest = self._end - self._start
+        new.view[:rest] = old.view[self._start : self._end]
+        self._spare = old if SIZE_MIN <= old.capacity <= SPARE_SIZE_MAX else None
+        self._buffer, self._start, self._end = new, 0, rest
+        return new
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take ``nbytes`` received bytes (asyncio)."""
+        self._end += nbytes
+        self._process()
+
+    def _process(self) -> None:
+        """Dispatch every whole frame, drain the mailboxes this filled, write what is answered."""
+        self._reading = True
+        try:
+            self._cut_frames()
+            self._listener.run_ready()
+        except ProtocolError as error:
+            self.abort(str(error))
+        except Exception:
+            logger.exception("a request could not be handled")
+            self.abort("its request could not be handled: see the error above")
+        finally:
+            self._reading = False
+        self._send()
+
+    def _cut_frames(self) -> None:
+        buffer = self._buffer
+        view, size_max = buffer.view, self._listener.request_size_max
+        while not self._paused:
+            available = self._end - self._start
+            if available < LENGTH_SIZE:
+                self._wanted = LENGTH_SIZE
+                return
+            (size,) = _LENGTH.unpack_from(view, self._start)
+            if not 0 < size <= size_max:
+                msg = f"a frame of {size} bytes (socket.request.max.bytes={size_max})"
+                raise ProtocolError(msg)
+            if available < LENGTH_SIZE + size:
+                self._wanted = LENGTH_SIZE + size
+                return
+            position = self._start + LENGTH_SIZE
+            self._start = position + size
+            self._dispatch(view[position : position + size])
+        self._wanted = LENGTH_SIZE
+
+    def _dispatch(self, frame: memoryview) -> None:
+        header = parse_request_header(frame)
+        api = self._listener.apis.get(header.api_key)
+        if api is None:
+            msg = f"API key {header.api_key} is not served here"
+            raise ProtocolError(msg)
+        received_ns = perf_counter_ns()
+        if not api.version_min <= header.api_version <= api.version_max and not api.any_version:
+            msg = f"{api.name} version {header.api_version} is not served ({api.version_min} to {api.version_max})"
+            raise ProtocolError(msg)
+        slot = api.receive(self, header, frame)
+        slot.received_ns = received_ns
+        slot.stats = api.stats
+        self._slots.append(slot)
+        api.stats.count += 1
+        api.stats.received_size += len(frame) + LENGTH_SIZE
+        if len(self._slots) >= REQUESTS_MAX:
+            self._pause()
+
+    def pin(self, slot: ResponseSlot, size: int) -> None:
+        """Keep the buffer that is being read as it is until ``slot`` is answered."""
+        buffer = self._buffer
+        buffer.pins += 1
+        slot.pinned, slot.pinned_size = buffer, size
+        self._pinned_size += size
+        if self._pinned_size > PINNED_SIZE_MAX:
+            self._pause()
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a handler that waits; no further request is read until it has answered."""
+        self._pause()
+        self._task = self._listener.loop.create_task(coroutine)
+        self._task.add_done_callback(self._ran)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a handler failed", exc_info=error)
+            self.abort("its request could not be handled: see the error above")
+        self._resume()
+
+    def context(self, header: Any) -> RequestContext:  # noqa: ANN401 (a RequestHeader; protocol stays out of its path)
+        """Return what a handler may know of the request and its client."""
+        return RequestContext(
+            header.api_key, header.api_version, header.correlation_id, header.client_id, self.client_host, self
+        )
+
+    # --- pausing --------------------------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        """Read on, unless another reason to pause stands; frames that are here already come first."""
+        if (
+            not self._paused
+            or self._write_paused
+            or self._task is not None
+            or len(self._slots) >= REQUESTS_MAX
+            or self._pinned_size > PINNED_SIZE_MAX
+            or self.closing
+        ):
+            return
+        self._paused = False
+        self._listener.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self.closing or self._paused or self._transport is None:
+            return
+        if self._end - self._start >= LENGTH_SIZE:
+            self._process()
+        if not self._paused and not self.closing:
+            self._transport.resume_reading()
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def completed(self, slot: ResponseSlot) -> None:
+        """Take an answered slot: what it kept is free, and it is sent when its turn comes."""
+        pinned = slot.pinned
+        if pinned is not None:
+            pinned.pins -= 1
+            self._pinned_size -= slot.pinned_size
+            slot.pinned = None
+        if not self._reading:
+            self._send()
+
+    def _send(self) -> None:
+        """Write the responses at the head of the order, all in one call."""
+        slots, transport = self._slots, self._transport
+        if not slots or not slots[0].done or transport is None:
+            return
+        out: list[Buffer] = []
+        now_ns = perf_counter_ns()
+        while slots and slots[0].done:
+            slot = slots.popleft()
+            slot.stats.busy_ns += now_ns - slot.received_ns
+            if slot.buffers is not None:
+                out += slot.buffers
+        self.last_used = now_ns / 1e9
+        if len(out) == 1:
+            transport.write(out[0])
+        elif out:
+            transport.writelines(out)
+        if self._paused:
+            self._resume()

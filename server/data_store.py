@@ -1,0 +1,118 @@
+"""A node's data: the directory it holds, the logs in it, and what is kept of them for the next start."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from klamm.model.ids import TopicPartition
+from klamm.storage.checkpoint import PartitionCheckpoint
+from klamm.storage.errors import LogDirectoryError
+from klamm.storage.filesystem import DiskFilesystem, Filesystem
+from klamm.storage.log_directory import DirectoryMeta, LogDirectory
+from klamm.storage.memory_filesystem import MemoryFilesystem
+from klamm.storage.partition_log import PartitionLog
+from klamm.storage.settings import LogSettings
+
+logger = logging.getLogger(__name__)
+
+MEMORY_PATH: Final = "/klamm"
+"""Where the data of a broker without a disk pretends to be."""
+
+
+class DataStore:
+    """The data directory of one node, locked as long as this object is open.
+
+    Args:
+        data: The folder; None keeps everything in memory.
+        broker_id: Whose data it is.
+
+    Raises:
+        LogDirectoryError: The folder is in use, of a newer format, another broker's, or cannot be used.
+    """
+
+    def __init__(self, data: Path | None, broker_id: int) -> None:
+        self.path = str(data.absolute()) if data is not None else MEMORY_PATH
+        self.filesystem: Filesystem = DiskFilesystem() if data is not None else MemoryFilesystem()
+        self._directory = LogDirectory.open(self.filesystem, self.path)
+        meta = self._directory.meta
+        self._new = meta is None
+        if meta is None:
+            meta = DirectoryMeta(_new_cluster_id(), broker_id)
+            self._directory.write_meta(meta)
+        elif meta.broker_id != broker_id:
+            self._directory.close()
+            msg = (
+                f"{self.path} holds the data of broker {meta.broker_id}, not of {broker_id}: "
+                f"set node.id={meta.broker_id}, or give another directory"
+            )
+            raise LogDirectoryError(msg)
+        self.cluster_id = meta.cluster_id
+
+    @property
+    def was_clean(self) -> bool:
+        """Whether the last broker on this data stopped cleanly (a new directory counts as clean)."""
+        return self._directory.clean or self._new
+
+    def open_log(self, partition: TopicPartition, topic_id: uuid.UUID, settings: LogSettings) -> PartitionLog:
+        """Open a partition's log; after an unclean stop, recover it and say what was cut.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        known = self._directory.checkpoint.get(partition)
+        state = known.state if known is not None else None
+        clean = self._directory.clean
+        return PartitionLog.open(
+            self._directory.handles,
+            self._directory.partition_path(partition),
+            topic_id,
+            partition.topic,
+            partition.partition,
+            settings,
+            clean=state if clean else None,
+            checkpoint=None if clean else state,
+        )
+
+    def new_log(self, partition: TopicPartition, topic_id: uuid.UUID, settings: LogSettings) -> PartitionLog:
+        """Open the log of a partition that was created just now; what a deleted topic left behind is removed first.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        path = self._directory.partition_path(partition)
+        if self.filesystem.exists(path):
+            logger.warning("removing what a deleted topic left behind", extra={"path": path})
+            self.open_log(partition, topic_id, settings).remove()
+        return PartitionLog.open(
+            self._directory.handles, path, topic_id, partition.topic, partition.partition, settings
+        )
+
+    def write_checkpoint(self, partitions: Mapping[TopicPartition, PartitionCheckpoint]) -> None:
+        """Keep what was flushed, so that the next recovery starts there. May wait for the disk; from any thread.
+
+        Raises:
+            StorageFailureError: The disk refused; the old checkpoint stands.
+        """
+        self._directory.write_checkpoint(partitions)
+
+    def remove_deleted(self) -> None:
+        """Remove what is left of deleted topics. May wait for the disk."""
+        self._directory.remove_deleted()
+
+    def close(self, partitions: Mapping[TopicPartition, PartitionCheckpoint] | None) -> None:
+        """Mark a clean stop (None: it was not) and let go of the directory.
+
+        Raises:
+            StorageFailureError: The disk refused: the next start recovers.
+        """
+        self._directory.close(partitions)
+
+
+def _new_cluster_id() -> str:
+    """Return a cluster id as Kafka makes them: 16 random bytes, URL-safe base64 without padding."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

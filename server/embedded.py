@@ -1,0 +1,189 @@
+"""A broker inside another program: ``with klamm.Broker() as broker: broker.bootstrap``.
+
+It has a thread and an event loop of its own. The host program's loggers, signal handlers, event loop policy and pykka
+actors are never touched. Several brokers may run in one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from klamm.model.configs_broker import BrokerConfig
+from klamm.server.event_loop import new_event_loop
+from klamm.server.node import Node
+from klamm.server.options import DEFAULT_HOST, Address, NodeOptions
+
+START_TIMEOUT_S: Final = 60.0
+"""A recovery of much data takes time; longer than this, something is wrong."""
+
+STOP_TIMEOUT_S: Final = 60.0
+
+EMBEDDED_CONFIG: Final = {"acks.all.single": "written"}
+"""In a test a power cut loses the test as well: no flush is waited for (Kafka's own behaviour)."""
+
+
+class Broker:
+    """A broker in this process.
+
+    Args:
+        data: Folder of its data, kept afterwards. None: a temporary folder, removed when the broker stops.
+        host: Where it listens.
+        port: Where it listens; 0 is a free port.
+        memory: Keep everything in memory; ``data`` must be None.
+        config: Broker configs by Kafka's names, e.g. ``{"num.partitions": "3"}``. Unless given, ``acks.all.single`` is
+            ``written``.
+
+    Raises:
+        InvalidConfigError: A config value is out of its range.
+        ValueError: Both ``data`` and ``memory`` were asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        data: str | Path | None = None,
+        host: str = DEFAULT_HOST,
+        port: int = 0,
+        memory: bool = False,
+        config: Mapping[str, object] | None = None,
+    ) -> None:
+        if data is not None and memory:
+            msg = "data and memory exclude each other"
+            raise ValueError(msg)
+        properties = EMBEDDED_CONFIG | {key: _text(value) for key, value in (config or {}).items()}
+        self._config, _ = BrokerConfig.from_properties(properties)
+        self._data = Path(data) if data is not None else None
+        self._memory = memory
+        self._listen = Address(host, port)
+        self._temporary: Path | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._node: Node | None = None
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port``, for a client's ``bootstrap.servers``.
+
+        Raises:
+            RuntimeError: The broker is not running.
+        """
+        return str(self.node.advertised)
+
+    @property
+    def node(self) -> Node:
+        """The running node.
+
+        Raises:
+            RuntimeError: The broker is not running.
+        """
+        if self._node is None:
+            msg = "the broker is not running: use it in a with statement, or call start()"
+            raise RuntimeError(msg)
+        return self._node
+
+    @property
+    def data(self) -> Path | None:
+        """The folder of its data; None in memory or before the start."""
+        return self._data or self._temporary
+
+    def start(self) -> Self:
+        """Start; returns when clients can connect.
+
+        Raises:
+            RuntimeError: It runs already, or did not start in time.
+            OSError: The address or the data folder cannot be used.
+        """
+        if self._thread is not None:
+            msg = "the broker runs already"
+            raise RuntimeError(msg)
+        self._failure = None
+        self._started.clear()
+        if self._data is None and not self._memory:
+            self._temporary = Path(tempfile.mkdtemp(prefix="klamm-"))
+        self._thread = threading.Thread(target=self._run, name="klamm-broker", daemon=True)
+        self._thread.start()
+        if not self._started.wait(START_TIMEOUT_S):
+            msg = f"the broker was not ready after {START_TIMEOUT_S} s"
+            raise RuntimeError(msg)
+        failure = self._take_failure()
+        if failure is not None:
+            self._thread.join()
+            self._thread = None
+            self._remove_temporary()
+            raise failure
+        return self
+
+    def stop(self) -> None:
+        """Stop cleanly; everything is flushed when it returns. Stopping twice is one stop."""
+        thread, loop, stopping = self._thread, self._loop, self._stopping
+        if thread is None or loop is None or stopping is None:
+            return
+        loop.call_soon_threadsafe(stopping.set)
+        thread.join(STOP_TIMEOUT_S)
+        alive = thread.is_alive()
+        self._thread = None
+        self._remove_temporary()
+        if alive:
+            msg = f"the broker did not stop in {STOP_TIMEOUT_S} s"
+            raise RuntimeError(msg)
+        failure = self._take_failure()
+        if failure is not None:
+            raise failure
+
+    def _take_failure(self) -> BaseException | None:
+        """Return what ended the broker's thread, set by that thread."""
+        failure, self._failure = self._failure, None
+        return failure
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _run(self) -> None:
+        loop = new_event_loop()
+        try:
+            loop.run_until_complete(self._serve(loop))
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
+            self._failure = error
+        finally:
+            loop.close()
+            self._node = None
+            self._started.set()
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._stopping = loop, asyncio.Event()
+        folder = None if self._memory else self.data
+        node = Node(self._config, NodeOptions(folder, self._listen), loop)
+        await node.start()
+        self._node = node
+        self._started.set()
+        try:
+            await self._stopping.wait()
+        finally:
+            await node.stop()
+
+    def _remove_temporary(self) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary)
+            self._temporary = None
+
+
+def _text(value: object) -> str:
+    """Return a config value as Kafka writes it: booleans in lower case."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

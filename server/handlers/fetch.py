@@ -1,0 +1,323 @@
+"""Fetch: read on the loop from the partitions' logs; what must wait becomes a message to each partition.
+
+A fetch is answered at once when it finds ``min_bytes``, an error, or may not wait (KIP-74 and Kafka's
+``ReplicaManager.fetchMessages``); otherwise when a partition has more, or after ``max_wait_ms`` with whatever there is.
+The first batch is always whole, however small the limits. What is not in memory is read on the disk dispatcher: a cold
+read never stalls the loop.
+"""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from pykka import ActorDeadError
+
+from klamm.actors.disk import ReadOutcome
+from klamm.actors.messages import FetchWaits, FollowerFetched
+from klamm.model.errors import (
+    KafkaError,
+    KafkaStorageError,
+    OffsetOutOfRangeError,
+    UnknownTopicIdError,
+    UnknownTopicOrPartitionError,
+)
+from klamm.protocol.apis import API_VERSIONS, ApiKey
+from klamm.protocol.fetch import FetchedPartition, FetchPartition, FetchRequest, decode_fetch, encode_fetch_response
+from klamm.protocol.header import RequestHeader
+from klamm.server.connection import Connection, ResponseSlot
+from klamm.server.fetch_sessions import FetchSession, FetchSessions, SessionPartition, TopicKey, requested
+from klamm.storage.errors import CorruptSegmentError, StorageFailureError
+from klamm.storage.partition_log import ColdRead
+from klamm.storage.slicing import LogSlice
+from klamm.telemetry.requests import RequestStats
+
+if TYPE_CHECKING:
+    from klamm.server.node import Node
+    from klamm.server.partitions import Partition
+
+TOPIC_ID_SINCE: Final = 13
+READ_COMMITTED: Final = 1
+CONSUMER: Final = -1
+"""The replica id of a client that is no broker."""
+
+_Read = tuple[SessionPartition, FetchedPartition]
+
+
+class FetchApi:
+    """Receives Fetch requests (hand-decoded, versions 4 to 18)."""
+
+    name = "Fetch"
+    any_version = False
+
+    def __init__(self, node: Node) -> None:
+        versions = API_VERSIONS[ApiKey.FETCH]
+        self.version_min, self.version_max = versions.min, versions.max
+        self.stats = RequestStats()
+        self.node = node
+        self.sessions = FetchSessions(node.config.max_incremental_fetch_session_cache_slots, node.new_session_id)
+
+    def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
+        """Answer at once, or wait."""
+        request = decode_fetch(frame, header.body_position, header.api_version)
+        response = FetchResponse(connection, self, header, request)
+        response.start()
+        return response
+
+
+class FetchResponse(ResponseSlot):
+    """The response to one Fetch request; while it waits, partitions know it as an ``OffsetWaiter``."""
+
+    __slots__ = (
+        "_api",
+        "_cold",
+        "_correlation_id",
+        "_incremental",
+        "_partitions",
+        "_request",
+        "_session",
+        "_timer",
+        "_version",
+    )
+
+    def __init__(self, connection: Connection, api: FetchApi, header: RequestHeader, request: FetchRequest) -> None:
+        super().__init__(connection)
+        self._api = api
+        self._version = header.api_version
+        self._correlation_id = header.correlation_id
+        self._request = request
+        self._session: FetchSession | None = None
+        self._incremental = False
+        self._partitions: list[SessionPartition] = []
+        self._timer: TimerHandle | None = None
+        self._cold = 0
+
+    def start(self) -> None:
+        """Find the session, read, and answer or wait."""
+        request, loop = self._request, self._api.node.loop
+        try:
+            self._session = self._api.sessions.find(
+                request, uses_topic_ids=self._version >= TOPIC_ID_SINCE, now=loop.time()
+            )
+        except KafkaError as error:
+            self._api.stats.errors += 1
+            self.complete(encode_fetch_response(self._version, self._correlation_id, error.error_code, 0, []))
+            return
+        self._incremental = request.session_epoch > 0
+        if self._session is not None:
+            self._partitions = list(self._session.partitions.values())
+        else:
+            self._partitions = [SessionPartition(topic, partition) for topic, partition in requested(request)]
+        if request.replica_id >= 0:
+            self._note_follower()
+        self._try(may_wait=request.max_wait_ms > 0 and bool(self._partitions))
+
+    def advanced(self) -> bool:
+        """Look again, now that a partition has more (OffsetWaiter)."""
+        if self.done or self.connection.closing:
+            self._stop_timer()
+            return False
+        if self._cold:
+            return True
+        self._try(may_wait=self._request.min_bytes > 1)
+        return not self.done
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        if not self.done and not self._cold:
+            self._try(may_wait=False)
+
+    def _try(self, *, may_wait: bool) -> None:
+        """Read everything; answer, wait, or have the disk read first."""
+        reads: list[_Read] = []
+        cold: list[tuple[int, ColdRead]] = []
+        size = 0
+        ready = not may_wait
+        left = min(self._request.max_bytes, self._api.node.config.fetch_max_bytes)
+        for wanted in self._partitions:
+            fetched, cold_read = self._read(wanted, left, at_least_one=not size and not cold)
+            if cold_read is not None:
+                cold.append((len(reads), cold_read))
+            size += fetched.size
+            left -= fetched.size
+            if fetched.error_code or fetched.diverging_epoch is not None:
+                ready = True
+            reads.append((wanted, fetched))
+        if cold:
+            self._read_cold(reads, cold)
+        elif ready or size >= self._request.min_bytes:
+            self._answer(reads)
+        elif self._timer is None:
+            self._wait()
+
+    def _read(
+        self, wanted: SessionPartition, left: int, *, at_least_one: bool
+    ) -> tuple[FetchedPartition, ColdRead | None]:
+        """Return what one partition answers, and the read that the disk has to perform first, if any."""
+        index = wanted.request.partition
+        try:
+            partition = find_partition(self._api.node, wanted.topic, index)
+        except KafkaError as error:
+            return self._refused(index, error), None
+        try:
+            return self._read_partition(partition, wanted.request, left, at_least_one=at_least_one)
+        except KafkaError as error:
+            return self._refused(index, error), None
+        except CorruptSegmentError as error:
+            partition.damaged(error)
+            return FetchedPartition(index, KafkaStorageError.code), None
+        except StorageFailureError as error:
+            return self._refused(index, KafkaStorageError(str(error))), None
+
+    def _refused(self, index: int, error: KafkaError) -> FetchedPartition:
+        self._api.stats.errors += 1
+        return FetchedPartition(index, error.error_code)
+
+    def _read_partition(
+        self, partition: Partition, request: FetchPartition, left: int, *, at_least_one: bool
+    ) -> tuple[FetchedPartition, ColdRead | None]:
+        state, log = partition.state, partition.log
+        state.check_leader(request.current_leader_epoch)
+        found = FetchedPartition(
+            request.partition,
+            0,
+            state.high_watermark,
+            state.last_stable_offset,
+            log.log_start_offset,
+            [] if self._request.isolation_level == READ_COMMITTED else None,
+        )
+        diverging = _diverging_epoch(partition, request)
+        if diverging is not None:
+            return found._replace(diverging_epoch=diverging), None
+        offset = request.fetch_offset
+        if not log.log_start_offset <= offset <= state.log_end_offset:
+            msg = f"offset {offset} is not in [{log.log_start_offset}, {state.log_end_offset}]"
+            raise OffsetOutOfRangeError(msg)
+        end_offset = self._end_offset(partition)
+        if offset >= end_offset or (left <= 0 and not at_least_one):
+            return found, None
+        read = log.read(offset, end_offset, min(request.partition_max_bytes, left), at_least_one=at_least_one)
+        if isinstance(read, ColdRead):
+            return found, read
+        return found._replace(buffers=read.buffers, size=read.size), None
+
+    def _end_offset(self, partition: Partition) -> int:
+        if self._request.replica_id >= 0:
+            return partition.state.log_end_offset
+        if self._request.isolation_level == READ_COMMITTED:
+            return partition.state.last_stable_offset
+        return partition.state.high_watermark
+
+    def _read_cold(self, reads: list[_Read], cold: list[tuple[int, ColdRead]]) -> None:
+        """Have the disk dispatcher perform the reads that would block, then answer with what they bring."""
+        self._cold = len(cold)
+
+        def performed(position: int, outcome: ReadOutcome) -> None:
+            wanted, fetched = reads[position]
+            if isinstance(outcome, LogSlice):
+                reads[position] = wanted, fetched._replace(buffers=outcome.buffers, size=outcome.size)
+            else:
+                reads[position] = wanted, FetchedPartition(fetched.partition, KafkaStorageError.code)
+            self._cold -= 1
+            if not self._cold and not self.done and not self.connection.closing:
+                self._answer(reads)
+
+        for position, read in cold:
+            self._ask_disk(read, partial(performed, position))
+
+    def _ask_disk(self, read: ColdRead, performed: Callable[[ReadOutcome], None]) -> None:
+        node = self._api.node
+        node.disk.read(read, lambda outcome: node.loop.call_soon_threadsafe(performed, outcome))
+
+    def _wait(self) -> None:
+        request, node = self._request, self._api.node
+        self._timer = node.loop.call_later(request.max_wait_ms / 1000, self._timed_out)
+        follower = request.replica_id >= 0
+        for wanted in self._partitions:
+            try:
+                partition = find_partition(node, wanted.topic, wanted.request.partition)
+                partition.ref.tell(FetchWaits(self, self._end_offset(partition), follower))
+            except (KafkaError, ActorDeadError):
+                continue  # its error is found, and answered, at the next try
+
+    def _note_follower(self) -> None:
+        """Tell each leader how far its follower is: a fetch from n proves that it holds all below n."""
+        for wanted in self._partitions:
+            try:
+                partition = find_partition(self._api.node, wanted.topic, wanted.request.partition)
+                partition.ref.tell(FollowerFetched(self._request.replica_id, wanted.request.fetch_offset))
+            except (KafkaError, ActorDeadError):
+                continue  # its error is found, and answered, when it is read
+
+    def _answer(self, reads: list[_Read]) -> None:
+        self._stop_timer()
+        session = self._session
+        topics: list[tuple[str | None, UUID | None, list[FetchedPartition]]] = []
+        last_topic: TopicKey | None = None
+        for wanted, fetched in reads:
+            if self._incremental and not _is_news(wanted, fetched):
+                continue
+            wanted.high_watermark, wanted.log_start_offset = fetched.high_watermark, fetched.log_start_offset
+            topic = wanted.topic
+            if topic != last_topic:
+                topics.append((topic, None, []) if isinstance(topic, str) else (None, topic, []))
+                last_topic = topic
+            topics[-1][2].append(fetched)
+        if session is not None:
+            session.served([(wanted.topic, fetched.partition) for wanted, fetched in reads if fetched.size])
+        session_id = session.session_id if session is not None else 0
+        self.complete(encode_fetch_response(self._version, self._correlation_id, 0, session_id, topics))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def find_partition(node: Node, topic: TopicKey, index: int) -> Partition:
+    """Return a partition by its topic's name or id.
+
+    Raises:
+        UnknownTopicIdError: No topic has this id.
+        UnknownTopicOrPartitionError: There is no such topic or partition.
+        KafkaStorageError: It is offline.
+    """
+    if isinstance(topic, UUID):
+        name = node.topic_names.get(topic)
+        if name is None:
+            msg = f"no topic has id {topic}"
+            raise UnknownTopicIdError(msg)
+    else:
+        name = topic
+    partition = node.partitions.get((name, index))
+    if partition is None:
+        msg = f"{name}-{index} does not exist"
+        raise UnknownTopicOrPartitionError(msg)
+    if not partition.online:
+        msg = f"{name}-{index} is offline"
+        raise KafkaStorageError(msg)
+    return partition
+
+
+def _is_news(wanted: SessionPartition, fetched: FetchedPartition) -> bool:
+    """Whether an incremental response names this partition (KIP-227)."""
+    return bool(
+        fetched.size
+        or fetched.error_code
+        or fetched.diverging_epoch is not None
+        or fetched.high_watermark != wanted.high_watermark
+        or fetched.log_start_offset != wanted.log_start_offset
+    )
+
+
+def _diverging_epoch(partition: Partition, request: FetchPartition) -> tuple[int, int] | None:
+    """Return (epoch, end offset) if the reader's log parted from ours (KIP-595's diverging epoch), else None."""
+    if request.last_fetched_epoch < 0:
+        return None
+    epoch, end_offset = partition.log.end_offset_for_epoch(request.last_fetched_epoch)
+    if epoch < request.last_fetched_epoch or end_offset < request.fetch_offset:
+        return epoch, end_offset
+    return None

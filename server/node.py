@@ -1,0 +1,290 @@
+"""One broker, put together: its actors, its partitions, its listener, and the order in which they start and stop.
+
+Start: lock the data directory, start the disk's actors, replay the metadata, open the partitions it names, listen.
+Stop is the reverse: nothing more is accepted, partitions flush and close, one clean-shutdown marker says so, the lock
+goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from typing import TYPE_CHECKING, Final, cast
+
+from klamm.actors.controller import Ask, ControllerActor, ControllerPorts
+from klamm.actors.disk import DISK_ACTORS, Disk
+from klamm.actors.dispatchers import LoopDispatcher, PoolDispatcher
+from klamm.actors.metadata_log import METADATA_TOPIC, METADATA_TOPIC_ID, MetadataLog
+from klamm.actors.partition import PartitionPorts
+from klamm.actors.ports import LoopTimers, SystemClock
+from klamm.core.controller import Controller
+from klamm.core.controller_requests import (
+    AllocateProducerIds,
+    BrokerRegistered,
+    ControllerOutcome,
+    ControllerRequest,
+    ProducerIdBlock,
+    RegisterBroker,
+)
+from klamm.core.metadata_image import EMPTY_IMAGE, MetadataImage
+from klamm.core.metadata_records import Endpoint
+from klamm.model.errors import ErrorCode, KafkaError
+from klamm.model.ids import BrokerId, PartitionIndex, TopicName, TopicPartition
+from klamm.server.data_store import DataStore
+from klamm.server.group_coordinators import start_groups
+from klamm.server.listener import Listener
+from klamm.server.options import Address, NodeOptions
+from klamm.server.partitions import Partition, PartitionTable
+from klamm.server.served_apis import serve_apis
+from klamm.storage.checkpoint import PartitionCheckpoint
+from klamm.storage.errors import StorageFailureError
+from klamm.storage.settings import UNLIMITED, LogSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from uuid import UUID
+
+    from klamm.actors.runtime import LoopActorRef
+    from klamm.core.metadata_delta import MetadataDelta
+    from klamm.model.configs_broker import BrokerConfig
+    from klamm.server.apis import Api
+
+logger = logging.getLogger(__name__)
+
+METADATA_PARTITION: Final = TopicPartition(TopicName(METADATA_TOPIC), PartitionIndex(0))
+
+CONTROLLER_TIMEOUT_S: Final = 30.0
+"""How long a handler waits for the controller: a flush of its log takes milliseconds, a stuck disk for ever."""
+
+CLOSE_TIMEOUT_S: Final = 60.0
+"""How long a stop waits for a partition to flush and close."""
+
+
+class Node:
+    """One broker.
+
+    Args:
+        config: Kafka's configs.
+        options: Where its data is and where it is reached.
+        loop: Everything but the disk's work runs on it.
+    """
+
+    def __init__(self, config: BrokerConfig, options: NodeOptions, loop: asyncio.AbstractEventLoop) -> None:
+        self.config = config
+        self.options = options
+        self.loop = loop
+        self.clock = SystemClock()
+        self.image: MetadataImage = EMPTY_IMAGE
+        self.apis: Mapping[int, Api] = {}
+        self.advertised = options.advertised or options.listen
+        self.dispatcher = LoopDispatcher(loop, "data")
+        self.disk_dispatcher = PoolDispatcher(DISK_ACTORS, "disk")
+        self.disk = Disk(self.disk_dispatcher)
+        self.data = DataStore(options.data, config.node_id)
+        self._ports = PartitionPorts(self.clock, LoopTimers(loop), self.disk)
+        self._table = PartitionTable(self)
+        self.groups = start_groups(self)
+        self._listener: Listener | None = None
+        self._controller: LoopActorRef | None = None
+        self._producer_ids: range = range(0)
+        self._producer_ids_lock = asyncio.Lock()
+        self._metadata_log: MetadataLog | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._random = random.Random()  # noqa: S311 (ids of sessions, nothing secret)
+
+    # --- what handlers ask for ------------------------------------------------------------------------------------
+
+    @property
+    def broker_id(self) -> BrokerId:
+        """This broker's id."""
+        return BrokerId(self.config.node_id)
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's id: made with the data directory, kept for ever."""
+        return self.data.cluster_id
+
+    @property
+    def features(self) -> Mapping[str, int]:
+        """The features in force and their levels (KIP-584)."""
+        return self.image.features
+
+    @property
+    def features_epoch(self) -> int:
+        """The metadata offset as of which the features are true; -1: not known."""
+        return -1
+
+    @property
+    def partitions(self) -> Mapping[tuple[str | None, int], Partition]:
+        """The partitions that this node hosts, by topic name and index."""
+        return self._table.by_key
+
+    @property
+    def topic_names(self) -> Mapping[UUID | None, str]:
+        """The names of the topics, by id."""
+        return self._table.topic_names
+
+    @property
+    def ports(self) -> PartitionPorts:
+        """The world, as this node's actors reach it."""
+        return self._ports
+
+    @property
+    def data_directory(self) -> Path | None:
+        """The folder of this node's data; None in memory."""
+        return self.options.data
+
+    def partition(self, topic: str, index: int) -> Partition | None:
+        """Return a partition that this node hosts."""
+        return self._table.by_key.get((topic, index))
+
+    def new_session_id(self) -> int:
+        """Return a random positive int32."""
+        return self._random.randrange(1, 2**31)
+
+    async def ask_controller(
+        self, request: ControllerRequest, timeout_s: float = CONTROLLER_TIMEOUT_S
+    ) -> ControllerOutcome:
+        """Return the outcome of a request once it is committed and this node has acted on it.
+
+        Args:
+            request: What is asked.
+            timeout_s: How long to wait; never longer than :data:`CONTROLLER_TIMEOUT_S`, and at least a second.
+
+        Raises:
+            KafkaError: Refused; or REQUEST_TIMED_OUT when the controller's disk does not answer.
+        """
+        assert self._controller is not None, "the node is not started"
+        answer: asyncio.Future[ControllerOutcome] = self.loop.create_future()
+
+        def reply(outcome: ControllerOutcome | KafkaError) -> None:
+            if answer.done():
+                return
+            if isinstance(outcome, KafkaError):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)
+
+        self._controller.tell(Ask(request, reply))
+        try:
+            return await asyncio.wait_for(answer, max(1.0, min(timeout_s, CONTROLLER_TIMEOUT_S)))
+        except TimeoutError as error:
+            msg = f"the controller did not answer in {timeout_s:.0f} s"
+            raise KafkaError(msg, code=ErrorCode.REQUEST_TIMED_OUT) from error
+
+    async def next_producer_id(self) -> int:
+        """Return a producer id that nobody else has; the controller hands them out in blocks."""
+        async with self._producer_ids_lock:
+            if not self._producer_ids:
+                block = cast("ProducerIdBlock", await self.ask_controller(AllocateProducerIds(self.broker_id)))
+                self._producer_ids = range(block.first, block.first + block.size)
+            producer_id, self._producer_ids = self._producer_ids[0], self._producer_ids[1:]
+            return producer_id
+
+    # --- metadata -------------------------------------------------------------------------------------------------
+
+    def metadata_changed(self, delta: MetadataDelta) -> None:
+        """Act on a committed change of the metadata (MetadataListener)."""
+        self.image = delta.image
+        if delta.broker_config is not None:
+            self.config = delta.broker_config
+        self._table.apply(delta)
+        self.groups.metadata_changed(delta)
+
+    # --- start and stop -------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start; clients can connect when it returns.
+
+        Raises:
+            OSError: The address cannot be listened on.
+            LogDirectoryError: The data directory cannot be used.
+        """
+        try:
+            self._start_controller()
+            config = self.config
+            self.apis = serve_apis(self)
+            self._listener = Listener(
+                self.loop,
+                self.dispatcher.run_ready,
+                request_size_max=config.socket_request_max_bytes,
+                connections_max=config.max_connections,
+                idle_max_s=config.connections_max_idle_ms / 1000,
+            )
+            self._listener.apis = self.apis
+            listen = self.options.listen
+            host, port = await self._listener.start(listen.host, listen.port, backlog=config.socket_listen_backlog_size)
+            self.advertised = self._advertise(Address(host, port))
+            await self._register()
+            self._maintain_later()
+        except BaseException:
+            await self.stop()
+            raise
+        logger.info("serving", extra={"listen": f"{host}:{port}", "advertised": str(self.advertised)})
+
+    def _start_controller(self) -> None:
+        log = self.data.open_log(METADATA_PARTITION, METADATA_TOPIC_ID, LogSettings(retention_ms=UNLIMITED))
+        metadata_log = MetadataLog(self.data.filesystem, log)
+        core = Controller(self.config, uuid.uuid4)
+        core.committed = core.image = metadata_log.load()
+        ports = ControllerPorts(self.clock, self.disk, self.disk.run, self)
+        self._controller = ControllerActor.start(
+            core,
+            metadata_log,
+            ports,
+            self.config.metadata_log_max_record_bytes_between_snapshots,
+            dispatcher=self.dispatcher,
+        )
+        self._metadata_log = metadata_log
+        self.dispatcher.run_ready()
+
+    def _advertise(self, bound: Address) -> Address:
+        if self.options.advertised is not None:
+            return self.options.advertised
+        host = self.options.listen.host
+        return Address("localhost" if host in ("0.0.0.0", "::") else host, bound.port)  # noqa: S104
+
+    async def _register(self) -> None:
+        endpoint = Endpoint("PLAINTEXT", self.advertised.host, self.advertised.port)
+        outcome = await self.ask_controller(
+            RegisterBroker(self.broker_id, uuid.uuid4(), (endpoint,), self.config.broker_rack, self.data.was_clean)
+        )
+        assert isinstance(outcome, BrokerRegistered)
+
+    def _maintain_later(self) -> None:
+        delay_s = self.config.log_retention_check_interval_ms / 1000
+        self._timers.append(self.loop.call_later(delay_s, self._maintain))
+
+    def _maintain(self) -> None:
+        self._timers.clear()
+        self._table.maintain()
+        self._maintain_later()
+
+    async def stop(self) -> None:
+        """Stop; everything written is flushed when it returns."""
+        for timer in self._timers:
+            timer.cancel()
+        if self._listener is not None:
+            await self._listener.stop()
+        self.groups.stop()
+        states = await self._table.close()
+        if self._metadata_log is not None:
+            states = self._close_metadata(self._metadata_log, states)
+        self.dispatcher.close()
+        self.disk_dispatcher.close()
+        self.data.close(states)
+
+    def _close_metadata(
+        self, metadata_log: MetadataLog, states: dict[TopicPartition, PartitionCheckpoint] | None
+    ) -> dict[TopicPartition, PartitionCheckpoint] | None:
+        try:
+            state = metadata_log.log.close()
+        except StorageFailureError:
+            logger.exception("the metadata log could not be closed cleanly")
+            return None
+        return (
+            None if states is None else {**states, METADATA_PARTITION: PartitionCheckpoint(state, state.log_end_offset)}
+        )

@@ -1,0 +1,167 @@
+"""The partitions that a node hosts: made, changed and ended as the metadata says.
+
+Requests look partitions up here, on the node's loop. A partition whose actor failed is offline until its supervisor has
+brought it back from its log; meanwhile it answers KAFKA_STORAGE_ERROR rather than wrong data.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pykka import ActorDeadError
+
+from klamm.actors.messages import BecomeFollower, BecomeLeader, CloseLog, DeleteLog, Maintain, SettingsChanged
+from klamm.actors.partition import PartitionActor
+from klamm.core.metadata_delta import MetadataDelta
+from klamm.core.metadata_image import PartitionImage, TopicImage
+from klamm.core.partition import PartitionSettings, PartitionState
+from klamm.model.configs_topic import TopicSettings
+from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
+from klamm.server.topic_settings import INTERNAL_TOPICS, log_settings, partition_settings
+from klamm.storage.checkpoint import PartitionCheckpoint
+from klamm.storage.errors import StorageError
+from klamm.storage.partition_log import PartitionLog
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from klamm.actors.runtime import LoopActorRef
+    from klamm.server.node import Node
+
+logger = logging.getLogger(__name__)
+
+
+class Partition:
+    """One partition that this node hosts, as requests see it."""
+
+    __slots__ = (
+        "damage",
+        "index",
+        "internal",
+        "log",
+        "online",
+        "ref",
+        "restarts",
+        "settings",
+        "state",
+        "topic",
+        "topic_id",
+    )
+
+    def __init__(
+        self, topic: str, index: int, topic_id: UUID, settings: TopicSettings, log: PartitionLog, state: PartitionState
+    ) -> None:
+        self.topic = topic
+        self.index = index
+        self.topic_id = topic_id
+        self.internal = topic in INTERNAL_TOPICS
+        self.settings = settings
+        self.log = log
+        self.state = state
+        self.ref: LoopActorRef
+        self.online = True
+        self.damage: str | None = None
+
+    def __str__(self) -> str:
+        """Return ``topic-partition``."""
+        return f"{self.topic}-{self.index}"
+
+    def damaged(self, error: Exception) -> None:
+        """Note that a read found bytes that contradict themselves: they were not served. Said once."""
+        if self.damage is None:
+            logger.error("damaged data was found and not served", extra={"partition": str(self), "damage": str(error)})
+        self.damage = str(error)
+
+
+class PartitionTable:
+    """All partitions of a node, by (topic, partition), and the topics' names by id."""
+
+    def __init__(self, node: Node) -> None:
+        self.by_key: dict[tuple[str | None, int], Partition] = {}
+        self.topic_names: dict[UUID | None, str] = {}
+        self._node = node
+        self._loading = True
+
+    def apply(self, delta: MetadataDelta) -> None:
+        """Make the node's partitions what the metadata says; the first delta is what was loaded at the start."""
+        for topic in delta.topics_deleted:
+            self._delete(topic)
+        for topic in delta.topics_created:
+            self.topic_names[topic.topic_id] = topic.name
+        for topic, image in delta.partitions_created:
+            if self._node.broker_id in image.replicas:
+                self._create(topic, image, delta.topic_settings[topic.name])
+        for topic, image in delta.partitions_changed:
+            partition = self.by_key.get((topic.name, image.partition))
+            if partition is not None:
+                self._lead_or_follow(partition, image)
+        created = {topic.name for topic in delta.topics_created}
+        for name, settings in delta.topic_settings.items():
+            if name not in created:
+                self._change_settings(name, settings)
+        self._loading = False
+
+    def _create(self, topic: TopicImage, image: PartitionImage, settings: TopicSettings) -> None:
+        key = TopicPartition(topic.name, image.partition)
+        open_log = self._node.data.open_log if self._loading else self._node.data.new_log
+        log = open_log(key, topic.topic_id, log_settings(settings))
+        state = PartitionState(self._node.broker_id, self._partition_settings(settings), log.log_end_offset)
+        state.flushed_end_offset = log.flushed_end_offset
+        partition = Partition(topic.name, image.partition, topic.topic_id, settings, log, state)
+        self.by_key[topic.name, image.partition] = partition
+        self._start(partition)
+        self._lead_or_follow(partition, image)
+
+    def _start(self, partition: Partition) -> None:
+        partition.ref = PartitionActor.start(
+            partition.log, partition.state, self._node.ports, dispatcher=self._node.dispatcher
+        )
+
+    def _lead_or_follow(self, partition: Partition, image: PartitionImage) -> None:
+        isr = frozenset(image.isr)
+        if image.leader == self._node.broker_id:
+            partition.ref.tell(BecomeLeader(image.leader_epoch, image.partition_epoch, image.replicas, isr))
+        else:
+            partition.ref.tell(
+                BecomeFollower(image.leader, image.leader_epoch, image.partition_epoch, image.replicas, isr)
+            )
+
+    def _change_settings(self, topic: str, settings: TopicSettings) -> None:
+        for partition in self.by_key.values():
+            if partition.topic == topic:
+                partition.settings = settings
+                partition.ref.tell(SettingsChanged(self._partition_settings(settings), log_settings(settings)))
+
+    def _delete(self, topic: TopicImage) -> None:
+        self.topic_names.pop(topic.topic_id, None)
+        for image in topic.partitions:
+            partition = self.by_key.pop((topic.name, image.partition), None)
+            if partition is not None and partition.ref.is_alive():
+                partition.ref.tell(DeleteLog())
+
+    def maintain(self) -> None:
+        """Have every partition apply its retention."""
+        for partition in self.by_key.values():
+            if partition.ref.is_alive():
+                partition.ref.tell(Maintain())
+
+    async def close(self) -> dict[TopicPartition, PartitionCheckpoint] | None:
+        """Flush and close every partition; return what the clean-shutdown marker says of each.
+
+        None if one of them could not be: every log is then recovered at the next start.
+        """
+        asked = [(part, part.ref.ask(CloseLog(), block=False)) for part in self.by_key.values() if part.ref.is_alive()]
+        clean = len(asked) == len(self.by_key)
+        states: dict[TopicPartition, PartitionCheckpoint] = {}
+        for part, answer in asked:
+            try:
+                key = TopicPartition(TopicName(part.topic), PartitionIndex(part.index))
+                states[key] = PartitionCheckpoint(await answer, part.state.high_watermark)
+            except (StorageError, ActorDeadError):
+                logger.exception("a partition could not be closed cleanly", extra={"partition": str(part)})
+                clean = False
+        return states if clean else None
+
+    def _partition_settings(self, settings: TopicSettings) -> PartitionSettings:
+        return partition_settings(settings, self._node.config.acks_all_single)

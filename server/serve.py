@@ -1,0 +1,202 @@
+"""One broker as a process: its configs put together, what it says when it is up, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from klamm.model.configs_broker import BrokerConfig
+from klamm.model.errors import InvalidConfigError
+from klamm.model.properties import parse_properties
+from klamm.server.event_loop import new_event_loop
+from klamm.server.node import Node
+from klamm.server.options import DEFAULT_HOST, DEFAULT_PORT, Address, AddressError, NodeOptions
+from klamm.storage.errors import StorageError
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+YOUNG_OBJECTS_MAX: Final = 50_000
+"""Allocations between collections of cyclic garbage: the hot path makes none, so they are rarely worth their pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What stood on the command line; an empty string is what was not given."""
+
+    data: Path | None = None
+    listen: str = ""
+    advertise: str = ""
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    memory: bool = False
+    quiet: bool = False
+
+
+class UsageError(Exception):
+    """The command line or the config file is wrong; the message says where and what was expected."""
+
+
+def run(options: ServeOptions) -> int:
+    """Serve until Ctrl-C or SIGTERM; return the process's exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    _log_with_fields()
+    try:
+        config, node_options, warnings = configure(options)
+    except UsageError as error:
+        return _fail(str(error), EXIT_USAGE)
+    for warning in warnings:
+        print(f"klamm: warning: {warning}", file=sys.stderr)  # noqa: T201
+    loop = new_event_loop()
+    try:
+        return loop.run_until_complete(_serve(config, node_options, loop, quiet=options.quiet))
+    except StorageError as error:
+        return _fail(str(error), EXIT_FAILED)
+    except OSError as error:
+        where = node_options.listen
+        hint = "another broker may be running there: stop it, or give another address with --listen"
+        return _fail(f"cannot listen on {where}: {error.strerror or error}; {hint}", EXIT_FAILED)
+    finally:
+        loop.close()
+
+
+def configure(options: ServeOptions) -> tuple[BrokerConfig, NodeOptions, list[str]]:
+    """Return the broker's config, its options, and what a person should be warned of.
+
+    Precedence, highest first: the flags, ``-X``, the config file, defaults.
+
+    Raises:
+        UsageError: A file that cannot be read, a value out of its range, an address that is none.
+    """
+    properties = _properties(options)
+    if options.memory:
+        properties.setdefault("acks.all.single", "written")  # nothing survives anyway: no flush is worth waiting for
+    try:
+        config, warnings = BrokerConfig.from_properties(properties)
+        listen = Address.parse(options.listen or _first(config.listeners) or f"{DEFAULT_HOST}:{DEFAULT_PORT}")
+        advertised_text = options.advertise or _first(config.advertised_listeners)
+        advertised = Address.parse(advertised_text) if advertised_text else None
+    except InvalidConfigError as error:
+        raise UsageError(str(error)) from error
+    except AddressError as error:
+        raise UsageError(str(error)) from error
+    if options.memory and options.data is not None:
+        msg = "--memory keeps nothing, --data keeps it: give one of them"
+        raise UsageError(msg)
+    if listen.host not in LOOPBACK:
+        warnings.append(
+            f"listening on {listen} without authentication: whoever reaches this port can read and write all"
+        )
+    data = None if options.memory else _data_directory(options, config)
+    return config, NodeOptions(data, listen, advertised), warnings
+
+
+def _properties(options: ServeOptions) -> dict[str, str]:
+    properties: dict[str, str] = {}
+    if options.config is not None:
+        try:
+            properties.update(parse_properties(options.config.read_text("utf-8")))
+        except OSError as error:
+            msg = f"cannot read {options.config}: {error.strerror}"
+            raise UsageError(msg) from error
+        except (InvalidConfigError, UnicodeDecodeError) as error:
+            msg = f"{options.config}: {error}"
+            raise UsageError(msg) from error
+    for override in options.overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip():
+            msg = f"-X {override!r}: expected KEY=VALUE, for example -X num.partitions=3"
+            raise UsageError(msg)
+        properties[key.strip()] = value.strip()
+    return properties
+
+
+def _first(texts: tuple[str, ...] | None) -> str:
+    """Return the first listener that is not the controller's: those of a combined Kafka node are in the same list."""
+    return next((text for text in texts or () if not text.upper().startswith("CONTROLLER:")), "")
+
+
+def _data_directory(options: ServeOptions, config: BrokerConfig) -> Path:
+    if options.data is not None:
+        return options.data
+    configured = (config.log_dirs or config.log_dir) if config.layers.static else None
+    if configured and ("log.dirs" in config.layers.static or "log.dir" in config.layers.static):
+        return Path(configured[0])
+    import platformdirs  # noqa: PLC0415 (only needed without --data)
+
+    return Path(platformdirs.user_data_dir("klamm", appauthor=False))
+
+
+async def _serve(config: BrokerConfig, options: NodeOptions, loop: asyncio.AbstractEventLoop, *, quiet: bool) -> int:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    node = Node(config, options, loop)
+    await node.start()
+    if not quiet:
+        print(banner(node), flush=True)  # noqa: T201
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 20)
+    await stopping.wait()
+    if not quiet:
+        print("stopping: flushing and closing every partition", file=sys.stderr, flush=True)  # noqa: T201
+    await node.stop()
+    return EXIT_OK
+
+
+def banner(node: Node) -> str:
+    """Return the one screen that says what is served and where."""
+    from klamm import __version__  # noqa: PLC0415
+
+    options, config = node.options, node.config
+    where = "in memory: nothing is kept" if options.data is None else str(options.data)
+    durable = "flushed to disk" if config.acks_all_single == "flushed" else "written to the page cache"
+    topics = len(node.image.topics)
+    return "\n".join(
+        [
+            f"klamm {__version__} serves the Kafka protocol on {node.advertised}",
+            "",
+            f"  cluster     {node.cluster_id}, broker {node.broker_id}",
+            f"  data        {where}",
+            f"  topics      {topics}, {len(node.partitions)} partitions; made on first use with "
+            f"num.partitions={config.num_partitions}"
+            if config.auto_create_topics_enable
+            else f"  topics      {topics}, {len(node.partitions)} partitions",
+            f"  acks=all    answered once {durable} (acks.all.single={config.acks_all_single})",
+            "",
+            f"  Try: kcat -b {node.advertised} -L        Stop: Ctrl-C",
+        ]
+    )
+
+
+class _WithFields(logging.Formatter):
+    """Adds a record's own fields to its sentence: ``partition is offline partition=orders-0``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = " ".join(f"{key}={value}" for key, value in record.__dict__.items() if key not in _STANDARD_FIELDS)
+        text = super().format(record)
+        first, newline, rest = text.partition("\n")
+        return f"{first} {fields}{newline}{rest}" if fields else text
+
+
+_STANDARD_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+def _log_with_fields() -> None:
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_WithFields("%(asctime)s %(levelname)s %(message)s"))
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"klamm: {message}", file=sys.stderr)  # noqa: T201
+    return code

@@ -1,0 +1,40 @@
+"""What a topic's configs mean below: to the partition's decisions, and to its log. Said here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from klamm.core.partition import PartitionSettings
+from klamm.model.configs_topic import TopicSettings
+from klamm.storage.settings import LogSettings
+
+INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
+"""Topics that only the broker writes (Kafka's own list, ``Topic.INTERNAL_TOPICS``)."""
+
+
+def partition_settings(settings: TopicSettings, acks_all_single: str) -> PartitionSettings:
+    """Return what a topic's configs mean to its partitions' decisions."""
+    return PartitionSettings(
+        max_message_bytes=settings.max_message_bytes,
+        min_insync_replicas=settings.min_insync_replicas,
+        log_append_time=settings.log_append_time,
+        timestamp_before_max_ms=settings.message_timestamp_before_max_ms,
+        timestamp_after_max_ms=settings.message_timestamp_after_max_ms,
+        compacted=settings.compacted,
+        compression_type=settings.compression_type,
+        flush_messages=settings.flush_messages,
+        flush_ms=settings.flush_ms,
+        single_flushed=acks_all_single == "flushed",
+    )
+
+
+def log_settings(settings: TopicSettings) -> LogSettings:
+    """Return what a topic's configs mean to its logs: when to roll, what to keep."""
+    return LogSettings(
+        segment_bytes=settings.segment_bytes,
+        segment_ms=settings.segment_ms,
+        retention_bytes=settings.retention_bytes,
+        retention_ms=settings.retention_ms,
+        delete_old=settings.deleted_by_retention,
+        compacted=settings.compacted,
+    )
