@@ -1,5 +1,7 @@
 """A node's group coordinators: one actor per partition of ``__consumer_offsets`` that it leads, started when asked for.
 
+The topic is made when the first client looks for a coordinator. A coordinator loads its groups when somebody asks for
+one of them, so a start costs nothing; one that failed is started anew, from its log, by the next request.
 """
 
 from __future__ import annotations

@@ -1,0 +1,487 @@
+"""Groups and committed offsets: requests on their way to a group coordinator, and its answers on their way back.
+
+What a coordinator decides stands in ``klamm.core.groups``; here is what must be known of the wire: which topics exist,
+what a version's answer looks like, and which broker coordinates a group.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from klamm.core.groups.messages import (
+    CommitOffsets,
+    CommitOffsetsResult,
+    CommittedPartition,
+    CommittedTopic,
+    DeleteGroups,
+    DeleteOffsets,
+    DeleteOffsetsResult,
+    DescribedGroup,
+    DescribeGroups,
+    FetchedOffset,
+    FetchedTopic,
+    FetchOffsets,
+    FetchOffsetsResult,
+    Heartbeat,
+    JoinGroup,
+    JoinGroupResult,
+    LeaveGroup,
+    LeaveGroupResult,
+    LeavingMember,
+    ListedGroup,
+    ListGroups,
+    Protocols,
+    SyncGroup,
+    SyncGroupResult,
+)
+from klamm.model.errors import ErrorCode, KafkaError
+from klamm.model.ids import NO_TOPIC_ID, PartitionIndex, TopicId, TopicName
+from klamm.protocol.apis import ApiKey
+from klamm.protocol.messages import wire_error
+from klamm.server.response_types import response_types
+
+if TYPE_CHECKING:
+    from klamm.server.apis import Handler
+    from klamm.server.node import Node
+    from klamm.server.requests import RequestContext
+
+# kio's messages are made from schemas at run time: their types are known to nobody.
+# ruff: noqa: ANN401
+
+NO_THROTTLE: Final = timedelta(0)
+MILLISECOND: Final = timedelta(milliseconds=1)
+NONE: Final = wire_error(ErrorCode.NONE)
+
+GROUP_KEY: Final = 0
+TRANSACTION_KEY: Final = 1
+
+KNOWN_MEMBER_ID_VERSION: Final = 4
+"""The JoinGroup version from which a first join is told its member id and must come again (KIP-394)."""
+
+SKIP_ASSIGNMENT_VERSION: Final = 9
+"""The JoinGroup version from which ``skip_assignment`` is known (KIP-814)."""
+
+TOPIC_ID_VERSION: Final = 10
+"""The OffsetCommit and OffsetFetch version from which topics are named by id (KIP-848)."""
+
+GROUP_ID_NOT_FOUND_VERSION: Final = 6
+"""The DescribeGroups version from which a missing group is an error, not Dead (KIP-1043)."""
+
+ALL_GROUP_OPERATIONS: Final = 3400
+"""Read, delete, describe, describe configs, alter configs, as bits: what one may do who isn't checked."""
+
+OPERATIONS_NOT_ASKED: Final = -(2**31)
+
+
+def ms(duration: timedelta) -> int:
+    """Return a duration in milliseconds."""
+    return duration // MILLISECOND
+
+
+async def find_coordinator(node: Node, context: RequestContext, request: Any) -> Any:
+    """Say which broker coordinates each group; transactions aren't served, and asking for them is fatal."""
+    types = response_types(ApiKey.FIND_COORDINATOR)
+    found = []
+    for key in request.coordinator_keys:
+        broker_id, host, port, error, message = -1, "", -1, ErrorCode.NONE, None
+        if request.key_type == GROUP_KEY:
+            try:
+                broker_id, host, port = await node.groups.find(key)
+            except KafkaError as refused:
+                error, message = refused.error_code, refused.message
+        else:
+            error = ErrorCode.INVALID_REQUEST
+            message = (
+                "this broker has no transactions"
+                if request.key_type == TRANSACTION_KEY
+                else f"key_type={request.key_type} is not served"
+            )
+        found.append(
+            types.Coordinator(
+                key=key, node_id=broker_id, host=host, port=port, error_code=wire_error(error), error_message=message
+            )
+        )
+    del context
+    return types.FindCoordinatorResponse(throttle_time=NO_THROTTLE, coordinators=tuple(found))
+
+
+async def join_group(node: Node, context: RequestContext, request: Any) -> Any:
+    """Let a classic member join; answered when the rebalance completes."""
+    asked = JoinGroup(
+        request.group_id,
+        request.member_id,
+        request.group_instance_id,
+        ms(request.session_timeout),
+        ms(request.rebalance_timeout),
+        request.protocol_type,
+        tuple(Protocols(protocol.name, protocol.metadata) for protocol in request.protocols),
+        context.client_id or "",
+        f"/{context.client_host}",
+        requires_known_member_id=context.api_version >= KNOWN_MEMBER_ID_VERSION,
+        supports_skipping_assignment=context.api_version >= SKIP_ASSIGNMENT_VERSION,
+    )
+    try:
+        result = cast("JoinGroupResult", await node.groups.ask(request.group_id, asked))
+    except KafkaError as refused:
+        result = JoinGroupResult(refused.error_code, request.member_id)
+    types = response_types(ApiKey.JOIN_GROUP)
+    return types.JoinGroupResponse(
+        throttle_time=NO_THROTTLE,
+        error_code=wire_error(result.error),
+        generation_id=result.generation_id,
+        protocol_type=result.protocol_type,
+        protocol_name=_join_protocol_name(result, context.api_version),
+        leader=result.leader,
+        skip_assignment=result.skip_assignment,
+        member_id=result.member_id,
+        members=tuple(
+            types.JoinGroupResponseMember(member_id=one[0], group_instance_id=one[1], metadata=one[2])
+            for one in result.members
+        ),
+    )
+
+
+def _join_protocol_name(result: JoinGroupResult, version: int) -> str | None:
+    """Before version 7 the name may not be null."""
+    nullable = version >= 7  # noqa: PLR2004 - see above
+    return result.protocol_name if nullable or result.protocol_name is not None else ""
+
+
+async def sync_group(node: Node, _context: RequestContext, request: Any) -> Any:
+    """Bring the leader's assignment in, and answer each member with its own."""
+    asked = SyncGroup(
+        request.group_id,
+        request.member_id,
+        request.group_instance_id,
+        request.generation_id,
+        request.protocol_type,
+        request.protocol_name,
+        tuple((one.member_id, one.assignment) for one in request.assignments),
+    )
+    try:
+        result = cast("SyncGroupResult", await node.groups.ask(request.group_id, asked))
+    except KafkaError as refused:
+        result = SyncGroupResult(refused.error_code)
+    return response_types(ApiKey.SYNC_GROUP).SyncGroupResponse(
+        throttle_time=NO_THROTTLE,
+        error_code=wire_error(result.error),
+        protocol_type=result.protocol_type,
+        protocol_name=result.protocol_name,
+        assignment=result.assignment,
+    )
+
+
+async def heartbeat(node: Node, _context: RequestContext, request: Any) -> Any:
+    """Take a classic member's heartbeat."""
+    asked = Heartbeat(request.group_id, request.member_id, request.group_instance_id, request.generation_id)
+    error = ErrorCode.INVALID_GROUP_ID
+    if request.group_id:
+        try:
+            error = cast("ErrorCode", await node.groups.ask(request.group_id, asked))
+        except KafkaError as refused:
+            error = refused.error_code
+    return response_types(ApiKey.HEARTBEAT).HeartbeatResponse(throttle_time=NO_THROTTLE, error_code=wire_error(error))
+
+
+async def leave_group(node: Node, _context: RequestContext, request: Any) -> Any:
+    """Remove members of a classic group."""
+    leaving = tuple(LeavingMember(one.member_id, one.group_instance_id, one.reason) for one in request.members)
+    try:
+        result = cast(
+            "LeaveGroupResult", await node.groups.ask(request.group_id, LeaveGroup(request.group_id, leaving))
+        )
+    except KafkaError as refused:
+        result = LeaveGroupResult(refused.error_code)
+    types = response_types(ApiKey.LEAVE_GROUP)
+    return types.LeaveGroupResponse(
+        throttle_time=NO_THROTTLE,
+        error_code=wire_error(result.error),
+        members=tuple(
+            types.MemberResponse(
+                member_id=one.member_id, group_instance_id=one.group_instance_id, error_code=wire_error(one.error)
+            )
+            for one in result.members
+        ),
+    )
+
+
+async def offset_commit(node: Node, context: RequestContext, request: Any) -> Any:
+    """Commit offsets of the partitions that exist; the others are refused, each by itself."""
+    by_id = context.api_version >= TOPIC_ID_VERSION
+    errors: dict[tuple[str, int], ErrorCode] = {}
+    names: list[str | None] = []
+    committed: list[CommittedTopic] = []
+    for topic in request.topics:
+        image = (
+            node.image.topic_by_id(TopicId(topic.topic_id or NO_TOPIC_ID))
+            if by_id
+            else node.image.topics.get(topic.name)
+        )
+        names.append(None if image is None else image.name)
+        if image is None:
+            continue
+        partitions: list[CommittedPartition] = []
+        for one in topic.partitions:
+            if one.partition_index < 0 or one.partition_index >= len(image.partitions):
+                errors[image.name, one.partition_index] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            else:
+                partitions.append(
+                    CommittedPartition(
+                        one.partition_index, one.committed_offset, one.committed_leader_epoch, one.committed_metadata
+                    )
+                )
+        if partitions:
+            committed.append(CommittedTopic(image.name, image.topic_id if by_id else NO_TOPIC_ID, tuple(partitions)))
+    all_error = ErrorCode.NONE
+    if committed:
+        asked = CommitOffsets(
+            request.group_id,
+            request.member_id,
+            request.group_instance_id,
+            request.generation_id_or_member_epoch,
+            ms(request.retention_time),
+            tuple(committed),
+            context.api_version,
+        )
+        try:
+            result = cast("CommitOffsetsResult", await node.groups.ask(request.group_id, asked))
+        except KafkaError as refused:
+            result = CommitOffsetsResult(refused.error_code, {})
+        all_error = result.error
+        errors |= {key: error for key, error in result.refused.items() if key not in errors}
+    types = response_types(ApiKey.OFFSET_COMMIT)
+    missing = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    topics = []
+    for topic, name in zip(request.topics, names, strict=True):
+        answered = tuple(
+            types.OffsetCommitResponsePartition(
+                partition_index=one.partition_index,
+                error_code=wire_error(missing if name is None else errors.get((name, one.partition_index), all_error)),
+            )
+            for one in topic.partitions
+        )
+        topics.append(types.OffsetCommitResponseTopic(topic_id=topic.topic_id, name=topic.name, partitions=answered))
+    return types.OffsetCommitResponse(throttle_time=NO_THROTTLE, topics=tuple(topics))
+
+
+async def offset_fetch(node: Node, context: RequestContext, request: Any) -> Any:
+    """Answer committed offsets, of one group or several."""
+    types = response_types(ApiKey.OFFSET_FETCH)
+    groups = [await _fetch_group(node, context.api_version, group, types) for group in request.groups]
+    return types.OffsetFetchResponse(throttle_time=NO_THROTTLE, groups=tuple(groups))
+
+
+async def _fetch_group(node: Node, version: int, group: Any, types: Any) -> Any:
+    by_id = version >= TOPIC_ID_VERSION
+    asked: list[FetchedTopic] | None = None
+    unknown: list[Any] = []
+    if group.topics is not None:
+        asked = []
+        for topic in group.topics:
+            name: str | None = topic.name
+            if by_id:
+                image = node.image.topic_by_id(TopicId(topic.topic_id or NO_TOPIC_ID))
+                name = None if image is None else image.name
+            if name is None:
+                unknown.append(topic)
+            else:
+                asked.append(FetchedTopic(name, tuple(topic.partition_indexes)))
+    request = FetchOffsets(group.group_id, group.member_id, group.member_epoch, None if asked is None else tuple(asked))
+    try:
+        result = cast("FetchOffsetsResult", await node.groups.ask(group.group_id, request))
+    except KafkaError as refused:
+        result = FetchOffsetsResult(refused.error_code)
+    if result.error is not ErrorCode.NONE:
+        topics = _failed_topics(asked or [], result.error, types) if version == 1 else ()
+        return types.OffsetFetchResponseGroup(
+            group_id=group.group_id, topics=topics, error_code=wire_error(result.error)
+        )
+    answered = [_fetched_topic(node, name, offsets, by_id=by_id, types=types) for name, offsets in result.topics]
+    answered += [_unknown_topic(topic, types) for topic in unknown]
+    return types.OffsetFetchResponseGroup(
+        group_id=group.group_id, topics=tuple(topic for topic in answered if topic is not None), error_code=NONE
+    )
+
+
+def _fetched_topic(node: Node, name: str, offsets: tuple[FetchedOffset, ...], *, by_id: bool, types: Any) -> Any:
+    """Return a topic of the answer; None if it is to be named by an id that it hasn't any more."""
+    topic_id = None
+    if by_id:
+        image = node.image.topics.get(TopicName(name))
+        if image is None:
+            return None
+        topic_id = image.topic_id
+    partitions = tuple(
+        types.OffsetFetchResponsePartitions(
+            partition_index=one.partition,
+            committed_offset=one.offset,
+            committed_leader_epoch=one.leader_epoch,
+            metadata=one.metadata,
+            error_code=NONE,
+        )
+        for one in offsets
+    )
+    return types.OffsetFetchResponseTopics(topic_id=topic_id, name=TopicName(name), partitions=partitions)
+
+
+def _no_offset(partition: int, error: ErrorCode, types: Any) -> Any:
+    return types.OffsetFetchResponsePartitions(
+        partition_index=partition,
+        committed_offset=-1,
+        committed_leader_epoch=-1,
+        metadata="",
+        error_code=wire_error(error),
+    )
+
+
+def _unknown_topic(topic: Any, types: Any) -> Any:
+    error = ErrorCode.UNKNOWN_TOPIC_ID
+    partitions = tuple(_no_offset(partition, error, types) for partition in topic.partition_indexes)
+    return types.OffsetFetchResponseTopics(topic_id=topic.topic_id, name=TopicName(""), partitions=partitions)
+
+
+def _failed_topics(asked: list[FetchedTopic], error: ErrorCode, types: Any) -> tuple[Any, ...]:
+    """Version 1 says a group's error at every partition."""
+    return tuple(
+        types.OffsetFetchResponseTopics(
+            topic_id=None,
+            name=TopicName(topic.topic),
+            partitions=tuple(_no_offset(partition, error, types) for partition in topic.partitions),
+        )
+        for topic in asked
+    )
+
+
+async def offset_delete(node: Node, _context: RequestContext, request: Any) -> Any:
+    """Delete committed offsets of topics that the group isn't subscribed to."""
+    types = response_types(ApiKey.OFFSET_DELETE)
+    asked: list[FetchedTopic] = []
+    errors: dict[tuple[str, int], ErrorCode] = {}
+    for topic in request.topics:
+        known: list[int] = []
+        for one in topic.partitions:
+            if node.image.partition(TopicName(topic.name), PartitionIndex(one.partition_index)) is None:
+                errors[topic.name, one.partition_index] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            else:
+                known.append(one.partition_index)
+        if known:
+            asked.append(FetchedTopic(topic.name, tuple(known)))
+    error = ErrorCode.NONE if request.group_id else ErrorCode.INVALID_GROUP_ID
+    if asked and error is ErrorCode.NONE:
+        try:
+            answer = await node.groups.ask(request.group_id, DeleteOffsets(request.group_id, tuple(asked)))
+        except KafkaError as refused:
+            answer = DeleteOffsetsResult(refused.error_code)
+        result = cast("DeleteOffsetsResult", answer)
+        error = result.error
+        errors |= {(name, partition): code for name, partitions in result.topics for partition, code in partitions}
+    if error is not ErrorCode.NONE:
+        return types.OffsetDeleteResponse(error_code=wire_error(error), throttle_time=NO_THROTTLE, topics=())
+    topics = tuple(
+        types.OffsetDeleteResponseTopic(
+            name=topic.name,
+            partitions=tuple(
+                types.OffsetDeleteResponsePartition(
+                    partition_index=one.partition_index,
+                    error_code=wire_error(errors[topic.name, one.partition_index]),
+                )
+                for one in topic.partitions
+            ),
+        )
+        for topic in request.topics
+    )
+    return types.OffsetDeleteResponse(error_code=NONE, throttle_time=NO_THROTTLE, topics=topics)
+
+
+async def list_groups(node: Node, _context: RequestContext, request: Any) -> Any:
+    """List the groups that this broker coordinates."""
+    types = response_types(ApiKey.LIST_GROUPS)
+    asked = ListGroups(frozenset(request.states_filter), frozenset(request.types_filter))
+    listed: list[ListedGroup] = []
+    error = ErrorCode.NONE
+    for index in node.groups.partitions_with_groups():
+        try:
+            listed += cast("tuple[ListedGroup, ...]", await node.groups.ask_partition(index, asked))
+        except KafkaError as refused:
+            if refused.error_code is not ErrorCode.NOT_COORDINATOR:
+                error = refused.error_code
+    groups = tuple(
+        types.ListedGroup(
+            group_id=one.group_id, protocol_type=one.protocol_type, group_state=one.state, group_type=one.group_type
+        )
+        for one in listed
+    )
+    return types.ListGroupsResponse(
+        throttle_time=NO_THROTTLE,
+        error_code=wire_error(error),
+        groups=groups if error is ErrorCode.NONE else (),
+    )
+
+
+async def describe_groups(node: Node, context: RequestContext, request: Any) -> Any:
+    """Describe classic groups and their members."""
+    types = response_types(ApiKey.DESCRIBE_GROUPS)
+    operations = ALL_GROUP_OPERATIONS if request.include_authorized_operations else OPERATIONS_NOT_ASKED
+    groups = []
+    for group_id in request.groups:
+        error = ErrorCode.NONE
+        try:
+            answer = await node.groups.ask(group_id, DescribeGroups((group_id,)))
+            (described,) = cast("tuple[DescribedGroup, ...]", answer)
+        except KafkaError as refused:
+            error, described = refused.error_code, DescribedGroup(group_id, "")
+        message = None
+        if described.error_message is not None and context.api_version >= GROUP_ID_NOT_FOUND_VERSION:
+            error, message = ErrorCode.GROUP_ID_NOT_FOUND, described.error_message
+        groups.append(
+            types.DescribedGroup(
+                error_code=wire_error(error),
+                error_message=message,
+                group_id=group_id,
+                group_state=described.state,
+                protocol_type=described.protocol_type,
+                protocol_data=described.protocol_data,
+                members=tuple(
+                    types.DescribedGroupMember(
+                        member_id=one.member_id,
+                        group_instance_id=one.group_instance_id,
+                        client_id=one.client_id,
+                        client_host=one.client_host,
+                        member_metadata=one.metadata,
+                        member_assignment=one.assignment,
+                    )
+                    for one in described.members
+                ),
+                authorized_operations=operations,
+            )
+        )
+    return types.DescribeGroupsResponse(throttle_time=NO_THROTTLE, groups=tuple(groups))
+
+
+async def delete_groups(node: Node, _context: RequestContext, request: Any) -> Any:
+    """Delete groups that have no members, with their offsets."""
+    types = response_types(ApiKey.DELETE_GROUPS)
+    results = []
+    for group_id in request.groups_names:
+        try:
+            (error,) = cast("tuple[ErrorCode, ...]", await node.groups.ask(group_id, DeleteGroups((group_id,))))
+        except KafkaError as refused:
+            error = refused.error_code
+        results.append(types.DeletableGroupResult(group_id=group_id, error_code=wire_error(error)))
+    return types.DeleteGroupsResponse(throttle_time=NO_THROTTLE, results=tuple(results))
+
+
+HANDLERS: dict[ApiKey, Handler] = {
+    ApiKey.FIND_COORDINATOR: find_coordinator,
+    ApiKey.JOIN_GROUP: join_group,
+    ApiKey.SYNC_GROUP: sync_group,
+    ApiKey.HEARTBEAT: heartbeat,
+    ApiKey.LEAVE_GROUP: leave_group,
+    ApiKey.OFFSET_COMMIT: offset_commit,
+    ApiKey.OFFSET_FETCH: offset_fetch,
+    ApiKey.OFFSET_DELETE: offset_delete,
+    ApiKey.LIST_GROUPS: list_groups,
+    ApiKey.DESCRIBE_GROUPS: describe_groups,
+    ApiKey.DELETE_GROUPS: delete_groups,
+}
