@@ -2,15 +2,15 @@
 
 | file | owns |
 |---|---|
-| `partition_log.py` | the log of one partition: what a partition's owner calls; the half that grows is in `segmented_log.py` |
+| `partition_log.py`, `segmented_log.py` | the log of one partition: what a partition's owner calls |
 | `log_directory.py` | the data directory: lock, format version, checkpoint, clean-shutdown marker |
-| `filesystem.py`, `memory_filesystem.py` | the only openers of files: the disk, and memory |
+| `filesystem.py`, `memory_filesystem.py`, `faulty_filesystem.py` | the only openers of files: disk, memory, bad disk |
 | `segment.py` | one segment file: append, read, seal |
 | `slicing.py` | cutting what a fetch sends out of row groups |
 | `arrow_format.py`, `flatbuffer.py`, `footer.py`, `row.py` | the bytes of a segment |
 | `index.py`, `timestamps.py` | finding offsets and times |
 | `recovery.py` | the walk after an unclean stop, and the quarantine |
-| `retention.py`, `epochs.py`, `snapshots.py`, `checkpoint.py` | what is too old, leader epochs, producer state, state of all logs |
+| `retention.py`, `epochs.py`, `snapshots.py`, `checkpoint.py` | what is too old; epochs, producers, all logs' states |
 | `handles.py`, `settings.py`, `errors.py` | open files, what may be set, what can go wrong |
 | `inspect.py` | looking into a data directory without a broker |
 

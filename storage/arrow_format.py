@@ -31,6 +31,10 @@ FILE_START: Final = MAGIC + b"\0\0"
 END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"
 ROWS_MAX: Final = 256
 """Rows of one row group. With the header and the padding they stay far below IOV_MAX (1,024 buffers a write)."""
+ROW_COLUMNS_SIZE: Final = 72
+"""Bytes of the columns of one row, but for client id, payload and validity."""
+COLUMNS_PADDING_MAX: Final = 8 * 16 + ROWS_MAX // 4
+"""Bytes that the columns of a row group may have beyond those of its rows: padding, last offsets, validity."""
 PREFIX_SIZE: Final = 8
 """Continuation word and metadata size."""
 FILE_END_SIZE: Final = 4 + len(MAGIC)
@@ -211,7 +215,7 @@ def encode_group(rows: Sequence[LogRow]) -> tuple[bytes, bytes, int]:
         *base, *last, *epoch, _bitmap(times), *(time or 0 for time in times), *max_time, *attributes,
         *producer, *producer_epoch, *sequence, *count,
         _bitmap(client_ids), *client_offsets, b"".join(client_id or b"" for client_id in client_ids),
-        *map(row_crc, rows), *payload_offsets,
+        *[row_crc(row, len(row.payload)) for row in rows], *payload_offsets,
     )  # fmt: skip
     return header, _PADDING[padding], size
 
@@ -228,7 +232,7 @@ def _encode_one(row: LogRow) -> tuple[bytes, bytes, int]:
         base, last, epoch, b"\0" if time is None else b"\1", time or 0, max_time, attributes,
         producer, producer_epoch, sequence, count,
         b"\0" if client_id is None else b"\1", 0, client_id_size, client_id or b"",
-        row_crc(row), 0, payload_size,
+        row_crc(row, payload_size), 0, payload_size,
     )  # fmt: skip
     return header, _PADDING[padding], size
 
@@ -259,13 +263,13 @@ def last_offset_of(view: Buffer, position: int, row_count: int) -> int:
     return found
 
 
-def decode_columns(view: Buffer, position: int, group: RowGroup) -> tuple[list[LogRow], tuple[int, ...]]:
-    """Return the rows of the row group at ``position``, and the row CRCs that stand there.
+def decode_columns(view: Buffer, position: int, group: RowGroup) -> list[LogRow]:
+    """Return the rows of the row group at ``position``, their columns checked against their row CRCs.
 
     Payloads are slices of ``view`` as far as it holds them.
 
     Raises:
-        ValueError: The columns contradict the metadata.
+        ValueError: The columns contradict the metadata or a row CRC.
     """
     n = group.row_count
     layout = _layout(n, group.append_time_nulls, group.client_id_nulls, group.client_id_size)
@@ -281,7 +285,7 @@ def decode_columns(view: Buffer, position: int, group: RowGroup) -> tuple[list[L
     has_time = next(values)
     times, max_time, attributes, producer, producer_epoch, sequence, counts = (take() for _ in range(7))
     has_client_id, client_offsets, client_bytes = next(values), take(n + 1), next(values)
-    crcs, payload_offsets = tuple(take()), take(n + 1)
+    crcs, payload_offsets = take(), take(n + 1)
     payloads = memoryview(view)[
         position + group.payload_position : position + group.payload_position + group.payload_size
     ]
@@ -294,7 +298,11 @@ def decode_columns(view: Buffer, position: int, group: RowGroup) -> tuple[list[L
         )
         for i in range(n)
     ]  # fmt: skip
-    return rows, crcs
+    for row, crc, start, end in zip(rows, crcs, payload_offsets, payload_offsets[1:], strict=False):
+        if not 0 <= start <= end <= group.payload_size or row_crc(row, end - start) != crc:
+            msg = f"offset {row.base_offset}: row CRC {crc:#010x} does not match the columns"
+            raise ValueError(msg)
+    return rows
 
 
 def check_group(view: Buffer, position: int, group: RowGroup) -> list[LogRow]:
@@ -306,14 +314,14 @@ def check_group(view: Buffer, position: int, group: RowGroup) -> list[LogRow]:
     Raises:
         ValueError: A byte is wrong; the message says what was noticed.
     """
-    rows, _ = decode_columns(view, position, group)
+    rows = decode_columns(view, position, group)
     header, padding, size = encode_group(rows)
     if size != group.size:
         msg = f"row group of {group.size} bytes should have {size}"
         raise ValueError(msg)
     end = position + size
     if view[position : position + len(header)] != header:
-        msg = "row CRC or metadata do not match the columns"
+        msg = "metadata do not match the columns"
         raise ValueError(msg)
     if view[end - len(padding) : end] != padding:
         msg = "padding is not zero"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from klamm.records.checksum import crc32c
 from klamm.storage.arrow_format import (
     END_OF_STREAM,
     FILE_END_SIZE,
@@ -28,6 +29,7 @@ _FIRST_TIMESTAMP_KEY: Final = "klamm.first.timestamp"
 _MAX_TIMESTAMP_KEY: Final = "klamm.max.timestamp"
 _MAX_TIMESTAMP_OFFSET_KEY: Final = "klamm.max.timestamp.offset"
 _INDEX_KEY: Final = "klamm.index"
+_CRC_KEY: Final = "klamm.footer.crc32c"
 
 
 class SegmentState(NamedTuple):
@@ -71,7 +73,9 @@ def make_tail(
         _MAX_TIMESTAMP_OFFSET_KEY: str(state.max_timestamp_offset),
         _INDEX_KEY: sparse_index.encode(),
     }
-    return file_tail(blocks, schema_metadata, {**schema_metadata, **metadata, **own})
+    complete = {**schema_metadata, **metadata, **own}
+    complete[_CRC_KEY] = str(_footer_crc(blocks, complete))
+    return file_tail(blocks, schema_metadata, complete)
 
 
 def read_footer_of(file: File, path: str) -> Footer:
@@ -89,6 +93,8 @@ def read_footer_of(file: File, path: str) -> Footer:
         raise CorruptSegmentError(path, max(0, size - FILE_END_SIZE), "no footer")
     try:
         blocks, metadata = read_footer(bytes(file.read(footer_size, start)))
+        if int(metadata.pop(_CRC_KEY)) != _footer_crc(blocks, metadata):
+            raise CorruptSegmentError(path, start, "the footer's CRC does not match it")
         state = SegmentState(
             base_offset=int(metadata[_BASE_OFFSET_KEY]),
             end_offset=int(metadata[_END_OFFSET_KEY]),
@@ -101,3 +107,9 @@ def read_footer_of(file: File, path: str) -> Footer:
         return Footer(state, SparseIndex.decode(metadata[_INDEX_KEY]), metadata, blocks)
     except (ValueError, KeyError) as error:
         raise CorruptSegmentError(path, start, f"footer: {error!r}") from error
+
+
+def _footer_crc(blocks: bytes, metadata: Mapping[str, str]) -> int:
+    """Return the CRC-32C over the row groups' places and the metadata: offsets are looked up with them."""
+    text = "".join(f"{key}={value}\n" for key, value in metadata.items())
+    return crc32c(blocks + text.encode())

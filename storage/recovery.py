@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 from typing import Final, NamedTuple
 
-from klamm.storage.arrow_format import head_size, read_schema_metadata
+from klamm.storage.arrow_format import file_head, read_schema_metadata
 from klamm.storage.epochs import LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.filesystem import Filesystem
@@ -59,6 +59,8 @@ class Recovered(NamedTuple):
     segments: list[Segment]
     epochs: LeaderEpochs
     report: RecoveryReport
+    first_base_offset: int | None
+    """Base offset of the first segment found, be it that it was set aside: its name outlives a torn start."""
 
 
 def segment_path(directory: str, base_offset: int) -> str:
@@ -107,9 +109,8 @@ class Recovery:
                 break
             segments.append(segment)
             expected = segment.end_offset
-        return Recovered(
-            segments, epochs, RecoveryReport(clean=False, checked_bytes=self._checked_bytes, cuts=tuple(self._cuts))
-        )
+        report = RecoveryReport(clean=False, checked_bytes=self._checked_bytes, cuts=tuple(self._cuts))
+        return Recovered(segments, epochs, report, bases[0] if bases else None)
 
     def _recover(
         self, base: int, known: SegmentState | None, epochs: LeaderEpochs, expected: int | None
@@ -139,10 +140,10 @@ class Recovery:
     def _head_size(self, path: str) -> int | None:
         head = bytes(self._filesystem.open(path).read(HEAD_SIZE_MAX, 0))
         try:
-            read_schema_metadata(head)
-        except (ValueError, IndexError):
+            whole = file_head(read_schema_metadata(head))
+        except ValueError:
             return None
-        return head_size(head)
+        return len(whole) if head.startswith(whole) else None
 
     def _walk(self, segment: Segment, size: int, epochs: LeaderEpochs) -> None:
         try:

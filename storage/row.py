@@ -5,7 +5,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
-from klamm.records.batch import CRC_START, LENGTH_OVERHEAD, read_header
+from klamm.model.errors import KafkaError
+from klamm.records.batch import CRC_START, HEADER_SIZE, LENGTH_OVERHEAD, read_header
 from klamm.records.checksum import Buffer, crc32c
 
 _CHECKED: Final = Struct("<qqi?qqhqhiiQ")
@@ -52,8 +53,8 @@ class LogRow(NamedTuple):
         )
 
 
-def row_crc(row: LogRow) -> int:
-    """Return the CRC-32C over the row's columns and the payload's size.
+def row_crc(row: LogRow, payload_size: int) -> int:
+    """Return the CRC-32C over the row's columns and the payload's size, which need not be there.
 
     Kafka's own CRC leaves out base offset and leader epoch; this one covers them.
     """
@@ -71,7 +72,7 @@ def row_crc(row: LogRow) -> int:
         row.producer_epoch,
         row.base_sequence,
         row.record_count,
-        len(row.payload) if client_id is None else len(row.payload) | 1 << 63,
+        payload_size if client_id is None else payload_size | 1 << 63,
     )
     return crc32c(checked if client_id is None else checked + client_id)
 
@@ -83,9 +84,12 @@ def payload_fault(row: LogRow) -> str | None:
     """
     payload = row.payload
     size = len(payload)
-    if size < CRC_START + 40:
+    if size < HEADER_SIZE:
         return f"payload of {size} bytes"
-    header = read_header(payload)
+    try:
+        header = read_header(payload)
+    except KafkaError as error:
+        return error.message
     if header.base_offset != row.base_offset:
         return f"batch base_offset={header.base_offset} != row base_offset={row.base_offset}"
     if header.batch_length + LENGTH_OVERHEAD != size:

@@ -276,10 +276,10 @@ class Segment:
         """Return the rows of a row group without their payloads' bytes, from what :meth:`walk` yields.
 
         Raises:
-            CorruptSegmentError: The columns contradict the metadata.
+            CorruptSegmentError: The columns contradict the metadata or a row CRC.
         """
         try:
-            return decode_columns(head, 0, group)[0]
+            return decode_columns(head, 0, group)
         except ValueError as error:
             raise CorruptSegmentError(self.path, position, str(error)) from error
 
@@ -426,6 +426,7 @@ class Segment:
             for position, group, _ in self.walk(self.head_size, self.data_end)
         )
         file = self.file()
+        file.sync()  # first, so that a footer is proof of all before it: recovery trusts sealed segments
         try:
             file.write([make_tail(self.state, self.index, blocks, schema_metadata, footer_metadata)], self.data_end)
             file.sync()

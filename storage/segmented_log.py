@@ -13,7 +13,14 @@ from operator import attrgetter
 from typing import Final, NamedTuple, Self, TypeVar
 from uuid import UUID
 
-from klamm.storage.arrow_format import FORMAT_VERSION, METADATA_SIZE, ROWS_MAX, file_head
+from klamm.storage.arrow_format import (
+    COLUMNS_PADDING_MAX,
+    FORMAT_VERSION,
+    METADATA_SIZE,
+    ROW_COLUMNS_SIZE,
+    ROWS_MAX,
+    file_head,
+)
 from klamm.storage.epochs import EpochEnd, EpochStart, LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.footer import (
@@ -198,9 +205,9 @@ class SegmentedLog:
         if segment.end_offset == segment.base_offset:
             return False
         settings = self.settings
-        size = segment.data_end + METADATA_SIZE
+        size = segment.data_end + METADATA_SIZE + COLUMNS_PADDING_MAX
         for row in rows:
-            size += len(row.payload)
+            size += len(row.payload) + ROW_COLUMNS_SIZE + len(row.client_id or b"")
         if size > settings.segment_bytes:
             return True
         first = segment.first_timestamp
@@ -377,11 +384,12 @@ def _recover(
     known = {} if checkpoint is None else {state.base_offset: state for state in checkpoint.segments}
     epochs = LeaderEpochs(() if checkpoint is None else checkpoint.epochs)
     recovered = Recovery(handles, directory, gaps_allowed=settings.compacted).run(known, epochs)
-    start = 0 if checkpoint is None else checkpoint.log_start_offset
-    end = start
+    start = end = 0 if checkpoint is None else checkpoint.log_start_offset
+    if recovered.first_base_offset is not None:
+        start = end = max(start, recovered.first_base_offset)
     if recovered.segments:
         end = recovered.segments[-1].end_offset
-        start = min(max(start, recovered.segments[0].base_offset), end)
+        start = min(start, end)
     epochs.truncate_from_end(end)
     for cut in recovered.report.cuts:
         logger.warning("log cut", extra=cut._asdict())

@@ -94,9 +94,9 @@ class Slicer:
                 break
             if n > 1:
                 last = last_offset_of(view, at, n)
+            if position + at < unverified_end:
+                verify(view[at : at + size], position + at)
             if last >= start:
-                if position + at < unverified_end:
-                    verify(view[at : at + size], position + at)
                 if n > 1 and (last >= end or base < start or payload_size > self._left):
                     self._take_rows(view, at, position, path)
                 elif last >= end or (payload_size > self._left and (buffers or not at_least_one)):
@@ -120,7 +120,7 @@ class Slicer:
         if group is None:
             raise CorruptSegmentError(path, position + at, "no row group stands here")
         try:
-            rows, _ = decode_columns(view, at, group)
+            rows = decode_columns(view, at, group)
         except ValueError as error:
             raise CorruptSegmentError(path, position + at, str(error)) from error
         for row in rows:

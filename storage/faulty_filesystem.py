@@ -1,0 +1,250 @@
+"""A filesystem in memory that fails as disks do: for tests and the simulation.
+
+What a crash may do to bytes that were written but not flushed: keep, lose, tear at a sector, or replace with zeros,
+each write by itself, so that a later one may survive an earlier one. Names that were made, renamed or removed but not
+flushed with their directory survive as a prefix of what was done there, as a journal keeps them. What was flushed
+stays. Everything random comes from the ``Random`` given, so a seed replays it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final
+
+from klamm.records.checksum import Buffer
+from klamm.storage.filesystem import File
+from klamm.storage.memory_filesystem import Content, MemoryFile, MemoryFilesystem
+
+SECTOR_SIZE_BYTES: Final = 512
+"""What a disk writes wholly or not at all."""
+
+
+class SimulatedCrashError(Exception):
+    """The power is gone: every operation raises this until :meth:`FaultyFilesystem.crash` was called."""
+
+
+class _Change:
+    """A write or a truncation that was not flushed."""
+
+    def __init__(self, position: int, written: bytes | None) -> None:
+        self.position = position
+        self.written = written
+
+
+class TrackedContent(Content):
+    """A file's bytes, with what of them was flushed."""
+
+    __slots__ = ("flushed", "unflushed")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed = b""
+        self.unflushed: list[_Change] = []
+
+    def survive(self, random: Random) -> Content:
+        """Return what a crash leaves of this file."""
+        left = bytearray(self.flushed)
+        for change in self.unflushed:
+            if change.written is None:
+                del left[change.position :]
+                continue
+            fate = random.choice(("keep", "lose", "tear", "zero"))
+            written = change.written
+            if fate == "lose":
+                continue
+            if fate == "tear":
+                written = written[: random.randint(0, len(written)) // SECTOR_SIZE_BYTES * SECTOR_SIZE_BYTES]
+            elif fate == "zero":
+                written = bytes(len(written))
+            end = change.position + len(written)
+            left.extend(bytes(max(0, end - len(left))))
+            left[change.position : end] = written
+        survivor = TrackedContent()
+        survivor.append(bytes(left))
+        survivor.flushed = bytes(left)
+        return survivor
+
+
+class FaultyFile(MemoryFile):
+    """An open file of a :class:`FaultyFilesystem`."""
+
+    __slots__ = ("_filesystem", "tracked")
+
+    def __init__(self, filesystem: FaultyFilesystem, content: TrackedContent) -> None:
+        super().__init__(content)
+        self.tracked = content
+        self._filesystem = filesystem
+
+    def write(self, buffers: Sequence[Buffer], position: int) -> None:
+        """Write, or fail having written a part; see :class:`File`."""
+        written = b"".join(buffers)
+        allowed = self._filesystem.charge(len(written))
+        if position != self.tracked.size:
+            self.tracked.truncate(position)
+        part = written[:allowed]
+        self.tracked.append(part)
+        self.tracked.unflushed.append(_Change(position, part))
+        if allowed < len(written):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def read(self, size: int, position: int) -> Buffer:
+        """Read; see :class:`File`."""
+        self._filesystem.reading()
+        return super().read(size, position)
+
+    def read_now(self, size: int, position: int) -> Buffer | None:
+        """Read unless the filesystem is ``cold``; see :class:`File`."""
+        self._filesystem.reading()
+        return None if self._filesystem.cold else super().read_now(size, position)
+
+    def truncate(self, size: int) -> None:
+        """Truncate; see :class:`File`."""
+        self._filesystem.step()
+        if size < self.tracked.size:
+            self.tracked.unflushed.append(_Change(size, None))
+        self.tracked.truncate(size)
+
+    def sync(self) -> None:
+        """Flush; see :class:`File`."""
+        self._filesystem.step()
+        self._filesystem.syncing()
+        self.tracked.flushed = bytes(self.tracked.read(self.tracked.size, 0))
+        self.tracked.unflushed.clear()
+
+
+class FaultyFilesystem(MemoryFilesystem):
+    """Files in memory that a crash, a full disk or a bad sector can hit."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__()
+        self._random = random
+        self._names: dict[str, Content] = {}
+        self._unflushed_names: list[tuple[str, Callable[[dict[str, Content]], object]]] = []
+        self.steps = 0
+        """Changes asked for so far: writes, truncations, flushes, changes of names."""
+        self.crash_at: int | None = None
+        """The step at which the power goes."""
+        self.space_bytes: int | None = None
+        """Bytes that may still be written, or nothing for no limit."""
+        self.read_error: int | None = None
+        """The errno that reads fail with."""
+        self.sync_error: int | None = None
+        """The errno that flushes fail with."""
+        self.cold = False
+        """Whether nothing is in the page cache."""
+
+    def step(self) -> None:
+        """Count a change.
+
+        Raises:
+            SimulatedCrashError: The power goes, or is gone.
+        """
+        if self.crash_at is not None and self.steps >= self.crash_at:
+            msg = f"crashed at step {self.crash_at}"
+            raise SimulatedCrashError(msg)
+        self.steps += 1
+
+    def charge(self, size: int) -> int:
+        """Count a write of ``size`` bytes; return how many of them fit."""
+        self.step()
+        if self.space_bytes is None:
+            return size
+        allowed = min(size, self.space_bytes)
+        self.space_bytes -= allowed
+        return allowed
+
+    def reading(self) -> None:
+        """Fail a read if reads are to fail."""
+        if self.read_error is not None:
+            raise OSError(self.read_error, os.strerror(self.read_error))
+
+    def syncing(self) -> None:
+        """Fail a flush if flushes are to fail."""
+        if self.sync_error is not None:
+            raise OSError(self.sync_error, os.strerror(self.sync_error))
+
+    def crash(self) -> None:
+        """Lose what was not flushed, and come back."""
+        kept = self._random.randint(0, len(self._unflushed_names))
+        for _, change in self._unflushed_names[:kept]:
+            change(self._names)
+        self._unflushed_names.clear()
+        survivors: dict[int, Content] = {}
+        for path, content in self._names.items():
+            assert isinstance(content, TrackedContent), path
+            survivors.setdefault(id(content), content.survive(self._random))
+            self._names[path] = survivors[id(content)]
+        self.files = dict(self._names)
+        self._locks.clear()
+        self.crash_at = self.space_bytes = self.read_error = self.sync_error = None
+
+    def flip(self, path: str, position: int, mask: int = 0xFF) -> None:
+        """Flip the bits of ``mask`` in one byte that was flushed."""
+        content = bytearray(self.read_file(path))
+        content[position] ^= mask
+        self.files[path].truncate(0)
+        self.files[path].append(bytes(content))
+
+    def open(self, path: str, *, create: bool = False) -> File:
+        """Open a file; see :class:`Filesystem`."""
+        if create and path not in self.files:
+            self.step()
+            made = TrackedContent()
+            self.files[path] = made
+            self._unflushed_names.append((path, lambda names: names.__setitem__(path, made)))
+        content = self._content(path)
+        assert isinstance(content, TrackedContent), path
+        return FaultyFile(self, content)
+
+    def replace_file(self, path: str, content: bytes) -> None:
+        """Write beside, flush, rename, flush the directory, as the disk's does; see :class:`Filesystem`."""
+        temporary = f"{path}.tmp"
+        file = self.open(temporary, create=True)
+        file.truncate(0)
+        file.write([content], 0)
+        file.sync()
+        self.rename(temporary, path)
+        self.sync_directory(path.rpartition("/")[0])
+
+    def remove_directory(self, path: str) -> None:
+        """Remove a tree; see :class:`Filesystem`."""
+        self.step()
+        super().remove_directory(path)
+
+        def remove(names: dict[str, Content]) -> None:
+            for name in [name for name in names if name.startswith(f"{path}/")]:
+                del names[name]
+
+        self._unflushed_names.append((path, remove))
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename; see :class:`Filesystem`."""
+        self.step()
+        super().rename(source, target)
+
+        def rename(names: dict[str, Content]) -> None:
+            for name in [name for name in names if name == source or name.startswith(f"{source}/")]:
+                names[target + name[len(source) :]] = names.pop(name)
+
+        self._unflushed_names.append((source, rename))
+
+    def unlink(self, path: str) -> None:
+        """Remove a file; see :class:`Filesystem`."""
+        self.step()
+        super().unlink(path)
+        self._unflushed_names.append((path, lambda names: names.pop(path, None)))
+
+    def sync_directory(self, path: str) -> None:
+        """Flush the names in a directory; see :class:`Filesystem`."""
+        self.step()
+        self.syncing()
+        waiting = []
+        for name, change in self._unflushed_names:
+            if name.rpartition("/")[0] == path:
+                change(self._names)
+            else:
+                waiting.append((name, change))
+        self._unflushed_names = waiting
