@@ -19,8 +19,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from klamm.records.builder import build_batch
-
 from klamm.actors.ports import Clock, TimerHandle, Timers
 from klamm.actors.runtime import LoopActor
 from klamm.core.groups.config import GroupConfig
@@ -29,7 +27,7 @@ from klamm.core.groups.messages import Append, CommitOffsets, Effect, Heartbeat,
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.records.batch import iter_batches
 from klamm.records.offsets_schema import GroupRecord, decode_record, encode_key, encode_value
-from klamm.records.record import Record, decode_records
+from klamm.records.record import Record, build_batch, decode_records
 
 logger = logging.getLogger(__name__)
 
