@@ -274,6 +274,7 @@ class LoopActor(pykka.ThreadingActor):
         self.monitors: list[Monitor] | None = []
         self.drain_size = 0
         self._on_started = False
+        self._failed_on: Any = None
         self.failure: BaseException | None = None
         self._replies: list[tuple[Any, Any, BaseException | None]] = []
 
@@ -312,6 +313,19 @@ class LoopActor(pykka.ThreadingActor):
 
     def undelivered(self, message: object) -> None:
         """Take a message that came before the end and will not be handled: answer whoever waits for it."""
+
+    def on_dead_letter(self, message: Any) -> None:  # noqa: ANN401 (an actor knows its messages)
+        """Answer a message told to this actor that it will not handle, because it failed or stopped.
+
+        Called after ``on_failure`` or ``on_stop``, with the message that it failed on first.
+        """
+
+    def answer_dead_letter(self, message: Any) -> None:  # noqa: ANN401 (an actor knows its messages)
+        """Call ``on_dead_letter``, whose failure must not keep the other messages from their answers."""
+        try:
+            self.on_dead_letter(message)
+        except BaseException:
+            logger.exception("on_dead_letter failed", extra={"actor": self.stats.name})
 
     def call_later(self, timers: Timers, delay_s: float, callback: Callable[[], object]) -> TimerHandle:
         """Have ``callback`` called in a drain of this actor, unless it has ended; an exception fails the actor."""
@@ -441,6 +455,7 @@ class LoopActor(pykka.ThreadingActor):
     def _handle_waiting(self, mailbox: Mailbox) -> None:
         messages = mailbox.messages
         handled = 0
+        message: Any = None
         self.drain_size = 0
         try:
             self.begin_drain()
@@ -453,9 +468,12 @@ class LoopActor(pykka.ThreadingActor):
                         return
                 else:
                     self.on_receive(message)
-            self.end_drain()
+        except BaseException:
+            self._failed_on = message
+            raise
         finally:
             self.stats.handled += handled
+        self.end_drain()
 
     def abandon(self) -> None:
         """End without running any hook: the dispatcher's loop is gone, and with it the actor's world."""
@@ -463,6 +481,7 @@ class LoopActor(pykka.ThreadingActor):
         pykka.ActorRegistry.unregister(self._actor_ref)
         self.actor_stopped.set()
         self._replies.clear()
+        self.actor_inbox.actor = None  # first: not even dead letters are answered
         self._end()
 
     def _receive_special(self, message: Any) -> None:  # noqa: ANN401 (what pykka put in)
@@ -513,6 +532,9 @@ class LoopActor(pykka.ThreadingActor):
             self.on_failure(*exc_info)
         except BaseException:
             logger.exception("on_failure failed", extra={"actor": self.stats.name})
+        message, self._failed_on = self._failed_on, None
+        if message is not None and type(message) not in _SPECIAL:
+            self.answer_dead_letter(message)
 
     def _end(self) -> None:
         mailbox = self.actor_inbox
