@@ -121,7 +121,7 @@ class ControllerActor(LoopActor):
 
     def on_start(self) -> None:
         """Tell the listener what was loaded."""
-        self._ports.listener.metadata_changed(self._core.loaded())
+        self._publish(self._core.loaded())
 
     def on_receive(self, message: object) -> None:
         """Take one message; requests are decided now and written at the end of the drain."""
@@ -196,11 +196,17 @@ class ControllerActor(LoopActor):
             done.append(self._waiting.popleft())
         decisions = sum(one.has_records for one in done)
         if decisions:
-            self._ports.listener.metadata_changed(self._core.commit(decisions))
+            self._publish(self._core.commit(decisions))
         for one in done:
             one.reply(one.outcome)
         if self._log.size_since_snapshot >= self._snapshot_size:
             self._save_snapshot()
+
+    def _publish(self, delta: MetadataDelta) -> None:
+        try:
+            self._ports.listener.metadata_changed(delta)
+        except Exception:  # committed is committed: what the listener could not do must not cost the controller
+            logger.exception("a change of the metadata could not be acted on")
 
     def _flush_failed(self, reason: str) -> None:
         logger.error("metadata cannot be flushed; no change is accepted until the next start", extra={"reason": reason})

@@ -32,7 +32,7 @@ class MetadataDelta(NamedTuple):
         topics_deleted: As they were; a topic deleted and created anew under its name is in both, with two ids.
         partitions_created: Those of new topics, and those added to old ones.
         partitions_changed: Whose leader, replicas or ISR changed.
-        topic_settings: The settings of every new topic, and of every old one whose settings changed.
+        topic_settings: The settings of every topic with new partitions, and of every other one whose settings changed.
         broker_config: This broker's config if it changed, else None.
         configs_changed: The resources of which any config was set or taken away.
         brokers_changed: Whether a broker was registered or went.
@@ -68,6 +68,7 @@ def delta_between(
                 pass
     pairs = [(before.topic_by_id(topic_id), after.topic_by_id(topic_id)) for topic_id in topic_ids]
     created = tuple(new for old, new in pairs if old is None and new is not None)
+    partitions_created = _partitions(pairs, created=True)
     old_broker = configs.broker
     old_settings = {name: configs.topic(before, name) for name in _settings_at_stake(before, after, resources)}
     broker_changed = configs.update(after)
@@ -75,11 +76,11 @@ def delta_between(
         image=after,
         topics_created=created,
         topics_deleted=tuple(old for old, new in pairs if old is not None and new is None),
-        partitions_created=_partitions(pairs, created=True),
+        partitions_created=partitions_created,
         partitions_changed=_partitions(pairs, created=False),
         topic_settings={
             **{name: new for name, old in old_settings.items() if (new := configs.topic(after, name)) != old},
-            **{topic.name: configs.topic(after, topic.name) for topic in created},
+            **{topic.name: configs.topic(after, topic.name) for topic, _ in partitions_created},
         },
         broker_config=configs.broker if broker_changed and configs.broker != old_broker else None,
         configs_changed=frozenset(resources),
