@@ -131,6 +131,10 @@ class GroupCoordinators:
             raise KafkaError(msg, code=ErrorCode.NOT_COORDINATOR)
         return partition_for(group_id, len(topic.partitions))
 
+    def new_member_id(self) -> str:
+        """Return an id for a member that makes none itself."""
+        return _new_id()
+
     def partitions_with_groups(self) -> list[int]:
         """Return the partitions led here that hold groups, or may."""
         topic = self._node.image.topics.get(OFFSETS_TOPIC)

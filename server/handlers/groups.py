@@ -14,9 +14,14 @@ from klamm.core.groups.messages import (
     CommitOffsetsResult,
     CommittedPartition,
     CommittedTopic,
+    ConsumerGroupHeartbeat,
+    ConsumerGroupHeartbeatResult,
     DeleteGroups,
     DeleteOffsets,
     DeleteOffsetsResult,
+    DescribeConsumerGroups,
+    DescribedConsumerGroup,
+    DescribedConsumerMember,
     DescribedGroup,
     DescribeGroups,
     FetchedOffset,
@@ -31,6 +36,8 @@ from klamm.core.groups.messages import (
     LeavingMember,
     ListedGroup,
     ListGroups,
+    NamedPartitions,
+    OwnedPartitions,
     Protocols,
     SyncGroup,
     SyncGroupResult,
@@ -67,6 +74,13 @@ TOPIC_ID_VERSION: Final = 10
 
 GROUP_ID_NOT_FOUND_VERSION: Final = 6
 """The DescribeGroups version from which a missing group is an error, not Dead (KIP-1043)."""
+
+CLIENT_MADE_MEMBER_ID_VERSION: Final = 1
+"""The ConsumerGroupHeartbeat version from which the client makes its member id (KIP-1082)."""
+
+CLASSIC_MEMBER: Final = 0
+CONSUMER_MEMBER: Final = 1
+"""``member_type`` of ConsumerGroupDescribe."""
 
 ALL_GROUP_OPERATIONS: Final = 3400
 """Read, delete, describe, describe configs, alter configs, as bits: what one may do who isn't checked."""
@@ -472,6 +486,104 @@ async def delete_groups(node: Node, _context: RequestContext, request: Any) -> A
     return types.DeleteGroupsResponse(throttle_time=NO_THROTTLE, results=tuple(results))
 
 
+async def consumer_group_heartbeat(node: Node, context: RequestContext, request: Any) -> Any:
+    """Take a heartbeat of a consumer-protocol member (KIP-848)."""
+    owned = request.topic_partitions
+    names = request.subscribed_topic_names
+    member_id = request.member_id
+    if not member_id and context.api_version < CLIENT_MADE_MEMBER_ID_VERSION and request.member_epoch == 0:
+        member_id = node.groups.new_member_id()
+    asked = ConsumerGroupHeartbeat(
+        request.group_id,
+        member_id,
+        request.member_epoch,
+        request.instance_id,
+        request.rack_id,
+        ms(request.rebalance_timeout),
+        None if names is None else tuple(names),
+        request.subscribed_topic_regex,
+        request.server_assignor,
+        None if owned is None else tuple(OwnedPartitions(one.topic_id, tuple(one.partitions)) for one in owned),
+        context.client_id or "",
+        f"/{context.client_host}",
+    )
+    try:
+        result = cast("ConsumerGroupHeartbeatResult", await node.groups.ask(request.group_id, asked))
+    except KafkaError as refused:
+        result = ConsumerGroupHeartbeatResult(refused.error_code, refused.message)
+    types = response_types(ApiKey.CONSUMER_GROUP_HEARTBEAT)
+    assignment = None
+    if result.assignment is not None:
+        assignment = types.Assignment(
+            topic_partitions=tuple(
+                types.TopicPartitions(topic_id=topic_id, partitions=partitions)
+                for topic_id, partitions in result.assignment
+            )
+        )
+    return types.ConsumerGroupHeartbeatResponse(
+        throttle_time=NO_THROTTLE,
+        error_code=wire_error(result.error),
+        error_message=result.error_message,
+        member_id=result.member_id,
+        member_epoch=result.member_epoch,
+        heartbeat_interval=timedelta(milliseconds=result.heartbeat_interval_ms),
+        assignment=assignment,
+    )
+
+
+async def consumer_group_describe(node: Node, _context: RequestContext, request: Any) -> Any:
+    """Describe consumer groups, their members, and what each has and should have."""
+    types = response_types(ApiKey.CONSUMER_GROUP_DESCRIBE)
+    operations = ALL_GROUP_OPERATIONS if request.include_authorized_operations else OPERATIONS_NOT_ASKED
+    groups = []
+    for group_id in request.group_ids:
+        described = DescribedConsumerGroup(group_id, ErrorCode.INVALID_GROUP_ID)
+        if group_id:
+            try:
+                answer = await node.groups.ask(group_id, DescribeConsumerGroups((group_id,)))
+                (described,) = cast("tuple[DescribedConsumerGroup, ...]", answer)
+            except KafkaError as refused:
+                described = DescribedConsumerGroup(group_id, refused.error_code, refused.message)
+        groups.append(
+            types.DescribedGroup(
+                error_code=wire_error(described.error),
+                error_message=described.error_message,
+                group_id=group_id,
+                group_state=described.state,
+                group_epoch=described.group_epoch,
+                assignment_epoch=described.assignment_epoch,
+                assignor_name=described.assignor_name,
+                members=tuple(_consumer_member(one, types) for one in described.members),
+                authorized_operations=operations,
+            )
+        )
+    return types.ConsumerGroupDescribeResponse(throttle_time=NO_THROTTLE, groups=tuple(groups))
+
+
+def _consumer_member(one: DescribedConsumerMember, types: Any) -> Any:
+    def assignment(named: tuple[NamedPartitions, ...]) -> Any:
+        return types.Assignment(
+            topic_partitions=tuple(
+                types.TopicPartitions(topic_id=topic_id, topic_name=TopicName(name), partitions=partitions)
+                for topic_id, name, partitions in named
+            )
+        )
+
+    return types.Member(
+        member_id=one.member_id,
+        instance_id=one.instance_id,
+        rack_id=one.rack_id,
+        member_epoch=one.member_epoch,
+        client_id=one.client_id,
+        client_host=one.client_host,
+        subscribed_topic_names=tuple(TopicName(name) for name in one.subscribed_topic_names),
+        subscribed_topic_regex=one.subscribed_topic_regex,
+        assignment=assignment(one.assignment),
+        target_assignment=assignment(one.target_assignment),
+        member_type=CLASSIC_MEMBER if one.classic else CONSUMER_MEMBER,
+    )
+
+
 HANDLERS: dict[ApiKey, Handler] = {
     ApiKey.FIND_COORDINATOR: find_coordinator,
     ApiKey.JOIN_GROUP: join_group,
@@ -484,4 +596,6 @@ HANDLERS: dict[ApiKey, Handler] = {
     ApiKey.LIST_GROUPS: list_groups,
     ApiKey.DESCRIBE_GROUPS: describe_groups,
     ApiKey.DELETE_GROUPS: delete_groups,
+    ApiKey.CONSUMER_GROUP_HEARTBEAT: consumer_group_heartbeat,
+    ApiKey.CONSUMER_GROUP_DESCRIBE: consumer_group_describe,
 }
