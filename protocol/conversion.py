@@ -2,7 +2,7 @@
 
 Most messages need none of this: they are decoded into, and encoded from, the newest shape as they are. A plan is made
 once per pair of classes and then only copies. Fields are matched by name; what the target has and the source lacks gets
-the schema's default, what the source has and the target lacks is left out.
+the schema's default; what the source has and the target lacks is left out, unless ``ignorable.py`` says it may not be.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import is_dataclass
 
+from klamm.protocol.ignorable import check_nothing_is_lost, fields_that_must_not_be_lost
 from klamm.protocol.schema import Message, SchemaField, schema_fields
 
 Convert = Callable[[Message], Message]
@@ -35,7 +36,10 @@ def _compile(source: type[Message], target: type[Message]) -> Convert:
         else:
             constant[each.name] = each.default
 
+    lost = fields_that_must_not_be_lost(source, target)
+
     def convert(message: Message) -> Message:
+        check_nothing_is_lost(message, lost, target)
         values = dict(constant)
         for name, convert_field in steps:
             values[name] = convert_field(getattr(message, name))

@@ -16,6 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from klamm.model.errors import UnsupportedVersionError
+from klamm.protocol.ignorable import check_nothing_is_lost, fields_that_must_not_be_lost
 from klamm.protocol.primitives import write_size, write_string
 from klamm.protocol.schema import FIXED, Message, SchemaField, is_flexible_schema, schema_fields
 from klamm.protocol.varint import unsigned_varint
@@ -37,8 +38,9 @@ def encode(schema: type[Message], frame: bytearray, message: Message) -> None:
     """Append ``message`` to ``frame`` in the version of ``schema``.
 
     Raises:
-        UnsupportedVersionError: A field of a request is None that may be null in newer versions only. A response has
-            the field's default there, as Kafka's have (an empty topic name, an empty protocol name).
+        UnsupportedVersionError: A request says something that its version cannot: in a field it lacks, or null where
+            only newer versions have null. A response has the field's default there, as Kafka's have (an empty topic
+            name, an empty protocol name).
     """
     writer(schema, type(message))(frame, message)
 
@@ -64,7 +66,11 @@ def _compile(schema: type[Message], given: type[Message]) -> Write:
         if each.tag is not None and each.name in present
     )
 
+    lost = fields_that_must_not_be_lost(given, schema)
+
     def write(frame: bytearray, message: Message) -> None:
+        if lost:
+            check_nothing_is_lost(message, lost, schema)
         for step in steps:
             step(frame, message)
         if not flexible:

@@ -58,6 +58,11 @@ _FLEXIBLE_RESPONSE_END: Final = Struct(">BihqqqBBBBiB")
 _ONE: Final = 2
 """A compact array of one element begins with its size plus one."""
 _CONTINUES: Final = 0x80
+_SHIFT_MAX: Final = 28
+"""The shift of the fifth and last byte of an unsigned varint."""
+_UUID_SIZE: Final = 16
+_SINGLE_SIZE_MIN: Final = 8 + 6
+"""Bytes up to the records of one partition, without the topic: what one look reads before any size is known."""
 
 
 class ProduceRequest(NamedTuple):
@@ -107,10 +112,13 @@ def decode_produce(view: memoryview, position: int, version: int) -> ProduceRequ
     if not VERSION_MIN <= version <= VERSION_MAX:
         msg = f"Produce version {version} is not one of {VERSION_MIN} to {VERSION_MAX}"
         raise UnsupportedVersionError(msg)
+    flexible = version >= FLEXIBLE_SINCE
+    if flexible:
+        single = _decode_single(view, position, version)
+        if single is not None:
+            return single
     try:
-        if version >= FLEXIBLE_SINCE:
-            return _decode_single(view, position, version) or _decode(view, position, version, flexible=True)
-        return _decode(view, position, version, flexible=False)
+        return _decode(view, position, version, flexible=flexible)
     except (IndexError, struct_error) as error:
         msg = "the frame ends inside a Produce request"
         raise ProtocolError(msg) from error
@@ -147,6 +155,8 @@ def encode_produce_response(
 
 def _decode_single(view: memoryview, position: int, version: int) -> ProduceRequest | None:
     """Decode the common case, one partition, no transaction, no tagged field; None if it is anything else."""
+    if len(view) - position < _SINGLE_SIZE_MIN + (_UUID_SIZE if version >= TOPIC_ID_SINCE else 0):
+        return None
     null_id, acks, timeout_ms, topics = _FLEXIBLE_START.unpack_from(view, position)
     if null_id or topics != _ONE:
         return None
@@ -154,12 +164,12 @@ def _decode_single(view: memoryview, position: int, version: int) -> ProduceRequ
     name: str | None = None
     topic_id: UUID | None = None
     if version >= TOPIC_ID_SINCE:
-        topic_id = UUID(bytes=bytes(view[position : position + 16]))
-        position += 16
+        topic_id = UUID(bytes=bytes(view[position : position + _UUID_SIZE]))
+        position += _UUID_SIZE
     else:
         name_size = view[position] - 1
         position += 1
-        if not 0 <= name_size < _CONTINUES - 1 or position + name_size > len(view):
+        if not 0 <= name_size < _CONTINUES - 1 or position + name_size + _FLEXIBLE_PARTITION.size > len(view):
             return None
         try:
             name = str(view[position : position + name_size], "utf-8")
@@ -173,6 +183,8 @@ def _decode_single(view: memoryview, position: int, version: int) -> ProduceRequ
     size = byte & 0x7F
     shift = 7
     while byte >= _CONTINUES:
+        if shift > _SHIFT_MAX or position == len(view):
+            return None
         byte = view[position]
         position += 1
         size |= (byte & 0x7F) << shift
