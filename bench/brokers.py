@@ -21,7 +21,7 @@ from tests.apache_kafka.node import ApacheKafkaNode
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
-ADMIN_TIMEOUT_S = 120.0
+ADMIN_TIMEOUT_S = 30.0
 POLL_S = 0.002  # how finely the time to the first reply is seen
 PORTS = range(24_000, 25_000)
 API_VERSIONS_REQUEST = struct.pack(">ihhih5s", 15, 18, 0, 1, 5, b"bench")

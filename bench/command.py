@@ -201,7 +201,7 @@ def measure_row(runner: Runner, row: Row, results: Results, out: Path) -> None:
     try:
         result = runner.run(row)
     except (driver_process.DriverError, RuntimeError, OSError) as failure:
-        runner.console.print(f"[red]failed[/red] {row.name}: {failure}", highlight=False)
+        runner.console.print(f"[red]failed[/red] {row.name}: {failure!r}", highlight=False)
         return
     results["rows"].append(result)
     out.write_text(json.dumps(results, indent=1))

@@ -7,7 +7,7 @@ from typing import get_args
 
 from bench import instance_measures, measures
 from bench.brokers import Broker, Klamm
-from bench.measures import FLUSH_EVERY_APPEND, Acks, Bench, Client, Shape
+from bench.measures import FLUSH_EVERY_APPEND, JAVA_BATCH, Acks, Bench, Client, Shape
 from bench.rows import (
     CPU_PER_GB,
     P50,
@@ -26,7 +26,6 @@ from bench.rows import (
 )
 
 KIB = 1024
-JAVA_BATCH = 16 * KIB  # the Java producer's default
 LARGE_BATCH = 1024 * KIB  # what Kafka's default max.message.bytes allows
 READY_PYTHONS_MAX = 12  # a slow moment: readiness as a multiple of a bare interpreter
 KLAMM_PROPERTIES: dict[Durability, dict[str, str]] = {
