@@ -236,10 +236,18 @@ class ControllerActor(LoopActor):
 
     def _snapshot_saved(self, failure: str | None) -> None:
         self._saving = False
+        if failure is None:
+            try:
+                self._log.forget_old_records(self._ports.clock.now_ms())
+            except StorageFailureError as error:
+                failure = str(error)
+            else:
+                self._ports.background(self._maintain)
+        if failure is not None:
+            logger.warning("metadata snapshot could not be written", extra={"reason": failure})
+
+    def _maintain(self) -> None:
         try:
-            if failure is None:
-                self._log.forget_old_records()
-                return
+            self._log.log.maintain()
         except StorageError as error:
-            failure = str(error)
-        logger.warning("metadata snapshot could not be written", extra={"reason": failure})
+            logger.warning("segments of the metadata log could not be removed", extra={"reason": str(error)})

@@ -134,15 +134,16 @@ class MetadataLog:
             self._filesystem.unlink(old.path)
         logger.info("metadata snapshot written", extra={"path": path, "size_bytes": len(content)})
 
-    def forget_old_records(self) -> None:
-        """Let the log begin where the older of the kept snapshots ends.
+    def forget_old_records(self, now_ms: int) -> None:
+        """Let the log begin where the older of the kept snapshots ends; segments below go with ``log.maintain()``.
 
         Raises:
-            StorageError: The disk refused.
+            StorageFailureError: The disk refused.
         """
         found = self.snapshots()
         if len(found) >= SNAPSHOTS_KEPT:
             self.log.delete_before(found[SNAPSHOTS_KEPT - 1].end_offset)
+            self.log.apply_retention(now_ms)
 
     def snapshots(self) -> list[Snapshot]:
         """Return the snapshot files, the newest first, whole or not."""

@@ -63,7 +63,10 @@ def alteration(resource_type: int, name: str, *operations: tuple[str, int, str |
             "t",
             (("remote.storage.enable", SET, "true"),),
             40,
-            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+            (
+                "Tiered Storage functionality is disabled in the broker. "
+                "Topic cannot be configured with remote log storage."
+            ),
         ),
         (BROKER, "2", (), 42, "Unexpected broker id, expected 1, but received 2"),
         (BROKER, "x", (), 42, "Node id must be an integer, but it is: x"),

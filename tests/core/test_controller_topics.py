@@ -1,4 +1,4 @@
-"""What becomes of requests to create, delete and grow topics; codes and messages as Apache Kafka 4.3.1 answered them."""
+"""What becomes of requests to create, delete and grow topics; codes and messages are Apache Kafka 4.3.1's answers."""
 
 from uuid import UUID
 
@@ -53,8 +53,8 @@ def outcome(request: object, brokers: int = 1, partitions: int = 2) -> TopicOutc
             NewTopic("n", 1, 2),
             ErrorCode.INVALID_REPLICATION_FACTOR,
             (
-                "Unable to replicate the partition 2 time(s): The target replication factor of 2 cannot be reached because "
-                "only 1 broker(s) are registered or some brokers have all their log directories cordoned."
+                "Unable to replicate the partition 2 time(s): The target replication factor of 2 cannot be reached "
+                "because only 1 broker(s) are registered or some brokers have all their log directories cordoned."
             ),
         ),
         (
@@ -66,8 +66,8 @@ def outcome(request: object, brokers: int = 1, partitions: int = 2) -> TopicOutc
             NewTopic("bad name"),
             ErrorCode.INVALID_TOPIC_EXCEPTION,
             (
-                "Topic name is invalid: 'bad name' contains one or more characters other than ASCII alphanumerics, '.', '_'"
-                " and '-'"
+                "Topic name is invalid: 'bad name' contains one or more characters other than ASCII "
+                "alphanumerics, '.', '_' and '-'"
             ),
         ),
         (

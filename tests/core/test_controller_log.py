@@ -1,0 +1,383 @@
+"""The controller over its log: what is committed, what survives, and what a disk that refuses does to it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import pytest
+
+from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, SaveSnapshot
+from klamm.actors.messages import Flushed, FlushFailed
+from klamm.actors.metadata_log import (
+    METADATA_TOPIC,
+    METADATA_TOPIC_ID,
+    SNAPSHOTS_KEPT,
+    MetadataLog,
+    MetadataLostError,
+)
+from klamm.actors.simulation import Simulation
+from klamm.core.controller import Controller
+from klamm.core.controller_requests import ControllerOutcome, ControllerRequest, CreateTopics, NewTopic
+from klamm.core.metadata_delta import MetadataDelta
+from klamm.core.metadata_image import EMPTY_IMAGE, MetadataImage
+from klamm.core.metadata_records import TopicRecord
+from klamm.model.configs_broker import BrokerConfig
+from klamm.model.errors import ErrorCode, KafkaError
+from klamm.model.ids import TopicId, TopicName
+from klamm.records.checksum import Buffer
+from klamm.storage.filesystem import File, Filesystem
+from klamm.storage.handles import FileHandles
+from klamm.storage.memory_filesystem import MemoryFile, MemoryFilesystem
+from klamm.storage.partition_log import PartitionLog
+from klamm.storage.settings import UNLIMITED, LogSettings
+from tests.core.controllers import counting_uuids, register
+
+DIRECTORY = "data/__cluster_metadata-0"
+SMALL_SEGMENT_BYTES = 4_096
+
+
+class RefusingFilesystem(MemoryFilesystem):
+    """Memory that refuses writes while ``full``."""
+
+    full = False
+
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:
+        super().open(path, create=create, read_only=read_only)
+        return RefusingFile(self, path)
+
+
+class RefusingFile(MemoryFile):
+    """A file of a :class:`RefusingFilesystem`."""
+
+    __slots__ = ("_filesystem",)
+
+    def __init__(self, filesystem: RefusingFilesystem, path: str) -> None:
+        super().__init__(filesystem.files[path])
+        self._filesystem = filesystem
+
+    def write(self, buffers: Sequence[Buffer], position: int) -> None:
+        if self._filesystem.full:
+            raise OSError(errno.ENOSPC, "no room")
+        super().write(buffers, position)
+
+
+def open_log(filesystem: Filesystem) -> MetadataLog:
+    """Open the metadata log as a start after a crash does."""
+    settings = LogSettings(segment_bytes=SMALL_SEGMENT_BYTES, retention_ms=UNLIMITED)
+    handles = FileHandles(filesystem)
+    return MetadataLog(
+        filesystem, PartitionLog.open(handles, DIRECTORY, METADATA_TOPIC_ID, METADATA_TOPIC, 0, settings)
+    )
+
+
+def topic(number: int) -> TopicRecord:
+    """Return the record of a topic."""
+    return TopicRecord(TopicName(f"t{number}"), TopicId(UUID(int=number)))
+
+
+def append(log: MetadataLog, image: MetadataImage, numbers: Sequence[int]) -> MetadataImage:
+    """Append a decision for each number, and return the image after them."""
+    log.append([[topic(number)] for number in numbers], 5)
+    log.log.flush()
+    return image.replay([topic(number) for number in numbers])
+
+
+def test_what_was_appended_is_what_is_loaded() -> None:
+    filesystem = MemoryFilesystem()
+    image = append(open_log(filesystem), EMPTY_IMAGE, range(200))
+    assert open_log(filesystem).load() == image
+
+
+def test_the_records_of_a_decision_are_in_the_log_together_or_not_at_all() -> None:
+    filesystem = MemoryFilesystem()
+    log = open_log(filesystem)
+    log.append([[topic(1), topic(2)], [topic(3), topic(4)]], 5)
+    log.log.flush()
+    (path,) = [path for path in filesystem.files if path.endswith(".arrow")]
+    whole = filesystem.read_file(path)
+    seen = set()
+    for size in range(0, len(whole), 7):
+        crashed = MemoryFilesystem()
+        crashed.replace_file(path, whole[:size])
+        crashed.directories = set(filesystem.directories)
+        seen.add(tuple(open_log(crashed).load().topics))
+    assert seen <= {(), ("t1", "t2"), ("t1", "t2", "t3", "t4")}
+
+
+def test_a_start_reads_the_newest_snapshot_and_the_log_after_it() -> None:
+    filesystem = MemoryFilesystem()
+    log = open_log(filesystem)
+    image = append(log, EMPTY_IMAGE, range(10))
+    log.save_snapshot(image, 5)
+    image = append(log, image, range(10, 15))
+    again = open_log(filesystem)
+    assert again.load() == image
+    fresh = open_log(MemoryFilesystem())
+    append(fresh, EMPTY_IMAGE, range(10, 15))
+    assert again.size_since_snapshot == fresh.size_since_snapshot
+
+
+def test_the_log_is_cut_to_the_older_snapshot_and_no_further() -> None:
+    filesystem = MemoryFilesystem()
+    log = open_log(filesystem)
+    image = EMPTY_IMAGE
+    for step in range(6):
+        image = append(log, image, range(step * 100, step * 100 + 100))
+        log.save_snapshot(image, 5)
+        log.forget_old_records(5)
+    assert [snapshot.end_offset for snapshot in log.snapshots()] == [600, 500]
+    assert len(log.snapshots()) == SNAPSHOTS_KEPT
+    log.log.maintain()
+    assert 0 < open_log(filesystem).log.log_start_offset <= 500
+    assert open_log(filesystem).load() == image
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_a_damaged_snapshot_costs_nothing_but_is_said(damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    filesystem = MemoryFilesystem()
+    log = open_log(filesystem)
+    image = append(log, EMPTY_IMAGE, range(100))
+    log.save_snapshot(image, 5)
+    image = append(log, image, range(100, 200))
+    log.save_snapshot(image, 5)
+    log.forget_old_records(5)
+    image = append(log, image, range(200, 210))
+    path = log.snapshots()[0].path
+    content = bytearray(filesystem.read_file(path))
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    filesystem.replace_file(path, {"flipped": bytes(content), "cut": bytes(content[:-60]), "empty": b""}[damage])
+    assert open_log(filesystem).load() == image
+    assert "metadata snapshot is damaged and not used" in caplog.text
+
+
+def test_a_snapshot_cut_at_any_byte_is_not_taken_for_whole() -> None:
+    filesystem = MemoryFilesystem()
+    log = open_log(filesystem)
+    image = append(log, EMPTY_IMAGE, range(3))
+    log.save_snapshot(image, 5)
+    path = log.snapshots()[0].path
+    content = filesystem.read_file(path)
+    log.log.truncate_to(0)
+    for size in range(len(content)):
+        filesystem.replace_file(path, content[:size])
+        assert open_log(filesystem).load() == EMPTY_IMAGE
+
+
+def test_metadata_that_cannot_be_put_together_is_refused() -> None:
+    filesystem = MemoryFilesystem()
+    log = open_log(filesystem)
+    image = EMPTY_IMAGE
+    for step in range(4):
+        image = append(log, image, range(step * 200, step * 200 + 200))
+        log.save_snapshot(image, 5)
+        log.forget_old_records(5)
+    log.log.maintain()
+    for snapshot in log.snapshots():
+        filesystem.unlink(snapshot.path)
+    with pytest.raises(MetadataLostError, match=r"put back a \.checkpoint file"):
+        open_log(filesystem).load()
+
+
+def test_a_log_that_ends_before_its_snapshot_starts_anew_at_its_end() -> None:
+    filesystem = MemoryFilesystem()
+    log = open_log(filesystem)
+    image = append(log, EMPTY_IMAGE, range(10))
+    log.save_snapshot(image, 5)
+    log.log.truncate_to(4)
+    log.log.flush()
+    again = open_log(filesystem)
+    assert again.load() == image
+    assert again.end_offset == 10
+    image = append(again, image, [10])
+    assert open_log(filesystem).load() == image
+
+
+class Broker:
+    """A controller actor in a simulation, and what it told its listener and its clients."""
+
+    def __init__(self, filesystem: Filesystem, seed: int = 1, snapshot_size: int = 1 << 20) -> None:
+        self.simulation = Simulation(seed)
+        node = self.simulation.node("n")
+        self.log = open_log(filesystem)
+        core = Controller(BrokerConfig.from_properties({})[0], counting_uuids())
+        core.load(self.log.load())
+        self.deltas: list[MetadataDelta] = []
+        self.replies: list[ControllerOutcome | KafkaError] = []
+        self.flushes: list[Callable[[], None]] = []
+        self.flush_fails = False
+        ports = ControllerPorts(node.clock, self, self.perform, self)
+        self.ref = ControllerActor.start(core, self.log, ports, snapshot_size, dispatcher=node.dispatcher())
+        self.run()
+
+    def metadata_changed(self, delta: MetadataDelta) -> None:
+        self.deltas.append(delta)
+
+    @staticmethod
+    def perform(work: Callable[[], None]) -> None:
+        work()
+
+    def flush(self, log: PartitionLog, answer: Callable[[Flushed | FlushFailed], None]) -> None:
+        def perform() -> None:
+            answer(FlushFailed("broken") if self.flush_fails else Flushed(log.flush()))
+
+        self.flushes.append(perform)
+
+    def ask(self, *requests: ControllerRequest) -> None:
+        for request in requests:
+            self.ref.tell(Ask(request, self.replies.append))
+
+    def run(self) -> None:
+        while self.simulation.step():
+            pass
+
+    def flush_now(self) -> None:
+        while self.flushes:
+            self.flushes.pop(0)()
+            self.run()
+
+    def end(self) -> None:
+        self.simulation.end()
+
+
+def create(name: str) -> CreateTopics:
+    """Return the request to create one topic."""
+    return CreateTopics((NewTopic(name),))
+
+
+def started(filesystem: Filesystem) -> Broker:
+    """Return a broker that has registered."""
+    broker = Broker(filesystem)
+    broker.ask(register(1))
+    broker.run()
+    broker.flush_now()
+    broker.replies.clear()
+    broker.deltas.clear()
+    return broker
+
+
+def errors(broker: Broker) -> list[ErrorCode]:
+    """Return the error of each reply."""
+    return [
+        reply.error_code if isinstance(reply, KafkaError) else reply[0].error  # type: ignore[union-attr]
+        for reply in broker.replies
+    ]
+
+
+def test_nobody_hears_of_a_decision_before_it_is_flushed() -> None:
+    broker = started(MemoryFilesystem())
+    broker.ask(create("a"))
+    broker.run()
+    assert (broker.replies, broker.deltas) == ([], [])
+    broker.flush_now()
+    assert errors(broker) == [ErrorCode.NONE]
+    assert [topic.name for delta in broker.deltas for topic in delta.topics_created] == ["a"]
+    broker.end()
+
+
+def test_what_a_drain_decides_is_flushed_once_and_told_once() -> None:
+    broker = started(MemoryFilesystem())
+    broker.ask(*[create(f"t{number}") for number in range(50)])
+    broker.run()
+    assert len(broker.flushes) == 1
+    broker.flush_now()
+    assert len(broker.deltas) == 1
+    assert errors(broker) == [ErrorCode.NONE] * 50
+    broker.end()
+
+
+def test_an_answer_that_rests_on_an_unflushed_decision_waits_for_its_flush() -> None:
+    broker = started(MemoryFilesystem())
+    broker.ask(create("a"))
+    broker.run()
+    broker.ask(create("a"))
+    broker.run()
+    assert broker.replies == []
+    broker.flush_now()
+    assert errors(broker) == [ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS]
+    broker.end()
+
+
+def test_a_full_disk_refuses_and_is_forgotten_once_there_is_room() -> None:
+    filesystem = RefusingFilesystem()
+    broker = started(filesystem)
+    filesystem.full = True
+    broker.ask(create("a"), create("b"))
+    broker.run()
+    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR] * 2
+    assert broker.deltas == []
+    filesystem.full = False
+    broker.ask(create("a"))
+    broker.run()
+    broker.flush_now()
+    assert errors(broker)[2:] == [ErrorCode.NONE]
+    assert list(open_log(filesystem).load().topics) == ["a"]
+    broker.end()
+
+
+def test_a_flush_that_fails_refuses_what_waits_and_all_that_comes() -> None:
+    broker = started(MemoryFilesystem())
+    broker.flush_fails = True
+    broker.ask(create("a"))
+    broker.run()
+    broker.flush_now()
+    broker.ask(create("b"))
+    broker.run()
+    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR] * 2
+    assert broker.deltas == []
+    broker.end()
+
+
+def test_a_listener_that_fails_does_not_stop_the_controller(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Broker):
+        def metadata_changed(self, delta: MetadataDelta) -> None:
+            super().metadata_changed(delta)
+            msg = "no such partition"
+            raise KeyError(msg)
+
+    broker = Failing(MemoryFilesystem())
+    broker.ask(register(1), create("a"))
+    broker.run()
+    broker.flush_now()
+    broker.replies.clear()
+    broker.ask(create("a"))
+    broker.run()
+    assert errors(broker)[-1:] == [ErrorCode.TOPIC_ALREADY_EXISTS]
+    assert "a change of the metadata could not be acted on" in caplog.text
+    broker.end()
+
+
+def test_a_restart_is_a_replay() -> None:
+    filesystem = MemoryFilesystem()
+    broker = started(filesystem)
+    broker.ask(*[create(f"t{number}") for number in range(20)])
+    broker.run()
+    broker.flush_now()
+    image = broker.deltas[-1].image
+    broker.end()
+    again = Broker(filesystem)
+    assert again.deltas[0].image == image
+    assert len(again.deltas[0].topics_created) == 20
+    again.end()
+
+
+def test_enough_bytes_make_a_snapshot_and_asking_makes_one_if_there_is_anything_new() -> None:
+    filesystem = MemoryFilesystem()
+    broker = Broker(filesystem, snapshot_size=1_000)
+    broker.ask(register(1), *[create(f"t{number}") for number in range(30)])
+    broker.run()
+    broker.flush_now()
+    first = [snapshot.end_offset for snapshot in broker.log.snapshots()]
+    assert first == [61]
+    broker.ref.tell(SaveSnapshot())
+    broker.run()
+    assert [snapshot.end_offset for snapshot in broker.log.snapshots()] == first
+    broker.ask(create("more"))
+    broker.run()
+    broker.flush_now()
+    broker.ref.tell(SaveSnapshot())
+    broker.run()
+    assert [snapshot.end_offset for snapshot in broker.log.snapshots()] == [63, 61]
+    broker.end()
