@@ -95,6 +95,12 @@ class FlushFailed(NamedTuple):
     reason: str
 
 
+class LogMaintained(NamedTuple):
+    """What was to be done on the disk is done, or failed for this reason."""
+
+    failure: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class BecomeLeader:
     """The controller made this broker the leader, or changed the ISR."""

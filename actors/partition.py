@@ -11,6 +11,7 @@ Everything runs on the actor's own dispatcher. Flushing does not: it is told to 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -29,6 +30,7 @@ from klamm.actors.messages import (
     FlushFailed,
     FollowerAppend,
     FollowerFetched,
+    LogMaintained,
     Maintain,
     SettingsChanged,
     TruncateTo,
@@ -55,10 +57,12 @@ from klamm.records.batch import (
 )
 from klamm.records.compression import Codec
 from klamm.records.rewrite import check_keys, recompressed
-from klamm.storage.errors import StorageFailureError
+from klamm.storage.errors import StorageError, StorageFailureError
 from klamm.storage.partition_log import CleanState, PartitionLog
 from klamm.storage.row import LogRow
 from klamm.storage.settings import LogSettings
+
+logger = logging.getLogger(__name__)
 
 ROWS_MAX: Final = 64
 """Record batches in one write: an Arrow message of 64 rows costs 74 bytes a row, more rows save nothing."""
@@ -73,11 +77,14 @@ SWEEP_S: Final = 0.25
 """How often appends that wait are checked against their timeout."""
 
 
-class Flusher(Protocol):
-    """Flushes logs elsewhere and answers with :class:`Flushed` or :class:`FlushFailed`."""
+class DiskPort(Protocol):
+    """Does elsewhere what waits for the disk."""
 
     def flush(self, log: PartitionLog, answer: Callable[[Flushed | FlushFailed], None]) -> None:
         """Have ``log`` flushed; ``answer`` is called once, from any thread."""
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Have something else done that waits for the disk; it reports its own outcome."""
 
 
 class PartitionPorts(NamedTuple):
@@ -85,7 +92,7 @@ class PartitionPorts(NamedTuple):
 
     clock: Clock
     timers: Timers
-    flusher: Flusher
+    disk: DiskPort
 
 
 class _Waiting(NamedTuple):
@@ -111,8 +118,11 @@ class _Unwritten(NamedTuple):
 class PartitionActor(LoopActor):
     """One replica of a partition: its state, its log, and who waits for either."""
 
-    def __init__(self, log: PartitionLog, state: PartitionState, ports: PartitionPorts) -> None:
+    def __init__(
+        self, log: PartitionLog, state: PartitionState, ports: PartitionPorts, name: str = "partition"
+    ) -> None:
         super().__init__()
+        self.actor_name = name
         self.log = log
         self.state = state
         self._ports = ports
@@ -123,6 +133,7 @@ class PartitionActor(LoopActor):
         self._readers: list[FetchWaits] = []
         self._producers_loaded = False
         self._flushing = False
+        self._maintaining = False
         self._flush_timer: TimerHandle | None = None
         self._sweep_timer: TimerHandle | None = None
         self._closed = False
@@ -159,18 +170,18 @@ class PartitionActor(LoopActor):
                 self._follower_append(message)
             case DeleteRecords(offset):
                 return self._delete_records(offset)
-            case Maintain():
-                self._maintain()
             case CloseLog():
                 return self._close()
-            case DeleteLog():
-                self._delete()
             case _:
                 self._change(message)
         return None
 
     def _change(self, message: object) -> None:
         match message:
+            case LogMaintained(failure):
+                self._maintaining = False
+                if failure is not None:
+                    logger.warning("log maintenance failed; it is tried again", extra={"reason": failure})
             case BecomeLeader():
                 self._become_leader(message)
             case BecomeFollower():
@@ -178,6 +189,10 @@ class PartitionActor(LoopActor):
             case SettingsChanged(settings, log_settings):
                 self.log.update_settings(cast("LogSettings", log_settings))
                 self._advanced(advanced=self.state.change_settings(settings))
+            case Maintain():
+                self._maintain()
+            case DeleteLog():
+                self._delete()
             case TruncateTo(offset):
                 self.log.truncate_to(offset)
                 self.state.followed(self.log.log_end_offset)
@@ -275,6 +290,8 @@ class PartitionActor(LoopActor):
             return
         advanced = self.state.appended()
         self._schedule_flush()
+        if self.log.needs_maintenance:
+            self._maintain_log()
         log_start_offset, high_watermark = self.log.log_start_offset, self.state.high_watermark
         for message, base_offset, end_offset, append_time_ms in unwritten:
             if message.acks == ACKS_ALL and end_offset > high_watermark:
@@ -352,7 +369,7 @@ class PartitionActor(LoopActor):
         """Have the log flushed; while that runs, later appends gather for the next one (group commit)."""
         if not self._flushing and not self._closed and self.state.flushed_end_offset < self.state.log_end_offset:
             self._flushing = True
-            self._ports.flusher.flush(self.log, self._flush_answered)
+            self._ports.disk.flush(self.log, self._flush_answered)
 
     def _flush_answered(self, answer: Flushed | FlushFailed) -> None:
         if self.actor_ref.is_alive():
@@ -462,10 +479,36 @@ class PartitionActor(LoopActor):
         return self.log.log_start_offset
 
     def _maintain(self) -> None:
+        """Apply retention; forget old producers; have what this leaves to do done on the disk's threads."""
         now_ms = self._ports.clock.now_ms()
-        self.log.apply_retention(now_ms, self.state.high_watermark)
-        if self._producers_loaded:
-            self.log.save_producer_snapshot(self.state.producers.snapshot(), self.state.log_end_offset)
+        state, log = self.state, self.log
+        log.apply_retention(now_ms, state.high_watermark)
+        if self._producers_loaded and len(state.producers):
+            state.producers.expire(now_ms, state.settings.producer_expiration_ms)
+            content, offset = state.producers.snapshot(), state.log_end_offset
+            self._on_disk(lambda: log.save_producer_snapshot(content, offset))
+        if log.needs_maintenance:
+            self._maintain_log()
+
+    def _maintain_log(self) -> None:
+        """Have rolled segments closed and removed ones unlinked, one such job at a time."""
+        if not self._maintaining:
+            self._maintaining = True
+            self._on_disk(self.log.maintain)
+
+    def _on_disk(self, work: Callable[[], object]) -> None:
+        ref = self.actor_ref
+
+        def run() -> None:
+            failure: str | None = None
+            try:
+                work()
+            except StorageError as error:
+                failure = str(error)
+            if ref.is_alive():
+                ref.tell(LogMaintained(failure))
+
+        self._ports.disk.run(run)
 
     def _wind_up(self, error: KafkaError) -> None:
         self._closed = True

@@ -55,7 +55,7 @@ class PartitionSettings:
     flush_messages: int = FLUSH_NEVER
     flush_ms: int = FLUSH_NEVER
     single_flushed: bool = True
-    internal: bool = False
+    producer_expiration_ms: int = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)

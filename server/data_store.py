@@ -78,6 +78,25 @@ class DataStore:
             checkpoint=None if clean else state,
         )
 
+    def reopen_log(self, partition: TopicPartition, topic_id: uuid.UUID, settings: LogSettings) -> PartitionLog:
+        """Open the log of a partition that failed: everything since the start's checkpoint is walked and checked.
+
+        May wait for the disk; safe from any thread.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        known = self._directory.checkpoint.get(partition)
+        return PartitionLog.open(
+            self._directory.handles,
+            self._directory.partition_path(partition),
+            topic_id,
+            partition.topic,
+            partition.partition,
+            settings,
+            checkpoint=known.state if known is not None else None,
+        )
+
     def new_log(self, partition: TopicPartition, topic_id: uuid.UUID, settings: LogSettings) -> PartitionLog:
         """Open the log of a partition that was created just now; what a deleted topic left behind is removed first.
 

@@ -19,6 +19,7 @@ from klamm.actors.dispatchers import LoopDispatcher, PoolDispatcher
 from klamm.actors.metadata_log import METADATA_TOPIC, METADATA_TOPIC_ID, MetadataLog
 from klamm.actors.partition import PartitionPorts
 from klamm.actors.ports import LoopTimers, SystemClock
+from klamm.actors.supervisor import Supervisor
 from klamm.core.controller import Controller
 from klamm.core.controller_requests import (
     AllocateProducerIds,
@@ -85,6 +86,7 @@ class Node:
         self.disk = Disk(self.disk_dispatcher)
         self.data = DataStore(options.data, config.node_id)
         self._ports = PartitionPorts(self.clock, LoopTimers(loop), self.disk)
+        self.supervisor = Supervisor.start(self.clock, self._ports.timers, dispatcher=self.dispatcher)
         self._table = PartitionTable(self)
         self.groups = start_groups(self)
         self._listener: Listener | None = None
@@ -261,6 +263,7 @@ class Node:
     def _maintain(self) -> None:
         self._timers.clear()
         self._table.maintain()
+        self.disk.run(self._table.checkpoint())
         self._maintain_later()
 
     async def stop(self) -> None:
@@ -274,7 +277,7 @@ class Node:
         if self._metadata_log is not None:
             states = self._close_metadata(self._metadata_log, states)
         self.dispatcher.close()
-        self.disk_dispatcher.close()
+        await asyncio.to_thread(self.disk_dispatcher.close)  # it waits for its threads, which the loop must not
         self.data.close(states)
 
     def _close_metadata(

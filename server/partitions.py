@@ -13,10 +13,12 @@ from pykka import ActorDeadError
 
 from klamm.actors.messages import BecomeFollower, BecomeLeader, CloseLog, DeleteLog, Maintain, SettingsChanged
 from klamm.actors.partition import PartitionActor
+from klamm.actors.supervisor import Release, RestartPolicy, Supervise
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import PartitionImage, TopicImage
 from klamm.core.partition import PartitionSettings, PartitionState
 from klamm.model.configs_topic import TopicSettings
+from klamm.model.errors import KafkaStorageError
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.server.topic_settings import INTERNAL_TOPICS, log_settings, partition_settings
 from klamm.storage.checkpoint import PartitionCheckpoint
@@ -24,6 +26,7 @@ from klamm.storage.errors import StorageError
 from klamm.storage.partition_log import PartitionLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from klamm.actors.runtime import LoopActorRef
@@ -37,12 +40,13 @@ class Partition:
 
     __slots__ = (
         "damage",
+        "image",
         "index",
         "internal",
         "log",
         "online",
         "ref",
-        "restarts",
+        "reopened",
         "settings",
         "state",
         "topic",
@@ -60,8 +64,10 @@ class Partition:
         self.log = log
         self.state = state
         self.ref: LoopActorRef
+        self.image: PartitionImage
         self.online = True
         self.damage: str | None = None
+        self.reopened: PartitionLog | None = None
 
     def __str__(self) -> str:
         """Return ``topic-partition``."""
@@ -72,6 +78,30 @@ class Partition:
         if self.damage is None:
             logger.error("damaged data was found and not served", extra={"partition": str(self), "damage": str(error)})
         self.damage = str(error)
+
+
+class _Recovery:
+    """Hears of one partition's failures, and brings it back (SupervisionListener)."""
+
+    def __init__(self, table: PartitionTable, partition: Partition) -> None:
+        self._table = table
+        self._partition = partition
+
+    def restart(self) -> LoopActorRef:
+        return self._table.restart(self._partition)
+
+    def actor_failed(self, name: str, exception: BaseException, retry_in_s: float | None) -> None:
+        partition = self._partition
+        if partition.online:
+            partition.online = False
+            logger.error(
+                "partition is offline until its log is recovered",
+                extra={"partition": name, "reason": str(exception), "retry_in_s": retry_in_s},
+            )
+            self._table.reopen(partition)
+
+    def actor_restarted(self, name: str, ref: LoopActorRef) -> None:  # noqa: ARG002 (the listener's signature)
+        logger.warning("partition is online again", extra={"partition": name})
 
 
 class PartitionTable:
@@ -112,13 +142,52 @@ class PartitionTable:
         self.by_key[topic.name, image.partition] = partition
         self._start(partition)
         self._lead_or_follow(partition, image)
+        recovery = _Recovery(self, partition)
+        self._node.supervisor.tell(
+            Supervise(str(partition), partition.ref, recovery.restart, recovery, RestartPolicy(restarts_max=None))
+        )
 
     def _start(self, partition: Partition) -> None:
         partition.ref = PartitionActor.start(
-            partition.log, partition.state, self._node.ports, dispatcher=self._node.dispatcher
+            partition.log, partition.state, self._node.ports, str(partition), dispatcher=self._node.dispatcher
         )
 
+    def reopen(self, partition: Partition) -> None:
+        """Have the log of a failed partition opened anew, on the disk's threads: that recovers what it holds."""
+        key = TopicPartition(TopicName(partition.topic), PartitionIndex(partition.index))
+        settings = log_settings(partition.settings)
+
+        def work() -> None:
+            try:
+                partition.reopened = self._node.data.reopen_log(key, partition.topic_id, settings)
+            except StorageError:
+                logger.exception("a partition's log cannot be opened", extra={"partition": str(partition)})
+
+        self._node.disk.run(work)
+
+    def restart(self, partition: Partition) -> LoopActorRef:
+        """Start a partition's actor again, over the log that was opened anew.
+
+        Raises:
+            KafkaStorageError: The log is not open yet.
+        """
+        log, partition.reopened = partition.reopened, None
+        if log is None:
+            self.reopen(partition)
+            msg = f"{partition} is not recovered yet"
+            raise KafkaStorageError(msg)
+        partition.log = log
+        partition.state = PartitionState(
+            self._node.broker_id, self._partition_settings(partition.settings), log.log_end_offset
+        )
+        partition.state.flushed_end_offset = log.flushed_end_offset
+        self._start(partition)
+        self._lead_or_follow(partition, partition.image)
+        partition.online = True
+        return partition.ref
+
     def _lead_or_follow(self, partition: Partition, image: PartitionImage) -> None:
+        partition.image = image
         isr = frozenset(image.isr)
         if image.leader == self._node.broker_id:
             partition.ref.tell(BecomeLeader(image.leader_epoch, image.partition_epoch, image.replicas, isr))
@@ -137,14 +206,36 @@ class PartitionTable:
         self.topic_names.pop(topic.topic_id, None)
         for image in topic.partitions:
             partition = self.by_key.pop((topic.name, image.partition), None)
-            if partition is not None and partition.ref.is_alive():
-                partition.ref.tell(DeleteLog())
+            if partition is not None:
+                self._node.supervisor.tell(Release(str(partition)))
+                if partition.ref.is_alive():
+                    partition.ref.tell(DeleteLog())
 
     def maintain(self) -> None:
         """Have every partition apply its retention."""
         for partition in self.by_key.values():
             if partition.ref.is_alive():
                 partition.ref.tell(Maintain())
+
+    def checkpoint(self) -> Callable[[], None]:
+        """Return what writes a checkpoint of every partition as it is now; run it on the disk's threads."""
+        partitions = [part for part in self.by_key.values() if part.online]
+        states = {
+            TopicPartition(TopicName(part.topic), PartitionIndex(part.index)): PartitionCheckpoint(
+                part.log.state(), part.state.high_watermark
+            )
+            for part in partitions
+        }
+
+        def write() -> None:
+            try:
+                for part in partitions:
+                    part.log.flush()
+                self._node.data.write_checkpoint(states)
+            except StorageError as error:
+                logger.warning("no checkpoint was written; the old one stands", extra={"reason": str(error)})
+
+        return write
 
     async def close(self) -> dict[TopicPartition, PartitionCheckpoint] | None:
         """Flush and close every partition; return what the clean-shutdown marker says of each.
@@ -164,4 +255,4 @@ class PartitionTable:
         return states if clean else None
 
     def _partition_settings(self, settings: TopicSettings) -> PartitionSettings:
-        return partition_settings(settings, self._node.config.acks_all_single)
+        return partition_settings(settings, self._node.config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from klamm.core.partition import PartitionSettings
+from klamm.model.configs_broker import BrokerConfig
 from klamm.model.configs_topic import TopicSettings
 from klamm.storage.settings import LogSettings
 
@@ -12,7 +13,7 @@ INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state",
 """Topics that only the broker writes (Kafka's own list, ``Topic.INTERNAL_TOPICS``)."""
 
 
-def partition_settings(settings: TopicSettings, acks_all_single: str) -> PartitionSettings:
+def partition_settings(settings: TopicSettings, config: BrokerConfig) -> PartitionSettings:
     """Return what a topic's configs mean to its partitions' decisions."""
     return PartitionSettings(
         max_message_bytes=settings.max_message_bytes,
@@ -24,7 +25,8 @@ def partition_settings(settings: TopicSettings, acks_all_single: str) -> Partiti
         compression_type=settings.compression_type,
         flush_messages=settings.flush_messages,
         flush_ms=settings.flush_ms,
-        single_flushed=acks_all_single == "flushed",
+        single_flushed=config.acks_all_single == "flushed",
+        producer_expiration_ms=config.producer_id_expiration_ms,
     )
 
 

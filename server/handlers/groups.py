@@ -467,7 +467,7 @@ async def describe_groups(node: Node, context: RequestContext, request: Any) -> 
                     )
                     for one in described.members
                 ),
-                authorized_operations=operations,
+                authorized_operations=operations if error is ErrorCode.NONE else OPERATIONS_NOT_ASKED,
             )
         )
     return types.DescribeGroupsResponse(throttle_time=NO_THROTTLE, groups=tuple(groups))
@@ -554,7 +554,7 @@ async def consumer_group_describe(node: Node, _context: RequestContext, request:
                 assignment_epoch=described.assignment_epoch,
                 assignor_name=described.assignor_name,
                 members=tuple(_consumer_member(one, types) for one in described.members),
-                authorized_operations=operations,
+                authorized_operations=operations if described.error is ErrorCode.NONE else OPERATIONS_NOT_ASKED,
             )
         )
     return types.ConsumerGroupDescribeResponse(throttle_time=NO_THROTTLE, groups=tuple(groups))

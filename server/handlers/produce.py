@@ -155,6 +155,9 @@ def _find(
     if partition is None:
         msg = f"{name}-{index} does not exist"
         raise UnknownTopicOrPartitionError(msg)
+    if not partition.online:
+        msg = f"{name}-{index} is offline until its log is recovered"
+        raise KafkaStorageError(msg)
     if acks not in ACKS_VALID:
         msg = f"acks={acks} is not one of -1, 0, 1"
         raise KafkaError(msg, code=ErrorCode.INVALID_REQUIRED_ACKS)
