@@ -1,0 +1,215 @@
+"""Contexts: named clusters in TOML files, and the layers that make the settings of one command.
+
+Precedence, highest first: flag, ``-X``, environment, project file (``.klamm.toml``, up to the repository's root), user
+file (``$KLAMM_CONFIG`` or ``$XDG_CONFIG_HOME/klamm/config.toml``), default.
+
+A bootstrap address that is given without a context (``-b``, ``KLAMM_BOOTSTRAP``) means that cluster and no context: the
+credentials of one cluster never go to another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from klamm.client.errors import SettingsError
+from klamm.client.settings import DEFAULT_BOOTSTRAP, Settings, parse_bootstrap
+
+PROJECT_FILE: Final = ".klamm.toml"
+CONTEXT_KEYS: Final = frozenset(
+    {"bootstrap", "cluster_id", "env", "read_only", "color", "protect", "kafka", "registry", "connect", "traces"}
+)
+ENVIRONMENT_PREFIX: Final = "KLAMM_X_"
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+
+
+class Layers(NamedTuple):
+    """What a command line says about the cluster."""
+
+    context: str | None = None
+    bootstrap: str | None = None
+    properties: Sequence[str] = ()
+    write: bool = False
+
+
+class Resolved(NamedTuple):
+    """Settings, and for each field which layer set it. ``raw`` holds the values as written, secrets as references."""
+
+    settings: Settings
+    origins: dict[str, str]
+    raw: dict[str, str]
+    chosen: bool
+
+
+def user_file() -> Path:
+    """Return where the user's contexts are, whether or not the file is there."""
+    given = os.environ.get("KLAMM_CONFIG")
+    if given:
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "klamm" / "config.toml"
+
+
+def project_file() -> Path | None:
+    """Return the nearest ``.klamm.toml`` from the working directory up to the repository's root."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / PROJECT_FILE).is_file():
+            return folder / PROJECT_FILE
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def read_files() -> list[tuple[Path, dict[str, Any]]]:
+    """Return the files that are there, the user's first, the project's last."""
+    paths = [user_file(), project_file()]
+    return [(path, read_file(path)) for path in paths if path is not None and path.is_file()]
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read one file of contexts.
+
+    Raises:
+        SettingsError: It is no TOML, or holds what no context has; names the file, and the line where TOML says it.
+    """
+    import tomllib  # noqa: PLC0415 (15 ms that a line with -b need not pay)
+
+    try:
+        found = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        msg = f"{path}: {error}"
+        raise SettingsError(msg, "klamm context edit") from error
+    contexts = found.get("contexts", {})
+    if not isinstance(contexts, dict):
+        msg = f"{path}: contexts must be tables like [contexts.prod]"
+        raise SettingsError(msg, "klamm context edit")
+    for name, context in contexts.items():
+        unknown = sorted(set(context) - CONTEXT_KEYS) if isinstance(context, dict) else ["(no table)"]
+        if unknown:
+            import difflib  # noqa: PLC0415
+
+            near = difflib.get_close_matches(unknown[0], CONTEXT_KEYS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; a context has {', '.join(sorted(CONTEXT_KEYS))}"
+            msg = f"{path}: [contexts.{name}] has {unknown[0]!r}{hint}"
+            raise SettingsError(msg, "klamm context edit")
+    return found
+
+
+def context_names() -> list[str]:
+    """Return every context's name, in the order of the files."""
+    return list(dict.fromkeys(name for _, found in read_files() for name in found.get("contexts", {})))
+
+
+def resolve(layers: Layers, environment: Mapping[str, str] | None = None) -> Resolved:
+    """Return the settings that all layers make together, with secrets looked up.
+
+    Raises:
+        SettingsError: No such context, or a value that cannot be meant.
+    """
+    env = os.environ if environment is None else environment
+    files = read_files()
+    name, name_origin = _chosen_name(layers, env, files)
+    bootstrap_given = layers.bootstrap or env.get("KLAMM_BOOTSTRAP")
+    if bootstrap_given and not layers.context and not (layers.bootstrap is None and "KLAMM_CONTEXT" in env):
+        name = None
+    fields: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if name is not None:
+        _read_context(name, files, fields, origins)
+        origins["context"] = name_origin
+    _read_environment(env, fields, origins)
+    _read_line(layers, fields, origins)
+    return _build(name, layers, fields, origins)
+
+
+def _chosen_name(
+    layers: Layers, env: Mapping[str, str], files: Sequence[tuple[Path, dict[str, Any]]]
+) -> tuple[str | None, str]:
+    if layers.context:
+        return layers.context, "--context"
+    if env.get("KLAMM_CONTEXT"):
+        return env["KLAMM_CONTEXT"], "KLAMM_CONTEXT"
+    for path, found in reversed(files):
+        if found.get("current"):
+            return str(found["current"]), str(path)
+    return None, ""
+
+
+def _read_context(
+    name: str, files: Sequence[tuple[Path, dict[str, Any]]], fields: dict[str, Any], origins: dict[str, str]
+) -> None:
+    found_in = [(path, found["contexts"][name]) for path, found in files if name in found.get("contexts", {})]
+    if not found_in:
+        import difflib  # noqa: PLC0415
+
+        known = list(dict.fromkeys(each for _, found in files for each in found.get("contexts", {})))
+        near = difflib.get_close_matches(name, known, 3)
+        hint = f" Did you mean {' or '.join(repr(each) for each in near)}?" if near else ""
+        msg = f"there is no context {name!r}.{hint}"
+        raise SettingsError(msg, "klamm context list" if known else f"klamm context add {name} -b HOST:PORT")
+    for path, context in found_in:
+        for key, value in context.items():
+            if key == "kafka":
+                for each, text in value.items():
+                    text_value = str(text).lower() if isinstance(text, bool) else str(text)
+                    fields[f"kafka.{each}"], origins[f"kafka.{each}"] = text_value, str(path)
+            elif key == "connect":
+                for each, given in value.items():
+                    fields[f"connect.{each}"], origins[f"connect.{each}"] = given, str(path)
+            else:
+                fields[key], origins[key] = value, str(path)
+
+
+def _read_environment(env: Mapping[str, str], fields: dict[str, Any], origins: dict[str, str]) -> None:
+    for variable, value in env.items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            key = "kafka." + variable.removeprefix(ENVIRONMENT_PREFIX).lower().replace("_", ".")
+            fields[key], origins[key] = value, variable
+    if env.get("KLAMM_BOOTSTRAP"):
+        fields["bootstrap"], origins["bootstrap"] = env["KLAMM_BOOTSTRAP"], "KLAMM_BOOTSTRAP"
+    if env.get("KLAMM_READ_ONLY", "").lower() in _TRUE:
+        fields["read_only"], origins["read_only"] = True, "KLAMM_READ_ONLY"
+
+
+def _read_line(layers: Layers, fields: dict[str, Any], origins: dict[str, str]) -> None:
+    for pair in layers.properties:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            msg = f"-X {pair!r} is no KEY=VALUE"
+            raise SettingsError(msg, "for example -X security.protocol=SSL")
+        fields[f"kafka.{key}"], origins[f"kafka.{key}"] = value, "-X"
+    if layers.bootstrap:
+        fields["bootstrap"], origins["bootstrap"] = layers.bootstrap, "--bootstrap"
+
+
+def _build(name: str | None, layers: Layers, fields: dict[str, Any], origins: dict[str, str]) -> Resolved:
+    from klamm.client.secrets import resolve as resolve_secret  # noqa: PLC0415
+
+    properties = {
+        key.removeprefix("kafka."): resolve_secret(value) for key, value in fields.items() if key.startswith("kafka.")
+    }
+    if "connect.via" in fields:
+        msg = f"context {name!r} has connect.via = {fields['connect.via']!r}, which klamm cannot do"
+        raise SettingsError(msg, "open the tunnel yourself and use connect.address_map")
+    bootstrap = fields.get("bootstrap") or properties.get("bootstrap.servers") or properties.get("metadata.broker.list")
+    chosen = bootstrap is not None
+    if bootstrap is None:
+        bootstrap, origins["bootstrap"] = DEFAULT_BOOTSTRAP, "default"
+    text = ",".join(bootstrap) if isinstance(bootstrap, list) else str(bootstrap)
+    settings = Settings(
+        bootstrap=parse_bootstrap(text),
+        properties=properties,
+        context=name,
+        cluster_id=fields.get("cluster_id"),
+        env=fields.get("env"),
+        read_only=bool(fields.get("read_only", False)),
+        write=layers.write,
+        protect=tuple(fields.get("protect", ())),
+        address_map=fields.get("connect.address_map", {}),
+    )
+    raw = {key: ",".join(value) if isinstance(value, list) else str(value) for key, value in fields.items()}
+    raw.setdefault("bootstrap", text)
+    return Resolved(settings, origins, raw, chosen)

@@ -1,0 +1,114 @@
+"""What can go wrong between a person and a cluster. Each error names the cause and what to do next."""
+
+from __future__ import annotations
+
+from klamm.model.errors import ErrorCode
+
+
+class ClientError(Exception):
+    """Anything a command reports: ``code`` for programs, the message for people, ``next_step`` for what to try."""
+
+    def __init__(self, code: str, message: str, next_step: str = "", *, name: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.next_step = next_step
+        self.name = name
+
+
+class UnreachableError(ClientError):
+    """No conversation with the cluster: ``step`` is dns, tcp, tls, sasl, api_versions, metadata or advertised_host."""
+
+    def __init__(self, step: str, address: str, cause: str, next_step: str) -> None:
+        super().__init__(f"UNREACHABLE_{step.upper()}", f"{address}: {cause}", next_step)
+        self.step = step
+        self.address = address
+
+
+class ConnectionLostError(UnreachableError):
+    """The broker closed a connection that had worked."""
+
+
+class DeadlineError(ClientError):
+    """A deadline passed after the connection stood."""
+
+    def __init__(self, message: str, next_step: str = "raise --timeout, or look at the broker's log") -> None:
+        super().__init__("TIMEOUT", message, next_step)
+
+
+class RefusedError(ClientError):
+    """klamm itself refuses: read-only, wrong cluster, protected name, or nobody confirmed."""
+
+    def __init__(self, message: str, next_step: str) -> None:
+        super().__init__("REFUSED", message, next_step)
+
+
+class SettingsError(ClientError):
+    """A context, property or file that cannot be meant."""
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        super().__init__("SETTINGS", message, next_step)
+
+
+class ResponseError(ClientError):
+    """The broker answered with an error code."""
+
+    def __init__(self, error_code: int, message: str | None, next_step: str = "", *, name: str | None = None) -> None:
+        self.error_code = error_name(error_code)
+        detail = message or _MEANINGS.get(self.error_code, self.error_code.lower().replace("_", " "))
+        text = f"{name}: {detail}" if name and name not in detail else detail
+        super().__init__(self.error_code, text, next_step or _NEXT_STEPS.get(self.error_code, ""), name=name)
+        self.number = error_code
+
+    @property
+    def retriable(self) -> bool:
+        """Whether Kafka calls the code retriable."""
+        return not self.error_code.startswith("ERROR_") and ErrorCode(self.number).retriable
+
+
+class UnsupportedApiError(ResponseError):
+    """The broker does not advertise an API, or no version of it that klamm speaks."""
+
+    def __init__(self, api: str, address: str, detail: str = "") -> None:
+        message = f"{address} does not serve {api}{detail}"
+        super().__init__(ErrorCode.UNSUPPORTED_VERSION, message, "see what it serves: klamm cluster api-versions")
+
+
+def error_name(code: int) -> str:
+    """Return Kafka's name for an error code; ``ERROR_200`` for one that is newer than klamm."""
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return f"ERROR_{code}"
+
+
+_MEANINGS = {
+    "UNKNOWN_TOPIC_OR_PARTITION": "there is no such topic or partition",
+    "TOPIC_ALREADY_EXISTS": "there is such a topic already",
+    "NON_EMPTY_GROUP": "the group has live members",
+    "GROUP_ID_NOT_FOUND": "there is no such group",
+    "LEADER_NOT_AVAILABLE": "the partition has no leader now",
+    "COORDINATOR_NOT_AVAILABLE": "the group's coordinator does not answer now",
+    "TOPIC_AUTHORIZATION_FAILED": "not allowed on this topic",
+    "GROUP_AUTHORIZATION_FAILED": "not allowed on this group",
+    "CLUSTER_AUTHORIZATION_FAILED": "not allowed on this cluster",
+    "SECURITY_DISABLED": "the cluster has no authorizer",
+    "INVALID_REPLICATION_FACTOR": "more replicas than brokers, or fewer than one",
+    "GROUP_SUBSCRIBED_TO_TOPIC": "the group is reading this topic now",
+    "NO_REASSIGNMENT_IN_PROGRESS": "the partition is not being reassigned",
+    "ELECTION_NOT_NEEDED": "the preferred leader leads already",
+}
+_NEXT_STEPS = {
+    "UNKNOWN_TOPIC_OR_PARTITION": "klamm topic list",
+    "TOPIC_ALREADY_EXISTS": "klamm topic describe NAME",
+    "NON_EMPTY_GROUP": "stop its members first; see: klamm group members NAME",
+    "GROUP_ID_NOT_FOUND": "klamm group list",
+    "LEADER_NOT_AVAILABLE": "klamm cluster health",
+    "TOPIC_AUTHORIZATION_FAILED": "klamm acl who-can describe topic NAME",
+    "GROUP_AUTHORIZATION_FAILED": "klamm acl who-can describe group NAME",
+    "CLUSTER_AUTHORIZATION_FAILED": "klamm acl list, as somebody who may",
+    "INVALID_REPLICATION_FACTOR": "klamm broker list",
+    "SECURITY_DISABLED": "set authorizer.class.name on the brokers",
+    "UNKNOWN_SERVER_ERROR": "look at the broker's log",
+    "INVALID_CONFIG": "klamm config get shows the keys and their documentation",
+}

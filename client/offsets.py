@@ -1,0 +1,102 @@
+"""Offsets of partitions: start, end, by time; one request per leader, however many partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError, ResponseError
+from klamm.client.requests import TIMEOUT, code_of, shapes
+from klamm.client.wire import ClusterMetadata
+
+LIST_OFFSETS: Final = 2
+LATEST: Final = -1
+EARLIEST: Final = -2
+MAX_TIMESTAMP: Final = -3
+_LEADER_NOT_AVAILABLE: Final = 5
+
+Partition = tuple[str, int]
+
+
+class FoundOffset(NamedTuple):
+    """An offset, and the timestamp of its record where one was asked for (milliseconds; -1: none)."""
+
+    offset: int
+    timestamp_ms: int
+
+
+async def list_offsets(
+    cluster: Cluster,
+    metadata: ClusterMetadata,
+    wanted: Mapping[Partition, int],
+    *,
+    committed_only: bool = False,
+) -> tuple[dict[Partition, FoundOffset], dict[Partition, ClientError]]:
+    """Return offsets, and errors, by partition; ``wanted`` maps each to a timestamp or LATEST, EARLIEST, MAX_TIMESTAMP.
+
+    A partition without a leader is an error of its own and harms no other. One request goes to each leader.
+    """
+    leaders = {(t.name, p.partition): p.leader for t in metadata.topics for p in t.partitions}
+    errors: dict[Partition, ClientError] = {}
+    by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
+    for (topic, partition), timestamp in wanted.items():
+        leader = leaders.get((topic, partition), -1)
+        if leader < 0:
+            errors[topic, partition] = _no_leader(topic, partition)
+        else:
+            by_leader.setdefault(leader, {}).setdefault(topic, []).append((partition, timestamp))
+    shape = shapes(LIST_OFFSETS)
+
+    async def send(leader: int, topics: dict[str, list[tuple[int, int]]]) -> Any:  # noqa: ANN401 (a response)
+        request = shape.ListOffsetsRequest(
+            replica_id=-1,
+            isolation_level=1 if committed_only else 0,
+            timeout=TIMEOUT,
+            topics=tuple(
+                shape.ListOffsetsTopic(
+                    name=topic,
+                    partitions=tuple(
+                        shape.ListOffsetsPartition(partition_index=index, timestamp=timestamp)
+                        for index, timestamp in partitions
+                    ),
+                )
+                for topic, partitions in topics.items()
+            ),
+        )
+        return await cluster.ask(LIST_OFFSETS, request, leader)
+
+    answers, unreachable = await cluster.per_broker(by_leader, send)
+    found: dict[Partition, FoundOffset] = {}
+    for answer in answers.values():
+        for topic in answer.topics:
+            for each in topic.partitions:
+                where = (str(topic.name), int(each.partition_index))
+                if code_of(each.error_code):
+                    errors[where] = ResponseError(code_of(each.error_code), None, name=f"{where[0]}:{where[1]}")
+                else:
+                    found[where] = FoundOffset(int(each.offset), _milliseconds(each.timestamp))
+    for leader, error in unreachable.items():
+        for topic, partitions in by_leader[leader].items():
+            errors.update({(topic, index): error for index, _ in partitions})
+    return found, errors
+
+
+async def start_and_end(
+    cluster: Cluster, metadata: ClusterMetadata, partitions: Iterable[Partition]
+) -> tuple[dict[Partition, tuple[int, int]], dict[Partition, ClientError]]:
+    """Return (log start offset, log end offset) by partition, and errors. Two requests to each leader."""
+    wanted = list(partitions)
+    starts, start_errors = await list_offsets(cluster, metadata, dict.fromkeys(wanted, EARLIEST))
+    ends, end_errors = await list_offsets(cluster, metadata, dict.fromkeys(wanted, LATEST))
+    both = {each: (starts[each].offset, ends[each].offset) for each in wanted if each in starts and each in ends}
+    return both, {**start_errors, **end_errors}
+
+
+def _no_leader(topic: str, partition: int) -> ClientError:
+    name = f"{topic}:{partition}"
+    return ResponseError(_LEADER_NOT_AVAILABLE, f"{name} has no leader now", name=name)
+
+
+def _milliseconds(timestamp: Any) -> int:  # noqa: ANN401 (an integer or a datetime, as kio has the field)
+    return int(timestamp.timestamp() * 1000) if hasattr(timestamp, "timestamp") else int(timestamp)

@@ -1,0 +1,140 @@
+"""Partitions: elect leaders (KIP-460), move replicas (KIP-455)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError
+from klamm.client.requests import TIMEOUT, check, failure, integers, shapes
+from klamm.client.wire import TopicMetadata
+
+ELECT_LEADERS: Final = 43
+ALTER_PARTITION_REASSIGNMENTS: Final = 45
+LIST_PARTITION_REASSIGNMENTS: Final = 46
+PREFERRED, UNCLEAN = 0, 1
+
+Partition = tuple[str, int]
+
+
+class Reassignment(NamedTuple):
+    """A partition on its way to other brokers."""
+
+    topic: str
+    partition: int
+    replicas: tuple[int, ...]
+    adding: tuple[int, ...]
+    removing: tuple[int, ...]
+
+
+async def elect_leaders(
+    cluster: Cluster, partitions: Iterable[Partition], election_type: int = PREFERRED
+) -> tuple[list[Partition], dict[Partition, ClientError]]:
+    """Elect leaders; return the partitions that have one by it, and errors."""
+    shape = shapes(ELECT_LEADERS)
+    request = shape.ElectLeadersRequest(
+        election_type=election_type,
+        topic_partitions=tuple(
+            shape.TopicPartitions(topic=topic, partitions=tuple(indexes)) for topic, indexes in _by_topic(partitions)
+        ),
+        timeout=TIMEOUT,
+    )
+    answer = await cluster.ask(ELECT_LEADERS, request)
+    check(answer.error_code)
+    elected: list[Partition] = []
+    errors: dict[Partition, ClientError] = {}
+    for topic in answer.replica_election_results:
+        for each in topic.partition_result:
+            where = (str(topic.topic), int(each.partition_id))
+            error = failure(each.error_code, each.error_message, f"{where[0]}:{where[1]}")
+            if error is None:
+                elected.append(where)
+            else:
+                errors[where] = error
+    return sorted(elected), errors
+
+
+async def reassign(cluster: Cluster, targets: Mapping[Partition, Sequence[int] | None]) -> dict[Partition, ClientError]:
+    """Begin to move partitions to other brokers, or with None take a move back; return those that were refused.
+
+    The move goes on after this returns; see :func:`list_reassignments`.
+    """
+    shape = shapes(ALTER_PARTITION_REASSIGNMENTS)
+    request = shape.AlterPartitionReassignmentsRequest(
+        timeout=TIMEOUT,
+        topics=tuple(
+            shape.ReassignableTopic(
+                name=topic,
+                partitions=tuple(
+                    shape.ReassignablePartition(
+                        partition_index=index,
+                        replicas=None if targets[topic, index] is None else tuple(targets[topic, index] or ()),
+                    )
+                    for index in indexes
+                ),
+            )
+            for topic, indexes in _by_topic(targets)
+        ),
+    )
+    answer = await cluster.ask(ALTER_PARTITION_REASSIGNMENTS, request)
+    check(answer.error_code, answer.error_message)
+    errors: dict[Partition, ClientError] = {}
+    for topic in answer.responses:
+        for each in topic.partitions:
+            error = failure(each.error_code, each.error_message, f"{topic.name}:{each.partition_index}")
+            if error is not None:
+                errors[str(topic.name), int(each.partition_index)] = error
+    return errors
+
+
+async def list_reassignments(cluster: Cluster) -> list[Reassignment]:
+    """Return the partitions that are on their way."""
+    shape = shapes(LIST_PARTITION_REASSIGNMENTS)
+    answer = await cluster.ask(
+        LIST_PARTITION_REASSIGNMENTS, shape.ListPartitionReassignmentsRequest(timeout=TIMEOUT, topics=None)
+    )
+    check(answer.error_code, answer.error_message)
+    return sorted(
+        Reassignment(
+            str(topic.name),
+            int(each.partition_index),
+            integers(each.replicas),
+            integers(each.adding_replicas),
+            integers(each.removing_replicas),
+        )
+        for topic in answer.topics
+        for each in topic.partitions
+    )
+
+
+def spread(topics: Sequence[TopicMetadata], brokers: Sequence[int]) -> dict[Partition, tuple[int, ...]]:
+    """Return replicas that spread partitions over ``brokers``, moving as few as that takes.
+
+    A replica stays where it is allowed and not overfull; leaders go to the broker that leads least.
+    """
+    total = sum(len(part.replicas) for topic in topics for part in topic.partitions)
+    ceiling = -(-total // len(brokers))
+    load = dict.fromkeys(brokers, 0)
+    leads = dict.fromkeys(brokers, 0)
+    targets: dict[Partition, tuple[int, ...]] = {}
+    for topic in topics:
+        for part in topic.partitions:
+            kept = [each for each in part.replicas if each in load and load[each] < ceiling]
+            while len(kept) < min(len(part.replicas), len(brokers)):
+                kept.append(min((b for b in brokers if b not in kept), key=lambda b: (load[b], b)))
+            leader = min(kept, key=lambda b: (leads[b], kept.index(b)))
+            replicas = (leader, *(each for each in kept if each != leader))
+            leads[leader] += 1
+            for each in replicas:
+                load[each] += 1
+            if replicas != part.replicas:
+                targets[topic.name, part.partition] = replicas
+    return targets
+
+
+def _by_topic(partitions: Iterable[Partition]) -> list[tuple[str, list[int]]]:
+    grouped: dict[str, list[int]] = {}
+    for topic, partition in sorted(partitions):
+        grouped.setdefault(topic, []).append(partition)
+    return list(grouped.items())

@@ -1,0 +1,115 @@
+"""Client quotas (KIP-546): of users, client ids, IP addresses, and their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from klamm.client.cluster import Cluster
+from klamm.client.requests import check, shapes
+
+DESCRIBE_CLIENT_QUOTAS: Final = 48
+ALTER_CLIENT_QUOTAS: Final = 49
+KEYS: Final = (
+    "producer_byte_rate",
+    "consumer_byte_rate",
+    "request_percentage",
+    "controller_mutation_rate",
+    "connection_creation_rate",
+)
+_EXACT, _DEFAULT, _ANY = 0, 1, 2
+
+Entity = tuple[tuple[str, str | None], ...]
+"""(kind, name) parts; a name of None is the default of its kind."""
+
+
+class Quota(NamedTuple):
+    """The values of one entity."""
+
+    entity: Entity
+    values: dict[str, float]
+
+
+def entity_text(entity: Entity) -> str:
+    """Return an entity as it is typed: ``user=alice,client-id=(default)``."""
+    return ",".join(f"{kind}={'(default)' if name is None else name}" for kind, name in entity)
+
+
+async def list_quotas(
+    cluster: Cluster, parts: Sequence[tuple[str, str | None]] = (), *, strict: bool = False
+) -> list[Quota]:
+    """Return the quotas of entities that have these parts, or all. ``strict``: and no others."""
+    shape = shapes(DESCRIBE_CLIENT_QUOTAS)
+    answer = await cluster.ask(
+        DESCRIBE_CLIENT_QUOTAS,
+        shape.DescribeClientQuotasRequest(
+            components=tuple(
+                shape.ComponentData(entity_type=kind, match_type=_DEFAULT if name is None else _EXACT, match=name)
+                for kind, name in parts
+            ),
+            strict=strict,
+        ),
+    )
+    check(answer.error_code, answer.error_message)
+    return sorted(
+        Quota(
+            tuple(
+                sorted(
+                    ((part.entity_type, part.entity_name) for part in entry.entity), key=lambda p: p[0], reverse=True
+                )
+            ),
+            {value.key: float(value.value) for value in entry.values},
+        )
+        for entry in answer.entries or ()
+    )
+
+
+async def alter_quotas(
+    cluster: Cluster, entity: Entity, values: Mapping[str, float | None], *, validate_only: bool = False
+) -> None:
+    """Set quotas of an entity, or with None remove them.
+
+    Raises:
+        ResponseError: The broker refused.
+    """
+    shape = shapes(ALTER_CLIENT_QUOTAS)
+    answer = await cluster.ask(
+        ALTER_CLIENT_QUOTAS,
+        shape.AlterClientQuotasRequest(
+            entries=(
+                shape.EntryData(
+                    entity=tuple(shape.EntityData(entity_type=kind, entity_name=name) for kind, name in entity),
+                    ops=tuple(
+                        shape.OpData(key=key, value=0.0 if value is None else float(value), remove=value is None)
+                        for key, value in values.items()
+                    ),
+                ),
+            ),
+            validate_only=validate_only,
+        ),
+    )
+    for each in answer.entries:
+        check(each.error_code, each.error_message, entity_text(entity))
+
+
+def resolve(quotas: Sequence[Quota], user: str | None, client_id: str | None) -> dict[str, tuple[float, Entity]]:
+    """Return the value in effect for a user and client id, and the entity it comes from, by key.
+
+    Kafka's order (KIP-55): the most specific wins, a name before a default, the user before the client id.
+    """
+    order: list[Entity] = [
+        (("user", user), ("client-id", client_id)),
+        (("user", user), ("client-id", None)),
+        (("user", user),),
+        (("user", None), ("client-id", client_id)),
+        (("user", None), ("client-id", None)),
+        (("user", None),),
+        (("client-id", client_id),),
+        (("client-id", None),),
+    ]
+    by_entity = {frozenset(quota.entity): quota.values for quota in quotas}
+    found: dict[str, tuple[float, Entity]] = {}
+    for entity in order:
+        for key, value in by_entity.get(frozenset(entity), {}).items():
+            found.setdefault(key, (value, entity))
+    return found

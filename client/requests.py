@@ -1,0 +1,74 @@
+"""What all operations share: the classes of a request, and error codes of responses as errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final
+
+from klamm.client.errors import ResponseError
+from klamm.protocol import messages
+
+TIMEOUT: Final = timedelta(seconds=30)
+"""How long a broker may take to carry out a change, as in Kafka's own admin client."""
+
+
+def shapes(api_key: int) -> Any:  # noqa: ANN401 (a module of generated classes)
+    """Return the module with the newest request of an API and the classes it is made of."""
+    newest = messages.request_class(api_key)
+    return _Shapes(newest)
+
+
+class _Shapes:
+    """The classes of one request by name.
+
+    Where ``klamm.protocol`` has a newest shape of its own, the classes it takes over from ``kio`` stand in the modules
+    of those of its fields.
+    """
+
+    def __init__(self, newest: type) -> None:
+        self._modules = [sys.modules[newest.__module__]]
+        for name in ("v10", "v9", "v8"):
+            kio_name = f"kio.schema.{self._modules[0].__name__.rpartition('.')[2]}.{name}.request"
+            if kio_name in sys.modules:
+                self._modules.append(sys.modules[kio_name])
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (a generated class)
+        for module in self._modules:
+            if hasattr(module, name):
+                return getattr(module, name)
+        msg = f"no class {name} in {', '.join(module.__name__ for module in self._modules)}"
+        raise AttributeError(msg)
+
+
+def code_of(error_code: Any) -> int:  # noqa: ANN401 (an enum's member as kio decodes it)
+    """Return the number of an error code as a response holds it."""
+    return int(error_code.value)
+
+
+def failure(error_code: Any, message: str | None = None, name: str | None = None) -> ResponseError | None:  # noqa: ANN401
+    """Return the error that a code means, None for none."""
+    code = code_of(error_code)
+    return None if code == 0 else ResponseError(code, message, name=name)
+
+
+def check(error_code: Any, message: str | None = None, name: str | None = None) -> None:  # noqa: ANN401
+    """Raise the error that a code means, if it means one.
+
+    Raises:
+        ResponseError: The code is not 0.
+    """
+    error = failure(error_code, message, name)
+    if error is not None:
+        raise error
+
+
+def errors_of(found: Iterable[ResponseError | None]) -> list[ResponseError]:
+    """Return the errors among outcomes."""
+    return [error for error in found if error is not None]
+
+
+def integers(values: Iterable[Any]) -> tuple[int, ...]:
+    """Return plain integers of wire integers."""
+    return tuple(int(value) for value in values)

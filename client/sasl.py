@@ -1,0 +1,110 @@
+"""SASL conversations: PLAIN (RFC 4616), SCRAM-SHA-256 and -512 (RFC 5802, by scramp), OAUTHBEARER (RFC 7628).
+
+A mechanism is a generator: it yields what to send and is sent what came back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Generator
+
+from klamm.client.errors import SettingsError
+from klamm.client.settings import Settings
+
+Conversation = Generator[bytes, bytes, None]
+TOKEN_TIMEOUT_S = 10.0
+
+
+async def conversation(settings: Settings) -> Conversation:
+    """Return the conversation of the settings' mechanism.
+
+    Raises:
+        SettingsError: Credentials are missing, or no token can be had.
+    """
+    if settings.mechanism == "PLAIN":
+        return _plain(*settings.credentials())
+    if settings.mechanism == "OAUTHBEARER":
+        return _oauthbearer(await _token(settings), settings.properties.get("sasl.oauthbearer.extensions", ""))
+    return _scram(settings.mechanism, *settings.credentials())
+
+
+def _plain(user: str, password: str) -> Conversation:
+    yield b"\x00" + user.encode() + b"\x00" + password.encode()
+
+
+def _scram(mechanism: str, user: str, password: str) -> Conversation:
+    from scramp import (  # type: ignore[import-untyped]  # noqa: PLC0415 # no types published; only where SCRAM is used
+        ScramClient,
+        ScramException,
+    )
+
+    client = ScramClient([mechanism], user, password)
+    try:
+        client.set_server_first((yield client.get_client_first().encode()).decode())
+        client.set_server_final((yield client.get_client_final().encode()).decode())
+    except ScramException as error:
+        raise PermissionError(str(error)) from error
+
+
+def _oauthbearer(token: str, extensions: str) -> Conversation:
+    pairs = "".join(f"{pair.strip()}\x01" for pair in extensions.split(",") if pair.strip())
+    answer = yield f"n,,\x01auth=Bearer {token}\x01{pairs}\x01".encode()
+    if answer:  # The server says what is wrong and waits for one byte (RFC 7628 §3.2.3).
+        yield b"\x01"
+        raise PermissionError(answer.decode(errors="replace"))
+
+
+async def _token(settings: Settings) -> str:
+    """Return the configured token, one from an OIDC endpoint, or an unsecured one for tests (as librdkafka has)."""
+    get = settings.properties.get
+    token = get("sasl.oauthbearer.token")
+    if token:
+        return token
+    url = get("sasl.oauthbearer.token.endpoint.url")
+    if url:
+        return await asyncio.to_thread(_fetch_token, url, settings)
+    if get("enable.sasl.oauthbearer.unsecure.jwt", "false").lower() == "true":
+        return _unsecured(get("sasl.oauthbearer.config", ""))
+    msg = "OAUTHBEARER needs sasl.oauthbearer.token or sasl.oauthbearer.token.endpoint.url"
+    raise SettingsError(msg, 'for example "sasl.oauthbearer.token" = "${cmd:…}" in the context')
+
+
+def _fetch_token(url: str, settings: Settings) -> str:
+    get = settings.properties.get
+    if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
+        msg = f"sasl.oauthbearer.token.endpoint.url={url!r} is no http or https address"
+        raise SettingsError(msg)
+    identity = f"{get('sasl.oauthbearer.client.id', '')}:{get('sasl.oauthbearer.client.secret', '')}"
+    form = {"grant_type": "client_credentials"}
+    if get("sasl.oauthbearer.scope"):
+        form["scope"] = get("sasl.oauthbearer.scope", "")
+    request = urllib.request.Request(  # noqa: S310 (the scheme is checked above)
+        url,
+        urllib.parse.urlencode(form).encode(),
+        {"Authorization": "Basic " + base64.b64encode(identity.encode()).decode()},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=TOKEN_TIMEOUT_S) as answer:  # noqa: S310
+            return str(json.load(answer)["access_token"])
+    except (urllib.error.URLError, TimeoutError, ValueError, KeyError) as error:
+        msg = f"no token from {url}: {error}"
+        raise SettingsError(msg, "check sasl.oauthbearer.client.id and .secret") from error
+
+
+def _unsecured(config: str) -> str:
+    import time  # noqa: PLC0415
+
+    given = dict(pair.split("=", 1) for pair in config.split() if "=" in pair)
+    claims = {
+        "sub": given.get("principal", "klamm"),
+        "iat": int(time.time()),
+        "exp": int(time.time()) + int(given.get("lifeSeconds", "3600")),
+    }
+    parts = ({"alg": "none"}, claims)
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*encoded, ""])

@@ -1,0 +1,136 @@
+"""Taking changes back: each kind of operation that the undo journal holds, carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError
+
+
+async def apply_inverse(cluster: Cluster, operations: Sequence[Mapping[str, Any]]) -> list[ClientError]:
+    """Carry out operations one after another; return what failed."""
+    errors: list[ClientError] = []
+    for operation in operations:
+        errors += await _OPERATIONS[operation["operation"]](cluster, operation)
+    return errors
+
+
+def told(operation: Mapping[str, Any]) -> str:
+    """Return an operation as one line for a plan."""
+    kind = str(operation["operation"]).replace("_", " ")
+    if kind == "alter configs":
+        changes = ", ".join(
+            f"{c['key']}={'(default)' if c['value'] is None else c['value']}" for c in operation["changes"]
+        )
+        return f"{operation['type']} {operation['name'] or 'default'}: {changes}"
+    if kind == "create topics":
+        return f"create {', '.join(topic['name'] for topic in operation['topics'])} (empty)"
+    if kind == "commit offsets":
+        return f"commit {len(operation['offsets'])} offsets of group {operation['group']}"
+    if kind == "delete topics":
+        return f"delete topics {', '.join(operation['names'])} with their records"
+    return f"{kind} {operation.get('group') or operation.get('names') or ''}".rstrip()
+
+
+def severity(operations: Sequence[Mapping[str, Any]]) -> int:
+    """Return the level of the ladder that these operations stand on."""
+    kinds = {operation["operation"] for operation in operations}
+    return 3 if kinds & {"delete_topics", "reassign"} else 1 if kinds <= {"alter_configs", "create_topics"} else 2
+
+
+async def _create_topics(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.topics import NewTopic, create_topics  # noqa: PLC0415
+
+    _, errors = await create_topics(cluster, [NewTopic(**topic) for topic in operation["topics"]])
+    return list(errors.values())
+
+
+async def _delete_topics(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.topics import delete_topics  # noqa: PLC0415
+
+    _, errors = await delete_topics(cluster, operation["names"])
+    return list(errors.values())
+
+
+async def _alter_configs(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.configs import Change, alter_configs  # noqa: PLC0415
+
+    resource = (operation["type"], operation["name"])
+    errors = await alter_configs(cluster, {resource: [Change(**change) for change in operation["changes"]]})
+    return list(errors.values())
+
+
+async def _commit_offsets(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.committed import Committed, commit_offsets  # noqa: PLC0415
+    from klamm.client.groups import coordinators  # noqa: PLC0415
+
+    group = operation["group"]
+    where, errors = await coordinators(cluster, [group])
+    if errors:
+        return list(errors.values())
+    offsets = {(t, p): Committed(offset, epoch, metadata) for t, p, offset, epoch, metadata in operation["offsets"]}
+    metadata = await cluster.metadata(sorted({topic for topic, _ in offsets}))
+    return list((await commit_offsets(cluster, where[group], group, offsets, metadata)).values())
+
+
+async def _delete_offsets(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.committed import delete_offsets  # noqa: PLC0415
+    from klamm.client.groups import coordinators  # noqa: PLC0415
+
+    group = operation["group"]
+    where, errors = await coordinators(cluster, [group])
+    if errors:
+        return list(errors.values())
+    partitions = [(topic, index) for topic, index in operation["partitions"]]
+    return list((await delete_offsets(cluster, where[group], group, partitions)).values())
+
+
+async def _create_acls(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.acls import Acl, create_acls  # noqa: PLC0415
+
+    return await create_acls(cluster, [Acl(*acl) for acl in operation["acls"]])
+
+
+async def _delete_acls(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.acls import Acl, delete_acls  # noqa: PLC0415
+
+    _, errors = await delete_acls(cluster, [Acl(*acl) for acl in operation["acls"]])
+    return errors
+
+
+async def _alter_quotas(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.quotas import alter_quotas  # noqa: PLC0415
+
+    entity = tuple((kind, name) for kind, name in operation["entity"])
+    await alter_quotas(cluster, entity, operation["values"])
+    return []
+
+
+async def _delete_users(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.users import delete_users  # noqa: PLC0415
+
+    return list((await delete_users(cluster, [(name, mechanism) for name, mechanism in operation["users"]])).values())
+
+
+async def _reassign(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.partitions import reassign  # noqa: PLC0415
+
+    return list(
+        (await reassign(cluster, {(t, p): tuple(replicas) for t, p, replicas in operation["partitions"]})).values()
+    )
+
+
+_OPERATIONS = {
+    "create_topics": _create_topics,
+    "delete_topics": _delete_topics,
+    "alter_configs": _alter_configs,
+    "commit_offsets": _commit_offsets,
+    "delete_offsets": _delete_offsets,
+    "create_acls": _create_acls,
+    "delete_acls": _delete_acls,
+    "alter_quotas": _alter_quotas,
+    "delete_users": _delete_users,
+    "reassign": _reassign,
+}
