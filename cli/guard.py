@@ -1,0 +1,104 @@
+"""The ladder before a change: plan, question, journal.
+
+| level | interactive | scripted |
+|---|---|---|
+| 0 additive (create a topic) | no question | no question |
+| 1 mild (a valid config) | y/N | ``--yes`` |
+| 2 moderate (seek, delete a group, add partitions) | plan, y/N | ``--yes`` |
+| 3 severe (delete or trim a topic) | type the name | ``--confirm NAME``; a bare ``--yes`` is refused |
+
+In a context with env = prod every level but 0 is one higher, and ``--write`` is needed as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from klamm.cli.run import Run
+from klamm.client import journal
+from klamm.client.errors import RefusedError
+
+SEVERE = 3
+
+
+class Plan(NamedTuple):
+    """What is about to change. ``name`` is what a severe change makes one type."""
+
+    what: str
+    level: int
+    name: str
+    lines: Sequence[str] = ()
+    cannot_undo: str = ""
+
+
+async def guard(run: Run, plan: Plan) -> bool:
+    """Show the plan and have it confirmed; False in a dry run.
+
+    Raises:
+        RefusedError: Read-only, or nobody confirmed.
+    """
+    if not run.dry_run:
+        await run.cluster.ensure_writable(plan.what)
+    settings = run.resolved.settings
+    level = min(SEVERE, plan.level + 1) if settings.env == "prod" and plan.level > 0 else plan.level
+    if level > 0 or run.dry_run:
+        where = f" in {settings.context}" if settings.context else ""
+        run.note(f"{'Would' if run.dry_run else 'Plan:'} {plan.what}{where}")
+        for line in plan.lines:
+            run.note(f"  {line}")
+        if plan.cannot_undo:
+            run.note(f"  Cannot be undone: {plan.cannot_undo}")
+    if run.dry_run:
+        return False
+    if level >= SEVERE:
+        await _confirm_name(run, plan)
+    elif level > 0 and not run.values.flag("yes"):
+        await _confirm(run, plan)
+    return True
+
+
+async def record(run: Run, summary: str, inverse: list[dict[str, Any]], cannot: str = "") -> int | None:
+    """Write a change to the undo journal and say how to take it back; return the entry's number."""
+    settings = run.resolved.settings
+    try:
+        entry = journal.write(run.line, summary, settings.context, await run.cluster.cluster_id(), inverse, cannot)
+    except OSError as error:
+        run.note(f"warning: the undo journal cannot be written: {error}")
+        return None
+    if inverse:
+        run.note(f"Undo with: klamm undo {entry.number}" + (f" (not {cannot})" if cannot else ""))
+    return entry.number
+
+
+async def _confirm(run: Run, plan: Plan) -> None:
+    if not run.interactive:
+        msg = f"{plan.what}: nobody confirmed"
+        raise RefusedError(msg, "add --yes")
+    if (await _ask(run, "Do it? [y/N] ")).lower() not in {"y", "yes"}:
+        msg = f"{plan.what}: not confirmed"
+        raise RefusedError(msg, "nothing was changed")
+
+
+async def _confirm_name(run: Run, plan: Plan) -> None:
+    given = run.values.text("confirm")
+    if given is None and run.interactive:
+        given = await _ask(run, f"Type {plan.name!r} to do it: ")
+    if given is None:
+        yes = "--yes is not enough for this; " if run.values.flag("yes") else ""
+        msg = f"{plan.what}: nobody confirmed"
+        raise RefusedError(msg, f"{yes}add --confirm {plan.name}")
+    if given != plan.name:
+        msg = f"{plan.what}: {given!r} is not {plan.name!r}"
+        raise RefusedError(msg, f"--confirm {plan.name}")
+
+
+async def _ask(run: Run, question: str) -> str:
+    """Ask on the terminal; the deadline waits meanwhile."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    with run.without_deadline():
+        line: str = await asyncio.to_thread(sys.stdin.readline)
+        return line.strip()

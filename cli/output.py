@@ -1,0 +1,326 @@
+"""Results, and the forms they are printed in. Standard output holds data and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from klamm.cli.parser import UsageError, suggestion
+from klamm.cli.spec import OUTPUT_FORMATS
+from klamm.client.errors import ClientError, ResponseError
+
+ENVELOPE_VERSION = 1
+Item = dict[str, Any]
+
+
+class Column(NamedTuple):
+    """A column of a table: its title, the item's field, and how a value is shown."""
+
+    title: str
+    key: str
+    right: bool = False
+    show: Callable[[Any], str] | None = None
+
+    def text(self, item: Item) -> str:
+        """Return one cell."""
+        value = item.get(self.key)
+        if value is None:
+            return "-"
+        if self.show is not None:
+            return self.show(value)
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, (list, tuple)):
+            return ",".join(str(each) for each in value)
+        return printable(str(value))
+
+
+class Table(NamedTuple):
+    """Rows for a person, below the result's own."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Item]
+
+
+class Result(NamedTuple):
+    """What a command found or did. ``errors`` are the items that failed; ``exit_code`` is for assertions (3)."""
+
+    items: Sequence[Item]
+    columns: Sequence[Column]
+    errors: Sequence[ClientError] = ()
+    tables: Sequence[Table] = ()
+    empty: str = ""
+    text: str | None = None
+    exit_code: int = 0
+
+
+class Format(NamedTuple):
+    """How to print."""
+
+    name: str = "table"
+    path: str = ""
+    columns: tuple[str, ...] = ()
+    sort: str | None = None
+    filters: tuple[str, ...] = ()
+    color: bool = False
+    width: int | None = None
+
+
+def parse_format(
+    text: str | None, columns: str | None, sort: str | None, filters: Sequence[str], *, no_color: bool
+) -> Format:
+    """Return the form that the options ask for.
+
+    Raises:
+        UsageError: There is no such form.
+    """
+    name, _, path = (text or "table").partition("=")
+    if name != "jsonpath" and (name not in OUTPUT_FORMATS or path):
+        hint = suggestion(name, [*OUTPUT_FORMATS, "jsonpath"])
+        msg = f"-o {text!r} is none of {', '.join(OUTPUT_FORMATS)}, jsonpath=EXPRESSION.{hint}"
+        raise UsageError(msg)
+    terminal = sys.stdout.isatty()
+    color = terminal and not no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width = _terminal_width() if terminal or os.environ.get("COLUMNS") else None
+    chosen = tuple(part.strip() for part in columns.split(",") if part.strip()) if columns else ()
+    return Format(name, path, chosen, sort, tuple(filters), color, width)
+
+
+def envelope(kind: str, context: str | None, result: Result) -> Item:
+    """Return the versioned object that ``-o json`` prints."""
+    return {
+        "kind": kind,
+        "version": ENVELOPE_VERSION,
+        "context": context,
+        "items": list(result.items),
+        "errors": [error_item(error) for error in result.errors],
+    }
+
+
+def error_item(error: ClientError) -> Item:
+    """Return an error as programs read it."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "next_step": error.next_step,
+        "name": error.name,
+        "retriable": isinstance(error, ResponseError) and error.retriable,
+    }
+
+
+def render(kind: str, context: str | None, result: Result, form: Format) -> str:
+    """Return what goes to standard output.
+
+    Raises:
+        UsageError: A column or path that the result has not.
+    """
+    result = _selected(result, form)
+    if form.name == "json":
+        return json.dumps(envelope(kind, context, result), indent=2, ensure_ascii=False) + "\n"
+    if form.name == "jsonl":
+        return "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in result.items)
+    if form.name == "jsonpath":
+        from klamm.cli.jsonpath import evaluate
+
+        return evaluate(form.path, envelope(kind, context, result))
+    if form.name == "yaml":
+        import yaml
+
+        return str(yaml.safe_dump(envelope(kind, context, result), sort_keys=False, allow_unicode=True))
+    if form.name == "csv":
+        return _csv(result, form)
+    if form.name == "name":
+        return "".join(f"{_name(item)}\n" for item in result.items)
+    return _tables(result, form)
+
+
+def printable(text: str) -> str:
+    """Return text with control characters escaped: a name must not command the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a size with a binary unit: ``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(size_bytes) < 1024 or unit == "TiB":  # noqa: PLR2004 (binary units)
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    raise AssertionError(size_bytes)
+
+
+def count_text(count: int) -> str:
+    """Return a count with its thousands set apart."""
+    return f"{count:,}"
+
+
+def _name(item: Item) -> str:
+    if "name" in item:
+        return str(item["name"])
+    return (
+        f"{item['topic']}:{item['partition']}"
+        if "topic" in item and "partition" in item
+        else str(next(iter(item.values())))
+    )
+
+
+def _selected(result: Result, form: Format) -> Result:
+    if not form.columns and form.sort is None and not form.filters:
+        return result
+    items = [item for item in result.items if all(_matches(item, each, result) for each in form.filters)]
+    if form.sort is not None:
+        key = _key(form.sort.lstrip("-"), result)
+        items.sort(key=lambda item: _order(item.get(key)), reverse=form.sort.startswith("-"))
+    columns = result.columns
+    if form.columns:
+        keys = [_key(name, result) for name in form.columns]
+        by_key = {column.key: column for column in result.columns}
+        columns = [by_key.get(key) or Column(key.upper().replace("_", "-"), key) for key in keys]
+    return result._replace(items=items, columns=columns)
+
+
+def _key(name: str, result: Result) -> str:
+    folded = name.lower().replace("-", "_")
+    for column in result.columns:
+        if folded in {column.key.lower(), column.title.lower().replace("-", "_").replace(" ", "_")}:
+            return column.key
+    fields = {key for item in result.items for key in item}
+    if folded in fields:
+        return folded
+    known = [*dict.fromkeys([column.key for column in result.columns] + sorted(fields))]
+    msg = f"there is no column {name!r}.{suggestion(folded, known)} There is: {', '.join(known)}"
+    raise UsageError(msg)
+
+
+def _matches(item: Item, expression: str, result: Result) -> bool:
+    from fnmatch import fnmatchcase
+
+    for sign in ("!=", "<=", ">=", "=", "<", ">"):
+        name, found, wanted = expression.partition(sign)
+        if not found:
+            continue
+        value = item.get(_key(name.strip(), result))
+        if sign in {"=", "!="}:
+            shown = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+            return fnmatchcase(shown, wanted.strip()) is (sign == "=")
+        try:
+            number, limit = float(value if value is not None else "nan"), float(wanted)
+        except (TypeError, ValueError):
+            msg = f"--filter {expression!r} compares numbers, and {value!r} or {wanted!r} is none"
+            raise UsageError(msg) from None
+        return {"<": number < limit, ">": number > limit, "<=": number <= limit, ">=": number >= limit}[sign]
+    msg = f"--filter {expression!r} is no COLUMN=GLOB, COLUMN!=GLOB, COLUMN<N or COLUMN>N"
+    raise UsageError(msg)
+
+
+def _order(value: object) -> tuple[int, float, str]:
+    if value is None:
+        return (2, 0, "")
+    if isinstance(value, (int, float)):
+        return (0, float(value), "")
+    return (1, 0, str(value))
+
+
+def _csv(result: Result, form: Format) -> str:
+    import csv
+    import io
+
+    keys = (
+        [column.key for column in result.columns]
+        if form.columns
+        else list(dict.fromkeys(k for i in result.items for k in i))
+    )
+    keys = keys or [column.key for column in result.columns]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(keys)
+    for item in result.items:
+        values = (item.get(key) for key in keys)
+        writer.writerow(
+            [
+                json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else "" if v is None else v
+                for v in values
+            ]
+        )
+    return out.getvalue()
+
+
+def _tables(result: Result, form: Format) -> str:
+    if result.text is not None and not form.columns:
+        return result.text
+    parts: list[str] = []
+    if result.columns:
+        parts.append(table(result.columns, result.items, form) if result.items else "")
+    for each in result.tables:
+        if each.rows:
+            title = f"\x1b[1m{each.title}\x1b[0m" if form.color else each.title
+            parts.append(f"{title}\n{table(each.columns, each.rows, form)}")
+    return "\n".join(part for part in parts if part)
+
+
+def table(columns: Sequence[Column], items: Iterable[Item], form: Format) -> str:
+    """Return rows in columns that fit the terminal; a pipe gets them whole."""
+    rows = [[column.text(item) for column in columns] for item in items]
+    titles = [column.title for column in columns]
+    widths = [max(map(_cells, each)) for each in zip(titles, *rows, strict=True)]
+    if form.width is not None:
+        widths = _fit(widths, [len(title) for title in titles], form.width)
+    lines = [_line(titles, widths, columns)]
+    if form.color:
+        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+    lines += [_line(row, widths, columns) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _fit(widths: list[int], least: list[int], width: int) -> list[int]:
+    """Take from the widest columns until the line fits, but never below a title's width or 8."""
+    widths = list(widths)
+    least = [min(wide, max(low, 8)) for wide, low in zip(widths, least, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        loose = [place for place in range(len(widths)) if widths[place] > least[place]]
+        if not loose:
+            break
+        widths[max(loose, key=lambda place: widths[place])] -= 1
+    return widths
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    parts: list[str] = []
+    for cell, width, column in zip(cells, widths, columns, strict=True):
+        text = _cut(cell, width)
+        padding = " " * (width - _cells(text))
+        parts.append(padding + text if column.right else text + padding)
+    return "  ".join(parts).rstrip()
+
+
+def _cells(text: str) -> int:
+    """Return how many cells of the terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _cut(text: str, width: int) -> str:
+    if _cells(text) <= width:
+        return text
+    kept = ""
+    for character in text:
+        if _cells(kept + character) > width - 1:
+            break
+        kept += character
+    return kept + "…"
+
+
+def _terminal_width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

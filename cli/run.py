@@ -1,0 +1,315 @@
+"""Running one command: settings, connection, deadline, output, exit code.
+
+Exit codes: 0 ok, 1 an item failed, 2 usage, 3 an assertion is false, 4 refused, 5 unreachable or not authenticated, 124
+deadline, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from klamm.cli.output import Format, Result, parse_format, render
+from klamm.cli.parser import Line, UsageError, Values
+from klamm.cli.spec import Command
+from klamm.client.cluster import Cluster
+from klamm.client.contexts import Layers, Resolved, resolve
+from klamm.client.errors import ClientError, DeadlineError, RefusedError, SettingsError, UnreachableError
+
+TIMEOUT_S_DEFAULT = 60.0
+EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 1, 2, 4, 5, 124, 130
+EXIT_PIPE_CLOSED = 141
+"""128 + SIGPIPE: what a program ends with that is killed by its reader's end."""
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Run:
+    """What a command works with.
+
+    Attributes:
+        values: The words of the line.
+        line: The line itself, for the journal and for hints.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self.command: Command = line.command
+        self.values: Values = line.values
+        self.form: Format = _format(line.values)
+        self._resolved: Resolved | None = None
+        self._cluster: Cluster | None = None
+        self._deadline: asyncio.Timeout | None = None
+
+    @property
+    def line(self) -> str:
+        """The line as typed, without the interpreter."""
+        import shlex
+
+        return shlex.join(["klamm", *sys.argv[1:]])
+
+    @property
+    def resolved(self) -> Resolved:
+        """Settings with their origins."""
+        if self._resolved is None:
+            values = self.values
+            layers = Layers(values.text("context"), values.text("bootstrap"), values.texts("X"), values.flag("write"))
+            self._resolved = resolve(layers)
+        return self._resolved
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster; it connects when first asked."""
+        if self._cluster is None:
+            on_request = self._say_request if self.values.flag("verbose") else None
+            self._cluster = Cluster(self.resolved.settings, on_request)
+        return self._cluster
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing may be changed."""
+        return self.values.flag("dry_run")
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody can be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty() and not self.values.flag("no_input")
+
+    def note(self, text: str) -> None:
+        """Say something beside the data, on standard error."""
+        if not self.values.flag("quiet"):
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def start_deadline(self, seconds: float) -> asyncio.Timeout:
+        """Return the deadline of one execution, for ``async with``."""
+        self._deadline = asyncio.timeout(seconds)
+        return self._deadline
+
+    @contextlib.contextmanager
+    def without_deadline(self) -> Iterator[None]:
+        """Stop the deadline's clock while a person thinks."""
+        assert self._deadline is not None, "a question before the command runs"
+        now = asyncio.get_running_loop().time()
+        left = (self._deadline.when() or now) - now
+        self._deadline.reschedule(None)
+        try:
+            yield
+        finally:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + left)
+
+    def waiting_for(self) -> str:
+        """Say what has been asked and not answered."""
+        return self._cluster.waiting_for if self._cluster is not None else ""
+
+    def context_name(self) -> str | None:
+        """Return the context's name without failing where settings cannot be resolved."""
+        try:
+            return self.resolved.settings.context
+        except ClientError:
+            return self.values.text("context")
+
+    def _say_request(self, api: str, address: str) -> None:
+        self.note(f"→ {api} to {address}")
+
+
+def run_line(line: Line) -> int:
+    """Run a parsed line; print its result; return the exit code."""
+    values = line.values
+    if values.flag("help") or values.flag("help_json") or values.flag("explain"):
+        return _describe(line)
+    try:
+        run = Run(line)
+        watch = values.text("watch")
+        seconds = None if watch is None else parse_seconds(watch, "--watch")
+        timeout = parse_seconds(values.text("timeout") or f"{TIMEOUT_S_DEFAULT}s", "--timeout")
+    except UsageError as error:
+        sys.stderr.write(f"klamm: {error}\n")
+        return EXIT_USAGE
+    try:
+        return asyncio.run(_watch(run, timeout, seconds) if seconds is not None else _once(run, timeout))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Nothing may be written any more, not even by the interpreter when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+    except Exception as error:
+        if values.flag("debug"):
+            raise
+        sys.stderr.write(
+            f"klamm: internal error: {type(error).__name__}: {error}\n  next: run it with --debug, report it\n"
+        )
+        return EXIT_FAILED
+
+
+def parse_seconds(text: str, option: str) -> float:
+    """Return the seconds that ``500ms``, ``5s``, ``1m`` or ``5`` mean.
+
+    Raises:
+        UsageError: It is no time.
+    """
+    number = text.rstrip("hms")
+    unit = text[len(number) :] or "s"
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except (ValueError, KeyError):
+        msg = f"{option} takes a time like 500ms, 5s or 1m, not {text!r}"
+        raise UsageError(msg) from None
+    if not seconds > 0:
+        msg = f"{option} must be longer than nothing, not {text!r}"
+        raise UsageError(msg)
+    return seconds
+
+
+def exit_code_of(error: ClientError) -> int:
+    """Return the exit code of an error that ended a command."""
+    if isinstance(error, UnreachableError):
+        return EXIT_UNREACHABLE
+    if isinstance(error, DeadlineError):
+        return EXIT_TIMEOUT
+    if isinstance(error, RefusedError):
+        return EXIT_REFUSED
+    return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
+
+
+async def _once(run: Run, timeout_s: float) -> int:
+    try:
+        result, code = await _result(run, timeout_s)
+        return _print(run, result, code)
+    finally:
+        run.close()
+
+
+async def _result(run: Run, timeout_s: float) -> tuple[Result, int]:
+    """Run the command once; an error that ends it becomes a result with that error."""
+    try:
+        try:
+            async with run.start_deadline(timeout_s):
+                result = await run.command.run(run)
+        except TimeoutError:
+            waiting = run.waiting_for()
+            msg = f"no result within {timeout_s:g} s" + (f"; waiting for {waiting}" if waiting else "")
+            raise DeadlineError(msg) from None
+    except UsageError as error:
+        return Result((), (), [ClientError("USAGE", str(error))]), EXIT_USAGE
+    except ClientError as error:
+        if run.values.flag("debug"):
+            raise
+        return Result((), (), [_with_start_hint(run, error)]), exit_code_of(error)
+    assert isinstance(result, Result), f"{run.command.path} returned {result!r}"
+    return result, EXIT_FAILED if result.errors else result.exit_code
+
+
+def _with_start_hint(run: Run, error: ClientError) -> ClientError:
+    """Tell who has no context and nothing on localhost how to get a broker."""
+    if isinstance(error, UnreachableError) and error.step == "tcp":
+        with contextlib.suppress(ClientError):
+            if not run.resolved.chosen:
+                error.next_step = "start a broker: klamm serve; or say where one is: klamm topics -b HOST:PORT"
+    return error
+
+
+async def _watch(run: Run, timeout_s: float, seconds: float) -> int:
+    code = 0
+    table = run.form.name == "table" and sys.stdout.isatty()
+    try:
+        while True:
+            result, code = await _result(run, timeout_s)
+            if table:
+                sys.stdout.write("\x1b[H\x1b[2J")
+            _print(run, result, code)
+            sys.stdout.flush()
+            await asyncio.sleep(seconds)
+    finally:
+        run.close()
+
+
+def _print(run: Run, result: Result, code: int) -> int:
+    try:
+        text = _text(run, result)
+    except UsageError as error:
+        sys.stderr.write(f"klamm: {error}\n")
+        return EXIT_USAGE
+    if run.form.name == "table" and not run.values.text("watch") and _paged(text):
+        pass
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    if not result.items and not result.errors and result.empty and run.form.name == "table":
+        run.note(result.empty)
+    for failed in result.errors:
+        sys.stderr.write(f"klamm: {failed.code}: {failed.message}\n")
+        if failed.next_step:
+            sys.stderr.write(f"  next: {failed.next_step}\n")
+    return code
+
+
+def _text(run: Run, result: Result) -> str:
+    if run.form.name in {"json", "yaml"} or result.items or result.columns or result.tables or result.text:
+        return render(run.command.kind, run.context_name(), result, run.form)
+    return ""
+
+
+def _paged(text: str) -> bool:
+    """Show a text that is longer than the terminal in the pager; return whether that was done."""
+    if not (sys.stdout.isatty() and sys.stdin.isatty()) or text.count("\n") < os.get_terminal_size().lines:
+        return False
+    import shlex
+    import shutil
+    import subprocess
+
+    pager = shlex.split(os.environ.get("PAGER", "less -FRX"))
+    if not pager or shutil.which(pager[0]) is None:
+        return False
+    subprocess.run(pager, input=text.encode(), check=False)  # noqa: S603 (the user's own pager)
+    return True
+
+
+def _format(values: Values) -> Format:
+    return parse_format(
+        values.text("output"),
+        values.text("columns"),
+        values.text("sort"),
+        values.texts("filter"),
+        no_color=values.flag("no_color"),
+    )
+
+
+def _describe(line: Line) -> int:
+    from klamm.cli import help as help_text
+
+    if line.values.flag("help_json"):
+        import json
+
+        sys.stdout.write(json.dumps(help_text.command_json(line.command), indent=2) + "\n")
+    elif line.values.flag("help"):
+        sys.stdout.write(help_text.command_help(line.command))
+    else:
+        sys.stdout.write(help_text.explain(line.command))
+    return 0
+
+
+def names_or_all(names: Sequence[str], known: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return (names of ``known`` that ``names`` select, names that select none); globs select several, none all."""
+    from fnmatch import fnmatchcase
+
+    if not names:
+        return list(known), []
+    chosen: dict[str, None] = {}
+    missing: list[str] = []
+    for name in names:
+        if any(sign in name for sign in "*?["):
+            found = [each for each in known if fnmatchcase(each, name)]
+        else:
+            found = [name] if name in known else []
+        if not found:
+            missing.append(name)
+        chosen.update(dict.fromkeys(found))
+    return list(chosen), missing

@@ -1,0 +1,184 @@
+"""``klamm user``: SCRAM users: list, create, alter, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from klamm.cli.guard import Plan, guard, record
+from klamm.cli.output import Column, Result
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run
+from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client.errors import ClientError
+
+_DUPLICATE_RESOURCE = "DUPLICATE_RESOURCE"
+_NAME = Argument("name", "user")
+_MECHANISM = Option(
+    ("--mechanism",),
+    "SCRAM-SHA-256 or SCRAM-SHA-512",
+    "NAME",
+    default="SCRAM-SHA-512",
+    choices=("SCRAM-SHA-256", "SCRAM-SHA-512"),
+)
+_PASSWORD = (
+    Option(("--password-file",), "file with the password; - reads standard input; else $KLAMM_USER_PASSWORD", "PATH"),
+    Option(("--iterations",), "4096 to 16384", "COUNT", default="8192"),
+)
+COLUMNS = (Column("NAME", "name"), Column("CREDENTIALS", "credentials"))
+CHANGE_COLUMNS = (Column("NAME", "name"), Column("MECHANISM", "mechanism"), Column("CHANGED", "changed"))
+
+
+async def list_users(run: Run) -> Result:
+    """List SCRAM users."""
+    from klamm.client import users
+
+    found, errors = await users.list_users(run.cluster, run.values.texts("names"))
+    items = [
+        {"name": user.name, "credentials": [f"{mechanism} {iterations}" for mechanism, iterations in user.credentials]}
+        for user in found
+    ]
+    return Result(items, COLUMNS, list(errors.values()), empty="no SCRAM users")
+
+
+async def create_user(run: Run) -> Result:
+    """Create a user; refuses if there is one."""
+    from klamm.client import users
+
+    name = run.values.required("name")
+    found, _ = await users.list_users(run.cluster, [name])
+    mechanism = run.values.text("mechanism") or ""
+    if any(mechanism == each for user in found for each, _ in user.credentials):
+        error = ClientError(
+            _DUPLICATE_RESOURCE,
+            f"user {name} has a {mechanism} password already",
+            f"klamm user alter {name}",
+            name=name,
+        )
+        return Result((), (), [error])
+    return await _set_password(run, name, mechanism, new=True)
+
+
+async def alter_user(run: Run) -> Result:
+    """Change a user's password."""
+    from klamm.client import users
+
+    name = run.values.required("name")
+    _, errors = await users.list_users(run.cluster, [name])
+    if errors:
+        return Result((), (), list(errors.values()))
+    return await _set_password(run, name, run.values.text("mechanism") or "", new=False)
+
+
+async def delete_user(run: Run) -> Result:
+    """Delete a user's credentials."""
+    from klamm.client import users
+
+    name = run.values.required("name")
+    found, errors = await users.list_users(run.cluster, [name])
+    credentials = [(name, mechanism) for user in found for mechanism, _ in user.credentials]
+    if not credentials:
+        return Result((), (), list(errors.values()))
+    cannot = "a password cannot be read back"
+    lines = [f"{user} {mechanism}" for user, mechanism in credentials]
+    go = await guard(run, Plan(f"delete user {name}", 2, name, lines, cannot))
+    failed: dict[str, ClientError] = {}
+    if go:
+        failed = await users.delete_users(run.cluster, credentials)
+        await record(run, f"deleted user {name}", [], cannot)
+    items = [
+        {"name": user, "mechanism": mechanism, "changed": go} for user, mechanism in credentials if user not in failed
+    ]
+    return Result(items, CHANGE_COLUMNS, list(failed.values()))
+
+
+async def _set_password(run: Run, name: str, mechanism: str, *, new: bool) -> Result:
+    from klamm.client import users
+
+    iterations = run.values.number("iterations") or users.ITERATIONS_DEFAULT
+    cannot = "" if new else "the old password cannot be read back"
+    what = f"create user {name} with {mechanism}" if new else f"change the {mechanism} password of {name}"
+    go = await guard(run, Plan(what, 2, name, (), cannot))
+    if go:
+        password = await _password(run)
+        await users.set_password(run.cluster, name, mechanism, password, iterations)
+        inverse = [{"operation": "delete_users", "users": [[name, mechanism]]}] if new else []
+        await record(run, what, inverse, cannot)
+    return Result([{"name": name, "mechanism": mechanism, "changed": go}], CHANGE_COLUMNS)
+
+
+async def _password(run: Run) -> str:
+    """Return the password from a file, standard input, the environment or the terminal; never from the line."""
+    path = run.values.text("password_file")
+    if path == "-":
+        return sys.stdin.readline().rstrip("\n")
+    if path is not None:
+        try:
+            with open(path) as file:  # noqa: PTH123, ASYNC230 (one small file)
+                return file.readline().rstrip("\n")
+        except OSError as error:
+            msg = f"--password-file {path}: {error}"
+            raise UsageError(msg) from error
+    given = os.environ.get("KLAMM_USER_PASSWORD")
+    if given:
+        return given
+    if not run.interactive:
+        msg = "no password: --password-file PATH, or KLAMM_USER_PASSWORD"
+        raise UsageError(msg)
+    import getpass
+
+    with run.without_deadline():
+        return await asyncio.to_thread(getpass.getpass, "Password: ")
+
+
+_ALTER = ("ALTER on the cluster",)
+COMMANDS = (
+    Command(
+        "user list",
+        "List SCRAM users",
+        list_users,
+        "UserList",
+        (Argument("names", "only these", required=False, repeat=True),),
+        (),
+        (Example("klamm users", "every user"),),
+        ("DescribeUserScramCredentials",),
+        ("DESCRIBE on the cluster",),
+    ),
+    Command(
+        "user create",
+        "Create a SCRAM user",
+        create_user,
+        "UserChange",
+        (_NAME,),
+        (_MECHANISM, *_PASSWORD),
+        (Example("klamm user create alice --password-file - --yes < secret", "in a script"),),
+        ("DescribeUserScramCredentials", "AlterUserScramCredentials"),
+        _ALTER,
+        level=2,
+    ),
+    Command(
+        "user alter",
+        "Change a SCRAM user's password",
+        alter_user,
+        "UserChange",
+        (_NAME,),
+        (_MECHANISM, *_PASSWORD),
+        (Example("KLAMM_USER_PASSWORD=… klamm user alter alice --yes", "in a script"),),
+        ("DescribeUserScramCredentials", "AlterUserScramCredentials"),
+        _ALTER,
+        level=2,
+    ),
+    Command(
+        "user delete",
+        "Delete a SCRAM user",
+        delete_user,
+        "UserChange",
+        (_NAME,),
+        (),
+        (Example("klamm user delete alice --yes", "all its credentials"),),
+        ("DescribeUserScramCredentials", "AlterUserScramCredentials"),
+        _ALTER,
+        level=2,
+    ),
+)
