@@ -109,7 +109,7 @@ class ClassicProtocol:
         try:
             member = group.validate_member(member_id, request.group_instance_id)
         except KafkaError as refused:
-            self._context.reply(reply_to, JoinGroupResult(refused.error_code, member_id, protocol_name=None))
+            self._context.reply(reply_to, JoinGroupResult(refused.error_code, member_id))
             return
         self._rejoin(group, member, request, reply_to)
 
@@ -157,7 +157,7 @@ class ClassicProtocol:
         instance_id = request.group_instance_id
         assert instance_id is not None
         old_leader, old = group.leader_id, group.members[group.static_members[instance_id]]
-        fenced = JoinGroupResult(ErrorCode.FENCED_INSTANCE_ID, old.member_id, protocol_name=None)
+        fenced = JoinGroupResult(ErrorCode.FENCED_INSTANCE_ID, old.member_id)
         self._answer_join(group, old, fenced)
         self._answer_sync(old, SyncGroupResult(ErrorCode.FENCED_INSTANCE_ID))
         self._context.deadlines.cancel(old.session)

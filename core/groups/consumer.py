@@ -183,7 +183,7 @@ class ConsumerProtocol:
             bump = bump or self._topics_hash(group) != group.metadata_hash
             group.metadata_version = version
             group.metadata_checked_ms = context.now.wall_ms
-        if bump or group.group_epoch == 0:
+        if bump or group.assignment_epoch == 0:
             self._write_epoch(group)
         if group.group_epoch > group.assignment_epoch:
             self._write_target(group)

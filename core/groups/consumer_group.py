@@ -73,7 +73,7 @@ class ConsumerMember:
     client_id: str = ""
     client_host: str = ""
     subscribed_topic_names: tuple[str, ...] = ()
-    subscribed_topic_regex: str | None = None
+    subscribed_topic_regex: str | None = ""
     rebalance_timeout_ms: int = -1
     server_assignor: str | None = None
     classic: ClassicMemberMetadata | None = None
@@ -136,10 +136,10 @@ class ConsumerGroup:
     """
 
     # Invariant: owners[t][p] is m exactly if p is in m.assigned[t] or m.pending_revocation[t]: one owner a partition.
-    # Invariant: assignment_epoch <= group_epoch; every member's epoch <= assignment_epoch.
+    # Invariant: assignment_epoch <= group_epoch (0: no target yet); every member's epoch <= assignment_epoch.
 
     group_id: str
-    group_epoch: int = 0
+    group_epoch: int = 1  # as Kafka: the first target is that of epoch 2
     assignment_epoch: int = 0
     metadata_hash: int = 0
     metadata_version: int = -1

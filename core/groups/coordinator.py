@@ -368,10 +368,10 @@ class GroupCoordinator:
         listed: list[ListedGroup] = []
         for group in self._context.groups.values():
             if isinstance(group, ClassicGroup):
-                one = ListedGroup(group.group_id, group.protocol_type or "", group.state.value, "Classic")
+                one = ListedGroup(group.group_id, group.protocol_type or "", group.state.value, "classic")
             else:
-                one = ListedGroup(group.group_id, "consumer", group.state_name, "Consumer")
-            if (not states or one.state.lower() in states) and (not types or one.group_type.lower() in types):
+                one = ListedGroup(group.group_id, "consumer", group.state_name, "consumer")
+            if (not states or one.state.lower() in states) and (not types or one.group_type in types):
                 listed.append(one)
         return tuple(listed)
 
@@ -389,7 +389,7 @@ class GroupCoordinator:
                 member.client_id,
                 member.client_host,
                 member.metadata(name) if stable else b"",
-                member.assignment if stable else b"",
+                member.assignment,
             )
             for member in group.members.values()
         )
@@ -411,7 +411,7 @@ class GroupCoordinator:
                 member.client_host,
                 member.subscribed_topic_names,
                 member.subscribed_topic_regex,
-                self._named({topic: frozenset(parts) for topic, parts in member.assigned.items()}),
+                self._named(_held(member)),
                 self._named(group.target.get(member.member_id, {})),
                 member.uses_classic_protocol,
             )
@@ -447,3 +447,12 @@ class GroupCoordinator:
     def timer_is_set(self, timer: Timer) -> bool:
         """Return whether a timer runs (for tests and views)."""
         return timer in self._context.deadlines
+
+
+def _held(member: ConsumerMember) -> Target:
+    """Return all that a member has, what it was told to give up included."""
+    topics = dict.fromkeys([*member.assigned, *member.pending_revocation])
+    return {
+        topic: frozenset([*member.assigned.get(topic, {}), *member.pending_revocation.get(topic, {})])
+        for topic in topics
+    }

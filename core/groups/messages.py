@@ -109,7 +109,7 @@ class JoinGroupResult:
     member_id: str = UNKNOWN_MEMBER_ID
     generation_id: int = NO_GENERATION
     protocol_type: str | None = None
-    protocol_name: str | None = ""
+    protocol_name: str | None = None
     leader: str = ""
     skip_assignment: bool = False
     members: tuple[JoinedMember, ...] = ()

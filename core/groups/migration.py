@@ -1,8 +1,8 @@
 """Moving a group between the protocols while it runs (KIP-848), and classic members in a consumer group.
 
 A classic group becomes a consumer group when its first consumer-protocol member joins; a consumer group becomes a
-classic one when its last consumer-protocol member leaves. In between, classic members are members of the consumer group:
-their generation is their member epoch, and a join or sync is answered from the server-side assignment.
+classic one when its last consumer-protocol member leaves. In between, classic members are members of the consumer
+group: their generation is their member epoch, and a join or sync is answered from the server-side assignment.
 Source: GroupMetadataManager of Apache Kafka 4.3 (classicGroup*ToConsumerGroup, convertTo*).
 """
 
@@ -99,7 +99,7 @@ class Migration:
             rack_id=member.rack_id if subscription.rack_id is None else subscription.rack_id,
             rebalance_timeout_ms=request.rebalance_timeout_ms,
             subscribed_topic_names=tuple(sorted(set(subscription.topics))),
-            subscribed_topic_regex=None,
+            subscribed_topic_regex="",
             client_id=request.client_id,
             client_host=request.client_host,
             classic=ClassicMemberMetadata(
@@ -117,7 +117,7 @@ class Migration:
             protocol_name=request.protocols[0].name,
         )
         self._cancel(CLASSIC_JOIN, group.group_id, joined.member_id)
-        if replaced is not None and self._may_downgrade(group, leaving=None):
+        if replaced is not None and self._may_downgrade(group, ()):
             self.to_classic(group, rebalance=False)
         else:
             self._schedule(SESSION, group.group_id, joined.member_id, request.session_timeout_ms)
@@ -166,7 +166,7 @@ class Migration:
         return ErrorCode.NONE
 
     def leave(self, group: ConsumerGroup, request: LeaveGroup, reply_to: object) -> None:
-        """Remove classic members, each with its own outcome."""
+        """Remove members of either protocol, each with its own outcome."""
         left: list[LeftMember] = []
         leaving: list[str] = []
         for one in request.members:
@@ -177,7 +177,8 @@ class Migration:
             else:
                 leaving.append(member.member_id)
                 left.append(LeftMember(member.member_id, one.group_instance_id, ErrorCode.NONE))
-        self._consumer.remove_members(group, dict.fromkeys(leaving))
+        if leaving:
+            self.fence(group, *dict.fromkeys(leaving))
         self._context.reply(reply_to, LeaveGroupResult(members=tuple(left)))
 
     def _leaving_member(self, group: ConsumerGroup, one: LeavingMember) -> ConsumerMember:
@@ -187,7 +188,7 @@ class Migration:
             known = group.static_member(one.group_instance_id)
             wanted = one.member_id if one.member_id or known is None else known.member_id
             member = check_instance(group, one.group_instance_id, wanted)
-        return _classic_only(member)
+        return member
 
     def _classic_member(self, group: ConsumerGroup, member_id: str, instance_id: str | None) -> ConsumerMember:
         if instance_id is None:
@@ -269,23 +270,23 @@ class Migration:
         self._consumer.loaded(group)
         return group
 
-    def fence(self, group: ConsumerGroup, member_id: str) -> None:
-        """Remove a member; if only classic members are left, the group becomes a classic one."""
-        if self._may_downgrade(group, leaving=member_id) and len(group.members) > 1:
-            self._consumer.cancel_timers(group.group_id, member_id)
-            self.to_classic(group, leaving=member_id, rebalance=True)
+    def fence(self, group: ConsumerGroup, *leaving: str) -> None:
+        """Remove members; if only classic ones are left, the group becomes a classic one."""
+        if self._may_downgrade(group, leaving):
+            self.to_classic(group, leaving=leaving, rebalance=True)
         else:
-            self._consumer.remove_members(group, [member_id])
+            self._consumer.remove_members(group, leaving)
 
-    def _may_downgrade(self, group: ConsumerGroup, leaving: str | None) -> bool:
-        staying = [member for member in group.members.values() if member.member_id != leaving]
+    def _may_downgrade(self, group: ConsumerGroup, leaving: tuple[str, ...]) -> bool:
+        staying = [member for member in group.members.values() if member.member_id not in leaving]
         return (
             self._context.config.downgrade_enabled
+            and bool(staying)
             and all(member.uses_classic_protocol for member in staying)
             and len(staying) <= self._context.config.group_max_size
         )
 
-    def to_classic(self, group: ConsumerGroup, *, leaving: str | None = None, rebalance: bool) -> None:
+    def to_classic(self, group: ConsumerGroup, *, leaving: tuple[str, ...] = (), rebalance: bool) -> None:
         """Make a classic group of a consumer group whose members all speak the classic protocol."""
         group_id = group.group_id
         classic = ClassicGroup(
@@ -295,7 +296,7 @@ class Migration:
             generation_id=group.group_epoch,
         )
         for member in group.members.values():
-            if member.member_id != leaving:
+            if member.member_id not in leaving:
                 classic.add(_classic_copy(group_id, member), CONSUMER_PROTOCOL_TYPE, None)
         classic.protocol_name = classic.select_protocol()
         classic.subscribed_topics = classic.compute_subscribed_topics()
@@ -322,7 +323,7 @@ class Migration:
             member.client_id,
             member.client_host,
             tuple(sorted(set(subscription.topics))),
-            None,
+            "",
             member.rebalance_timeout_ms,
             None,
             ClassicMemberMetadata(

@@ -350,7 +350,7 @@ def test_an_assignment_too_large_for_a_record_is_refused() -> None:
     assert group_of(driver).state is ClassicState.PREPARING_REBALANCE
 
 
-def test_describe_shows_assignments_only_while_stable(driver: Driver) -> None:
+def test_describe_shows_subscriptions_only_while_stable(driver: Driver) -> None:
     (leader, follower), _ = driver.stable_group(2)
     (described,) = driver.ask(DescribeGroups(("g",)))
     assert (described.state, described.protocol_data, described.protocol_type) == ("Stable", "range", "consumer")
@@ -358,7 +358,7 @@ def test_describe_shows_assignments_only_while_stable(driver: Driver) -> None:
     driver.join(leader)
     (described,) = driver.ask(DescribeGroups(("g",)))
     assert (described.state, described.protocol_data) == ("PreparingRebalance", "")
-    assert {member.assignment for member in described.members} == {b""}
+    assert {member.metadata for member in described.members} == {b""}
 
 
 def test_describe_of_no_group_is_dead(driver: Driver) -> None:

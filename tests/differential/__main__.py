@@ -1,0 +1,27 @@
+"""Compare two brokers: ``python -m tests.differential PORT PORT [SCRIPT…]`` prints where their answers differ."""
+
+from __future__ import annotations
+
+import sys
+from uuid import uuid4
+
+from tests.differential.compare import differences
+from tests.differential.group_scripts import SCRIPTS
+
+
+def main() -> int:
+    first, second, *names = sys.argv[1:]
+    failures = 0
+    for script in SCRIPTS:
+        if names and script.__name__ not in names:
+            continue
+        found = differences(script, int(first), int(second), uuid4().hex[:8])
+        failures += bool(found)
+        print(f"{script.__name__}: {'same' if not found else f'{len(found)} differences'}")
+        for line in found:
+            print("   ", line)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

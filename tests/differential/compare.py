@@ -1,0 +1,33 @@
+"""Says the same script to two brokers at once, and tells where their answers differ."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.differential.conversation import Conversation, Script
+
+
+def transcript(script: Script, port: int, run: str) -> list[tuple[str, object]]:
+    """Return what one broker answered; a script that breaks off says so in its last entry."""
+    conversation = Conversation(port, run)
+    try:
+        script(conversation)
+    except Exception as failure:  # noqa: BLE001 - a broker may break off where the other goes on: that is a difference
+        conversation.transcript.append(("broken off", f"{type(failure).__name__}: {failure}"))
+    finally:
+        conversation.close()
+    return conversation.transcript
+
+
+def differences(script: Script, first: int, second: int, run: str) -> list[str]:
+    """Return one text for each answer that differs; empty if the brokers agree."""
+    with ThreadPoolExecutor(2) as pool:
+        mine, theirs = pool.map(lambda port: transcript(script, port, run), (first, second))
+    found = [
+        f"{label}\n        {answer}\n        {other}" if label == other_label else f"{label} / {other_label}"
+        for (label, answer), (other_label, other) in zip(mine, theirs, strict=False)
+        if (label, answer) != (other_label, other)
+    ]
+    if len(mine) != len(theirs):
+        found.append(f"{len(mine)} answers, {len(theirs)} of the other broker")
+    return found
