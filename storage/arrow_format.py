@@ -20,7 +20,7 @@ from itertools import accumulate, islice
 from struct import Struct
 from typing import Final, NamedTuple
 
-from klamm.records.checksum import Buffer
+from klamm.records.checksum import Buffer, crc32c
 from klamm.storage.flatbuffer import Scalar, Structs, Table, TableReader, Tables, Text, write
 from klamm.storage.row import LogRow, payload_fault, row_crc
 
@@ -31,6 +31,8 @@ FILE_START: Final = MAGIC + b"\0\0"
 END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"
 ROWS_MAX: Final = 256
 """Rows of one row group. With the header and the padding they stay far below IOV_MAX (1,024 buffers a write)."""
+SCHEMA_CRC_KEY: Final = "klamm.schema.crc32c"
+"""Metadata of the schema: the CRC-32C of its other metadata. All else in a segment's start is constant."""
 ROW_COLUMNS_SIZE: Final = 72
 """Bytes of the columns of one row, but for client id, payload and validity."""
 COLUMNS_PADDING_MAX: Final = 8 * 16 + ROWS_MAX // 4
@@ -344,7 +346,12 @@ def _schema(metadata: Mapping[str, str]) -> Table:
         Table({0: Text(name), 1: Scalar("b", int(nullable)), 2: Scalar("B", kind), 3: details, 5: Tables(())})
         for name, (kind, details), nullable in _COLUMNS
     )
-    return Table({0: Scalar("h", 0), 1: Tables(fields), 2: _key_values(metadata)})
+    checked = {**metadata, SCHEMA_CRC_KEY: str(_metadata_crc(metadata))}
+    return Table({0: Scalar("h", 0), 1: Tables(fields), 2: _key_values(checked)})
+
+
+def _metadata_crc(metadata: Mapping[str, str]) -> int:
+    return crc32c("".join(f"{key}={value}\n" for key, value in metadata.items()).encode())
 
 
 def _key_values(metadata: Mapping[str, str]) -> Tables:
@@ -392,7 +399,11 @@ def read_schema_metadata(head: bytes) -> dict[str, str]:
         msg = "no Arrow file"
         raise ValueError(msg)
     schema = TableReader.root(head[_HEAD_MIN : head_size(head)]).table(2)
-    return {} if schema is None else read_metadata(schema.tables(2))
+    metadata = {} if schema is None else read_metadata(schema.tables(2))
+    if metadata.pop(SCHEMA_CRC_KEY, "") != str(_metadata_crc(metadata)):
+        msg = "the schema's metadata do not match their CRC"
+        raise ValueError(msg)
+    return metadata
 
 
 def head_size(head: Buffer) -> int:

@@ -188,7 +188,7 @@ class FaultyFilesystem(MemoryFilesystem):
         self.files[path].truncate(0)
         self.files[path].append(bytes(content))
 
-    def open(self, path: str, *, create: bool = False) -> File:
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:  # noqa: ARG002  # nothing to keep
         """Open a file; see :class:`Filesystem`."""
         if create and path not in self.files:
             self.step()

@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import shutil
-import stat
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -74,8 +73,8 @@ class File(Protocol):
 class Filesystem(Protocol):
     """Files and directories."""
 
-    def open(self, path: str, *, create: bool = False) -> File:
-        """Open ``path`` for reading and writing; ``create`` makes it when it is not there."""
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:
+        """Open ``path`` for reading and, unless ``read_only``, writing; ``create`` makes it when it is not there."""
         ...
 
     def read_file(self, path: str) -> bytes:
@@ -136,8 +135,8 @@ class DiskFile:
 
     __slots__ = ("_descriptor", "path")
 
-    def __init__(self, path: str, *, create: bool) -> None:
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    def __init__(self, path: str, *, create: bool, read_only: bool = False) -> None:
+        flags = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         self._descriptor = -1
         self.path = path
         self._descriptor = os.open(path, flags, _NEW_FILE_MODE)
@@ -226,9 +225,9 @@ class DiskLock:
 class DiskFilesystem:
     """The operating system's files. Has no state."""
 
-    def open(self, path: str, *, create: bool = False) -> File:
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:
         """Open a file; see :class:`Filesystem`."""
-        return DiskFile(path, create=create)
+        return DiskFile(path, create=create, read_only=read_only)
 
     def read_file(self, path: str) -> bytes:
         """Read a file whole; see :class:`Filesystem`."""
@@ -303,8 +302,3 @@ class DiskFilesystem:
         """Ask statvfs; see :class:`Filesystem`."""
         found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
-
-
-def is_regular(path: str) -> bool:
-    """Whether ``path`` is a file, not a directory."""
-    return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116  # this module is where paths end

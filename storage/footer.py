@@ -15,7 +15,7 @@ from klamm.storage.arrow_format import (
 )
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.filesystem import File
-from klamm.storage.index import SparseIndex
+from klamm.storage.index import NO_TIMESTAMP, SparseIndex
 
 FORMAT_VERSION_KEY: Final = "klamm.format.version"
 TOPIC_KEY: Final = "klamm.topic"
@@ -28,6 +28,7 @@ _END_OFFSET_KEY: Final = "klamm.end.offset"
 _FIRST_TIMESTAMP_KEY: Final = "klamm.first.timestamp"
 _MAX_TIMESTAMP_KEY: Final = "klamm.max.timestamp"
 _MAX_TIMESTAMP_OFFSET_KEY: Final = "klamm.max.timestamp.offset"
+_DATA_START_KEY: Final = "klamm.data.start"
 _INDEX_KEY: Final = "klamm.index"
 _CRC_KEY: Final = "klamm.footer.crc32c"
 
@@ -45,6 +46,16 @@ class SegmentState(NamedTuple):
     max_timestamp: int
     max_timestamp_offset: int
     """Base offset of the first batch that holds the largest timestamp."""
+    data_start: int
+    """The position of the first row group."""
+
+    @classmethod
+    def empty(cls, base_offset: int, data_start: int) -> SegmentState:
+        """Return the state of a segment without a row group."""
+        return cls(
+            base_offset, base_offset, data_start, sealed=False, first_timestamp=NO_TIMESTAMP,
+            max_timestamp=NO_TIMESTAMP, max_timestamp_offset=base_offset, data_start=data_start,
+        )  # fmt: skip
 
 
 class Footer(NamedTuple):
@@ -71,6 +82,7 @@ def make_tail(
         _FIRST_TIMESTAMP_KEY: str(state.first_timestamp),
         _MAX_TIMESTAMP_KEY: str(state.max_timestamp),
         _MAX_TIMESTAMP_OFFSET_KEY: str(state.max_timestamp_offset),
+        _DATA_START_KEY: str(state.data_start),
         _INDEX_KEY: sparse_index.encode(),
     }
     complete = {**schema_metadata, **metadata, **own}
@@ -103,6 +115,7 @@ def read_footer_of(file: File, path: str) -> Footer:
             first_timestamp=int(metadata[_FIRST_TIMESTAMP_KEY]),
             max_timestamp=int(metadata[_MAX_TIMESTAMP_KEY]),
             max_timestamp_offset=int(metadata[_MAX_TIMESTAMP_OFFSET_KEY]),
+            data_start=int(metadata[_DATA_START_KEY]),
         )
         return Footer(state, SparseIndex.decode(metadata[_INDEX_KEY]), metadata, blocks)
     except (ValueError, KeyError) as error:

@@ -29,8 +29,9 @@ class FileHandles:
     A file is not closed but let go of: whoever is still reading from it closes it by finishing.
     """
 
-    def __init__(self, filesystem: Filesystem, capacity: int = HANDLES_DEFAULT) -> None:
+    def __init__(self, filesystem: Filesystem, capacity: int = HANDLES_DEFAULT, *, read_only: bool = False) -> None:
         self.filesystem = filesystem
+        self._read_only = read_only
         self._capacity = max(capacity, 2)  # one to give up, one to keep
         self._holders: deque[Holder] = deque()
         self._lock = Lock()
@@ -41,7 +42,7 @@ class FileHandles:
         Raises:
             OSError: It cannot be opened.
         """
-        file = self.filesystem.open(path, create=create)
+        file = self.filesystem.open(path, create=create, read_only=self._read_only)
         with self._lock:
             holder.used = True
             self._holders.append(holder)

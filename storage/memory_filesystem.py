@@ -120,7 +120,7 @@ class MemoryFilesystem:
         self.directories: set[str] = set()
         self._locks: dict[str, bytes] = {}
 
-    def open(self, path: str, *, create: bool = False) -> File:
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:  # noqa: ARG002  # nothing to keep
         """Open a file; see :class:`Filesystem`."""
         if create and path not in self.files:
             self.files[path] = Content()

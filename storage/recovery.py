@@ -20,7 +20,6 @@ from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.filesystem import Filesystem
 from klamm.storage.footer import EPOCHS_KEY, SegmentState, read_footer_of
 from klamm.storage.handles import FileHandles
-from klamm.storage.index import NO_TIMESTAMP
 from klamm.storage.segment import Segment
 
 SEGMENT_SUFFIX: Final = ".arrow"
@@ -128,12 +127,11 @@ class Recovery:
             if footer.state.base_offset == base:
                 for epoch, offset in decode_epochs(footer.metadata):
                     epochs.assign(epoch, offset)
-                return Segment(self._handles, path, start, footer.state)
+                return Segment(self._handles, path, footer.state)
         size = file.size()
         if known is None or known.sealed or not start <= known.data_end <= size:
-            known = SegmentState(base, base, start, sealed=False, first_timestamp=NO_TIMESTAMP,
-                                 max_timestamp=NO_TIMESTAMP, max_timestamp_offset=base)  # fmt: skip
-        segment = Segment(self._handles, path, start, known)
+            known = SegmentState.empty(base, start)
+        segment = Segment(self._handles, path, known)
         self._walk(segment, size, epochs)
         return segment
 

@@ -56,20 +56,35 @@ class Segment:
     """One segment of a log. Appends come from one thread."""
 
     __slots__ = (
-        "_file", "_handles", "_hints", "_verified", "base_offset", "data_end", "end_offset", "first_timestamp",
-        "head_size", "index", "indexed_from", "max_timestamp", "max_timestamp_offset", "path", "removed", "sealed",
-        "synced_end", "unverified_end", "used",
+        "_file",
+        "_handles",
+        "_hints",
+        "_verified",
+        "base_offset",
+        "data_end",
+        "data_start",
+        "end_offset",
+        "first_timestamp",
+        "index",
+        "indexed_from",
+        "max_timestamp",
+        "max_timestamp_offset",
+        "path",
+        "removed",
+        "sealed",
+        "synced_end",
+        "unverified_end",
+        "used",
     )  # fmt: skip
 
-    def __init__(self, handles: FileHandles, path: str, head_size: int, state: SegmentState) -> None:
+    def __init__(self, handles: FileHandles, path: str, state: SegmentState) -> None:
         self._handles = handles
         self._file: File | None = None
         self._hints: dict[int, int] = {}
         self._verified: tuple[tuple[int, int], ...] = ()
         self.path = path
-        self.head_size = head_size
         self.base_offset, self.end_offset, self.data_end, self.sealed, *times = state
-        self.first_timestamp, self.max_timestamp, self.max_timestamp_offset = times
+        self.first_timestamp, self.max_timestamp, self.max_timestamp_offset, self.data_start = times
         self.index = SparseIndex()
         self.indexed_from = self.data_end
         """The index covers positions from here on; what lies before is loaded at its first use."""
@@ -86,8 +101,7 @@ class Segment:
             OSError: The disk refused; nothing is left.
         """
         head = file_head(metadata)
-        state = SegmentState(base_offset, base_offset, len(head), False, NO_TIMESTAMP, NO_TIMESTAMP, base_offset)  # noqa: FBT003  # a field
-        segment = cls(handles, path, len(head), state)
+        segment = cls(handles, path, SegmentState.empty(base_offset, len(head)))
         try:
             file = handles.open(path, segment, create=True)
             file.truncate(0)
@@ -106,7 +120,7 @@ class Segment:
         """What a checkpoint keeps of this segment."""
         return SegmentState(
             self.base_offset, self.end_offset, self.data_end, self.sealed,
-            self.first_timestamp, self.max_timestamp, self.max_timestamp_offset,
+            self.first_timestamp, self.max_timestamp, self.max_timestamp_offset, self.data_start,
         )  # fmt: skip
 
     def file(self) -> File:
@@ -214,12 +228,12 @@ class Segment:
         if position is not None:
             return position
         found = self.index.position_of(offset)
-        if found is None and self.indexed_from > self.head_size:
+        if found is None and self.indexed_from > self.data_start:
             if not wait:
                 return None
             self.load_index()
             found = self.index.position_of(offset)
-        return self.head_size if found is None else found
+        return self.data_start if found is None else found
 
     def load_index(self) -> None:
         """Index what was in the file when it was opened. May wait for the disk.
@@ -228,14 +242,14 @@ class Segment:
             CorruptSegmentError: A row group on the way, or the footer, is damaged.
             OSError: The disk refused.
         """
-        if self.indexed_from <= self.head_size:
+        if self.indexed_from <= self.data_start:
             return
         if self.sealed:
             loaded = read_footer_of(self.file(), self.path).sparse_index
         else:
             loaded = SparseIndex()
             time = NO_TIMESTAMP
-            for position, group, head in self.walk(self.head_size, self.indexed_from):
+            for position, group, head in self.walk(self.data_start, self.indexed_from):
                 rows = self.columns(head, position, group)
                 loaded.add(rows[0].base_offset, position, time)
                 time = max(time, *(row.max_timestamp_ms for row in rows))
@@ -244,7 +258,7 @@ class Segment:
         loaded.times.extend(grown.times)
         loaded.offsets.extend(grown.offsets)
         self.index = loaded
-        self.indexed_from = self.head_size
+        self.indexed_from = self.data_start
 
     def walk(self, start: int, end: int) -> Iterator[tuple[int, RowGroup, memoryview]]:
         """Yield (position, metadata, everything before the payloads) of the row groups from ``start`` to ``end``.
@@ -351,22 +365,20 @@ class Segment:
                 yield row
 
     def truncated(self, offset: int) -> Segment | None:
-        """Cut the batch that holds ``offset`` and all behind it; return the segment as it now is.
+        """Cut the batch that holds ``offset`` and all behind it; return the segment as it now is, *flushed*.
 
-        A growing segment's file is cut in place. A sealed one may be mapped by an outside reader, for whom a shorter
-        file is a SIGBUS: it is written anew beside and replaced. Nothing is returned if nothing would be left. May
-        wait for the disk.
+        A growing segment's file is cut in place where a row group ends there. Else it is written anew beside and
+        replaced: a crash must not lose rows of the row group that are kept, and an outside reader may have mapped a
+        sealed file, for whom a shorter one is a SIGBUS. Nothing is returned if nothing would be left. May wait for
+        the disk.
 
         Raises:
             CorruptSegmentError: A row group on the way is damaged.
             OSError: The disk refused.
         """
-        state = SegmentState(
-            self.base_offset, self.base_offset, self.head_size, False, NO_TIMESTAMP, NO_TIMESTAMP, self.base_offset  # noqa: FBT003  # a field
-        )  # fmt: skip
-        shorter = Segment(self._handles, self.path, self.head_size, state)
+        shorter = Segment(self._handles, self.path, SegmentState.empty(self.base_offset, self.data_start))
         kept: list[LogRow] = []
-        for position, group, head in self.walk(self.head_size, self.data_end):
+        for position, group, head in self.walk(self.data_start, self.data_end):
             rows = self.columns(head, position, group)
             if rows[-1].last_offset >= offset:
                 if rows[0].last_offset < offset:
@@ -375,30 +387,35 @@ class Segment:
                     ]
                 break
             shorter.note_appended(rows, position, group.size)
-        if shorter.data_end == self.head_size and not kept:
+        if shorter.data_end == self.data_start and not kept:
             return None
         self.removed = True
-        if self.sealed:
-            self._rewrite(shorter.data_end)
+        shorter.unverified_end = min(self.unverified_end, shorter.data_end)
+        if self.sealed or kept:
+            self._rewrite(shorter, kept)
         else:
             self.file().truncate(shorter.data_end)
+            self.file().sync()
         self._handles.forget(self)
-        shorter.unverified_end = min(self.unverified_end, shorter.data_end)
-        shorter.synced_end = 0
-        if kept:
-            shorter.append([row._replace(payload=bytes(row.payload)) for row in kept])
+        shorter.synced_end = shorter.data_end
         return shorter
 
-    def _rewrite(self, size: int) -> None:
-        """Replace the file by one with its first ``size`` bytes, growing again."""
+    def _rewrite(self, shorter: Segment, kept: Sequence[LogRow]) -> None:
+        """Replace the file by one with the row groups of ``shorter`` and one of ``kept``, which it adds to it."""
         source, temporary = self.file(), f"{self.path}.tmp"
         filesystem = self._handles.filesystem
         copy = filesystem.open(temporary, create=True)
         copy.truncate(0)
+        size = shorter.data_end
         for position in range(0, size, COPY_SIZE_BYTES):
             copy.write([source.read(min(COPY_SIZE_BYTES, size - position), position)], position)
+        if kept:
+            header, padding, group_size = encode_group(kept)
+            copy.write([header, *[row.payload for row in kept], padding], size)
+            shorter.note_appended(kept, size, group_size)
         copy.sync()
         filesystem.rename(temporary, self.path)
+        filesystem.sync_directory(self.path.rpartition("/")[0])
 
     def sync(self) -> None:
         """*Flush*: what was written before this call survives a power cut when it returns. Safe from any thread.
@@ -423,7 +440,7 @@ class Segment:
         self.load_index()
         blocks = b"".join(
             BLOCK.pack(position, METADATA_SIZE, group.size - METADATA_SIZE)
-            for position, group, _ in self.walk(self.head_size, self.data_end)
+            for position, group, _ in self.walk(self.data_start, self.data_end)
         )
         file = self.file()
         file.sync()  # first, so that a footer is proof of all before it: recovery trusts sealed segments

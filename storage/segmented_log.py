@@ -19,7 +19,6 @@ from klamm.storage.arrow_format import (
     METADATA_SIZE,
     ROW_COLUMNS_SIZE,
     ROWS_MAX,
-    file_head,
 )
 from klamm.storage.epochs import EpochEnd, EpochStart, LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
@@ -32,6 +31,7 @@ from klamm.storage.footer import (
     TOPIC_KEY,
     SegmentState,
 )
+from klamm.storage.filesystem import Filesystem
 from klamm.storage.handles import FileHandles
 from klamm.storage.recovery import TRUNCATED_MARKER, Recovery, RecoveryReport, encode_epochs, segment_path
 from klamm.storage.row import LogRow
@@ -133,11 +133,7 @@ class SegmentedLog:
         """
         identity = (topic_id, topic, partition)
         if clean is not None:
-            head_size = len(file_head(_schema_metadata(identity)))
-            segments = [
-                Segment(handles, segment_path(directory, state.base_offset), head_size, state)
-                for state in clean.segments
-            ]
+            segments = [Segment(handles, segment_path(directory, state.base_offset), state) for state in clean.segments]
             report = RecoveryReport(clean=True, checked_bytes=0, cuts=())
             opened = (clean.log_start_offset, clean.log_end_offset, LeaderEpochs(clean.epochs), report)
             return cls(handles, directory, identity, settings, segments, opened)
@@ -243,7 +239,7 @@ class SegmentedLog:
                     self._sync(segment)
             if not self._directory_synced:
                 self._directory_synced = True
-                self._filesystem.sync_directory(self.directory)
+                _sync_names(self._filesystem, self.directory)
         except OSError as error:
             self._failure = f"{self.directory}: flush failed: {error}"
             raise StorageFailureError(self._failure, fatal=True) from error
@@ -384,6 +380,8 @@ def _recover(
     known = {} if checkpoint is None else {state.base_offset: state for state in checkpoint.segments}
     epochs = LeaderEpochs(() if checkpoint is None else checkpoint.epochs)
     recovered = Recovery(handles, directory, gaps_allowed=settings.compacted).run(known, epochs)
+    if recovered.segments:  # what a killed process made may not have its name on the disk
+        _sync_names(handles.filesystem, directory)
     start = end = 0 if checkpoint is None else checkpoint.log_start_offset
     if recovered.first_base_offset is not None:
         start = end = max(start, recovered.first_base_offset)
@@ -394,6 +392,12 @@ def _recover(
     for cut in recovered.report.cuts:
         logger.warning("log cut", extra=cut._asdict())
     return recovered.segments, (start, end, epochs, recovered.report)
+
+
+def _sync_names(filesystem: Filesystem, directory: str) -> None:
+    """Flush the names of a log's segments, and the log's own."""
+    filesystem.sync_directory(directory)
+    filesystem.sync_directory(directory.rpartition("/")[0] or ".")
 
 
 def _schema_metadata(identity: tuple[UUID, str, int]) -> dict[str, str]:

@@ -28,7 +28,7 @@ def first_at_or_after(segments: Sequence[Segment], timestamp: int, start: int, e
         if segment.end_offset <= start or segment.max_timestamp < timestamp:
             continue
         segment.load_index()
-        position = segment.index.position_of_time(timestamp) or segment.head_size
+        position = segment.index.position_of_time(timestamp) or segment.data_start
         for row in segment.rows(position):
             if row.base_offset >= end:
                 return None

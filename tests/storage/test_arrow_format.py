@@ -113,7 +113,7 @@ def test_pyarrow_reads_the_rows_that_were_written(groups: list[list[LogRow]]) ->
         table.validate(full=True)
         assert table.schema == SCHEMA
         assert table.cast(SCHEMA) == expected
-        assert table.schema.metadata == {b"a": b"b"}
+        assert table.schema.metadata[b"a"] == b"b"
     assert file.num_record_batches == len(groups)
     assert file.metadata == {b"c": b"d"}
 

@@ -147,7 +147,7 @@ def test_a_byte_flipped_before_the_start_is_never_served(row: Rows, open_log: Op
     log = open_log(filesystem, "/d/t-0")
     appended = fill(log, row, 6)
     state = log.close()
-    head_size = log._segments[0].head_size
+    head_size = log._segments[0].data_start
     path = log.segments()[0].path
     for position in range(head_size, log.segments()[0].size_bytes):
         filesystem.flip(path, position)

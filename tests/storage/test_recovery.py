@@ -33,7 +33,7 @@ def written(row: Rows, open_log: Open) -> tuple[bytes, list[int], list[bytes], C
         ends.append(log.size_bytes)
         groups.append(whole(log, start))
     path = log.segments()[0].path
-    head = log._segments[0].head_size
+    head = log._segments[0].data_start
     return filesystem.read_file(path), [head, *ends], groups, checkpoint
 
 

@@ -1,0 +1,223 @@
+"""Look into a data directory, or one partition's, without a broker. Changes nothing and never stops at damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import NamedTuple
+
+from klamm.storage.arrow_format import BLOCK, METADATA_SIZE, file_head, read_schema_metadata
+from klamm.storage.errors import CorruptSegmentError, LogDirectoryError
+from klamm.storage.filesystem import Filesystem
+from klamm.storage.footer import Footer, SegmentState, read_footer_of
+from klamm.storage.handles import FileHandles
+from klamm.storage.log_directory import parse_partition, read_meta
+from klamm.storage.recovery import HEAD_SIZE_MAX, QUARANTINE_SUFFIX, base_offset_of
+from klamm.storage.row import LogRow
+from klamm.storage.segment import Segment
+
+
+class SegmentStatus(StrEnum):
+    """What a file in a partition's directory is."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    DAMAGED = "damaged"
+    QUARANTINE = "quarantine"
+
+
+class SegmentReport(NamedTuple):
+    """One file. Offsets and counts are unknown (None) where the file does not say."""
+
+    log: str
+    """The partition, as ``topic-partition``."""
+    name: str
+    path: str
+    status: SegmentStatus
+    size_bytes: int
+    base_offset: int | None = None
+    end_offset: int | None = None
+    """Exclusive."""
+    batch_count: int | None = None
+    record_count: int | None = None
+    fault: str | None = None
+    """What is wrong and where."""
+
+
+class DumpedBatch(NamedTuple):
+    """A row, and where it is."""
+
+    log: str
+    name: str
+    position: int
+    """Of its row group."""
+    row: LogRow
+
+
+def log_directories(filesystem: Filesystem, path: str) -> list[tuple[str, str]]:
+    """Return (name, path) of the partition logs at ``path``, a data directory or one log's own.
+
+    Raises:
+        LogDirectoryError: There is nothing of the kind; the message says what to give.
+    """
+    path = path.rstrip("/") or "/"
+    try:
+        names = filesystem.list_directory(path)
+    except OSError as error:
+        msg = f"{path} cannot be read ({error.strerror or error}): give a data directory of klamm serve"
+        raise LogDirectoryError(msg) from error
+    if any(base_offset_of(name.removesuffix(QUARANTINE_SUFFIX)) is not None for name in names):
+        return [(path.rpartition("/")[2], path)]
+    meta = read_meta(filesystem, path)
+    found = sorted(partition for partition in map(parse_partition, names) if partition is not None)
+    if not found and meta is None:
+        msg = f"{path} holds no klamm data: give the directory that klamm serve --data was given"
+        raise LogDirectoryError(msg)
+    return [(str(partition), f"{path}/{partition}") for partition in found]
+
+
+def list_segments(filesystem: Filesystem, path: str) -> Iterator[SegmentReport]:
+    """Yield every segment and quarantine file. Reads metadata, no payloads.
+
+    Raises:
+        LogDirectoryError: See :func:`log_directories`.
+    """
+    for log, directory in log_directories(filesystem, path):
+        for name in filesystem.list_directory(directory):
+            report = _report(filesystem, log, f"{directory}/{name}", name)
+            if report is not None:
+                yield report if report.status is not SegmentStatus.OPEN else _measured(filesystem, report)
+
+
+def verify_segments(filesystem: Filesystem, path: str) -> Iterator[SegmentReport]:
+    """Yield every segment, each byte checked, and every quarantine file.
+
+    Raises:
+        LogDirectoryError: See :func:`log_directories`.
+    """
+    for log, directory in log_directories(filesystem, path):
+        expected: int | None = None
+        for name in filesystem.list_directory(directory):
+            report = _report(filesystem, log, f"{directory}/{name}", name)
+            if report is None:
+                continue
+            if report.status in {SegmentStatus.CLOSED, SegmentStatus.OPEN}:
+                report = _verified(filesystem, report)
+                if expected is not None and report.base_offset is not None and report.base_offset < expected:
+                    fault = f"base_offset={report.base_offset} < end offset {expected} of the segment before"
+                    report = report._replace(status=SegmentStatus.DAMAGED, fault=report.fault or fault)
+                expected = report.end_offset
+            yield report
+
+
+def dump_segments(filesystem: Filesystem, path: str, start: int = 0) -> Iterator[DumpedBatch | SegmentReport]:
+    """Yield every batch from offset ``start`` on, checked; of a damaged segment what stands before, then its report.
+
+    Raises:
+        LogDirectoryError: See :func:`log_directories`.
+    """
+    for log, directory in log_directories(filesystem, path):
+        for name in filesystem.list_directory(directory):
+            report = _report(filesystem, log, f"{directory}/{name}", name)
+            if report is None or report.status is SegmentStatus.QUARANTINE:
+                continue
+            if report.status is SegmentStatus.DAMAGED:
+                yield report
+                continue
+            segment, end, _ = _opened(filesystem, report)
+            try:
+                for position, _, rows in segment.checked_groups(segment.data_start, end):
+                    yield from (DumpedBatch(log, name, position, row) for row in rows if row.last_offset >= start)
+            except (CorruptSegmentError, OSError) as error:
+                yield report._replace(status=SegmentStatus.DAMAGED, fault=_fault(error))
+
+
+def _report(filesystem: Filesystem, log: str, path: str, name: str) -> SegmentReport | None:
+    """Return what ``name`` is without a look at its row groups, or nothing if it is no segment."""
+    base = base_offset_of(name)
+    if base is None:
+        if not name.endswith(QUARANTINE_SUFFIX):
+            return None
+        return SegmentReport(log, name, path, SegmentStatus.QUARANTINE, filesystem.file_size(path))
+    report = SegmentReport(log, name, path, SegmentStatus.OPEN, filesystem.file_size(path), base_offset=base)
+    try:
+        _, end, footer = _opened(filesystem, report)
+    except (CorruptSegmentError, OSError) as error:
+        return report._replace(status=SegmentStatus.DAMAGED, fault=_fault(error))
+    if footer is None:
+        return report
+    del end
+    return report._replace(
+        status=SegmentStatus.CLOSED, base_offset=footer.state.base_offset, end_offset=footer.state.end_offset
+    )
+
+
+def _opened(filesystem: Filesystem, report: SegmentReport) -> tuple[Segment, int, Footer | None]:
+    """Return the segment, where its row groups end, and its footer if it has one.
+
+    Raises:
+        CorruptSegmentError: Its start or its footer is damaged.
+        OSError: The disk refused.
+    """
+    path = report.path
+    handles = FileHandles(filesystem, read_only=True)
+    file = filesystem.open(path, read_only=True)
+    head = bytes(file.read(HEAD_SIZE_MAX, 0))
+    try:
+        whole = file_head(read_schema_metadata(head))
+    except ValueError as error:
+        raise CorruptSegmentError(path, 0, f"the start is no segment's: {error}") from error
+    if not head.startswith(whole):
+        raise CorruptSegmentError(path, 0, "the start is damaged")
+    try:
+        footer = read_footer_of(file, path)
+    except CorruptSegmentError as error:
+        if error.reason != "no footer":
+            raise
+        segment = Segment(handles, path, SegmentState.empty(report.base_offset or 0, len(whole)))
+        return segment, report.size_bytes, None
+    return Segment(handles, path, footer.state), footer.state.data_end, footer
+
+
+def _measured(filesystem: Filesystem, report: SegmentReport) -> SegmentReport:
+    """Walk an open segment's metadata to find its end offset."""
+    end_offset = report.base_offset
+    try:
+        segment, end, _ = _opened(filesystem, report)
+        for position, group, head in segment.walk(segment.data_start, end):
+            end_offset = segment.columns(head, position, group)[-1].last_offset + 1
+    except (CorruptSegmentError, OSError) as error:
+        return report._replace(status=SegmentStatus.DAMAGED, end_offset=end_offset, fault=_fault(error))
+    return report._replace(end_offset=end_offset)
+
+
+def _verified(filesystem: Filesystem, report: SegmentReport) -> SegmentReport:
+    """Check every byte of a segment."""
+    batch_count = record_count = 0
+    end_offset = report.base_offset or 0
+    blocks = b""
+    fault: str | None = None
+    try:
+        segment, end, footer = _opened(filesystem, report)
+        for position, group, rows in segment.checked_groups(segment.data_start, end):
+            if rows[0].base_offset < end_offset:
+                fault = fault or f"byte {position}: base_offset={rows[0].base_offset}, expected {end_offset}"
+            end_offset = rows[-1].last_offset + 1
+            batch_count += len(rows)
+            record_count += sum(row.record_count for row in rows)
+            blocks += BLOCK.pack(position, METADATA_SIZE, group.size - METADATA_SIZE)
+        if footer is not None and (footer.blocks != blocks or footer.state.end_offset != end_offset):
+            fault = fault or "the footer does not list the row groups that are there"
+    except (CorruptSegmentError, OSError) as error:
+        fault = _fault(error)
+    return report._replace(
+        status=SegmentStatus.DAMAGED if fault else report.status,
+        end_offset=end_offset,
+        batch_count=batch_count,
+        record_count=record_count,
+        fault=fault,
+    )
+
+
+def _fault(error: CorruptSegmentError | OSError) -> str:
+    return f"byte {error.position}: {error.reason}" if isinstance(error, CorruptSegmentError) else str(error)

@@ -1,0 +1,126 @@
+"""``klamm segment`` tells what is in a data directory, and does not miss damage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from klamm.cli.segment import app
+from klamm.storage.filesystem import DiskFilesystem
+from klamm.storage.log_directory import DirectoryMeta, LogDirectory
+from klamm.storage.partition_log import PartitionLog
+from klamm.storage.row import LogRow
+
+Rows = Callable[..., LogRow]
+
+
+@pytest.fixture
+def data(tmp_path: Path, row: Rows, open_log: Callable[..., PartitionLog]) -> Path:
+    """Return a data directory with one topic of several segments, all but the last closed."""
+    directory = LogDirectory.open(DiskFilesystem(), str(tmp_path))
+    directory.write_meta(DirectoryMeta("cluster", 1))
+    log = open_log(DiskFilesystem(), str(tmp_path / "t-0"), segment_bytes=4_000)
+    for offset in range(0, 18, 2):
+        log.append([row(offset, value=b"apples"), row(offset + 1, client_id=None)])
+    log.maintain()
+    log.close()
+    directory.close()
+    assert [segment.sealed for segment in log.segments()[-3:]] == [True, True, False]
+    return tmp_path
+
+
+def run(*words: str) -> tuple[int, Any, str]:
+    result = CliRunner().invoke(app, [*words, "-o", "json"])
+    return result.exit_code, json.loads(result.stdout) if result.stdout else None, result.stderr
+
+
+def segments_of(data: Path) -> list[Path]:
+    return sorted((data / "t-0").glob("*.arrow"))
+
+
+def test_listing_shows_every_segment_with_its_offsets(data: Path) -> None:
+    code, found, _ = run("list", str(data))
+    assert code == 0
+    assert found["kind"] == "SegmentList"
+    assert {item["log"] for item in found["items"]} == {"t-0"}
+    assert [item["status"] for item in found["items"][-3:]] == ["closed", "closed", "open"]
+    assert [item["base_offset"] for item in found["items"][1:]] == [item["end_offset"] for item in found["items"][:-1]]
+    assert found["items"][-1]["end_offset"] == 18
+
+
+def test_one_partition_folder_may_be_given(data: Path) -> None:
+    assert run("list", str(data / "t-0"))[1]["items"] == run("list", str(data))[1]["items"]
+
+
+def test_dump_shows_every_batch_and_with_records_every_record(data: Path) -> None:
+    code, found, _ = run("dump", str(data))
+    assert code == 0
+    assert [item["base_offset"] for item in found["items"]] == list(range(18))
+    assert [item["client_id"] for item in found["items"][:2]] == ["tests", None]
+    _, found, _ = run("dump", str(data), "--records", "--from", "3", "--limit", "2")
+    assert [(item["offset"], item["value"]) for item in found["items"]] == [(3, "value"), (4, "apples")]
+
+
+def test_verify_finds_nothing_wrong_in_what_is_whole(data: Path) -> None:
+    code, found, _ = run("verify", str(data))
+    assert code == 0
+    assert sum(item["record_count"] for item in found["items"]) == 18
+
+
+def test_verify_finds_a_flipped_byte_anywhere(data: Path) -> None:
+    for path in segments_of(data)[-2:]:
+        whole = path.read_bytes()
+        for position in range(0, len(whole), 7):
+            damaged = bytearray(whole)
+            damaged[position] ^= 0x40
+            path.write_bytes(damaged)
+            code, found, errors = run("verify", str(data / "t-0"))
+            assert code == 1, f"{path.name}: byte {position} of {len(whole)}"
+            assert [item["name"] for item in found["items"] if item["status"] == "damaged"] == [path.name]
+            assert path.name in errors
+        path.write_bytes(whole)
+
+
+def test_an_unfinished_tail_is_damage_and_dump_shows_what_is_before_it(data: Path) -> None:
+    path = segments_of(data)[-1]
+    path.write_bytes(path.read_bytes()[:-3])
+    assert run("verify", str(data))[0] == 1
+    code, found, errors = run("dump", str(data))
+    assert code == 1
+    assert [item["base_offset"] for item in found["items"]] == list(range(16))
+    assert "damaged" in errors
+
+
+def test_quarantine_is_listed(data: Path) -> None:
+    (data / "t-0" / f"{0:020d}.77.quarantine").write_bytes(b"cut")
+    assert "quarantine" in [item["status"] for item in run("list", str(data))[1]["items"]]
+    assert run("verify", str(data))[0] == 0
+
+
+def test_a_directory_of_something_else_is_refused_with_what_to_give(tmp_path: Path) -> None:
+    for directory in (tmp_path, tmp_path / "missing"):
+        for command in ("list", "dump", "verify"):
+            code, _, errors = run(command, str(directory))
+            assert code == 2
+            assert "klamm serve" in errors
+
+
+def test_tables_are_for_people(data: Path) -> None:
+    result = CliRunner().invoke(app, ["list", str(data)])
+    assert result.exit_code == 0
+    assert "closed" in result.stdout
+    assert "{" not in result.stdout
+
+
+def test_storage_imports_neither_pyarrow_nor_numpy() -> None:
+    program = (
+        "import klamm.storage.log_directory, klamm.storage.inspect, sys; print({'pyarrow', 'numpy'} & {*sys.modules})"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout == b"set()\n"
