@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klamm.model.errors import UnsupportedVersionError
@@ -27,6 +27,8 @@ from tests.protocol.random_messages import bytes_by_kio, random_message
 PRODUCE_VERSIONS = range(3, 14)
 FETCH_VERSIONS = range(4, 19)
 NO_ID = UUID(int=0)
+EXAMPLES = settings(max_examples=30, deadline=None)
+"""For each of the versions, so several hundred in all; a slow machine is no failure."""
 
 int16 = st.integers(-(2**15), 2**15 - 1)
 int32 = st.integers(-(2**31), 2**31 - 1)
@@ -116,6 +118,7 @@ def test_the_records_of_one_partition_are_a_view_of_the_frame(version: int, size
 
 
 @pytest.mark.parametrize("version", PRODUCE_VERSIONS)
+@EXAMPLES
 @given(topics=produced_topics, throttle_ms=st.integers(0, 2**31 - 1), nodes=endpoints)
 def test_a_produce_response_has_kio_s_bytes(
     version: int, topics: list[tuple[str, UUID, list[ProducedPartition]]], throttle_ms: int, nodes: list[NodeEndpoint]
@@ -197,6 +200,7 @@ def test_a_fetch_request_is_decoded_as_kio_does(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", FETCH_VERSIONS)
+@EXAMPLES
 @given(topics=fetched_topics, throttle_ms=st.integers(0, 2**31 - 1), nodes=endpoints)
 def test_a_fetch_response_has_kio_s_bytes_and_the_log_s_buffers(
     version: int, topics: list[tuple[str, UUID, list[FetchedPartition]]], throttle_ms: int, nodes: list[NodeEndpoint]
@@ -271,6 +275,7 @@ def test_broken_bytes_are_a_protocol_error_or_another_request(key: ApiKey) -> No
                 decode(memoryview(body), 0, version)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.sampled_from(PRODUCE_VERSIONS), st.sampled_from(FETCH_VERSIONS))
 def test_any_bytes_are_a_request_or_a_protocol_error(raw: bytes, produce_version: int, fetch_version: int) -> None:
     with suppress(ProtocolError):

@@ -7,7 +7,7 @@ import zlib
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klamm.model.errors import CorruptMessageError, ErrorCode, InvalidRecordError, KafkaError
@@ -154,6 +154,7 @@ def all_headers(view: memoryview) -> list[tuple[int, BatchHeader]]:
     return list(iter_batches(view))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 80))
 def test_any_bytes_are_a_batch_or_a_kafka_error(raw: bytes, cut: int) -> None:
     mixed = memoryview(bytes(one_batch()[:cut]) + raw)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cramjam
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klamm.model.errors import CorruptMessageError, InvalidRecordError, KafkaError
@@ -30,6 +30,7 @@ def golden_batch(path: Path) -> bytes:
     return bytes.fromhex("".join(line for line in path.read_text().splitlines() if not line.startswith("#")))
 
 
+@settings(deadline=None)
 @given(contents, st.integers(0, 2**62), st.sampled_from(Codec))
 def test_records_come_out_as_they_went_in(
     given_contents: list[tuple[int, bytes | None, bytes | None, tuple[tuple[bytes, bytes | None], ...]]],
@@ -103,6 +104,7 @@ def test_lz4_blocks_are_independent_since_java_reads_no_others() -> None:
     assert compress(Codec.LZ4, b"a" * 200_000)[4] & 0x20
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(COMPRESSING), st.booleans())
 def test_any_bytes_decompress_or_are_corrupt(raw: bytes, codec: Codec, mutated: bool) -> None:  # noqa: FBT001
     if mutated:
@@ -114,6 +116,7 @@ def test_any_bytes_decompress_or_are_corrupt(raw: bytes, codec: Codec, mutated: 
         decompress(codec, raw, size_max=1_000_000)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_records_that_are_not_what_the_header_says_are_refused(data: st.DataObject) -> None:
     batch = build_batch([Record(at, 0, b"k", b"v", ((b"h", b"x"),)) for at in range(3)])
