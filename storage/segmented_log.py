@@ -22,6 +22,7 @@ from klamm.storage.arrow_format import (
 )
 from klamm.storage.epochs import EpochEnd, EpochStart, LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
+from klamm.storage.filesystem import Filesystem
 from klamm.storage.footer import (
     ABORTED_KEY,
     EPOCHS_KEY,
@@ -31,7 +32,6 @@ from klamm.storage.footer import (
     TOPIC_KEY,
     SegmentState,
 )
-from klamm.storage.filesystem import Filesystem
 from klamm.storage.handles import FileHandles
 from klamm.storage.recovery import TRUNCATED_MARKER, Recovery, RecoveryReport, encode_epochs, segment_path
 from klamm.storage.row import LogRow
@@ -382,6 +382,8 @@ def _recover(
     recovered = Recovery(handles, directory, gaps_allowed=settings.compacted).run(known, epochs)
     if recovered.segments:  # what a killed process made may not have its name on the disk
         _sync_names(handles.filesystem, directory)
+    if recovered.segments:  # what a killed process made may not have its name on the disk
+        _sync_names(handles.filesystem, directory)
     start = end = 0 if checkpoint is None else checkpoint.log_start_offset
     if recovered.first_base_offset is not None:
         start = end = max(start, recovered.first_base_offset)
@@ -392,6 +394,12 @@ def _recover(
     for cut in recovered.report.cuts:
         logger.warning("log cut", extra=cut._asdict())
     return recovered.segments, (start, end, epochs, recovered.report)
+
+
+def _sync_names(filesystem: Filesystem, directory: str) -> None:
+    """Flush the names of a log's segments, and the log's own."""
+    filesystem.sync_directory(directory)
+    filesystem.sync_directory(directory.rpartition("/")[0] or ".")
 
 
 def _sync_names(filesystem: Filesystem, directory: str) -> None:
