@@ -67,6 +67,11 @@ class Footer(NamedTuple):
     blocks: bytes
     """One ``arrow_format.BLOCK`` a row group."""
 
+    def encode(self, schema_metadata: Mapping[str, str]) -> bytes:
+        """Return the bytes that this was read from, end of stream included, were they undamaged."""
+        complete = {**self.metadata, _CRC_KEY: str(_footer_crc(self.blocks, self.metadata))}
+        return file_tail(self.blocks, schema_metadata, complete)
+
 
 def make_tail(
     state: SegmentState,

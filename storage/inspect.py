@@ -208,6 +208,8 @@ def _verified(filesystem: Filesystem, report: SegmentReport) -> SegmentReport:
             blocks += BLOCK.pack(position, METADATA_SIZE, group.size - METADATA_SIZE)
         if footer is not None and (footer.blocks != blocks or footer.state.end_offset != end_offset):
             fault = fault or "the footer does not list the row groups that are there"
+        if footer is not None and not _ends_with(segment, footer):
+            fault = fault or f"byte {end}: the footer is not as it was written"
     except (CorruptSegmentError, OSError) as error:
         fault = _fault(error)
     return report._replace(
@@ -217,6 +219,14 @@ def _verified(filesystem: Filesystem, report: SegmentReport) -> SegmentReport:
         record_count=record_count,
         fault=fault,
     )
+
+
+def _ends_with(segment: Segment, footer: Footer) -> bool:
+    """Whether the file holds ``footer`` behind the row groups, byte for byte."""
+    file = segment.file()
+    written = footer.encode(read_schema_metadata(bytes(file.read(segment.data_start, 0))))
+    end = footer.state.data_end
+    return bytes(file.read(file.size() - end, end)) == written
 
 
 def _fault(error: CorruptSegmentError | OSError) -> str:

@@ -382,8 +382,6 @@ def _recover(
     recovered = Recovery(handles, directory, gaps_allowed=settings.compacted).run(known, epochs)
     if recovered.segments:  # what a killed process made may not have its name on the disk
         _sync_names(handles.filesystem, directory)
-    if recovered.segments:  # what a killed process made may not have its name on the disk
-        _sync_names(handles.filesystem, directory)
     start = end = 0 if checkpoint is None else checkpoint.log_start_offset
     if recovered.first_base_offset is not None:
         start = end = max(start, recovered.first_base_offset)
@@ -394,12 +392,6 @@ def _recover(
     for cut in recovered.report.cuts:
         logger.warning("log cut", extra=cut._asdict())
     return recovered.segments, (start, end, epochs, recovered.report)
-
-
-def _sync_names(filesystem: Filesystem, directory: str) -> None:
-    """Flush the names of a log's segments, and the log's own."""
-    filesystem.sync_directory(directory)
-    filesystem.sync_directory(directory.rpartition("/")[0] or ".")
 
 
 def _sync_names(filesystem: Filesystem, directory: str) -> None:
