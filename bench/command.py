@@ -10,6 +10,7 @@ import json
 import platform
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -183,6 +184,7 @@ def run(console: Console, options: argparse.Namespace, rows: list[Row]) -> int:
         "when": now.isoformat(timespec="seconds"), "machine": machine(), "mode": "full" if full else "quick",
         "pairs": pairs, "python_s": bench.python_s, "rows": [],
     }  # fmt: skip
+    signal.signal(signal.SIGTERM, end_in_order)
     runner = Runner(bench, console, pairs, patience, null=options.null)
     begin = time.monotonic()
     try:
@@ -193,6 +195,11 @@ def run(console: Console, options: argparse.Namespace, rows: list[Row]) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     console.rule(f"{len(results['rows'])} rows in {time.monotonic() - begin:.0f} s, kept in {out}")
     return show(console, rows, results, floors=options.floors)
+
+
+def end_in_order(number: int, _: object) -> None:
+    """Leave through the finally clauses, so that the brokers end with us."""
+    sys.exit(128 + number)
 
 
 def measure_row(runner: Runner, row: Row, results: Results, out: Path) -> None:

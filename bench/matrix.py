@@ -157,13 +157,16 @@ def instance_rows() -> list[Row]:
     return [
         Row("start/empty", instance_measures.start_empty(spawn), ready, (empty,), fresh=True),
         replace(start_loaded_row(1_000), only_klamm=True),  # Kafka alone takes minutes to fill, stop and start so many
-        Row("memory", instance_measures.memory(spawn), (RESIDENT_IDLE, RESIDENT_PEAK), (idle,), fresh=True),
+        Row(
+            "memory", instance_measures.memory(spawn), (RESIDENT_IDLE, RESIDENT_PEAK), (idle,), fresh=True, pairs_max=1
+        ),
         Row("topics/1,000 in one request", measures.many_topics(1_000), (SECONDS,), (topics,)),
         Row(
             "crowd/2,000 idle connections and a slow reader",
             instance_measures.crowd(2_000),
             (P99, P99_BESIDE, P99_GROWTH),
             (Floor(P99_GROWTH.key, 2.0, "klamm"),),
+            pairs_max=2,
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Where klamm's time goes under a load: ``python bench/run.py profile produce|fetch|wait|paced [--tool TOOL]``.
+"""Where klamm's time goes under a load: ``python bench/run.py profile LOAD [--tool TOOL]``.
 
 Starts klamm, drives it with the bench's driver, and records meanwhile with one of
 
@@ -36,6 +36,7 @@ LOADS: dict[str, tuple[Measure, int]] = {
     "produce": (measures.produce(Shape(1024, JAVA_BATCH)), 300_000),
     "produce-large": (measures.produce(Shape(1024, 1_048_576)), 1_000_000),
     "fetch": (measures.fetch(Shape(1024, JAVA_BATCH)), 500_000),
+    "fetch-large": (measures.fetch(Shape(1024, 1_048_576, client="librdkafka")), 1_000_000),
     "wait": (measures.produce_and_wait(1024), 5_000),
     "paced": (measures.end_to_end(10_000), 0),
 }
