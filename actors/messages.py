@@ -46,6 +46,13 @@ class OffsetWaiter(Protocol):
         ...
 
 
+class Applied(Protocol):
+    """A follower's fetcher, told that the partition has done what it asked for."""
+
+    def __call__(self, *, current: bool) -> None:
+        """Take the word; not ``current``: the leader epoch has moved on, and nothing was done."""
+
+
 class AppendBatch(NamedTuple):
     """One record batch to append, as the client sent it.
 
@@ -133,6 +140,7 @@ class FollowerAppend:
         leader_epoch: The epoch in which they were asked for; older ones are dropped.
         client_ids: Who sent each batch, if the leader says.
         append_times_us: When the leader appended each batch, if it says.
+        applied: Told when this is done.
     """
 
     records: memoryview
@@ -141,13 +149,17 @@ class FollowerAppend:
     leader_epoch: int
     client_ids: tuple[bytes | None, ...] = ()
     append_times_us: tuple[int | None, ...] = ()
+    applied: Applied | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TruncateTo:
-    """As a follower: drop every record at or above ``offset`` (KIP-101)."""
+    """As a follower: drop every record at or above ``offset`` (KIP-101); ``anew``: drop all and begin there."""
 
     offset: int
+    leader_epoch: int
+    applied: Applied | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, cast
 
+from klamm.actors.follower import rows_to_append
 from klamm.actors.messages import (
     AppendBatch,
     AppendReply,
@@ -50,7 +51,6 @@ from klamm.records.batch import (
     LENGTH_OVERHEAD,
     check_batch,
     check_produced_batch,
-    iter_batches,
     patch,
     read_header,
     set_log_append_time,
@@ -193,10 +193,8 @@ class PartitionActor(LoopActor):
                 self._maintain()
             case DeleteLog():
                 self._delete()
-            case TruncateTo(offset):
-                self.log.truncate_to(offset)
-                self.state.followed(self.log.log_end_offset)
-                self.state.producers.truncate(offset)
+            case TruncateTo():
+                self._truncate(message)
             case _:
                 msg = f"a partition does not understand {message!r}"
                 raise AssertionError(msg)
@@ -409,42 +407,37 @@ class PartitionActor(LoopActor):
         self._refuse_waiting(KafkaError("the leader moved", code=ErrorCode.NOT_LEADER_OR_FOLLOWER))
         self._tell_readers(high_watermark_advanced=True)
 
+    def _truncate(self, message: TruncateTo) -> None:
+        """Cut the log. Nothing below the high watermark is ever cut by a leader that is one, so it may wait here."""
+        current = not self.state.is_leader and message.leader_epoch == self.state.leader_epoch
+        if current:
+            if message.anew:
+                self.log.truncate_fully_and_start_at(message.offset)
+            else:
+                self.log.truncate_to(message.offset)
+            self.state.followed(self.log.log_end_offset)
+            self.state.producers.truncate(self.log.log_end_offset)
+        if message.applied is not None:
+            message.applied(current=current)
+
     def _follower_append(self, message: FollowerAppend) -> None:
-        """Append what the leader sent, at its offsets; a gap or an older epoch is dropped, the fetcher asks again."""
+        """Append what the leader sent, at its offsets; an answer of an older leader epoch changes nothing."""
+        current = not self.state.is_leader and message.leader_epoch == self.state.leader_epoch
+        if current:
+            self._follow(message)
+        if message.applied is not None:
+            message.applied(current=current)
+
+    def _follow(self, message: FollowerAppend) -> None:
         state = self.state
-        if state.is_leader or message.leader_epoch != state.leader_epoch:
-            return
-        rows: list[LogRow] = []
-        next_offset = state.log_end_offset
-        for number, (position, _) in enumerate(iter_batches(message.records)):
-            header = check_batch(message.records, position)
-            if header.base_offset < next_offset:
-                continue
-            times, clients = message.append_times_us, message.client_ids
-            rows.append(
-                LogRow(
-                    message.records[position : position + header.size],
-                    header.base_offset,
-                    header.last_offset,
-                    header.leader_epoch,
-                    times[number] if number < len(times) else None,
-                    header.max_timestamp,
-                    header.attributes,
-                    header.producer_id,
-                    header.producer_epoch,
-                    header.base_sequence,
-                    header.record_count,
-                    clients[number] if number < len(clients) else None,
-                )
-            )
-            if header.leader_epoch > self.log.latest_epoch:
-                self.log.assign_epoch(header.leader_epoch, header.base_offset)
-            if header.producer_id >= 0:
-                state.producers.replay(*_producer_fields(rows[-1]))
-            next_offset = header.last_offset + 1
+        rows = list(rows_to_append(message, state.log_end_offset))
+        for first in range(0, len(rows), ROWS_MAX):
+            self.log.append(rows[first : first + ROWS_MAX])
         if rows:
-            self.log.append(rows)
             state.followed(self.log.log_end_offset)
+        for row in rows:
+            if row.producer_id >= 0:
+                state.producers.replay(*_producer_fields(row))
         state.high_watermark = max(state.high_watermark, min(message.high_watermark, state.log_end_offset))
         if message.log_start_offset > self.log.log_start_offset:
             self.log.delete_before(min(message.log_start_offset, state.log_end_offset))

@@ -110,9 +110,9 @@ def _noun_place(words: Sequence[str]) -> int | None:
 
 def _without_noun(words: Sequence[str]) -> int:
     if "--version" in words:
-        from klamm import __version__
+        from klamm.model.version import VERSION
 
-        sys.stdout.write(f"klamm {__version__}\n")
+        sys.stdout.write(f"klamm {VERSION}\n")
         return 0
     if "--help-json" in words:
         sys.stdout.write(_help_json())

@@ -1,1 +1,18 @@
-"""Listener, connections, one handler file per group of APIs, node assembly."""
+"""Listener, connections, one handler file per group of APIs, node assembly.
+
+| file | owns |
+|---|---|
+| `connection.py`, `receive_buffer.py` | one client: bytes to requests, responses in order; the memory frames stay in |
+| `listener.py` | the listening socket |
+| `apis.py`, `served_apis.py` | what an API is; the table of all that are served |
+| `handlers/` | one file for each group of APIs |
+| `fetch_sessions.py` | what consumers read (KIP-227) |
+| `partitions.py` | the partitions of this node, their actors, their recovery |
+| `group_coordinators.py` | the group coordinators of this node |
+| `data_store.py` | the data directory and the logs in it |
+| `node.py` | one broker put together: start, stop |
+| `embedded.py`, `pytest_plugin.py` | a broker inside another program, and in a test |
+| `serve.py`, `options.py` | a broker as a process |
+| `replica_fetch_port.py` | how a follower reaches its leader |
+| `message_types.py`, `error_responses.py`, `requests.py`, `event_loop.py` | helpers of the handlers |
+"""

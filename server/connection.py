@@ -116,6 +116,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._task is not None:
             self._task.cancel()
         self._slots.clear()
+        self._buffer, self._spare = ReceiveBuffer(0), None  # cyclic garbage is collected rarely: free what is large now
         self._listener.closed(self, exc)
 
     def pause_writing(self) -> None:
@@ -229,6 +230,8 @@ class Connection(asyncio.BufferedProtocol):
         self._slots.append(slot)
         api.stats.count += 1
         api.stats.received_size += len(frame) + LENGTH_SIZE
+        if slot.buffers is not None and len(slot.buffers) > 1:  # records: the transport says when it holds enough
+            self._send()
         if len(self._slots) >= REQUESTS_MAX:
             self._pause()
 

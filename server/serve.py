@@ -14,6 +14,7 @@ from typing import Final
 from klamm.model.configs_broker import BrokerConfig
 from klamm.model.errors import InvalidConfigError
 from klamm.model.properties import parse_properties
+from klamm.model.version import VERSION
 from klamm.server.event_loop import new_event_loop
 from klamm.server.node import Node
 from klamm.server.options import DEFAULT_HOST, DEFAULT_PORT, Address, AddressError, NodeOptions
@@ -156,15 +157,13 @@ async def _serve(config: BrokerConfig, options: NodeOptions, loop: asyncio.Abstr
 
 def banner(node: Node) -> str:
     """Return the one screen that says what is served and where."""
-    from klamm import __version__  # noqa: PLC0415
-
     options, config = node.options, node.config
     where = "in memory: nothing is kept" if options.data is None else str(options.data)
     durable = "flushed to disk" if config.acks_all_single == "flushed" else "written to the page cache"
     topics = len(node.image.topics)
     return "\n".join(
         [
-            f"klamm {__version__} serves the Kafka protocol on {node.advertised}",
+            f"klamm {VERSION} serves the Kafka protocol on {node.advertised}",
             "",
             f"  cluster     {node.cluster_id}, broker {node.broker_id}",
             f"  data        {where}",

@@ -16,7 +16,7 @@ from klamm.protocol.header import RequestHeader
 from klamm.protocol.messages import decode_request, encode_response, wire_error
 from klamm.server.apis import served_versions
 from klamm.server.connection import Connection, ResponseSlot
-from klamm.server.response_types import response_types
+from klamm.server.message_types import response_types
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:

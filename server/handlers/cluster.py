@@ -12,8 +12,8 @@ from klamm.core.metadata_image import BrokerImage
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
+from klamm.server.message_types import response_types
 from klamm.server.operations import CLUSTER_OPERATIONS, NOT_ASKED_FOR
-from klamm.server.response_types import response_types
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler

@@ -42,7 +42,7 @@ from klamm.model.errors import (
 )
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
-from klamm.server.response_types import response_types
+from klamm.server.message_types import response_types
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler

@@ -11,7 +11,7 @@ from klamm.model.errors import ErrorCode, KafkaError, KafkaStorageError
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
 from klamm.server.handlers.fetch import READ_COMMITTED, find_partition
-from klamm.server.response_types import response_types
+from klamm.server.message_types import response_types
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from klamm.model.errors import (
 from klamm.model.ids import NO_BROKER, TopicId, TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
+from klamm.server.message_types import response_types
 from klamm.server.operations import CLUSTER_OPERATIONS, NOT_ASKED_FOR, TOPIC_OPERATIONS
-from klamm.server.response_types import response_types
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

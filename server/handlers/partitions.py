@@ -15,7 +15,7 @@ from klamm.model.ids import PartitionIndex, TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
 from klamm.server.handlers.topic_partitions import describe_topic_partitions
-from klamm.server.response_types import response_types
+from klamm.server.message_types import response_types
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from klamm.model.errors import ErrorCode, InvalidRequestError
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
-from klamm.server.response_types import response_types
+from klamm.server.message_types import response_types
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler

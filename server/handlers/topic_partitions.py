@@ -12,8 +12,8 @@ from klamm.model.errors import ErrorCode, InvalidTopicError
 from klamm.model.ids import NO_BROKER, TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
+from klamm.server.message_types import response_types
 from klamm.server.operations import NOT_ASKED_FOR, TOPIC_OPERATIONS
-from klamm.server.response_types import response_types
 
 if TYPE_CHECKING:
     from klamm.server.node import Node
@@ -88,8 +88,8 @@ def _described(image: MetadataImage, types: Any, page: _Page) -> Any:  # noqa: A
         try:
             check_topic_name(page.name)
         except InvalidTopicError as error:
-            return _refused(types, page.name, error.error_code)
-        return _refused(types, page.name, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            return _refused(types, page.name, error.error_code, TOPIC_OPERATIONS)
+        return _refused(types, page.name, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, TOPIC_OPERATIONS)
     return types.DescribeTopicPartitionsResponseTopic(
         error_code=wire_error(ErrorCode.NONE),
         name=page.name,
@@ -100,14 +100,14 @@ def _described(image: MetadataImage, types: Any, page: _Page) -> Any:  # noqa: A
     )
 
 
-def _refused(types: Any, name: str, code: ErrorCode) -> Any:  # noqa: ANN401 (kio messages)
+def _refused(types: Any, name: str, code: ErrorCode, operations: int = NOT_ASKED_FOR) -> Any:  # noqa: ANN401 (kio messages)
     return types.DescribeTopicPartitionsResponseTopic(
         error_code=wire_error(code),
         name=name,
         topic_id=None,
         is_internal=name in INTERNAL_TOPICS,
         partitions=(),
-        topic_authorized_operations=NOT_ASKED_FOR,
+        topic_authorized_operations=operations,
     )
 
 

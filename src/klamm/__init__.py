@@ -6,21 +6,22 @@ The public Python API is what this module names; everything else may change. Nam
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
+
+from klamm.model.version import VERSION
 
 if TYPE_CHECKING:
     from klamm.server.embedded import Broker
 
 __all__ = ["Broker", "__version__"]
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562: the type is the attribute's own)
     """Load ``Broker`` when it is first asked for (PEP 562)."""
     if name == "Broker":
-        from klamm.server.embedded import Broker  # noqa: PLC0415 (lazy on purpose)
-
-        return Broker
+        return importlib.import_module("klamm.server.embedded").Broker
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

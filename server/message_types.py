@@ -1,4 +1,4 @@
-"""The classes of an API's newest response, found when they are first needed."""
+"""The classes of an API's newest messages, found when they are first needed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from types import ModuleType
 from typing import Any
 
 from klamm.protocol.apis import API_VERSIONS, ApiKey
-from klamm.protocol.kio_loader import load_response_schema
-from klamm.protocol.messages import response_class
+from klamm.protocol.kio_loader import load_request_schema, load_response_schema
+from klamm.protocol.messages import request_class, response_class
 
 
-class ResponseTypes:
-    """The newest response of an API and its nested classes, by name: our own shapes first, then kio's."""
+class MessageTypes:
+    """The newest message of an API and its nested classes, by name: our own shapes first, then kio's."""
 
     def __init__(self, modules: tuple[ModuleType, ...]) -> None:
         self._modules = modules
@@ -30,7 +30,14 @@ class ResponseTypes:
 
 
 @cache
-def response_types(key: ApiKey) -> ResponseTypes:
+def response_types(key: ApiKey) -> MessageTypes:
     """Return the classes of the newest response of an API."""
     generated = load_response_schema(key, API_VERSIONS[key].max)
-    return ResponseTypes((sys.modules[response_class(key).__module__], sys.modules[generated.__module__]))
+    return MessageTypes((sys.modules[response_class(key).__module__], sys.modules[generated.__module__]))
+
+
+@cache
+def request_types(key: ApiKey) -> MessageTypes:
+    """Return the classes of the newest request of an API."""
+    generated = load_request_schema(key, API_VERSIONS[key].max)
+    return MessageTypes((sys.modules[request_class(key).__module__], sys.modules[generated.__module__]))

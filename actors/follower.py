@@ -1,0 +1,36 @@
+"""What a follower makes of a leader's answer: the rows to append, checked as if a client had sent them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from klamm.actors.messages import FollowerAppend
+from klamm.records.batch import check_batch, iter_batches
+from klamm.storage.row import LogRow
+
+
+def rows_to_append(message: FollowerAppend, log_end_offset: int) -> Iterator[LogRow]:
+    """Yield a row for each batch at or above ``log_end_offset``: a leader's first batch may begin before it.
+
+    Raises:
+        KafkaError: A batch is damaged: it is never appended.
+    """
+    times, clients = message.append_times_us, message.client_ids
+    for number, (position, header) in enumerate(iter_batches(message.records)):
+        if header.base_offset < log_end_offset:
+            continue
+        check_batch(message.records, position)
+        yield LogRow(
+            message.records[position : position + header.size],
+            header.base_offset,
+            header.last_offset,
+            header.leader_epoch,
+            times[number] if number < len(times) else None,
+            header.max_timestamp,
+            header.attributes,
+            header.producer_id,
+            header.producer_epoch,
+            header.base_sequence,
+            header.record_count,
+            clients[number] if number < len(clients) else None,
+        )

@@ -1,0 +1,131 @@
+"""How a follower reaches its leader: the Fetch API over a client connection, as the replica that it is (KIP-903)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from klamm.client.connection import BrokerConnection
+from klamm.client.errors import ClientError
+from klamm.client.settings import Address as ClientAddress
+from klamm.client.settings import Settings
+from klamm.core.replica_fetcher import FetchAnswer, FetchFrom
+from klamm.model.configs_broker import BrokerConfig
+from klamm.model.errors import KafkaError
+from klamm.protocol.apis import ApiKey
+from klamm.protocol.messages import error_of, request_class
+from klamm.server.message_types import request_types
+from klamm.server.options import Address
+
+logger = logging.getLogger(__name__)
+
+EARLIEST: Final = -2
+
+
+class LeaderFetchPort:
+    """Reaches the leader of one partition (FetchPort). Runs on the node's loop; one request is under way at a time.
+
+    Args:
+        loop: The node's loop.
+        leader: Where the leader listens.
+        partition: (topic, its id, partition) to copy.
+        broker_id: Who we are.
+        config: Sizes and waits of ``replica.fetch.*``.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        leader: Address,
+        partition: tuple[str, UUID, int],
+        broker_id: int,
+        config: BrokerConfig,
+    ) -> None:
+        self._loop = loop
+        self._address = ClientAddress(leader.host, leader.port)
+        self._topic, self._topic_id, self._partition = partition
+        self._broker_id = broker_id
+        self._config = config
+        self._connection: BrokerConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def fetch(self, fetch: FetchFrom, answer: Callable[[FetchAnswer | None], None]) -> None:
+        """Ask the leader for records (FetchPort)."""
+        self._run(self._fetch(fetch), answer)
+
+    def earliest(self, leader_epoch: int, answer: Callable[[int | None], None]) -> None:
+        """Ask the leader for its earliest offset (FetchPort)."""
+        self._run(self._earliest(leader_epoch), answer)
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _run(self, question: Coroutine[Any, Any, Any], answer: Callable[[Any], None]) -> None:
+        async def ask() -> None:
+            try:
+                found = await question
+            except (ClientError, KafkaError) as error:
+                logger.warning("a leader does not answer", extra={"leader": str(self._address), "reason": str(error)})
+                self._connection = None
+                found = None
+            answer(found)
+
+        self._task = self._loop.create_task(ask())
+
+    async def _open(self) -> BrokerConnection:
+        if self._connection is None or not self._connection.is_open:
+            connection = BrokerConnection(self._address, Settings((self._address,), {}))
+            await connection.open()
+            self._connection = connection
+        return self._connection
+
+    async def _fetch(self, fetch: FetchFrom) -> FetchAnswer:
+        types = request_types(ApiKey.FETCH)
+        config = self._config
+        partition = types.FetchPartition(
+            partition=self._partition,
+            current_leader_epoch=fetch.leader_epoch,
+            fetch_offset=fetch.offset,
+            last_fetched_epoch=fetch.last_fetched_epoch,
+            partition_max_bytes=config.replica_fetch_max_bytes,
+        )
+        request = request_class(ApiKey.FETCH)(
+            replica_state=types.ReplicaState(replica_id=self._broker_id),
+            max_wait=timedelta(milliseconds=config.replica_fetch_wait_max_ms),
+            min_bytes=config.replica_fetch_min_bytes,
+            max_bytes=config.replica_fetch_response_max_bytes,
+            topics=(types.FetchTopic(topic_id=self._topic_id, partitions=(partition,)),),
+            forgotten_topics_data=(),
+        )
+        response = await (await self._open()).request(ApiKey.FETCH, request)
+        found = response.responses[0].partitions[0]
+        diverging = found.diverging_epoch
+        return FetchAnswer(
+            error_of(found.error_code),
+            memoryview(bytearray(found.records or b"")),
+            found.high_watermark,
+            found.log_start_offset,
+            (diverging.epoch, diverging.end_offset) if diverging.epoch >= 0 else None,
+        )
+
+    async def _earliest(self, leader_epoch: int) -> int | None:
+        types = request_types(ApiKey.LIST_OFFSETS)
+        partition = types.ListOffsetsPartition(
+            partition_index=self._partition, current_leader_epoch=leader_epoch, timestamp=EARLIEST
+        )
+        request = request_class(ApiKey.LIST_OFFSETS)(
+            replica_id=self._broker_id,
+            isolation_level=0,
+            topics=(types.ListOffsetsTopic(name=self._topic, partitions=(partition,)),),
+        )
+        response = await (await self._open()).request(ApiKey.LIST_OFFSETS, request)
+        found = response.topics[0].partitions[0]
+        return None if error_of(found.error_code) else int(found.offset)
