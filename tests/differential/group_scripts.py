@@ -507,7 +507,7 @@ def static_consumers(c: Conversation) -> None:
     c.topic("y", 2)
     topic = c.group("y")
     find(c, group)
-    names = {"subscribed_topic_names": (topic,), "instance_id": "i"}
+    names: dict[str, Any] = {"subscribed_topic_names": (topic,), "instance_id": "i"}
     joined = beat(c, group, "a", 0, **names)
     beat(c, group, "b", 0, label="instance not released", **names)
     beat(c, group, "a", 0, label="joins again", **names)
