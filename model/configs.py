@@ -240,7 +240,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 def _parse_boolean(key: ConfigKey, text: str) -> ConfigValue:
     lowered = text.strip().lower()
     if lowered not in {"true", "false"}:
-        raise key.refusal(text.strip(), "Expected value to be either true or false")
+        raise key.refusal(text, "Expected value to be either true or false")
     return lowered == "true"
 
 

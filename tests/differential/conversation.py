@@ -102,18 +102,11 @@ class Conversation:
     def topic(self, name: str, partitions: int = 4) -> UUID:
         """Make a topic and return its id, which appears in transcripts as its name."""
         topic = {"name": f"{name}-{self.run}", "num_partitions": partitions, "replication_factor": 1}
-        self.quietly(
+        response = self.quietly(
             ApiKey.CREATE_TOPICS,
             topics=({**topic, "assignments": (), "configs": ()},),
             timeout=timedelta(seconds=10),
             validate_only=False,
-        )
-        response = self.quietly(
-            ApiKey.METADATA,
-            12,
-            topics=({"topic_id": None, "name": f"{name}-{self.run}"},),
-            allow_auto_topic_creation=False,
-            include_topic_authorized_operations=False,
         )
         topic_id: UUID = response.topics[0].topic_id
         self._topics[topic_id] = name
