@@ -141,6 +141,11 @@ class Broker(ABC):
         for future in futures.values():
             future.result(ADMIN_TIMEOUT_S)
 
+    def last_words(self) -> str:
+        """The end of what the broker has logged."""
+        log = self.folder / "out.log"
+        return log.read_text(errors="replace")[-2000:] if log.exists() else ""
+
     def resident_bytes(self) -> int:
         """Resident memory now."""
         return self._status_bytes("VmRSS")
@@ -163,7 +168,7 @@ class Broker(ABC):
 
     def _admin_client(self) -> AdminClient:
         if self._admin is None:
-            self._admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 3})
+            self._admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         return self._admin
 
     def _await_leaders(self, names: set[str], partitions: int) -> None:

@@ -80,6 +80,18 @@ class Runner:
             pairs.append(pair)
         return {"name": row.name, "records": records, "pairs": pairs}
 
+    def bury(self) -> None:
+        """Forget brokers that have ended, so that the next row starts new ones; say what they said last."""
+        for durability, broker in list(self._klamm.items()):
+            if broker.has_ended():
+                self.console.print(f"klamm has ended:\n{broker.last_words()}", highlight=False, markup=False)
+                del self._klamm[durability]
+                broker.remove()
+        if self._kafka is not None and self._kafka.has_ended():
+            self.console.print(f"kafka has ended:\n{self._kafka.last_words()}", highlight=False, markup=False)
+            self._kafka.remove()
+            self._kafka = None
+
     def _sample(self, row: Row, broker: Broker, records: int) -> Sample:
         waited = noise.wait_for_calm(self.patience_s)
         return {**row.measure(self.bench, broker, records), "others_before": waited}
@@ -209,6 +221,7 @@ def measure_row(runner: Runner, row: Row, results: Results, out: Path) -> None:
         result = runner.run(row)
     except (driver_process.DriverError, RuntimeError, OSError) as failure:
         runner.console.print(f"[red]failed[/red] {row.name}: {failure!r}", highlight=False)
+        runner.bury()
         return
     results["rows"].append(result)
     out.write_text(json.dumps(results, indent=1))
