@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from uuid import uuid4
 
+from tests.differential import admin_scripts, group_scripts
 from tests.differential.compare import differences
-from tests.differential.group_scripts import SCRIPTS
 
 
 def main() -> int:
     first, second, *names = sys.argv[1:]
     failures = 0
-    for script in SCRIPTS:
+    for script in (*admin_scripts.SCRIPTS, *group_scripts.SCRIPTS):
         if names and script.__name__ not in names:
             continue
         found = differences(script, int(first), int(second), uuid4().hex[:8])
