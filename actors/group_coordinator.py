@@ -142,6 +142,11 @@ class GroupCoordinatorActor(LoopActor):
         return GroupCoordinator(self._config, self._ports.topics, self._ports.new_id)
 
     @property
+    def is_loading(self) -> bool:
+        """Whether the log is still being replayed."""
+        return self._loading
+
+    @property
     def core(self) -> GroupCoordinator:
         """The state machine, for tests."""
         return self._core
