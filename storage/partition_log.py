@@ -167,18 +167,20 @@ class PartitionLog(SegmentedLog):
 
     def _end_at(self, offset: int) -> None:
         self.log_end_offset = offset
-        self.flushed_end_offset = min(self.flushed_end_offset, offset)
+        with self._flush_lock:
+            self._truncations += 1
+            self.flushed_end_offset = min(self.flushed_end_offset, offset)
         self._epochs.truncate_from_end(offset)
         drop_snapshots_after(self._filesystem, self.directory, offset)
 
     def _changing(self, change: Callable[[], None]) -> None:
         """Perform a truncation behind its marker; if it fails half-way the log must be opened anew."""
-        self._truncations += 1
         try:
             if not self._truncation_marked:
                 self._filesystem.replace_file(f"{self.directory}/{TRUNCATED_MARKER}", b"")
                 self._truncation_marked = True
-            change()
+            with self._files_lock:
+                change()
         except OSError as error:
             self._failure = f"{self.directory}: truncation failed: {error}"
             raise StorageFailureError(self._failure, fatal=True) from error

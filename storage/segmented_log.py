@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from threading import Lock
 from typing import Final, NamedTuple, Self, TypeVar
 from uuid import UUID
 
@@ -108,6 +109,10 @@ class SegmentedLog:
         self._directory_synced = True
         self._truncation_marked = False
         self._truncations = 0
+        self._flush_lock = Lock()
+        """Held while the flushed end offset changes: a flush must not raise it above a truncation."""
+        self._files_lock = Lock()
+        """Held while a footer is written or files are cut: not both at once."""
         self._failure: str | None = None
 
     @classmethod
@@ -234,7 +239,8 @@ class SegmentedLog:
         if target <= self.flushed_end_offset and self._directory_synced:
             return self.flushed_end_offset
         try:
-            for segment in self._segments:
+            # Removed segments too: one that comes back after a crash, torn, would set all behind it aside.
+            for segment in (*self._doomed, *self._segments):
                 if segment.data_end > segment.synced_end:
                     self._sync(segment)
             if not self._directory_synced:
@@ -243,9 +249,10 @@ class SegmentedLog:
         except OSError as error:
             self._failure = f"{self.directory}: flush failed: {error}"
             raise StorageFailureError(self._failure, fatal=True) from error
-        if truncations == self._truncations:
-            self.flushed_end_offset = max(target, self.flushed_end_offset)
-        return self.flushed_end_offset
+        with self._flush_lock:
+            if truncations == self._truncations:
+                self.flushed_end_offset = max(target, self.flushed_end_offset)
+            return self.flushed_end_offset
 
     @staticmethod
     def _sync(segment: Segment) -> None:
@@ -271,18 +278,25 @@ class SegmentedLog:
         try:
             while self._doomed:
                 segment = self._doomed[0]
-                self._handles.forget(segment)
                 if self._filesystem.exists(segment.path):
+                    segment.sync()  # its name may come back after a crash: see flush
                     self._filesystem.unlink(segment.path)
+                self._handles.forget(segment)
                 self._doomed.pop(0)
             for segment in self._segments[:-1]:
-                if not segment.sealed and not segment.removed:
-                    entries = (entry for entry in self._epochs.entries if entry.start_offset < segment.end_offset)
-                    footer = {EPOCHS_KEY: encode_epochs(LeaderEpochs(entries)), ABORTED_KEY: ""}
-                    segment.seal(_schema_metadata(self._identity), footer)
+                if not segment.sealed:
+                    self._seal(segment)
         except OSError as error:
             msg = f"{self.directory}: maintenance: {error}"
             raise StorageFailureError(msg) from error
+
+    def _seal(self, segment: Segment) -> None:
+        with self._files_lock:
+            if segment.removed:
+                return
+            entries = (entry for entry in self._epochs.entries if entry.start_offset < segment.end_offset)
+            footer = {EPOCHS_KEY: encode_epochs(LeaderEpochs(entries)), ABORTED_KEY: ""}
+            segment.seal(_schema_metadata(self._identity), footer)
 
     def read(
         self, start_offset: int, end_offset: int, size_max: int, *, at_least_one: bool = True
