@@ -66,6 +66,7 @@ class Task:
     node: SimulatedNode | None
     incarnation: int
     run: Callable[[], object]
+    thread: bool = False
     cancelled: bool = False
 
     def cancel(self) -> None:
@@ -121,6 +122,11 @@ class Simulation:
         if not condition:
             raise self.error(reason)
 
+    def end(self) -> None:
+        """End every node, so that nothing of this run stays in pykka's registry."""
+        for node in self._nodes.values():
+            node.crash()
+
     # --- running --------------------------------------------------------------------------------------------------
 
     def add(self, task: Task) -> None:
@@ -131,6 +137,10 @@ class Simulation:
         """Let a task happen once ``delay_s`` virtual seconds have passed."""
         self._sequence += 1
         heapq.heappush(self._later, (self.now_s + max(0.0, delay_s), self._sequence, task))
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        """Let something happen that is no node's: a fault, a decision of the scenario."""
+        self.add_later(delay_s, Task("scenario", None, 0, callback))
 
     def step(self) -> bool:
         """Let one thing happen.
@@ -182,11 +192,11 @@ class Simulation:
         if not self._running:
             return
         task = self._running[-1]
-        if self._depth < INTERLEAVE_DEPTH_MAX:
+        if task.thread and self._depth < INTERLEAVE_DEPTH_MAX:  # a loop that waits for its disk stands still
             self._depth += 1
             try:
                 for _ in range(self.random.randrange(INTERLEAVE_STEPS_MAX + 1)):
-                    if not self._ready or not self.step():
+                    if not self.step():
                         break
             finally:
                 self._depth -= 1
@@ -313,6 +323,7 @@ class SimulatedDispatcher:
         actor = mailbox.actor
         task = node.task(f"{self.name} {'-' if actor is None else actor.actor_name}", lambda: self._run(mailbox))
         if self._thread:
+            task.thread = True
             node.simulation.add_later(node.random.random() * THREAD_DELAY_MAX_S, task)
         else:
             node.simulation.add(task)

@@ -1,0 +1,56 @@
+"""The disk of a simulated node: it loses power at any step, and while a thread flushes it the world goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from klamm.actors.simulation import NodeCrashed, Simulation
+from klamm.storage.faulty_filesystem import FaultyFile, FaultyFilesystem, TrackedContent
+from klamm.storage.filesystem import File
+
+
+class SimulatedFile(FaultyFile):
+    """A file whose flush takes time; what is written during it is not flushed by it."""
+
+    __slots__ = ("_disk",)
+
+    def __init__(self, disk: SimulatedDisk, content: TrackedContent) -> None:
+        super().__init__(disk, content)
+        self._disk = disk
+
+    def sync(self) -> None:
+        self._disk.step()
+        content = self.tracked
+        changes = len(content.unflushed)
+        flushed = bytes(content.read(content.size, 0))
+        self._disk.simulation.interleave()
+        self._disk.syncing()
+        content.flushed = flushed
+        del content.unflushed[:changes]
+
+
+class SimulatedDisk(FaultyFilesystem):
+    """A disk that outlives its node. ``on_power_loss`` must crash the node; then this disk loses what it may lose."""
+
+    def __init__(self, simulation: Simulation, on_power_loss: Callable[[], None]) -> None:
+        super().__init__(simulation.random)
+        self.simulation = simulation
+        self.power_loss_at: int | None = None
+        self._on_power_loss = on_power_loss
+
+    def step(self) -> None:
+        self.simulation.check_alive()
+        if self.power_loss_at is not None and self.steps >= self.power_loss_at:
+            self.power_loss_at = None
+            self._on_power_loss()
+            raise NodeCrashed
+        super().step()
+
+    def reading(self) -> None:
+        self.simulation.check_alive()
+        super().reading()
+
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:
+        opened: Any = super().open(path, create=create, read_only=read_only)
+        return SimulatedFile(self, opened.tracked)
