@@ -41,10 +41,14 @@ NOUNS: dict[str, Noun] = {
     "user": Noun("klamm.cli.user", "SCRAM users: list create alter delete", "Security", ("users",)),
     "quota": Noun("klamm.cli.quota", "Client quotas: describe alter resolve", "Security", ("quotas",)),
     "txn": Noun("klamm.cli.txn", "Transactions: list describe find-hanging abort", "Cluster", ("txns",)),
-    "dump": Noun("klamm.cli.dump", "Write the cluster's topics, configs, ACLs and quotas as a file", "Declarative"),
-    "diff": Noun("klamm.cli.diff", "Compare a file, or another context, with the cluster", "Declarative"),
-    "plan": Noun("klamm.cli.plan", "Show what applying a file would change", "Declarative"),
-    "apply": Noun("klamm.cli.apply", "Make the cluster as a file says; deletes nothing without --prune", "Declarative"),
+    "dump": Noun(
+        "klamm.cli.declarative", "Write the cluster's topics, configs, ACLs and quotas as a file", "Declarative"
+    ),
+    "diff": Noun("klamm.cli.declarative", "Compare a file, or another context, with the cluster", "Declarative"),
+    "plan": Noun("klamm.cli.declarative", "Show what applying a file would change", "Declarative"),
+    "apply": Noun(
+        "klamm.cli.declarative", "Make the cluster as a file says; deletes nothing without --prune", "Declarative"
+    ),
     "context": Noun("klamm.cli.context", "Contexts: list use show add edit test import", "You", ("contexts",)),
     "doctor": Noun("klamm.cli.doctor", "Find out why a cluster does not answer", "You"),
     "undo": Noun("klamm.cli.undo", "Take back a change made with klamm", "You"),
@@ -75,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if app is not None:
         app(args=rest, prog_name=f"klamm {noun}")
         return
-    sys.exit(_run(noun, module.COMMANDS, rest, plural=word in _ALIASES))
+    commands = [command for command in module.COMMANDS if command.path.split(" ", 1)[0] == noun]
+    sys.exit(_run(noun, commands, rest, plural=word in _ALIASES))
 
 
 def _run(noun: str, commands: Sequence[Command], words: list[str], *, plural: bool) -> int:
@@ -142,9 +147,9 @@ def overview() -> str:
 def load_commands() -> list[Command]:
     """Return every declared command of every noun: for docs, completion and tests."""
     found: list[Command] = []
-    for noun in NOUNS.values():
+    for name in dict.fromkeys(noun.module for noun in NOUNS.values()):
         try:
-            module = import_module(noun.module)
+            module = import_module(name)
         except ModuleNotFoundError:
             continue
         found.extend(getattr(module, "COMMANDS", ()))

