@@ -34,6 +34,8 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 CALIBRATION_RECORDS = 20_000
 CALIBRATION_BYTES = 50_000_000
+QUICK_BUDGET_S = 600.0
+TWO_PAIRS_FROM, ONE_PAIR_FROM = 0.55, 0.75  # of the budget
 RUN_BYTES_MAX = 1_500_000_000  # stays in the page cache, below the kernel's background write-back of 10 % of memory
 
 
@@ -48,10 +50,26 @@ class Results(TypedDict):
     rows: list[table.RowResult]
 
 
+class Pairs:
+    """How many pairs a row gets: fewer when the budget runs out, so that a quick run stays quick on a slow machine."""
+
+    def __init__(self, most: int, budget_s: float | None) -> None:
+        self.most = most
+        self._budget_s = budget_s
+        self._begin = time.monotonic()
+
+    def now(self) -> int:
+        """The number for the row that comes next."""
+        if self._budget_s is None:
+            return self.most
+        spent = (time.monotonic() - self._begin) / self._budget_s
+        return min(self.most, 1 if spent > ONE_PAIR_FROM else 2 if spent > TWO_PAIRS_FROM else self.most)
+
+
 class Runner:
     """Takes all pairs of all rows and writes the JSON file."""
 
-    def __init__(self, bench: Bench, console: Console, pairs: int, patience_s: float, *, null: bool) -> None:
+    def __init__(self, bench: Bench, console: Console, pairs: Pairs, patience_s: float, *, null: bool) -> None:
         self.bench = bench
         self.console = console
         self.pairs = pairs
@@ -70,7 +88,7 @@ class Runner:
         klamm, kafka = self._brokers(row)
         records = self._calibrate(row, [klamm, kafka]) if row.calibrated else 0
         pairs: list[dict[str, Sample]] = []
-        for turn in range(min(self.pairs, row.pairs_max)):
+        for turn in range(min(self.pairs.now(), row.pairs_max)):
             pair: dict[str, Sample] = {}
             for broker in (klamm, kafka) if turn % 2 else (kafka, klamm):
                 if broker is klamm:
@@ -143,8 +161,8 @@ def arguments() -> argparse.Namespace:
     how.add_argument("--full", action="store_true", help="every row, longer runs, more pairs: hours")
     parser.add_argument("--rows", metavar="PATTERN", help="only rows whose name has this regular expression in it")
     parser.add_argument("--pairs", type=int, metavar="N", help="pairs of runs a row (3, full: 5)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="what one throughput run aims at (1.5, full: 5)")
-    parser.add_argument("--patience", type=float, metavar="S", help="wait so long for a calm machine (2, full: 30)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="what one throughput run aims at (1.2, full: 5)")
+    parser.add_argument("--patience", type=float, metavar="S", help="wait so long for a calm machine (1, full: 30)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file to write, or for report to read")
     parser.add_argument("--null", action="store_true", help="Kafka in klamm's place: how far ratios stray by chance")
     parser.add_argument("--floors", action="store_true", help="exit 1 if a floor is missed")
@@ -186,18 +204,19 @@ def run(console: Console, options: argparse.Namespace, rows: list[Row]) -> int:
     bench = Bench(
         folder=folder,
         driver=driver_process.build(RESULTS),
-        seconds=options.seconds or (5.0 if full else 1.5),
+        seconds=options.seconds or (5.0 if full else 1.2),
         round_trips=10_000 if full else 2_000,
         data_bytes=10_000_000_000 if full else 1_000_000_000,
         python_s=bare_python_s(),
     )
-    patience: float = options.patience if options.patience is not None else (30.0 if full else 2.0)
+    patience: float = options.patience if options.patience is not None else (30.0 if full else 1.0)
     results: Results = {
         "when": now.isoformat(timespec="seconds"), "machine": machine(), "mode": "full" if full else "quick",
         "pairs": pairs, "python_s": bench.python_s, "rows": [],
     }  # fmt: skip
     signal.signal(signal.SIGTERM, end_in_order)
-    runner = Runner(bench, console, pairs, patience, null=options.null)
+    budget_s = None if full or options.pairs else QUICK_BUDGET_S
+    runner = Runner(bench, console, Pairs(pairs, budget_s), patience, null=options.null)
     begin = time.monotonic()
     try:
         for row in rows:

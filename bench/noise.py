@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 CALM_SHARE_MAX = 0.08  # of all cores: below this a measurement may begin
-WINDOW_S = 0.5
+WINDOW_S = 0.3
 
 CORES = os.cpu_count() or 1
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
