@@ -210,12 +210,11 @@ class PartitionState:
         if header.attributes & TRANSACTIONAL_FLAG and not from_broker:
             msg = f"producer_id={header.producer_id} has no ongoing transaction: this broker has no transactions"
             raise KafkaError(msg, code=ErrorCode.INVALID_TXN_STATE)
-        if not settings.log_append_time and header.max_timestamp > now_ms + settings.timestamp_after_max_ms:
-            msg = (
-                f"timestamp {header.max_timestamp} is over message.timestamp.after.max.ms="
-                f"{settings.timestamp_after_max_ms} ahead of the broker's {now_ms}"
-            )
-            raise KafkaError(msg, code=ErrorCode.INVALID_TIMESTAMP)
+        if not settings.log_append_time and (
+            header.max_timestamp > now_ms + settings.timestamp_after_max_ms
+            or header.base_timestamp < now_ms - settings.timestamp_before_max_ms
+        ):
+            raise _timestamp_refused(header, now_ms, settings)
         base_offset = self._next_offset
         if header.producer_id >= 0:
             repeated = self.producers.admit(
@@ -341,3 +340,16 @@ class PartitionState:
         """
         self.settings = replace(settings)
         return self.is_leader and self.advance_high_watermark()
+
+
+def _timestamp_refused(header: BatchHeader, now_ms: int, settings: PartitionSettings) -> KafkaError:
+    """Return the error of a batch whose first or latest timestamp is out of bounds.
+
+    Kafka looks at every record; these two are what the header tells without decoding.
+    """
+    msg = (
+        f"timestamps {header.base_timestamp} to {header.max_timestamp} are not between "
+        f"message.timestamp.before.max.ms={settings.timestamp_before_max_ms} before and "
+        f"message.timestamp.after.max.ms={settings.timestamp_after_max_ms} after the broker's {now_ms}"
+    )
+    return KafkaError(msg, code=ErrorCode.INVALID_TIMESTAMP)

@@ -66,6 +66,9 @@ TRANSACTION_KEY: Final = 1
 KNOWN_MEMBER_ID_VERSION: Final = 4
 """The JoinGroup version from which a first join is told its member id and must come again (KIP-394)."""
 
+BATCHED_KEYS_VERSION: Final = 4
+"""FindCoordinator: one request asks for several keys (KIP-699)."""
+
 SKIP_ASSIGNMENT_VERSION: Final = 9
 """The JoinGroup version from which ``skip_assignment`` is known (KIP-814)."""
 
@@ -105,7 +108,10 @@ async def find_coordinator(node: Node, context: RequestContext, request: Any) ->
             except KafkaError as refused:
                 error, message = refused.error_code, refused.message
         else:
-            error = ErrorCode.INVALID_REQUEST
+            # Before they could ask for several keys at once clients (librdkafka) ask again until their deadline after
+            # any error but an authorization one.
+            batched = context.api_version >= BATCHED_KEYS_VERSION
+            error = ErrorCode.INVALID_REQUEST if batched else ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
             message = (
                 "this broker has no transactions"
                 if request.key_type == TRANSACTION_KEY
@@ -116,7 +122,6 @@ async def find_coordinator(node: Node, context: RequestContext, request: Any) ->
                 key=key, node_id=broker_id, host=host, port=port, error_code=wire_error(error), error_message=message
             )
         )
-    del context
     return types.FindCoordinatorResponse(throttle_time=NO_THROTTLE, coordinators=tuple(found))
 
 
