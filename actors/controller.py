@@ -77,7 +77,7 @@ class Ask(NamedTuple):
 
 
 class SaveSnapshot(NamedTuple):
-    """Write a snapshot if anything was written since the last one: asked for now and then, and before a clean stop."""
+    """Write a snapshot if there is anything new and the last one is old enough: asked for now and then."""
 
 
 class _SnapshotSaved(NamedTuple):
@@ -98,15 +98,29 @@ class _Waiting(NamedTuple):
 class ControllerActor(LoopActor):
     """The one owner of the cluster's metadata.
 
-    ``core`` has been loaded from ``log`` already.
+    Args:
+        core: Loaded from ``log`` already.
+        log: Where records go.
+        ports: The world.
+        snapshot_size: Bytes of records after which a snapshot is written.
+        snapshot_interval_ms: How old the last snapshot is when :class:`SaveSnapshot` writes another; 0: it never does.
     """
 
-    def __init__(self, core: Controller, log: MetadataLog, ports: ControllerPorts, snapshot_size: int) -> None:
+    def __init__(
+        self,
+        core: Controller,
+        log: MetadataLog,
+        ports: ControllerPorts,
+        snapshot_size: int,
+        snapshot_interval_ms: int = 0,
+    ) -> None:
         super().__init__()
         self._core = core
         self._log = log
         self._ports = ports
         self._snapshot_size = snapshot_size
+        self._snapshot_interval_ms = snapshot_interval_ms
+        self._snapshot_due_ms = ports.clock.now_ms() + snapshot_interval_ms
         self._decided: list[tuple[Decision, Reply]] = []
         self._next_offset = log.end_offset
         self._waiting: deque[_Waiting] = deque()
@@ -136,7 +150,8 @@ class ControllerActor(LoopActor):
                 self._flushing = False
                 self._flush_failed(reason)
             case SaveSnapshot():
-                self._save_snapshot()
+                if self._snapshot_interval_ms and self._ports.clock.now_ms() >= self._snapshot_due_ms:
+                    self._save_snapshot()
             case _SnapshotSaved(failure):
                 self._snapshot_saved(failure)
             case _:
@@ -222,6 +237,7 @@ class ControllerActor(LoopActor):
         self._saving = True
         self._log.size_since_snapshot = 0
         image, now_ms = self._core.committed, self._ports.clock.now_ms()
+        self._snapshot_due_ms = now_ms + self._snapshot_interval_ms
         tell = self.actor_ref.tell
 
         def save() -> None:

@@ -13,7 +13,7 @@ import random
 import uuid
 from typing import TYPE_CHECKING, Final, cast
 
-from klamm.actors.controller import Ask, ControllerActor, ControllerPorts
+from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, SaveSnapshot
 from klamm.actors.disk import DISK_ACTORS, Disk
 from klamm.actors.dispatchers import LoopDispatcher, PoolDispatcher
 from klamm.actors.metadata_log import METADATA_TOPIC, METADATA_TOPIC_ID, MetadataLog
@@ -228,7 +228,8 @@ class Node:
         logger.info("serving", extra={"listen": f"{host}:{port}", "advertised": str(self.advertised)})
 
     def _start_controller(self) -> None:
-        log = self.data.open_log(METADATA_PARTITION, METADATA_TOPIC_ID, LogSettings(retention_ms=UNLIMITED))
+        settings = LogSettings(segment_bytes=self.config.metadata_log_segment_bytes, retention_ms=UNLIMITED)
+        log = self.data.open_log(METADATA_PARTITION, METADATA_TOPIC_ID, settings)
         metadata_log = MetadataLog(self.data.filesystem, log)
         core = Controller(self.config, uuid.uuid4)
         core.committed = core.image = metadata_log.load()
@@ -238,6 +239,7 @@ class Node:
             metadata_log,
             ports,
             self.config.metadata_log_max_record_bytes_between_snapshots,
+            self.config.metadata_log_max_snapshot_interval_ms,
             dispatcher=self.dispatcher,
         )
         self._metadata_log = metadata_log
@@ -263,6 +265,8 @@ class Node:
     def _maintain(self) -> None:
         self._timers.clear()
         self._table.maintain()
+        if self._controller is not None:
+            self._controller.tell(SaveSnapshot())
         self.disk.run(self._table.checkpoint())
         self._maintain_later()
 

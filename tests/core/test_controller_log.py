@@ -209,7 +209,7 @@ class Broker:
         self.flushes: list[Callable[[], None]] = []
         self.flush_fails = False
         ports = ControllerPorts(node.clock, self, self.perform, self)
-        self.ref = ControllerActor.start(core, self.log, ports, snapshot_size, dispatcher=node.dispatcher())
+        self.ref = ControllerActor.start(core, self.log, ports, snapshot_size, 1_000, dispatcher=node.dispatcher())
         self.run()
 
     def metadata_changed(self, delta: MetadataDelta) -> None:
@@ -363,7 +363,7 @@ def test_a_restart_is_a_replay() -> None:
     again.end()
 
 
-def test_enough_bytes_make_a_snapshot_and_asking_makes_one_if_there_is_anything_new() -> None:
+def test_enough_bytes_make_a_snapshot_and_so_does_time_if_there_is_anything_new() -> None:
     filesystem = MemoryFilesystem()
     broker = Broker(filesystem, snapshot_size=1_000)
     broker.ask(register(1), *[create(f"t{number}") for number in range(30)])
@@ -371,12 +371,14 @@ def test_enough_bytes_make_a_snapshot_and_asking_makes_one_if_there_is_anything_
     broker.flush_now()
     first = [snapshot.end_offset for snapshot in broker.log.snapshots()]
     assert first == [61]
+    broker.simulation.run_for(2.0)
     broker.ref.tell(SaveSnapshot())
     broker.run()
     assert [snapshot.end_offset for snapshot in broker.log.snapshots()] == first
     broker.ask(create("more"))
     broker.run()
     broker.flush_now()
+    assert [snapshot.end_offset for snapshot in broker.log.snapshots()] == first
     broker.ref.tell(SaveSnapshot())
     broker.run()
     assert [snapshot.end_offset for snapshot in broker.log.snapshots()] == [63, 61]
