@@ -107,7 +107,8 @@ class PartitionLog(SegmentedLog):
     def truncate_to(self, offset: int) -> None:
         """Remove everything from the batch that holds ``offset`` on: a follower's log diverged. May wait for the disk.
 
-        The log end offset is then ``offset``, or the base offset of the batch that held it. Flush before telling.
+        The log end offset is then ``offset``, or the base offset of the batch that held it; the log start offset
+        follows if it was inside that batch. Flush before telling.
 
         Raises:
             CorruptSegmentError: A segment on the way is damaged.
@@ -167,6 +168,7 @@ class PartitionLog(SegmentedLog):
 
     def _end_at(self, offset: int) -> None:
         self.log_end_offset = offset
+        self.log_start_offset = min(self.log_start_offset, offset)
         with self._flush_lock:
             self._truncations += 1
             self.flushed_end_offset = min(self.flushed_end_offset, offset)
