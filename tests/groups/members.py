@@ -56,6 +56,7 @@ class Member:
         self._number = 0
         self._waiting: dict[int, tuple[Callable[[Any], None], TimerHandle]] = {}
         self._committing = False
+        self._assignments = 0
         self.start()
 
     @property
@@ -81,9 +82,14 @@ class Member:
         """Join."""
         raise NotImplementedError
 
+    def give_up_all(self) -> None:
+        """Own nothing any more; what is under way for the last assignment is void."""
+        self.positions = {}
+        self._assignments += 1
+
     def crash(self) -> None:
         self.node.crash()
-        self.positions = {}
+        self.give_up_all()
 
     def later(self, delay_s: float, callback: Callable[[], None]) -> TimerHandle:
         """Call later, but not while paused: a paused process does nothing and then goes on as if nothing had been."""
@@ -122,17 +128,26 @@ class Member:
 
     def take_over(self, partitions: frozenset[int], then: Callable[[], None]) -> None:
         """Fetch where to go on in partitions that are new."""
+        self._assignments += 1
+        assignment = self._assignments
         new = tuple(sorted(partitions - self.owned))
         for partition in self.owned - partitions:
             del self.positions[partition]
         if not new:
             then()
             return
+
+        def again() -> None:
+            if assignment == self._assignments:
+                self.take_over(partitions, then)
+
         expected = {one: self.ledger.acknowledged.get((self.group, self.topic, one), -1) for one in new}
 
         def fetched(result: Any) -> None:
+            if assignment != self._assignments:
+                return  # it has another assignment by now
             if not isinstance(result, FetchOffsetsResult) or result.error is not ErrorCode.NONE:
-                self.later(BACKOFF_S, lambda: self.take_over(partitions, then))
+                self.later(BACKOFF_S, again)
                 return
             for one in result.topics[0][1]:
                 self.simulation.check(
@@ -195,7 +210,7 @@ class ClassicMember(Member):
         self.ask(LeaveGroup(self.group, (LeavingMember(self.member_id, self.instance_id),)), lambda _: None)
 
     def _join(self) -> None:
-        self.positions = {}  # eager: everything is given up before a rebalance
+        self.give_up_all()  # eager: everything goes before a rebalance
         self.stable = False
         metadata = write_subscription(Subscription((self.topic,)))
         request = JoinGroup(
@@ -314,7 +329,8 @@ class ConsumerMember(Member):
         return running and self.simulation.now_s < self.heard_s + SESSION_MS / 1000
 
     def _rejoin(self) -> None:
-        self.positions, self.target, self.member_epoch, self.stable = {}, frozenset(), 0, False
+        self.give_up_all()
+        self.target, self.member_epoch, self.stable = frozenset(), 0, False
         self._beat(self._lives)
 
     def _beat(self, life: int) -> None:
@@ -348,7 +364,8 @@ class ConsumerMember(Member):
             return
         if result.error in {ErrorCode.FENCED_MEMBER_EPOCH, ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.GROUP_ID_NOT_FOUND}:
             self.later(BACKOFF_S, self._rejoin)
-            self.positions, self.target, self.stable, self.heard_s = {}, frozenset(), False, -1.0
+            self.give_up_all()
+            self.target, self.stable, self.heard_s = frozenset(), False, -1.0
             return
         if result.error is not ErrorCode.NONE or epoch != self.member_epoch:
             self.later(BACKOFF_S, lambda: self._beat(self._lives))
