@@ -18,7 +18,7 @@ demo: $(VENV)/.ready  ## the embedded broker at work: orders go in, come out, no
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.ready  ## every test; what this machine lacks is skipped loudly
-	$(BIN)/python -m pytest -q -ra
+	$(BIN)/python -m pytest -q -n logical --dist loadgroup
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check $(SOURCES)

@@ -94,6 +94,11 @@ def any_broker(request: pytest.FixtureRequest) -> Broker:
     return broker
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out what kafka-python's way of loading its schemas is warned of, once per schema."""
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that use one Apache Kafka on one worker, so that one is started and not one per worker."""
