@@ -70,8 +70,9 @@ def test_a_log_cut_at_any_byte_keeps_the_row_groups_before(
         assert [filesystem.read_file(f"{DIRECTORY}/{name}") for name in kept] == (
             [content[ends[count] : size]] if torn else []
         )
-        log.append([row(log.log_end_offset)])
-        assert read_all(open_log(filesystem, DIRECTORY)) == read_all(log)
+        if size % 16 == 0:
+            log.append([row(log.log_end_offset)])
+            assert read_all(open_log(filesystem, DIRECTORY)) == read_all(log)
 
 
 def test_a_segment_whose_start_is_torn_is_set_aside_whole(
