@@ -7,6 +7,7 @@ what a version's answer looks like, and which broker coordinates a group.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.core.groups.messages import (
@@ -200,6 +201,11 @@ async def heartbeat(node: Node, _context: RequestContext, request: Any) -> Any:
             error = cast("ErrorCode", await node.groups.ask(request.group_id, asked))
         except KafkaError as refused:
             error = refused.error_code
+    return _beaten(error)
+
+
+@lru_cache(maxsize=256)  # more than there are error codes
+def _beaten(error: ErrorCode) -> Any:
     return response_types(ApiKey.HEARTBEAT).HeartbeatResponse(throttle_time=NO_THROTTLE, error_code=wire_error(error))
 
 
@@ -274,14 +280,19 @@ async def offset_commit(node: Node, context: RequestContext, request: Any) -> An
     topics = []
     for topic, name in zip(request.topics, names, strict=True):
         answered = tuple(
-            types.OffsetCommitResponsePartition(
-                partition_index=one.partition_index,
-                error_code=wire_error(missing if name is None else errors.get((name, one.partition_index), all_error)),
+            _committed(
+                one.partition_index, missing if name is None else errors.get((name, one.partition_index), all_error)
             )
             for one in topic.partitions
         )
         topics.append(types.OffsetCommitResponseTopic(topic_id=topic.topic_id, name=topic.name, partitions=answered))
     return types.OffsetCommitResponse(throttle_time=NO_THROTTLE, topics=tuple(topics))
+
+
+@lru_cache(maxsize=4096)  # messages never change, and most commits are of the same few partitions
+def _committed(partition: int, error: ErrorCode) -> Any:
+    types = response_types(ApiKey.OFFSET_COMMIT)
+    return types.OffsetCommitResponsePartition(partition_index=partition, error_code=wire_error(error))
 
 
 async def offset_fetch(node: Node, context: RequestContext, request: Any) -> Any:
