@@ -374,7 +374,7 @@ class ConsumerMember(Member):
         self.member_epoch = result.member_epoch
         if result.assignment is not None:
             self.target = frozenset(one for owned in result.assignment for one in owned.partitions)
-            for other in self.everybody:
+            for other in self.everybody if self.is_surely_alive() else ():
                 if other is not self and other.group == self.group and other.is_surely_alive():
                     both = other.owned & (self.target - self.owned)
                     self.simulation.check(

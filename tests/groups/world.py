@@ -77,6 +77,11 @@ class Ledger:
                 f"I13: partition {partition} of {group} belongs to {owner} and {member_id} in {generation_id}",
             )
 
+    def forget_deleted(self, core: Any) -> None:
+        """A group without members and offsets is removed after a while; one of its name then starts at generation 1."""
+        for key in [key for key in self.owners if key[0] not in core.groups]:
+            del self.owners[key]
+
     def check_offsets(self, core: Any) -> None:
         """I15: offsets only go up, and only to what was sent."""
         for group in core.groups:
@@ -228,6 +233,7 @@ class SimulatedBroker:
                 self._check_classic(group)
             else:
                 self._check_consumer(group)
+        self.ledger.forget_deleted(actor.core)
         self.ledger.check_offsets(actor.core)
         self.ledger.note_durable(actor.core)
 
