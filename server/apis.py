@@ -7,9 +7,10 @@ response, or an awaitable of it.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from klamm.model.errors import KafkaError, UnsupportedVersionError
 from klamm.protocol.apis import API_VERSIONS, ApiKey
@@ -43,32 +44,41 @@ class Api(Protocol):
 
 
 class HandledApi:
-    """An API whose messages are kio's and whose handler is one function."""
+    """An API whose handler is one function, in the ``HANDLERS`` of a module that is loaded on first use."""
 
     any_version = False
 
-    def __init__(self, node: Node, key: ApiKey, handler: Handler) -> None:
+    def __init__(self, node: Node, key: ApiKey, module: str) -> None:
         versions = API_VERSIONS[key]
         self.name = key.name.title().replace("_", "")
         self.version_min, self.version_max = versions.min, versions.max
         self.stats = RequestStats()
-        self._node, self._key, self._handler = node, key, handler
+        self.key = key
+        self._node, self._module = node, module
+        self._handler: Handler | None = None
+
+    def load(self) -> Handler:
+        """Return the handler, loading its module the first time; from any thread."""
+        if self._handler is None:
+            self._handler = cast("Handler", importlib.import_module(self._module).HANDLERS[self.key])
+        return self._handler
 
     def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
         """Decode, handle, encode: at once, or when the handler's awaitable is done."""
         slot = ResponseSlot(connection)
         try:
-            request = decode_request(self._key, header.api_version, frame[header.body_position :])
+            request = decode_request(self.key, header.api_version, frame[header.body_position :])
         except UnsupportedVersionError as error:
             raise ProtocolError(str(error)) from error
         try:
-            result = self._handler(self._node, connection.context(header), request)
+            handler = self._handler or self.load()
+            result = handler(self._node, connection.context(header), request)
         except KafkaError as error:
             result = self._refused(error)
         if inspect.isawaitable(result):
             connection.run(self._finish(slot, header, result))
         else:
-            slot.complete([encode_response(self._key, header.api_version, result, header.correlation_id)])
+            slot.complete([encode_response(self.key, header.api_version, result, header.correlation_id)])
         return slot
 
     async def _finish(self, slot: ResponseSlot, header: RequestHeader, awaitable: Awaitable[Any]) -> None:
@@ -76,11 +86,11 @@ class HandledApi:
             result = await awaitable
         except KafkaError as error:
             result = self._refused(error)
-        slot.complete([encode_response(self._key, header.api_version, result, header.correlation_id)])
+        slot.complete([encode_response(self.key, header.api_version, result, header.correlation_id)])
 
     def _refused(self, error: KafkaError) -> Any:  # noqa: ANN401 (a kio response of this API)
         self.stats.errors += 1
-        return error_response(self._key, error)
+        return error_response(self.key, error)
 
 
 def served_versions(apis: Mapping[int, Api]) -> list[tuple[int, int, int]]:
