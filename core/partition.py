@@ -78,6 +78,7 @@ class PartitionState:
     __slots__ = (
         "_next_offset",
         "broker_id",
+        "epoch_start_offset",
         "flushed_end_offset",
         "followers",
         "high_watermark",
@@ -105,6 +106,7 @@ class PartitionState:
         self.producers = ProducerStates()
         self.log_end_offset = log_end_offset
         self.flushed_end_offset = 0
+        self.epoch_start_offset = log_end_offset  # where the leader epoch that we lead in began
         self.high_watermark = 0
         self._next_offset = log_end_offset
 
@@ -138,8 +140,12 @@ class PartitionState:
         """
         self._check_newer(leader_epoch)
         begins = leader_epoch > self.leader_epoch or not self.is_leader
+        known: dict[int, FollowerProgress] = {} if begins else self.followers
         if begins:
-            self.followers = {broker: FollowerProgress(0, now_ms) for broker in replicas if broker != self.broker_id}
+            self.epoch_start_offset = self.log_end_offset
+        self.followers = {
+            broker: known.get(broker, FollowerProgress(0, now_ms)) for broker in replicas if broker != self.broker_id
+        }
         self.leader_id, self.leader_epoch, self.partition_epoch = self.broker_id, leader_epoch, partition_epoch
         self.replicas, self.isr, self.joining = replicas, isr, frozenset()
         return begins
@@ -238,7 +244,13 @@ class PartitionState:
         """
         self.producers.keep()
         self.log_end_offset = self._next_offset
-        if len(self.isr) == 1 and not self.settings.single_flushed and self.settings.min_insync_replicas <= 1:
+        settings = self.settings
+        if (
+            len(self.isr) == 1
+            and not self.joining
+            and not settings.single_flushed
+            and settings.min_insync_replicas <= 1
+        ):
             self.high_watermark = self.log_end_offset  # the common case of advance_high_watermark, said shortly
             return True
         return self.advance_high_watermark()
@@ -296,7 +308,7 @@ class PartitionState:
             progress is not None
             and broker_id not in self.isr
             and broker_id not in self.joining
-            and progress.log_end_offset >= self.high_watermark
+            and progress.log_end_offset >= max(self.high_watermark, self.epoch_start_offset)
         )
 
     def lagging(self, now_ms: int, lag_time_max_ms: int) -> frozenset[int]:
