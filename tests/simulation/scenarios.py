@@ -8,12 +8,18 @@ from typing import Final
 
 from klamm.actors.simulation import Simulation, SimulationError
 from tests.groups.scenario import groups
+from tests.simulation.controller import controller
 from tests.simulation.partition import partition
 from tests.simulation.toy import counting
 
 Scenario = Callable[[Simulation], object]
 
-SCENARIOS: Final[dict[str, Scenario]] = {"counting": counting, "partition": partition, "groups": groups}
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "counting": counting,
+    "partition": partition,
+    "controller": controller,
+    "groups": groups,
+}
 
 
 def run(name: str, seed: int, *, quiet: bool = True) -> Simulation:
