@@ -24,6 +24,7 @@ from klamm.model.configs import (
     NO_LAYERS,
     ConfigEntry,
     ConfigKey,
+    ConfigLayers,
     ConfigResource,
     ConfigSource,
     ResourceType,
@@ -43,6 +44,7 @@ from klamm.model.errors import (
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
 from klamm.server.message_types import response_types
+from klamm.server.options import Address
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler
@@ -195,8 +197,19 @@ def _broker(node: Node, name: str) -> _Described:
         else:
             msg = f"Unexpected broker id, expected {node.broker_id} or empty string, but received {name}"
         raise InvalidRequestError(msg)
-    layers = node.config.layers
+    layers = _layers(node)
     return [(key, entries(key, NO_CONFIGS, ConfigSource.UNKNOWN, layers)) for key in BROKER_CONFIGS.values()]
+
+
+def _layers(node: Node) -> ConfigLayers:
+    """Return the texts that were set, and where this broker listens and keeps its data, which options may say."""
+    listen = node.options.listen
+    bound = Address(listen.host, listen.port or node.advertised.port)
+    facts = {"listeners": f"PLAINTEXT://{bound}", "advertised.listeners": f"PLAINTEXT://{node.advertised}"}
+    if node.options.data is not None:
+        facts["log.dirs"] = str(node.options.data.absolute())
+    layers = node.config.layers
+    return layers._replace(static={**layers.static, **facts})
 
 
 def _check_named(name: str, what: str) -> None:

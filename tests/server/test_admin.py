@@ -156,6 +156,12 @@ def test_every_config_is_described_with_type_source_and_documentation(talk: Conv
                 assert config.synonyms[0].source == config.config_source
 
 
+def test_the_described_broker_is_where_it_listens_and_keeps_its_data(tmp_path: Path) -> None:
+    with Broker(data=tmp_path) as broker:
+        configs = describe(talk_to(broker), BROKER, "1", "listeners", "advertised.listeners", "log.dirs")
+        assert {config.value for config in configs.values()} == {f"PLAINTEXT://{broker.bootstrap}", str(tmp_path)}
+
+
 def test_a_dynamic_default_of_the_brokers_is_in_effect_until_it_is_taken_away() -> None:
     with Broker(memory=True, config={"log.retention.hours": "5"}) as broker:
         talk = talk_to(broker)
