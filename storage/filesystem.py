@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from klamm.records.checksum import Buffer
+from klamm.storage.read_buffers import read_buffer
 
 _NEW_FILE_MODE: Final = 0o644
 _IOV_MAX: Final = 1024
@@ -180,7 +181,7 @@ class DiskFile:
         """Read from the page cache; see :class:`File`. Where the system cannot tell (no RWF_NOWAIT), just read."""
         if not _READ_NO_WAIT:
             return self.read(size, position)
-        buffer = bytearray(size)
+        buffer = read_buffer(size)
         try:
             count = os.preadv(self._descriptor, [buffer], position, _READ_NO_WAIT)
         except OSError as error:
@@ -191,7 +192,7 @@ class DiskFile:
             raise
         if count == size:
             return buffer
-        return None if position + count < self.size() else memoryview(buffer)[:count]
+        return None if position + count < self.size() else buffer[:count]
 
     def size(self) -> int:
         """Return the size; see :class:`File`."""
