@@ -302,6 +302,10 @@ _COMMIT_HEAD = Struct(">hqi")
 _ARRAY_LENGTH_MAX: Final = 10_000_000  # no record reaches it (max.message.bytes); it stops a corrupt length early
 
 
+_ALWAYS_WRITTEN: Final = object()
+"""The default of a tagged field that Kafka writes even when it is null."""
+
+
 class _Type(Protocol):
     def write(self, out: bytearray, value: Any) -> None: ...  # noqa: ANN401 - a codec is as general as its schema
 
@@ -436,7 +440,7 @@ class _Record:
             items.append(item)
         if not self._flexible:
             return self._build(*items), position
-        extra = [default for _, default in self._tagged]
+        extra = [None if default is _ALWAYS_WRITTEN else default for _, default in self._tagged]
         count, position = _read_uvarint(view, position)
         for _ in range(count):
             tag, position = _read_uvarint(view, position)
@@ -558,15 +562,16 @@ _CLASSIC_MEMBER = _Record(ClassicMemberMetadata, (_INT32, _array(_CLASSIC_PROTOC
 
 
 class _NullableClassicMember:
-    """A nullable struct starts with an int8: 1, or -1 for null."""
+    """A nullable struct among tagged fields starts with a varint: 0 for null, else 1."""
 
-    def write(self, out: bytearray, value: ClassicMemberMetadata) -> None:
-        out += b"\1"
-        _CLASSIC_MEMBER.write(out, value)
+    def write(self, out: bytearray, value: ClassicMemberMetadata | None) -> None:
+        out.append(value is not None)
+        if value is not None:
+            _CLASSIC_MEMBER.write(out, value)
 
     def read(self, view: bytes, position: int) -> tuple[ClassicMemberMetadata | None, int]:
-        present, position = _INT8.read(view, position)
-        return _CLASSIC_MEMBER.read(view, position) if present >= 0 else (None, position)
+        present, position = _read_uvarint(view, position)
+        return _CLASSIC_MEMBER.read(view, position) if present else (None, position)
 
 
 class _NullableEpochs:
@@ -592,7 +597,7 @@ _MEMBER_METADATA = _Record(
         _INT32,
         _COMPACT_STRING,
     ),
-    ((_NullableClassicMember(), None),),
+    ((_NullableClassicMember(), _ALWAYS_WRITTEN),),
     flexible=True,
 )
 _VALUE_CODECS: Final[dict[type, Callable[[int], _Record]]] = {
