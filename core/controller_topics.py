@@ -74,9 +74,10 @@ def check_topic_name(name: str) -> None:
 
 def internal_topic(name: TopicName, config: BrokerConfig) -> NewTopic:
     """Return how ``name``, one of :data:`INTERNAL_TOPICS`, is created: compacted, with its own partition count."""
+    extra: tuple[tuple[str, str], ...] = (("compression.type", "producer"),)
     if name == CONSUMER_OFFSETS:
         partitions, factor = config.offsets_topic_num_partitions, config.offsets_topic_replication_factor
-        size, extra = config.offsets_topic_segment_bytes, (("compression.type", "producer"),)
+        size = config.offsets_topic_segment_bytes
     else:
         assert name == TRANSACTION_STATE, f"{name} is no internal topic"
         partitions, factor = (
