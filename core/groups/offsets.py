@@ -106,7 +106,8 @@ class OffsetStore:
                 if metadata is not None and len(metadata) > metadata_max:
                     refused_partitions[topic, partition] = ErrorCode.OFFSET_METADATA_TOO_LARGE
                     continue
-                value = OffsetCommitValue(offset, leader_epoch, metadata or "", wall_ms, expire_ms, topic_id)
+                epoch = leader_epoch if expire_ms < 0 else -1  # the record with an expiry has no room for it
+                value = OffsetCommitValue(offset, epoch, metadata or "", wall_ms, expire_ms, topic_id)
                 records.append(GroupRecord(OffsetCommitKey(request.group_id, topic, partition), value))
         return CommitOffsetsResult(ErrorCode.NONE, refused_partitions), records
 

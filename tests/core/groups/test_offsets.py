@@ -1,0 +1,185 @@
+"""Committed offsets: who may commit, what is kept, when it expires."""
+
+from __future__ import annotations
+
+import pytest
+
+from klamm.core.groups.config import GroupConfig
+from klamm.core.groups.embedded import Subscription, write_subscription
+from klamm.core.groups.messages import (
+    DeleteGroups,
+    DeleteOffsets,
+    FetchedTopic,
+    FetchOffsets,
+    FetchOffsetsResult,
+)
+from klamm.model.errors import ErrorCode
+from tests.core.groups.driver import Driver
+
+WEEK_MS = 7 * 24 * 3_600_000
+
+
+@pytest.fixture
+def driver() -> Driver:
+    return Driver()
+
+
+def fetched(driver: Driver, topic: str = "t", partition: int = 0, group: str = "g") -> int:
+    result = driver.ask(FetchOffsets(group, None, -1, (FetchedTopic(topic, (partition,)),)))
+    assert isinstance(result, FetchOffsetsResult)
+    return result.topics[0][1][0].offset
+
+
+def clean_up(driver: Driver) -> None:
+    driver.apply(driver.coordinator.clean_up(driver.now))
+
+
+def test_a_group_that_only_commits_exists_by_its_commit(driver: Driver) -> None:
+    assert fetched(driver) == -1
+    assert driver.commit(5) is ErrorCode.NONE
+    assert fetched(driver) == 5
+    assert "g" in driver.coordinator.groups
+
+
+def test_offsets_survive_a_restart(driver: Driver) -> None:
+    driver.commit(5, metadata="note")
+    driver.reload()
+    result = driver.ask(FetchOffsets("g", None, -1, None))
+    assert [(topic, offsets[0].offset, offsets[0].metadata) for topic, offsets in result.topics] == [("t", 5, "note")]
+
+
+@pytest.mark.parametrize(
+    ("member", "generation", "instance", "error"),
+    [
+        ("known", 1, None, ErrorCode.NONE),
+        ("known", 2, None, ErrorCode.ILLEGAL_GENERATION),
+        ("known", -1, None, ErrorCode.ILLEGAL_GENERATION),
+        ("nobody", 1, None, ErrorCode.UNKNOWN_MEMBER_ID),
+        ("", -1, None, ErrorCode.UNKNOWN_MEMBER_ID),
+        ("known", 1, "i", ErrorCode.UNKNOWN_MEMBER_ID),
+    ],
+)
+def test_in_a_group_with_members_only_they_commit(
+    driver: Driver, member: str, generation: int, instance: str | None, error: ErrorCode
+) -> None:
+    (known,), _ = driver.stable_group()
+    member_id = known if member == "known" else member
+    assert driver.commit(5, member_id=member_id, generation_id=generation, instance=instance) is error
+    assert fetched(driver) == (5 if error is ErrorCode.NONE else -1)
+
+
+def test_a_commit_waits_for_the_leaders_assignment(driver: Driver) -> None:
+    token = driver.join(known_id=False)
+    driver.advance(3_000)
+    member = driver.joined(token).member_id
+    assert driver.commit(5, member_id=member, generation_id=1) is ErrorCode.REBALANCE_IN_PROGRESS
+
+
+def test_a_commit_is_a_heartbeat(driver: Driver) -> None:
+    (member,), generation = driver.stable_group()
+    for _ in range(3):
+        driver.advance(9_000)
+        driver.commit(5, member_id=member, generation_id=generation)
+    assert driver.heartbeat(member, generation) is ErrorCode.NONE
+
+
+@pytest.mark.parametrize(("version", "error"), [(8, ErrorCode.ILLEGAL_GENERATION), (9, ErrorCode.GROUP_ID_NOT_FOUND)])
+def test_a_member_of_no_group_is_told_so_as_its_version_knows(driver: Driver, version: int, error: ErrorCode) -> None:
+    assert driver.commit(5, member_id="m", generation_id=1, api_version=version) is error
+
+
+def test_metadata_over_the_limit_is_refused(driver: Driver) -> None:
+    assert driver.commit(5, metadata="x" * 4_096) is ErrorCode.NONE
+    assert driver.commit(6, metadata="x" * 4_097) is ErrorCode.OFFSET_METADATA_TOO_LARGE
+    assert fetched(driver) == 5
+
+
+def test_an_offset_of_an_empty_group_expires_a_retention_after_the_last_member_left(driver: Driver) -> None:
+    (member,), generation = driver.stable_group()
+    driver.commit(5, member_id=member, generation_id=generation)
+    driver.advance(9_000)
+    driver.leave((member, None))
+    driver.advance(WEEK_MS - 1)
+    clean_up(driver)
+    assert fetched(driver) == 5
+    driver.advance(1)
+    clean_up(driver)
+    assert fetched(driver) == -1
+    assert "g" not in driver.coordinator.groups
+    driver.reload()
+    assert not driver.coordinator.groups
+
+
+def test_an_offset_of_a_group_that_only_commits_expires_a_retention_after_its_commit(driver: Driver) -> None:
+    driver.commit(5)
+    driver.advance(WEEK_MS - 1)
+    driver.commit(6, partition=1)
+    driver.advance(1)
+    clean_up(driver)
+    assert (fetched(driver), fetched(driver, partition=1)) == (-1, 6)
+
+
+def test_a_running_group_loses_offsets_of_topics_it_left_only(driver: Driver) -> None:
+    subscription = write_subscription(Subscription(("t",)))
+    token = driver.join(known_id=False, protocols=(("range", subscription),), session_ms=1_800_000)
+    driver.advance(3_000)
+    member = driver.joined(token).member_id
+    driver.sync(member, 1, {})
+    driver.commit(5, member_id=member, generation_id=1)
+    driver.commit(5, member_id=member, generation_id=1, topic="left")
+    for _ in range(600):
+        driver.advance(WEEK_MS // 500)
+        driver.heartbeat(member, 1)
+    clean_up(driver)
+    assert (fetched(driver), fetched(driver, "left")) == (5, -1)
+
+
+def test_a_commit_may_bring_its_own_retention(driver: Driver) -> None:
+    driver.commit(5, retention_ms=1_000)
+    driver.advance(1_000)
+    clean_up(driver)
+    assert fetched(driver) == -1
+
+
+def test_offsets_of_a_subscribed_topic_are_not_deleted(driver: Driver) -> None:
+    subscription = write_subscription(Subscription(("t",)))
+    token = driver.join(known_id=False, protocols=(("range", subscription),))
+    driver.advance(3_000)
+    member = driver.joined(token).member_id
+    driver.sync(member, 1, {})
+    driver.commit(5, member_id=member, generation_id=1)
+    driver.commit(5, member_id=member, generation_id=1, topic="u")
+    result = driver.ask(DeleteOffsets("g", (FetchedTopic("t", (0,)), FetchedTopic("u", (0,)))))
+    assert result.topics == (("t", ((0, ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC),)), ("u", ((0, ErrorCode.NONE),)))
+    assert (fetched(driver), fetched(driver, "u")) == (5, -1)
+
+
+def test_deleting_offsets_of_no_group_says_so(driver: Driver) -> None:
+    assert driver.ask(DeleteOffsets("g", ())).error is ErrorCode.GROUP_ID_NOT_FOUND
+
+
+def test_a_deleted_topics_offsets_go(driver: Driver) -> None:
+    driver.commit(5)
+    driver.commit(6, topic="u")
+    driver.apply(driver.coordinator.topics_deleted(frozenset({"t"}), driver.now))
+    driver.reload()
+    assert (fetched(driver), fetched(driver, "u")) == (-1, 6)
+
+
+def test_an_empty_group_is_deleted_with_its_offsets(driver: Driver) -> None:
+    (member,), generation = driver.stable_group()
+    driver.commit(5, member_id=member, generation_id=generation)
+    assert driver.ask(DeleteGroups(("g", "none"))) == (ErrorCode.NON_EMPTY_GROUP, ErrorCode.GROUP_ID_NOT_FOUND)
+    driver.leave((member, None))
+    assert driver.ask(DeleteGroups(("g",))) == (ErrorCode.NONE,)
+    driver.reload()
+    assert not driver.coordinator.groups
+    assert driver.coordinator.offsets.count() == 0
+
+
+def test_retention_follows_its_config() -> None:
+    driver = Driver(GroupConfig(offsets_retention_minutes=1))
+    driver.commit(5)
+    driver.advance(60_000)
+    clean_up(driver)
+    assert fetched(driver) == -1
