@@ -75,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.name != NOUNS[noun].module:
             raise
         sys.exit(_usage(f"this build of klamm has no {noun!r}", words))
+    quick = getattr(module, "quick", None)
+    code = None if quick is None else quick(rest)
+    if code is not None:
+        sys.exit(code)
     app = getattr(module, "app", None)
     if app is not None:
         app(args=rest, prog_name=f"klamm {noun}")

@@ -1,49 +1,54 @@
-"""``klamm serve``: one broker in this process, until Ctrl-C or SIGTERM."""
+"""``klamm serve``, started without Typer when its options are plain: loading Typer takes a quarter of a broker's start.
+
+What is not plain (help, a mistyped option, a missing value) goes to the Typer application in ``serve_app.py``, which
+says what was expected; both end in the same :class:`ServeOptions`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Any, Final
 
-import typer
-
-app = typer.Typer(add_completion=False, no_args_is_help=False)
-
-EXAMPLES = """
-Examples:
-
-  klamm serve                                   127.0.0.1:9092, data where this platform keeps it
-
-  klamm serve --memory --listen 127.0.0.1:0     nothing kept, a free port
-
-  klamm serve --data ./data -X num.partitions=6 -X log.retention.hours=24
-
-  klamm serve --listen 0.0.0.0:9092 --advertise broker.example:9092
-"""
+VALUES: Final = ("--data", "--listen", "--advertise", "--config", "-X")
+FLAGS: Final = ("--memory", "--quiet", "-q")
 
 
-@app.command(epilog=EXAMPLES)
-def serve(
-    data: Annotated[Path | None, typer.Option(help="Folder of the data; made if it isn't there.")] = None,
-    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0: a free one.")] = "",
-    advertise: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="What clients are told to connect to, if it is not the same.")
-    ] = "",
-    config: Annotated[Path | None, typer.Option(help="A server.properties, with Kafka's key names.")] = None,
-    x: Annotated[list[str] | None, typer.Option("-X", metavar="KEY=VALUE", help="A broker config; repeatable.")] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory, nothing on disk.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings.")] = False,
-) -> None:
-    """Serve the Kafka protocol from this machine."""
+def quick(words: Sequence[str]) -> int | None:
+    """Serve, and return the exit code; None if the words need Typer."""
+    values: dict[str, list[str]] = {name: [] for name in (*VALUES, *FLAGS)}
+    rest = list(words)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if name in FLAGS and not equals:
+            values[name].append("")
+        elif name in VALUES and name != "-X" and equals:
+            values[name].append(value)
+        elif name in VALUES and not equals and rest and not rest[0].startswith("-"):
+            values[name].append(rest.pop(0))
+        else:
+            return None
     from klamm.server.serve import ServeOptions, run
 
-    options = ServeOptions(
-        data=data,
-        listen=listen,
-        advertise=advertise,
-        config=config,
-        overrides=tuple(x or ()),
-        memory=memory,
-        quiet=quiet,
+    data, config = values["--data"], values["--config"]
+    return run(
+        ServeOptions(
+            data=Path(data[-1]) if data else None,
+            listen=(values["--listen"] or [""])[-1],
+            advertise=(values["--advertise"] or [""])[-1],
+            config=Path(config[-1]) if config else None,
+            overrides=tuple(values["-X"]),
+            memory=bool(values["--memory"]),
+            quiet=bool(values["--quiet"] or values["-q"]),
+        )
     )
-    raise typer.Exit(run(options))
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
+    """Load the Typer application when it is asked for."""
+    if name == "app":
+        from klamm.cli.serve_app import app
+
+        return app
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,49 @@
+"""``klamm serve`` as Typer declares it: its options, their help, and what is said of a mistyped one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=False)
+
+EXAMPLES = """
+Examples:
+
+  klamm serve                                   127.0.0.1:9092, data where this platform keeps it
+
+  klamm serve --memory --listen 127.0.0.1:0     nothing kept, a free port
+
+  klamm serve --data ./data -X num.partitions=6 -X log.retention.hours=24
+
+  klamm serve --listen 0.0.0.0:9092 --advertise broker.example:9092
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def serve(
+    data: Annotated[Path | None, typer.Option(help="Folder of the data; made if it isn't there.")] = None,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0: a free one.")] = "",
+    advertise: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="What clients are told to connect to, if it is not the same.")
+    ] = "",
+    config: Annotated[Path | None, typer.Option(help="A server.properties, with Kafka's key names.")] = None,
+    x: Annotated[list[str] | None, typer.Option("-X", metavar="KEY=VALUE", help="A broker config; repeatable.")] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory, nothing on disk.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings.")] = False,
+) -> None:
+    """Serve the Kafka protocol from this machine."""
+    from klamm.server.serve import ServeOptions, run
+
+    options = ServeOptions(
+        data=data,
+        listen=listen,
+        advertise=advertise,
+        config=config,
+        overrides=tuple(x or ()),
+        memory=memory,
+        quiet=quiet,
+    )
+    raise typer.Exit(run(options))
