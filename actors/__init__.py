@@ -1,1 +1,15 @@
-"""The pykka runtime, and one thin actor per concept."""
+"""The pykka runtime, and one thin actor per concept.
+
+| file | owns |
+|---|---|
+| `runtime.py`, `future.py` | `LoopActor`, and what an ask answers with |
+| `dispatchers.py`, `ports.py` | who runs actors, and how they reach the world |
+| `supervisor.py` | actors that failed are started anew |
+| `simulation.py`, `simulated_network.py` | the same actors in virtual time, from a seed |
+| `messages.py` | what is said to a partition |
+| `partition.py`, `follower.py` | one replica of a partition |
+| `replica_fetcher.py` | copies a partition from its leader |
+| `controller.py`, `metadata_log.py` | the cluster's metadata |
+| `group_coordinator.py` | one partition of `__consumer_offsets` |
+| `disk.py` | what waits for the disk |
+"""

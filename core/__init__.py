@@ -1,1 +1,12 @@
-"""Every rule as a pure state machine: event in, effects out."""
+"""Every rule as a pure state machine: event in, effects out. No socket, file, thread, clock or randomness.
+
+| file | decides |
+|---|---|
+| `partition.py` | who may append, at which offset; the high watermark |
+| `producer_state.py` | sequences of idempotent producers, and duplicates |
+| `replica_fetcher.py` | what a follower asks its leader for, and where their logs part |
+| `controller*.py` | topics, partitions, configs, brokers |
+| `metadata_*.py` | what the metadata log says, the picture it gives, what changed |
+| `effective_configs.py` | which of a config's layers counts |
+| `groups/` | consumer groups and committed offsets |
+"""

@@ -1,1 +1,7 @@
-"""What the broker counts and tells of itself."""
+"""What the broker counts of itself.
+
+| file | counts |
+|---|---|
+| `actors.py` | each actor: depth, handled, busy, oldest waiting message, failures; restarts and dead letters |
+| `requests.py` | each API: requests, errors, bytes, time |
+"""
