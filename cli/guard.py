@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from klamm.cli.run import Run
-from klamm.client import journal
 from klamm.client.errors import RefusedError
 
 SEVERE = 3
@@ -62,6 +61,8 @@ async def guard(run: Run, plan: Plan) -> bool:
 
 async def record(run: Run, summary: str, inverse: list[dict[str, Any]], cannot: str = "") -> int | None:
     """Write a change to the undo journal and say how to take it back; return the entry's number."""
+    from klamm.client import journal
+
     settings = run.resolved.settings
     try:
         entry = journal.write(run.line, summary, settings.context, await run.cluster.cluster_id(), inverse, cannot)

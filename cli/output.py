@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -118,6 +117,8 @@ def render(kind: str, context: str | None, result: Result, form: Format) -> str:
     Raises:
         UsageError: A column or path that the result has not.
     """
+    import json
+
     result = _selected(result, form)
     if form.name == "json":
         return json.dumps(envelope(kind, context, result), indent=2, ensure_ascii=False) + "\n"
@@ -227,6 +228,7 @@ def _order(value: object) -> tuple[int, float, str]:
 def _csv(result: Result, form: Format) -> str:
     import csv
     import io
+    import json
 
     keys = (
         [column.key for column in result.columns]

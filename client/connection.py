@@ -182,6 +182,11 @@ class BrokerConnection(asyncio.Protocol):
         """Cut frames and hand each to whoever waits for it."""
         received = self._received
         received += data
+        if self._answered == 0 and received.startswith(_ALERT):  # as a length it would be 352 MB, and never come
+            self._fail(self._not_kafka(bytes(received[:4])))
+            assert self._transport is not None, "data before the connection"
+            self._transport.abort()
+            return
         while len(received) >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(received)
             if not _LENGTH.size <= size <= FRAME_SIZE_BYTES_MAX:

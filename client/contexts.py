@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from klamm.client.errors import SettingsError
 from klamm.client.settings import DEFAULT_BOOTSTRAP, Settings, parse_bootstrap
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROJECT_FILE: Final = ".klamm.toml"
 CONTEXT_KEYS: Final = frozenset(
@@ -45,6 +47,8 @@ class Resolved(NamedTuple):
 
 def user_file() -> Path:
     """Return where the user's contexts are, whether or not the file is there."""
+    from pathlib import Path  # noqa: PLC0415 (a line with -b reads no file)
+
     given = os.environ.get("KLAMM_CONFIG")
     if given:
         return Path(given).expanduser()
@@ -54,6 +58,8 @@ def user_file() -> Path:
 
 def project_file() -> Path | None:
     """Return the nearest ``.klamm.toml`` from the working directory up to the repository's root."""
+    from pathlib import Path  # noqa: PLC0415 (as above)
+
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / PROJECT_FILE).is_file():
@@ -110,11 +116,9 @@ def resolve(layers: Layers, environment: Mapping[str, str] | None = None) -> Res
         SettingsError: No such context, or a value that cannot be meant.
     """
     env = os.environ if environment is None else environment
-    files = read_files()
-    name, name_origin = _chosen_name(layers, env, files)
-    bootstrap_given = layers.bootstrap or env.get("KLAMM_BOOTSTRAP")
-    if bootstrap_given and not layers.context and not (layers.bootstrap is None and "KLAMM_CONTEXT" in env):
-        name = None
+    bare = layers.context is None and (layers.bootstrap or (env.get("KLAMM_BOOTSTRAP") and "KLAMM_CONTEXT" not in env))
+    files = [] if bare else read_files()
+    name, name_origin = (None, "") if bare else _chosen_name(layers, env, files)
     fields: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if name is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from klamm.model.errors import ErrorCode
+_UNSUPPORTED_VERSION = 35
 
 
 class ClientError(Exception):
@@ -63,6 +63,8 @@ class ResponseError(ClientError):
     @property
     def retriable(self) -> bool:
         """Whether Kafka calls the code retriable."""
+        from klamm.model.errors import ErrorCode  # noqa: PLC0415 (130 members that a line without errors need not make)
+
         return not self.error_code.startswith("ERROR_") and ErrorCode(self.number).retriable
 
 
@@ -71,11 +73,13 @@ class UnsupportedApiError(ResponseError):
 
     def __init__(self, api: str, address: str, detail: str = "") -> None:
         message = f"{address} does not serve {api}{detail}"
-        super().__init__(ErrorCode.UNSUPPORTED_VERSION, message, "see what it serves: klamm cluster api-versions")
+        super().__init__(_UNSUPPORTED_VERSION, message, "see what it serves: klamm cluster api-versions")
 
 
 def error_name(code: int) -> str:
     """Return Kafka's name for an error code; ``ERROR_200`` for one that is newer than klamm."""
+    from klamm.model.errors import ErrorCode  # noqa: PLC0415 (as above)
+
     try:
         return ErrorCode(code).name
     except ValueError:

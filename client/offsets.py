@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from klamm.client.cluster import Cluster
+from klamm.client.cluster import RETRY_BACKOFF_S, Cluster
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.requests import TIMEOUT, code_of, shapes
 from klamm.client.wire import ClusterMetadata
@@ -15,6 +16,9 @@ LATEST: Final = -1
 EARLIEST: Final = -2
 MAX_TIMESTAMP: Final = -3
 _LEADER_NOT_AVAILABLE: Final = 5
+_RETRIES_MAX: Final = 5
+"""0.05 to 0.8 s, 1.5 s together: a new topic's leaders take that long on a loaded machine."""
+_PASSING: Final = frozenset({"NOT_LEADER_OR_FOLLOWER", "UNKNOWN_TOPIC_OR_PARTITION", "OFFSET_NOT_AVAILABLE"})
 
 Partition = tuple[str, int]
 
@@ -35,8 +39,41 @@ async def list_offsets(
 ) -> tuple[dict[Partition, FoundOffset], dict[Partition, ClientError]]:
     """Return offsets, and errors, by partition; ``wanted`` maps each to a timestamp or LATEST, EARLIEST, MAX_TIMESTAMP.
 
-    A partition without a leader is an error of its own and harms no other. One request goes to each leader.
+    A partition without a leader is an error of its own and harms no other. One request goes to each leader; partitions
+    whose leader is only just becoming it are asked for again.
     """
+    found, errors = await _list_offsets(cluster, metadata, wanted, committed_only=committed_only)
+    for number in range(_RETRIES_MAX):
+        again = {
+            where: wanted[where] for where, error in errors.items() if error.code in _PASSING and _led(metadata, where)
+        }
+        if not again:
+            break
+        await asyncio.sleep(RETRY_BACKOFF_S * 2**number)
+        metadata = await cluster.metadata(sorted({topic for topic, _ in again}))
+        more, left = await _list_offsets(cluster, metadata, again, committed_only=committed_only)
+        found.update(more)
+        errors = {where: error for where, error in errors.items() if where not in again} | left
+    return found, errors
+
+
+def _led(metadata: ClusterMetadata, where: Partition) -> bool:
+    return any(
+        part.leader >= 0
+        for topic in metadata.topics
+        if topic.name == where[0]
+        for part in topic.partitions
+        if part.partition == where[1]
+    )
+
+
+async def _list_offsets(
+    cluster: Cluster,
+    metadata: ClusterMetadata,
+    wanted: Mapping[Partition, int],
+    *,
+    committed_only: bool = False,
+) -> tuple[dict[Partition, FoundOffset], dict[Partition, ClientError]]:
     leaders = {(t.name, p.partition): p.leader for t in metadata.topics for p in t.partitions}
     errors: dict[Partition, ClientError] = {}
     by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 from klamm.client.errors import ResponseError
-from klamm.protocol import messages
 
 TIMEOUT: Final = timedelta(seconds=30)
 """How long a broker may take to carry out a change, as in Kafka's own admin client."""
@@ -16,6 +15,8 @@ TIMEOUT: Final = timedelta(seconds=30)
 
 def shapes(api_key: int) -> Any:  # noqa: ANN401 (a module of generated classes)
     """Return the module with the newest request of an API and the classes it is made of."""
+    from klamm.protocol import messages  # noqa: PLC0415 (`klamm topic list` does without kio)
+
     newest = messages.request_class(api_key)
     return _Shapes(newest)
 

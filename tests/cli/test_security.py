@@ -1,0 +1,222 @@
+"""ACLs, users, quotas, transactions, TLS and SASL: against an Apache Kafka that has them, and a klamm that has not."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.apache_kafka.node import ApacheKafkaNode
+from tests.cli.conftest import Klamm
+from tests.support.klamm_process import KlammProcess
+from tests.support.ports import free_port
+
+pytestmark = pytest.mark.apache
+_JAAS = (
+    "org.apache.kafka.common.security.plain.PlainLoginModule required "
+    'username="admin" password="admin-secret" user_admin="admin-secret" user_alice="alice-secret";'
+)
+
+
+class Secured(ApacheKafkaNode):
+    """A node with an authorizer and a listener for each way in."""
+
+    ports: dict[str, int]
+    ca: Path
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory, apache_kafka_jars: Path) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("secured")
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificates")
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate),
+         "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (folder / "store.pem").write_text(key.read_text() + certificate.read_text())
+    port = free_port(5)
+    ports = {"PLAINTEXT": port, "SSL": port + 2, "SASL_PLAINTEXT": port + 3, "SASL_SSL": port + 4}
+    listeners = ",".join(f"{name}://127.0.0.1:{number}" for name, number in ports.items())
+    scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    oauth = 'org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";'
+    properties = {
+        "listeners": f"{listeners},CONTROLLER://127.0.0.1:{port + 1}",
+        "advertised.listeners": f"{listeners},CONTROLLER://127.0.0.1:{port + 1}",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,"
+        "SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(folder / "store.pem"),
+        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS;User:admin",
+    }
+    for name in ("sasl_plaintext", "sasl_ssl"):
+        properties[f"listener.name.{name}.plain.sasl.jaas.config"] = _JAAS
+        properties[f"listener.name.{name}.scram-sha-256.sasl.jaas.config"] = scram
+        properties[f"listener.name.{name}.scram-sha-512.sasl.jaas.config"] = scram
+        properties[f"listener.name.{name}.oauthbearer.sasl.jaas.config"] = oauth
+    node = Secured(folder / "node", properties, port=port)
+    node.ports, node.ca = ports, certificate
+    with node:
+        yield node
+
+
+def _at(node: Secured, protocol: str, *properties: str) -> list[str]:
+    words = ["-b", f"127.0.0.1:{node.ports[protocol]}", "-X", f"security.protocol={protocol}", "-o", "json"]
+    return [*words, *(word for each in properties for word in ("-X", each))]
+
+
+def test_tls_verifies_the_broker(klamm: Klamm, secured: Secured) -> None:
+    trusted = f"ssl.ca.location={secured.ca}"
+    assert klamm("cluster", "info", *_at(secured, "SSL", trusted)).code == 0
+    refused = klamm("cluster", "info", *_at(secured, "SSL"))
+    assert (refused.code, refused.codes) == (5, ["UNREACHABLE_TLS"])
+    assert "ssl.ca.location" in refused.err
+    unverified = _at(secured, "SSL", "enable.ssl.certificate.verification=false")
+    assert klamm("cluster", "info", *unverified).code == 0
+
+
+def test_plaintext_to_the_tls_port_and_tls_to_the_plaintext_port_say_so(klamm: Klamm, secured: Secured) -> None:
+    wrong = klamm("cluster", "info", "-b", f"127.0.0.1:{secured.ports['SSL']}")
+    assert wrong.code == 5
+    assert "TLS" in wrong.err
+    reverse = klamm("cluster", "info", "-b", f"127.0.0.1:{secured.port}", "-X", "security.protocol=SSL")
+    assert reverse.code == 5
+    assert "PLAINTEXT" in reverse.err
+
+
+def test_no_sasl_to_a_sasl_port_says_so(klamm: Klamm, secured: Secured) -> None:
+    ran = klamm("topics", "-b", f"127.0.0.1:{secured.ports['SASL_PLAINTEXT']}")
+    assert ran.code == 5
+    assert "SASL" in ran.err
+
+
+@pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
+def test_plain_works_and_a_wrong_password_is_5(klamm: Klamm, secured: Secured, protocol: str) -> None:
+    def line(password: str) -> list[str]:
+        return _at(
+            secured, protocol, f"ssl.ca.location={secured.ca}", "sasl.mechanism=PLAIN", "sasl.username=admin",
+            f"sasl.password={password}",
+        )  # fmt: skip
+
+    assert klamm("topics", *line("admin-secret")).code == 0
+    wrong = klamm("topics", *line("wrong"))
+    assert (wrong.code, wrong.codes) == (5, ["UNREACHABLE_SASL"])
+    assert "authentication failed" in wrong.err
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_a_user_made_by_klamm_logs_in_with_scram(
+    klamm: Klamm, secured: Secured, mechanism: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"user-{mechanism.lower()}"
+    monkeypatch.setenv("KLAMM_USER_PASSWORD", "pässword")
+    anonymous = ("-b", secured.bootstrap, "-o", "json")
+    made = klamm("user", "create", name, "--mechanism", mechanism, "--yes", *anonymous)
+    assert made.code == 0, made.err
+    assert klamm("user", "create", name, "--mechanism", mechanism, "--yes", *anonymous).codes == ["DUPLICATE_RESOURCE"]
+    assert name in [item["name"] for item in klamm("users", *anonymous).items]
+
+    def line(password: str) -> list[str]:
+        return _at(
+            secured,
+            "SASL_PLAINTEXT",
+            f"sasl.mechanism={mechanism}",
+            f"sasl.username={name}",
+            f"sasl.password={password}",
+        )
+
+    time.sleep(0.5)  # the credential reaches the broker's cache by way of the metadata log
+    assert klamm("topics", *line("pässword")).code == 0
+    assert klamm("topics", *line("other")).code == 5
+    assert klamm("user", "delete", name, "--yes", *anonymous).code == 0
+    assert klamm("user", "alter", name, "--yes", *anonymous).codes == ["RESOURCE_NOT_FOUND"]
+
+
+def test_acls_decide_what_a_user_sees_and_explain_says_why(klamm: Klamm, secured: Secured) -> None:
+    anonymous = ("-b", secured.bootstrap, "-o", "json")
+    klamm("topic", "create", "secret-orders", *anonymous)
+    alice = _at(secured, "SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=alice-secret")
+    assert klamm("topics", *alice).items == []
+    assert klamm("topic", "describe", "secret-orders", *alice).codes == ["TOPIC_AUTHORIZATION_FAILED"]
+    assert klamm("acl", "explain", "alice", "read", "topic", "secret-orders", *anonymous).code == 3
+    rule = ("--principal", "alice", "--topic", "secret", "--prefixed")
+    made = klamm("acl", "create", *rule, "--operation", "read,describe-configs", "--yes", *anonymous)
+    assert made.code == 0, made.err
+    time.sleep(0.5)  # as above
+    assert [item["name"] for item in klamm("topics", *alice).items] == ["secret-orders"]
+    assert klamm("acl", "explain", "alice", "read", "topic", "secret-orders", *anonymous).code == 0
+    who = klamm("acl", "who-can", "describe", "topic", "secret-orders", *anonymous)
+    assert [item["name"] for item in who.items] == ["User:alice"]
+    assert klamm("acl", "delete", *rule, "--yes", *anonymous).code == 0
+    assert klamm("acl", "list", "--principal", "alice", *anonymous).items == []
+    assert klamm("undo", "--yes", *anonymous).code == 0
+    assert len(klamm("acl", "list", "--principal", "alice", *anonymous).items) == 2
+
+
+def test_quotas_are_set_resolved_and_undone(klamm: Klamm, secured: Secured) -> None:
+    at = ("-b", secured.bootstrap, "-o", "json")
+    assert klamm("quota", "alter", "--user", "bob", "producer_byte_rate=1000", "--yes", *at).code == 0
+    assert klamm("quota", "alter", "--client-id", "default", "consumer_byte_rate=500", "--yes", *at).code == 0
+    time.sleep(0.5)  # as above
+    found = klamm("quota", "resolve", "--user", "bob", "--client-id", "app", *at).items
+    assert {item["name"]: (item["value"], item["from"]) for item in found} == {
+        "producer_byte_rate": (1000.0, "user=bob"),
+        "consumer_byte_rate": (500.0, "client-id=(default)"),
+    }
+    assert klamm("undo", "--yes", *at).code == 0
+    time.sleep(0.5)  # as above
+    assert [item["name"] for item in klamm("quotas", *at).items] == ["user=bob"]
+    assert klamm("quota", "alter", "--user", "bob", "producer_byte_rat=1", "--yes", *at).code == 2
+
+
+def test_an_open_transaction_is_described_found_hanging_only_when_it_is_and_listed(
+    klamm: Klamm, secured: Secured
+) -> None:
+    at = ("-b", secured.bootstrap, "-o", "json")
+    klamm("topic", "create", "ledger", *at)
+    producer = Producer({"bootstrap.servers": secured.bootstrap, "transactional.id": "ledger-1"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce("ledger", b"x")
+    producer.flush(10)
+    listed = klamm("txn", "list", "--state", "Ongoing", *at)
+    assert [item["name"] for item in listed.items] == ["ledger-1"], listed.err
+    described = klamm("txn", "describe", "ledger-1", *at).items[0]
+    assert (described["state"], described["partitions"]) == ("Ongoing", ["ledger:0"])
+    assert klamm("txn", "find-hanging", "ledger", "--older-than", "1ms", *at).code == 0
+    aborted = klamm(
+        "txn", "abort", "ledger", "--partition", "0", "--producer-id", str(described["producer_id"]), "--dry-run", *at
+    )
+    assert aborted.code == 0, aborted.err
+    producer.abort_transaction(20)
+    assert klamm("txn", "describe", "no-such-id", *at).codes == ["TRANSACTIONAL_ID_NOT_FOUND"]
+
+
+@pytest.mark.parametrize(
+    ("words", "api"),
+    [
+        (("acls",), "DescribeAcls"),
+        (("acl", "create", "--principal", "a", "--operation", "read", "--topic", "t", "--yes"), "CreateAcls"),
+        (("users",), "DescribeUserScramCredentials"),
+        (("quotas",), "DescribeClientQuotas"),
+        (("txns",), "ListTransactions"),
+    ],
+)
+def test_a_cluster_without_an_api_is_1_with_the_apis_name(
+    klamm: Klamm, shared_klamm: KlammProcess, words: tuple[str, ...], api: str
+) -> None:
+    served = [
+        item["name"] for item in klamm("cluster", "api-versions", "-b", shared_klamm.bootstrap, "-o", "json").items
+    ]
+    if api in served:
+        pytest.skip(f"klamm serves {api} now")
+    ran = klamm(*words, "-b", shared_klamm.bootstrap, "-o", "json")
+    assert (ran.code, ran.codes) == (1, ["UNSUPPORTED_VERSION"])
+    assert api in ran.err
