@@ -39,7 +39,7 @@ from klamm.actors.messages import (
 from klamm.actors.ports import Clock, TimerHandle, Timers
 from klamm.actors.runtime import LoopActor
 from klamm.core.partition import ACKS_ALL, FLUSH_NEVER, PartitionSettings, PartitionState
-from klamm.core.producer_state import AppendedBatch
+from klamm.core.producer_state import AppendedBatch, ProducerStates
 from klamm.model.errors import (
     ErrorCode,
     KafkaError,
@@ -162,10 +162,8 @@ class PartitionActor(LoopActor):
                 self._on_flushed(end_offset)
             case FlushFailed(reason):
                 self._on_flush_failed(reason)
-            case FollowerFetched(broker_id, fetch_offset):
-                self._advanced(
-                    advanced=self.state.follower_fetched(broker_id, fetch_offset, self._ports.clock.now_ms())
-                )
+            case FollowerFetched():
+                self._follower_fetched(message)
             case FollowerAppend():
                 self._follower_append(message)
             case DeleteRecords(offset):
@@ -223,6 +221,9 @@ class PartitionActor(LoopActor):
         except KafkaError as error:
             message.reply.appended(message.slot, error, -1, -1, self.log.log_start_offset)
             return
+        except Exception:
+            message.reply.appended(message.slot, _offline(), -1, -1, -1)
+            raise
         if isinstance(decision, AppendedBatch):
             self._repeat(message, decision, header.record_count)
             return
@@ -286,6 +287,9 @@ class PartitionActor(LoopActor):
             if failure.fatal:
                 raise
             return
+        except Exception:
+            self._unwritten = unwritten  # on_failure answers them
+            raise
         advanced = self.state.appended()
         self._schedule_flush()
         if self.log.needs_maintenance:
@@ -400,6 +404,15 @@ class PartitionActor(LoopActor):
         self._advanced(advanced=self.state.advance_high_watermark())
         self._schedule_flush()
 
+    def _follower_fetched(self, message: FollowerFetched) -> None:
+        """Count a replica's progress. Anybody can send a Fetch as a replica: one that is none changes nothing."""
+        try:
+            advanced = self.state.follower_fetched(message.broker_id, message.fetch_offset, self._ports.clock.now_ms())
+        except KafkaError as error:
+            logger.debug("a replica's fetch does not count", extra={"partition": self.actor_name, "reason": str(error)})
+            return
+        self._advanced(advanced=advanced)
+
     def _become_follower(self, message: BecomeFollower) -> None:
         self.state.become_follower(
             message.leader_id, message.leader_epoch, message.replicas, message.isr, message.partition_epoch
@@ -416,7 +429,7 @@ class PartitionActor(LoopActor):
             else:
                 self.log.truncate_to(message.offset)
             self.state.followed(self.log.log_end_offset)
-            self.state.producers.truncate(self.log.log_end_offset)
+            self.state.producers, self._producers_loaded = ProducerStates(), False  # rebuilt from what is left
         if message.applied is not None:
             message.applied(current=current)
 
@@ -436,7 +449,7 @@ class PartitionActor(LoopActor):
         if rows:
             state.followed(self.log.log_end_offset)
         for row in rows:
-            if row.producer_id >= 0:
+            if row.producer_id >= 0 and self._producers_loaded:  # else they are loaded with all others
                 state.producers.replay(*_producer_fields(row))
         state.high_watermark = max(state.high_watermark, min(message.high_watermark, state.log_end_offset))
         if message.log_start_offset > self.log.log_start_offset:

@@ -255,7 +255,7 @@ def test_the_high_watermark_never_goes_back_nor_shows_what_an_in_sync_replica_la
         assert len(state.isr) >= min_insync_replicas
         for broker in (state.isr | state.joining) - {1}:
             assert state.high_watermark <= state.followers[broker].log_end_offset
-        if single_flushed and state.isr == {1}:
+        if single_flushed and len(state.isr) == 1:
             assert state.high_watermark <= state.flushed_end_offset
 
 
