@@ -57,7 +57,7 @@ class AppendBatch(NamedTuple):
     """One record batch to append, as the client sent it.
 
     ``records`` may be patched in place and must stay unchanged otherwise until ``reply`` is called: what is true then
-    is *written* for ``acks`` 0 and 1 and, for -1, what the topic's durability asks (flushed, or replicated).
+    is *written* for ``acks`` 0, and what the partition's durability asks for the others (flushed, or replicated).
     """
 
     records: memoryview

@@ -38,7 +38,7 @@ from klamm.actors.messages import (
 )
 from klamm.actors.ports import Clock, TimerHandle, Timers
 from klamm.actors.runtime import LoopActor
-from klamm.core.partition import ACKS_ALL, FLUSH_NEVER, PartitionSettings, PartitionState
+from klamm.core.partition import FLUSH_NEVER, PartitionSettings, PartitionState
 from klamm.core.producer_state import AppendedBatch, ProducerStates
 from klamm.model.errors import (
     ErrorCode,
@@ -268,7 +268,7 @@ class PartitionActor(LoopActor):
         """Answer a batch that was appended before with its old offset, once that is as durable as was asked."""
         append_time_ms = batch.timestamp_ms if self.state.settings.log_append_time else -1
         end_offset = batch.base_offset + record_count
-        if message.acks == ACKS_ALL and end_offset > self.state.high_watermark:
+        if end_offset > self.state.high_watermark and self.state.answered_when_visible(message.acks):
             self._wait(message, batch.base_offset, end_offset, append_time_ms)
         else:
             message.reply.appended(message.slot, None, batch.base_offset, append_time_ms, self.log.log_start_offset)
@@ -296,7 +296,7 @@ class PartitionActor(LoopActor):
             self._maintain_log()
         log_start_offset, high_watermark = self.log.log_start_offset, self.state.high_watermark
         for message, base_offset, end_offset, append_time_ms in unwritten:
-            if message.acks == ACKS_ALL and end_offset > high_watermark:
+            if end_offset > high_watermark and self.state.answered_when_visible(message.acks):
                 self._wait(message, base_offset, end_offset, append_time_ms)
             else:
                 message.reply.appended(message.slot, None, base_offset, append_time_ms, log_start_offset)
@@ -526,7 +526,8 @@ class PartitionActor(LoopActor):
 
     def _delete(self) -> None:
         self._wind_up(UnknownTopicOrPartitionError("the topic was deleted"))
-        self.log.remove()
+        self.log.retire()
+        self._on_disk(self.log.remove)
         self.stop()
 
     def _close(self) -> CleanState:

@@ -125,6 +125,14 @@ class PartitionState:
         """Whether records become visible only once they are flushed."""
         return self.settings.single_flushed and len(self.isr) == 1
 
+    def answered_when_visible(self, acks: int) -> bool:
+        """Whether an append with these acks is answered only once the high watermark has passed it.
+
+        With one in-sync replica acks=1 asks for no less than acks=all, and in Kafka what is acknowledged then is
+        visible at once: so with ``acks.all.single=flushed`` it waits for the flush as well.
+        """
+        return acks == ACKS_ALL or (acks == 1 and self.waits_for_flush)
+
     # --- leadership -----------------------------------------------------------------------------------------------
 
     def become_leader(

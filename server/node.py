@@ -289,6 +289,7 @@ class Node:
             await self._listener.stop()
         if self._groups is not None:
             self._groups.stop()
+        await self.supervisor.stop(block=False)
         states = await self._table.close()
         if self._metadata_log is not None:
             states = self._close_metadata(self._metadata_log, states)

@@ -203,25 +203,40 @@ class PartitionLog(SegmentedLog):
         """
         return self._on_disk(lambda: load_snapshot(self._filesystem, self.directory, self.log_end_offset))
 
-    def remove(self) -> None:
-        """Remove the log from the disk. May wait for the disk; safe from any thread.
+    def retire(self) -> None:
+        """Give up the directory's name, for another log to take: what is left is for :meth:`remove`.
 
-        The directory's name is free as soon as it was renamed; a crash after that leaves a directory that the next
-        start removes.
+        A crash after that leaves a directory that the next start removes.
 
         Raises:
             StorageFailureError: The disk refused.
         """
-        gone, self._segments = self._segments, []
-        for segment in gone:
+        for segment in self._segments:
             segment.removed = True
-            self._handles.forget(segment)
         parent = self.directory.rpartition("/")[0] or "."
         renamed = f"{parent}/{DELETED_PREFIX}{uuid4().hex}"
         try:
             if self._filesystem.exists(self.directory):
                 self._filesystem.rename(self.directory, renamed)
-                self._filesystem.remove_directory(renamed)
+        except OSError as error:
+            msg = f"{self.directory}: cannot be renamed: {error}"
+            raise StorageFailureError(msg) from error
+        self.directory, self._retired = renamed, True
+
+    def remove(self) -> None:
+        """Remove the log from the disk, retiring it first. May wait for the disk; safe from any thread.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        if not self._retired:
+            self.retire()
+        gone, self._segments = self._segments, []
+        for segment in gone:
+            self._handles.forget(segment)
+        try:
+            if self._filesystem.exists(self.directory):
+                self._filesystem.remove_directory(self.directory)
         except OSError as error:
             msg = f"{self.directory}: cannot be removed: {error}"
             raise StorageFailureError(msg) from error

@@ -108,6 +108,7 @@ class SegmentedLog:
         self.flushed_end_offset = self.log_end_offset
         self._directory_synced = True
         self._truncation_marked = False
+        self._retired = False
         self._truncations = 0
         self._flush_lock = Lock()
         """Held while the flushed end offset changes: a flush must not raise it above a truncation."""
