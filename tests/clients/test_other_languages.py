@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ COUNT = 500
 
 
 @contextmanager
-def prepared_folder(name: str) -> Iterator[Path]:
+def prepared_folder(name: str) -> Generator[Path]:
     """Give a folder in the cache with a copy of ``programs/<name>``, to one process at a time.
 
     Its name has a checksum of the programs, so that a change makes a new one.

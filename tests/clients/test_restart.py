@@ -1,5 +1,6 @@
 """What a stop or a kill leaves: everything acknowledged as flushed, and the topics, ids and configs as they were."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -125,8 +126,7 @@ def produce_until_killed(
     killer.start()
     number = first
     while killer.is_alive():
-        callback = lambda error, message, number=number: delivered(number, error, message)  # noqa: E731 (binds number)
-        producer.produce(topic, b"%d" % number, partition=0, on_delivery=callback)
+        producer.produce(topic, b"%d" % number, partition=0, on_delivery=functools.partial(delivered, number))
         number += 1
         producer.poll(0.0005)
     producer.flush(5)
