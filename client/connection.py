@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from klamm.client import wire
 from klamm.client.errors import (
@@ -175,8 +175,7 @@ class BrokerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport), f"{transport!r} cannot be written to"
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, and no subclass of it
 
     def data_received(self, data: bytes) -> None:
         """Cut frames and hand each to whoever waits for it."""

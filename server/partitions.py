@@ -20,6 +20,7 @@ from klamm.core.partition import PartitionSettings, PartitionState
 from klamm.model.configs_topic import TopicSettings
 from klamm.model.errors import KafkaStorageError
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
+from klamm.server.replica_fetchers import ReplicaFetchers
 from klamm.server.topic_settings import INTERNAL_TOPICS, log_settings, partition_settings
 from klamm.storage.checkpoint import PartitionCheckpoint
 from klamm.storage.errors import StorageError
@@ -111,6 +112,7 @@ class PartitionTable:
         self.by_key: dict[tuple[str | None, int], Partition] = {}
         self.topic_names: dict[UUID | None, str] = {}
         self._node = node
+        self._fetchers = ReplicaFetchers(node)
         self._loading = True
 
     def apply(self, delta: MetadataDelta) -> None:
@@ -130,6 +132,7 @@ class PartitionTable:
         for name, settings in delta.topic_settings.items():
             if name not in created:
                 self._change_settings(name, settings)
+        self._fetchers.brokers_changed()
         self._loading = False
 
     def _create(self, topic: TopicImage, image: PartitionImage, settings: TopicSettings) -> None:
@@ -190,11 +193,13 @@ class PartitionTable:
         partition.image = image
         isr = frozenset(image.isr)
         if image.leader == self._node.broker_id:
+            self._fetchers.unfollow(partition)
             partition.ref.tell(BecomeLeader(image.leader_epoch, image.partition_epoch, image.replicas, isr))
         else:
             partition.ref.tell(
                 BecomeFollower(image.leader, image.leader_epoch, image.partition_epoch, image.replicas, isr)
             )
+            self._fetchers.follow(partition, image)
 
     def _change_settings(self, topic: str, settings: TopicSettings) -> None:
         for partition in self.by_key.values():
@@ -207,6 +212,7 @@ class PartitionTable:
         for image in topic.partitions:
             partition = self.by_key.pop((topic.name, image.partition), None)
             if partition is not None:
+                self._fetchers.unfollow(partition)
                 self._node.supervisor.tell(Release(str(partition)))
                 if partition.ref.is_alive():
                     partition.ref.tell(DeleteLog())
@@ -242,6 +248,7 @@ class PartitionTable:
 
         None if one of them could not be: every log is then recovered at the next start.
         """
+        self._fetchers.stop()
         asked = [(part, part.ref.ask(CloseLog(), block=False)) for part in self.by_key.values() if part.ref.is_alive()]
         clean = len(asked) == len(self.by_key)
         states: dict[TopicPartition, PartitionCheckpoint] = {}

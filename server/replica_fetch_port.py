@@ -15,7 +15,7 @@ from klamm.client.settings import Address as ClientAddress
 from klamm.client.settings import Settings
 from klamm.core.replica_fetcher import FetchAnswer, FetchFrom
 from klamm.model.configs_broker import BrokerConfig
-from klamm.model.errors import KafkaError
+from klamm.model.errors import ErrorCode, KafkaError
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import error_of, request_class
 from klamm.server.message_types import request_types
@@ -24,6 +24,9 @@ from klamm.server.options import Address
 logger = logging.getLogger(__name__)
 
 EARLIEST: Final = -2
+
+ANSWER_TIMEOUT_S: Final = 30.0
+"""Kafka's replica.socket.timeout.ms: a leader that says nothing for so long is connected to anew."""
 
 
 class LeaderFetchPort:
@@ -65,16 +68,21 @@ class LeaderFetchPort:
         """Give up what is under way."""
         if self._task is not None:
             self._task.cancel()
-        if self._connection is not None:
-            self._connection.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _run(self, question: Coroutine[Any, Any, Any], answer: Callable[[Any], None]) -> None:
         async def ask() -> None:
             try:
-                found = await question
-            except (ClientError, KafkaError) as error:
-                logger.warning("a leader does not answer", extra={"leader": str(self._address), "reason": str(error)})
-                self._connection = None
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    found = await question
+            except (ClientError, KafkaError, TimeoutError) as error:
+                logger.warning("a leader does not answer", extra={"leader": str(self._address), "reason": repr(error)})
+                self._disconnect()
                 found = None
             answer(found)
 
@@ -106,6 +114,9 @@ class LeaderFetchPort:
             forgotten_topics_data=(),
         )
         response = await (await self._open()).request(ApiKey.FETCH, request)
+        if not response.responses:
+            msg = f"{self._address} answered a Fetch without its partition"
+            raise KafkaError(msg, code=error_of(response.error_code) or ErrorCode.UNKNOWN_SERVER_ERROR)
         found = response.responses[0].partitions[0]
         diverging = found.diverging_epoch
         return FetchAnswer(

@@ -244,11 +244,17 @@ class FetchResponse(ResponseSlot):
                 continue  # its error is found, and answered, at the next try
 
     def _note_follower(self) -> None:
-        """Tell each leader how far its follower is: a fetch from n proves that it holds all below n."""
+        """Tell each leader how far its follower is: a fetch from n proves that it holds all below n.
+
+        Not if it is of another leader epoch, or its log parted from ours: then what it holds may not be ours (KIP-101).
+        """
         for wanted in self._partitions:
+            request = wanted.request
             try:
-                partition = find_partition(self._api.node, wanted.topic, wanted.request.partition)
-                partition.ref.tell(FollowerFetched(self._request.replica_id, wanted.request.fetch_offset))
+                partition = find_partition(self._api.node, wanted.topic, request.partition)
+                partition.state.check_leader(request.current_leader_epoch)
+                if _diverging_epoch(partition, request) is None:
+                    partition.ref.tell(FollowerFetched(self._request.replica_id, request.fetch_offset))
             except (KafkaError, ActorDeadError):
                 continue  # its error is found, and answered, when it is read
 

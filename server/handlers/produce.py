@@ -26,12 +26,15 @@ from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.header import RequestHeader
 from klamm.protocol.produce import (
     TOPIC_ID_SINCE,
+    ZSTD_SINCE,
     ProducedPartition,
     ProducedTopic,
     ProduceRequest,
     decode_produce,
     encode_produce_response,
 )
+from klamm.records.batch import CODEC_MASK, HEADER_SIZE, read_header
+from klamm.records.compression import Codec
 from klamm.server.connection import Connection, ResponseSlot
 from klamm.telemetry.requests import RequestStats
 
@@ -100,6 +103,8 @@ class ProduceResponse(ResponseSlot):
                     if records is None:
                         msg = "a partition without records"
                         raise InvalidRecordError(msg)
+                    if self._version < ZSTD_SINCE:
+                        _refuse_zstd(records)
                     partition.ref.tell(AppendBatch(records, acks, client, self, slot, timeout_ms, False))  # noqa: FBT003
                 except KafkaError as error:
                     self.appended(slot, error, -1, -1, -1)
@@ -136,6 +141,17 @@ class ProduceResponse(ResponseSlot):
             for name, topic_id, start, count in self._topics
         ]
         self.complete([encode_produce_response(self._version, self._correlation_id, topics)])
+
+
+def _refuse_zstd(records: memoryview) -> None:
+    """Refuse a zstd batch in a request that is older than zstd (KIP-110); what is no whole batch is refused later.
+
+    Raises:
+        KafkaError: UNSUPPORTED_COMPRESSION_TYPE.
+    """
+    if len(records) >= HEADER_SIZE and read_header(records).attributes & CODEC_MASK == Codec.ZSTD:
+        msg = f"Produce requests before version {ZSTD_SINCE} may not use compression type zstd"
+        raise KafkaError(msg, code=ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
 
 
 def _find(
