@@ -17,7 +17,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from types import TracebackType
+from typing import Final, NamedTuple, Protocol, cast
 
 from klamm.actors.ports import Clock, TimerHandle, Timers
 from klamm.actors.runtime import LoopActor
@@ -207,8 +208,15 @@ class GroupCoordinatorActor(LoopActor):
         """Tell everybody who waits that the coordinator isn't here any more."""
         self._resign(KafkaError("the group coordinator stopped", code=ErrorCode.NOT_COORDINATOR))
 
-    def on_failure(self, *_: object) -> None:
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Tell everybody who waits; the next request starts the coordinator anew, from the log."""
+        del exception_type, traceback
+        logger.error("a group coordinator failed", extra={"actor": self.actor_name}, exc_info=exception_value)
         self._resign(KafkaError("the group coordinator failed", code=ErrorCode.NOT_COORDINATOR))
 
     def undelivered(self, message: object) -> None:
@@ -386,4 +394,4 @@ def _give(answers: list[_Answer]) -> None:
 
 def _reply_of(reply_to: object) -> CoordinatorReply:
     assert callable(reply_to), reply_to
-    return reply_to
+    return cast("CoordinatorReply", reply_to)

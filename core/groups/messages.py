@@ -37,15 +37,19 @@ class Topics(Protocol):
 
     def topic(self, name: str) -> TopicInfo | None:
         """Return the topic of that name."""
+        ...
 
     def topic_by_id(self, topic_id: TopicId) -> TopicInfo | None:
         """Return the topic of that id."""
+        ...
 
     def names(self) -> frozenset[str]:
         """Return every topic's name."""
+        ...
 
     def version(self) -> int:
         """Return a number that grows whenever a topic or its partitions change."""
+        ...
 
 
 class Reply(NamedTuple):

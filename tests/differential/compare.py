@@ -22,7 +22,8 @@ def transcript(script: Script, port: int, run: str) -> list[tuple[str, object]]:
 def differences(script: Script, first: int, second: int, run: str) -> list[str]:
     """Return one text for each answer that differs; empty if the brokers agree."""
     with ThreadPoolExecutor(2) as pool:
-        mine, theirs = pool.map(lambda port: transcript(script, port, run), (first, second))
+        asked = [pool.submit(transcript, script, port, run) for port in (first, second)]
+        mine, theirs = (one.result() for one in asked)
     found = [
         f"{label}\n        {answer}\n        {other}" if label == other_label else f"{label} / {other_label}"
         for (label, answer), (other_label, other) in zip(mine, theirs, strict=False)

@@ -176,7 +176,7 @@ def test_the_java_console_consumer_reads_in_a_group(
         "2",
         "--timeout-ms",
         "30000",
-        "--consumer-property",
+        "--command-property",
         f"group.protocol={protocol}",
     )
     assert sorted(read.split()) == ["one", "two"]
