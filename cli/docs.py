@@ -33,8 +33,8 @@ its schema is [envelope.schema.json](envelope.schema.json). Things with a name c
 | 124 | deadline after connecting (`--timeout`) |
 | 130 | interrupted |
 
-`-b HOST:PORT` means that cluster and no context, so that the credentials of one cluster never go to another; with `-c` as
-well it replaces the context's brokers.
+`-b HOST:PORT` means that cluster and no context, so that the credentials of one cluster never go to another; with
+`-c` as well it replaces the context's brokers.
 """
 
 

@@ -153,6 +153,11 @@ def size_text(size_bytes: float) -> str:
     raise AssertionError(size_bytes)
 
 
+def leader_text(leader: int) -> str:
+    """Return a leader's broker id, or that there is none."""
+    return "none" if leader < 0 else str(leader)
+
+
 def count_text(count: int) -> str:
     """Return a count with its thousands set apart."""
     return f"{count:,}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.output import Column, Item, Result
+from klamm.cli.output import Column, Item, Result, leader_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -19,7 +19,7 @@ _ELECTION_NOT_NEEDED = "ELECTION_NOT_NEEDED"
 COLUMNS = (
     Column("TOPIC", "topic"),
     Column("P", "partition", right=True),
-    Column("LEADER", "leader", right=True, show=lambda leader: "none" if leader < 0 else str(leader)),
+    Column("LEADER", "leader", right=True, show=leader_text),
     Column("REPLICAS", "replicas"),
     Column("ISR", "isr"),
     Column("EPOCH", "leader_epoch", right=True),

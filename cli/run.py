@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from klamm.cli.output import Format, Result, parse_format, render
 from klamm.cli.parser import Line, UsageError, Values
@@ -93,7 +93,7 @@ class Run:
         return self._deadline
 
     @contextlib.contextmanager
-    def without_deadline(self) -> Iterator[None]:
+    def without_deadline(self) -> Generator[None, None, None]:
         """Stop the deadline's clock while a person thinks."""
         assert self._deadline is not None, "a question before the command runs"
         now = asyncio.get_running_loop().time()

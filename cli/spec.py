@@ -7,10 +7,7 @@ Modules that hold commands import nothing heavy; each command imports its operat
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from klamm.cli.run import Run
+from typing import Any, NamedTuple
 
 
 class Option(NamedTuple):
@@ -57,12 +54,12 @@ class Command(NamedTuple):
     """One command.
 
     ``level`` is its step on the ladder of dangerous things: 0 reads, 1 mild, 2 moderate, 3 severe. ``requests`` are
-    the Kafka requests it sends, ``acls`` the rights it needs; ``local`` commands need no cluster.
+    the Kafka requests it sends, ``acls`` the rights it needs; ``run`` takes a ``klamm.cli.run.Run``; ``local`` commands need no cluster.
     """
 
     path: str
     summary: str
-    run: Callable[[Run], Awaitable[Any]]
+    run: Callable[[Any], Awaitable[Any]]
     kind: str
     arguments: tuple[Argument, ...] = ()
     options: tuple[Option, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.output import Column, Item, Result, Table, count_text, size_text
+from klamm.cli.output import Column, Item, Result, Table, count_text, leader_text, size_text
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -119,7 +119,7 @@ async def describe_topics(run: Run) -> Result:
 
 PARTITION_COLUMNS = (
     Column("P", "partition", right=True),
-    Column("LEADER", "leader", right=True, show=lambda leader: "none" if leader < 0 else str(leader)),
+    Column("LEADER", "leader", right=True, show=leader_text),
     Column("REPLICAS", "replicas"),
     Column("ISR", "isr"),
     Column("START", "log_start_offset", right=True, show=count_text),

@@ -83,7 +83,7 @@ def _from_properties(text: str, path: Path) -> Contexts:
 def _from_rpk(text: str, _: Path) -> Contexts:
     found = _yaml(text)
     contexts: Contexts = {}
-    profiles = found.get("profiles") or [{"name": "redpanda", **found.get("rpk", {})}]
+    profiles: list[dict[str, Any]] = found.get("profiles") or [{"name": "redpanda", **found.get("rpk", {})}]
     for profile in profiles:
         api = profile.get("kafka_api") or {}
         if api.get("brokers"):

@@ -109,25 +109,55 @@ async def list_reassignments(cluster: Cluster) -> list[Reassignment]:
 
 
 def spread(topics: Sequence[TopicMetadata], brokers: Sequence[int]) -> dict[Partition, tuple[int, ...]]:
-    """Return replicas that spread partitions over ``brokers``, moving as few as that takes.
+    """Return replicas that spread partitions evenly over ``brokers``, moving as few as that takes.
 
-    A replica stays where it is allowed and not overfull; leaders go to the broker that leads least.
+    First replicas leave brokers that are not wanted; then one after another moves from the fullest to the emptiest
+    broker until they differ by at most one. The leader is the replica on the broker that leads least.
     """
-    total = sum(len(part.replicas) for topic in topics for part in topic.partitions)
-    ceiling = -(-total // len(brokers))
     load = dict.fromkeys(brokers, 0)
+    held: dict[Partition, list[int]] = {}
+    for topic in topics:
+        for part in topic.partitions:
+            held[topic.name, part.partition] = kept = [each for each in part.replicas if each in load]
+            for each in kept:
+                load[each] += 1
+    wanted = {(t.name, p.partition): min(len(p.replicas), len(brokers)) for t in topics for p in t.partitions}
+    for where, kept in held.items():
+        while len(kept) < wanted[where]:
+            chosen = min((each for each in brokers if each not in kept), key=lambda each: (load[each], each))
+            kept.append(chosen)
+            load[chosen] += 1
+    while (move := _next_move(held, load)) is not None:
+        kept, fullest, emptiest = move
+        kept[kept.index(fullest)] = emptiest
+        load[fullest] -= 1
+        load[emptiest] += 1
+    return _with_leaders(topics, held, brokers)
+
+
+def _next_move(held: Mapping[Partition, list[int]], load: Mapping[int, int]) -> tuple[list[int], int, int] | None:
+    """Return a partition's replicas, the broker one should leave and the one it should go to; None when even."""
+    for fullest in sorted(load, key=lambda each: -load[each]):
+        for emptiest in sorted(load, key=lambda each: load[each]):
+            if load[fullest] - load[emptiest] <= 1:
+                break
+            for kept in held.values():
+                if fullest in kept and emptiest not in kept:
+                    return kept, fullest, emptiest
+    return None
+
+
+def _with_leaders(
+    topics: Sequence[TopicMetadata], held: Mapping[Partition, list[int]], brokers: Sequence[int]
+) -> dict[Partition, tuple[int, ...]]:
     leads = dict.fromkeys(brokers, 0)
     targets: dict[Partition, tuple[int, ...]] = {}
     for topic in topics:
         for part in topic.partitions:
-            kept = [each for each in part.replicas if each in load and load[each] < ceiling]
-            while len(kept) < min(len(part.replicas), len(brokers)):
-                kept.append(min((b for b in brokers if b not in kept), key=lambda b: (load[b], b)))
-            leader = min(kept, key=lambda b: (leads[b], kept.index(b)))
-            replicas = (leader, *(each for each in kept if each != leader))
+            kept = held[topic.name, part.partition]
+            leader = min(kept, key=lambda each: leads[each])  # the first of equals: the leader it has
             leads[leader] += 1
-            for each in replicas:
-                load[each] += 1
+            replicas = (leader, *(each for each in kept if each != leader))
             if replicas != part.replicas:
                 targets[topic.name, part.partition] = replicas
     return targets

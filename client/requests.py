@@ -24,16 +24,12 @@ def shapes(api_key: int) -> Any:  # noqa: ANN401 (a module of generated classes)
 class _Shapes:
     """The classes of one request by name.
 
-    Where ``klamm.protocol`` has a newest shape of its own, the classes it takes over from ``kio`` stand in the modules
-    of those of its fields.
+    Where ``klamm.protocol`` has a newest shape of its own, the classes it takes over from ``kio`` stand in the
+    module of the class it extends.
     """
 
     def __init__(self, newest: type) -> None:
-        self._modules = [sys.modules[newest.__module__]]
-        for name in ("v10", "v9", "v8"):
-            kio_name = f"kio.schema.{self._modules[0].__name__.rpartition('.')[2]}.{name}.request"
-            if kio_name in sys.modules:
-                self._modules.append(sys.modules[kio_name])
+        self._modules = [sys.modules[each.__module__] for each in newest.__mro__]
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (a generated class)
         for module in self._modules:

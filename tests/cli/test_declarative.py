@@ -1,5 +1,6 @@
 """``dump``, ``diff``, ``plan``, ``apply``: additive, all or nothing, with the line of each mistake."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
 
 
-def _file(folder: Path, topics: dict[str, object]) -> str:
+def _file(folder: Path, topics: Mapping[str, object]) -> str:
     path = folder / "cluster.yaml"
     path.write_text(yaml.safe_dump({"klamm": 1, "topics": topics}))
     return path.name

@@ -1,7 +1,7 @@
 """``klamm group``: offsets, members, lag, against klamm and Apache Kafka."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def _commit(broker: Broker, group: str, topic: str, offsets: dict[int, int]) -> 
 
 
 @contextmanager
-def _member(broker: Broker, group: str, topic: str) -> Iterator[None]:
+def _member(broker: Broker, group: str, topic: str) -> Generator[None, None, None]:
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
     for _ in range(200):

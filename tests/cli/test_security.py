@@ -19,6 +19,9 @@ _JAAS = (
     "org.apache.kafka.common.security.plain.PlainLoginModule required "
     'username="admin" password="admin-secret" user_admin="admin-secret" user_alice="alice-secret";'
 )
+_UNSECURED = (
+    "org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler"
+)
 
 
 class Secured(ApacheKafkaNode):
@@ -44,7 +47,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory, apache_kafka_jars: Path) -
     ports = {"PLAINTEXT": port, "SSL": port + 2, "SASL_PLAINTEXT": port + 3, "SASL_SSL": port + 4}
     listeners = ",".join(f"{name}://127.0.0.1:{number}" for name, number in ports.items())
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-    oauth = 'org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";'
+    oauth = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
     properties = {
         "listeners": f"{listeners},CONTROLLER://127.0.0.1:{port + 1}",
         "advertised.listeners": f"{listeners},CONTROLLER://127.0.0.1:{port + 1}",
@@ -52,6 +55,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory, apache_kafka_jars: Path) -
         "SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(folder / "store.pem"),
+        "listener.name.sasl_plaintext.oauthbearer.sasl.server.callback.handler.class": _UNSECURED,
         "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS;User:admin",
@@ -137,6 +141,16 @@ def test_a_user_made_by_klamm_logs_in_with_scram(
     assert klamm("topics", *line("other")).code == 5
     assert klamm("user", "delete", name, "--yes", *anonymous).code == 0
     assert klamm("user", "alter", name, "--yes", *anonymous).codes == ["RESOURCE_NOT_FOUND"]
+
+
+def test_oauthbearer_takes_a_token(klamm: Klamm, secured: Secured) -> None:
+    claims = ("enable.sasl.oauthbearer.unsecure.jwt=true", "sasl.oauthbearer.config=principal=admin")
+    ran = klamm("topics", *_at(secured, "SASL_PLAINTEXT", "sasl.mechanism=OAUTHBEARER", *claims))
+    assert ran.code == 0, ran.err
+    bad = klamm(
+        "topics", *_at(secured, "SASL_PLAINTEXT", "sasl.mechanism=OAUTHBEARER", "sasl.oauthbearer.token=no.jwt")
+    )
+    assert (bad.code, bad.codes) == (5, ["UNREACHABLE_SASL"])
 
 
 def test_acls_decide_what_a_user_sees_and_explain_says_why(klamm: Klamm, secured: Secured) -> None:

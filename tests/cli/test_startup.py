@@ -1,0 +1,101 @@
+"""Starting: what is imported, how long it takes, and how a line ends whose reader goes or whose user is impatient."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from tests.apache_kafka.node import ApacheKafkaNode
+
+FORBIDDEN = (
+    "textual",
+    "pyarrow",
+    "opentelemetry",
+    "typer",
+    "rich",
+    "hypothesis",
+    "uvloop",
+    "confluent_kafka",
+    "tomlkit",
+)
+RUNS = 7
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a user: with byte code kept, as an installation has it."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("KLAMM_")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
+
+
+def _seconds(command: Sequence[str]) -> float:
+    taken: list[float] = []
+    for _ in range(RUNS):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env=_environment())
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["topic", "--help"], ["topic", "list"], ["group", "describe"], ["brokers"]]
+)
+def test_no_command_imports_what_it_does_not_need(apache_kafka: ApacheKafkaNode, words: list[str]) -> None:
+    code = (
+        "import json, sys\nfrom klamm.cli.main import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print(json.dumps([name for name in {FORBIDDEN!r} if name in sys.modules]), file=sys.stderr)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words, *([] if "--help" in words else ["-b", apache_kafka.bootstrap])],
+        check=True, capture_output=True, text=True, env=_environment(),
+    )  # fmt: skip
+    assert json.loads(ran.stderr.splitlines()[-1]) == []
+
+
+def test_help_takes_at_most_120_ms_or_6_bare_pythons() -> None:
+    bare = _seconds([sys.executable, "-c", "pass"])
+    assert _seconds([sys.executable, "-m", "klamm", "--help"]) <= max(0.120, 6 * bare)
+
+
+def test_topic_list_takes_at_most_150_ms_or_8_bare_pythons(apache_kafka: ApacheKafkaNode) -> None:
+    bare = _seconds([sys.executable, "-c", "pass"])
+    line = [sys.executable, "-m", "klamm", "topic", "list", "-b", apache_kafka.bootstrap]
+    assert _seconds(line) <= max(0.150, 8 * bare)
+
+
+def test_a_reader_that_goes_away_causes_no_traceback(apache_kafka: ApacheKafkaNode) -> None:
+    line = [
+        sys.executable,
+        "-m",
+        "klamm",
+        "cluster",
+        "api-versions",
+        "-b",
+        apache_kafka.bootstrap,
+        "-w=0.05s",
+        "-o",
+        "jsonl",
+    ]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment())
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(20) == 141
+    assert process.stderr.read() == b""
+
+
+def test_an_interrupted_command_ends_with_130(apache_kafka: ApacheKafkaNode) -> None:
+    line = [sys.executable, "-m", "klamm", "topics", "-b", apache_kafka.bootstrap, "-w=0.05s", "-o", "json"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment())
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
