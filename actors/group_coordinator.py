@@ -131,6 +131,7 @@ class GroupCoordinatorActor(LoopActor):
         self._load_number = 0
         self._next_offset = 0
         self._parked: deque[Ask] = deque()
+        self._taking: Ask | None = None
         self._now: Now | None = None
         self._records: list[GroupRecord] = []
         self._answers: list[_Answer] = []
@@ -217,7 +218,11 @@ class GroupCoordinatorActor(LoopActor):
         """Tell everybody who waits; the next request starts the coordinator anew, from the log."""
         del exception_type, traceback
         logger.error("a group coordinator failed", extra={"actor": self.actor_name}, exc_info=exception_value)
-        self._resign(KafkaError("the group coordinator failed", code=ErrorCode.NOT_COORDINATOR))
+        failed = KafkaError("the group coordinator failed", code=ErrorCode.NOT_COORDINATOR)
+        told: set[int] = set()
+        self._resign(failed, told)
+        if self._taking is not None and id(self._taking.reply) not in told:
+            self._taking.reply(failed)
 
     def undelivered(self, message: object) -> None:
         """Answer a request that nobody will handle."""
@@ -228,6 +233,7 @@ class GroupCoordinatorActor(LoopActor):
 
     def _take(self, message: Ask) -> None:
         request, reply = message
+        self._taking = message
         if type(request) is Heartbeat:
             reply(self._core.heartbeat(request, self._time()))
         elif type(request) is CommitOffsets:
@@ -237,6 +243,7 @@ class GroupCoordinatorActor(LoopActor):
         else:
             assert not isinstance(request, Heartbeat | CommitOffsets)
             self._perform(self._core.handle(request, self._time(), reply))
+        self._taking = None
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -297,15 +304,19 @@ class GroupCoordinatorActor(LoopActor):
         self._core = self._new_core()
         self._load()
 
-    def _resign(self, error: KafkaError) -> None:
+    def _resign(self, error: KafkaError, told: set[int] | None = None) -> None:
+        """Tell everybody who waits; ``told`` collects the ids of their replies."""
+        told = set() if told is None else told
         self._records = []
         answers, self._answers = self._answers, []
         while self._waiting:
             answers += self._waiting.popleft().answers
         _give([_Answer(reply, error) for reply, _ in answers])
+        told.update(id(reply) for reply, _ in answers)
         if not self._loading:
             for effect in self._core.resign(error.error_code):
                 if not isinstance(effect, Append):
+                    told.add(id(effect.reply_to))
                     _reply_of(effect.reply_to)(effect.result)
         while self._parked:
             self._parked.popleft().reply(error)

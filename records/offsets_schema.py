@@ -278,6 +278,10 @@ def decode_record(key: bytes, value: bytes | None) -> GroupRecord | None:
     Raises:
         CorruptMessageError: The bytes contradict the schema, or the value's version is not known.
     """
+    if value is not None and key[:2] == b"\0\1" and value[:2] == b"\0\4":
+        commit = _decode_offset_commit(key, value)
+        if commit is not None:
+            return commit
     try:
         kind = KINDS.get(_I16.unpack_from(key)[0])
         if kind is None:
@@ -299,6 +303,7 @@ def decode_record(key: bytes, value: bytes | None) -> GroupRecord | None:
 
 _I8, _I16, _I32, _I64 = Struct(">b"), Struct(">h"), Struct(">i"), Struct(">q")
 _COMMIT_HEAD = Struct(">hqi")
+_SHORT_METADATA: Final = range(1, 0x80)  # lengths (plus one) that fit one byte of a varint
 _ARRAY_LENGTH_MAX: Final = 10_000_000  # no record reaches it (max.message.bytes); it stops a corrupt length early
 
 
@@ -501,6 +506,31 @@ def _encode_offset_commit(value: OffsetCommitValue) -> bytes:
     out += _I64.pack(value.commit_timestamp_ms)
     out += b"\0" if value.topic_id == NO_TOPIC_ID else b"\1\0\x10" + value.topic_id.bytes
     return bytes(out)
+
+
+def _decode_offset_commit(key: bytes, value: bytes) -> GroupRecord | None:
+    """Read the usual commit in a quarter of the general way's time; None if it is anything but usual.
+
+    A load of 100,000 commits is 100,000 of these.
+    """
+    try:
+        topic_position = 4 + _I16.unpack_from(key, 2)[0]
+        (topic_size,) = _I16.unpack_from(key, topic_position)
+        partition_position = topic_position + 2 + topic_size
+        metadata_end = 14 + value[14]
+        (partition,) = _I32.unpack_from(key, partition_position)
+        whole = len(value) == metadata_end + 9 and len(key) == partition_position + 4
+        if not whole or value[14] not in _SHORT_METADATA or value[-1] != 0:
+            return None
+        _, offset, leader_epoch = _COMMIT_HEAD.unpack_from(value)
+        (timestamp,) = _I64.unpack_from(value, metadata_end)
+        commit_key = OffsetCommitKey(
+            key[4:topic_position].decode(), key[topic_position + 2 : partition_position].decode(), partition
+        )
+        commit = OffsetCommitValue(offset, leader_epoch, value[15:metadata_end].decode(), timestamp)
+    except (error, IndexError, UnicodeDecodeError):
+        return None
+    return GroupRecord(commit_key, commit)
 
 
 _INT8, _INT32, _INT64, _UUID = _Int(_I8), _Int(_I32), _Int(_I64), _Uuid()

@@ -49,6 +49,7 @@ from klamm.core.groups.messages import (
     ListGroups,
     NamedPartitions,
     Now,
+    Reply,
     SyncGroup,
     SyncGroupResult,
     Topics,
@@ -145,7 +146,14 @@ class GroupCoordinator:
         return self._take_effects()
 
     def resign(self, error: ErrorCode) -> list[Effect]:
-        """Answer everybody who waits with ``error``; this object must not be used afterwards."""
+        """Answer everybody who waits with ``error``; this object must not be used afterwards.
+
+        Replies of an event that broke off are among them: what they say was never appended.
+        """
+        broken_off = [effect.reply_to for effect in self._context.effects if isinstance(effect, Reply)]
+        self._context.effects = []
+        for reply_to in broken_off:
+            self._context.reply(reply_to, KafkaError("the group coordinator failed", code=error))
         for group in self._context.groups.values():
             if isinstance(group, ClassicGroup):
                 self._classic.fail_waiting(group, error)

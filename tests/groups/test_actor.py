@@ -1,0 +1,114 @@
+"""The coordinator actor at its edges: what is waited for, what is answered when it fails or its disk does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from klamm.actors.group_coordinator import Ask, CoordinatorPorts, GroupCoordinatorActor
+from klamm.actors.runtime import LoopActorRef
+from klamm.actors.simulation import SimulatedNode, Simulation
+from klamm.core.groups.config import GroupConfig
+from klamm.core.groups.coordinator import GroupCoordinator
+from klamm.core.groups.messages import (
+    CommitOffsets,
+    CommitOffsetsResult,
+    CommittedPartition,
+    CommittedTopic,
+    FetchedTopic,
+    FetchOffsets,
+    ListGroups,
+)
+from klamm.model.errors import ErrorCode, KafkaError
+from klamm.model.ids import NO_TOPIC_ID
+from tests.core.groups.driver import FakeTopics
+from tests.groups.world import SimulatedLog
+
+
+class World:
+    """One coordinator over a simulated log."""
+
+    def __init__(self) -> None:
+        self.simulation = Simulation(1)
+        self.node: SimulatedNode = self.simulation.node("broker")
+        self.log = SimulatedLog(self.simulation)
+        self.log.open(self.node)
+        self.ref = self.start()
+
+    def start(self) -> LoopActorRef:
+        ports = CoordinatorPorts(self.node.clock, self.node.timers, FakeTopics(), lambda: "id")
+        return GroupCoordinatorActor.start("0", self.log, GroupConfig(), ports, dispatcher=self.node.dispatcher())
+
+    def ask(self, request: Any) -> list[Any]:
+        answers: list[Any] = []
+        self.ref.tell(Ask(request, answers.append))
+        return answers
+
+
+@pytest.fixture
+def world() -> Any:
+    made = World()
+    yield made
+    made.simulation.end()
+
+
+def commit(offset: int) -> CommitOffsets:
+    topics = (CommittedTopic("t", NO_TOPIC_ID, (CommittedPartition(0, offset, 0, ""),)),)
+    return CommitOffsets("g", "", None, -1, -1, topics, 9)
+
+
+FETCH = FetchOffsets("g", None, -1, (FetchedTopic("t", (0,)),))
+
+
+def test_a_commit_is_answered_once_it_is_committed_and_not_before(world: World) -> None:
+    answers = world.ask(commit(5))
+    world.simulation.run_until(lambda: world.log.batches, 1)
+    assert not answers
+    world.simulation.run_until(lambda: answers, 1)
+    assert world.log.committed == 1
+    assert isinstance(answers[0], CommitOffsetsResult)
+
+
+def test_a_fetch_waits_for_the_commits_before_it(world: World) -> None:
+    world.ask(commit(5))
+    answers = world.ask(FETCH)
+    world.simulation.run_until(lambda: world.log.batches, 1)
+    assert not answers
+    world.simulation.run_until(lambda: answers, 1)
+    assert world.log.committed == 1
+    assert answers[0].topics[0][1][0].offset == 5
+
+
+def test_requests_of_one_drain_are_one_batch(world: World) -> None:
+    world.simulation.run_for(1)
+    many = [world.ask(commit(offset)) for offset in range(20)]
+    world.simulation.run_until(lambda: all(many), 5)
+    assert len(world.log.batches) == 1
+
+
+def test_a_refused_append_is_answered_and_leaves_what_was_committed(world: World) -> None:
+    committed = world.ask(commit(5))
+    world.simulation.run_until(lambda: committed, 5)
+    world.log.refusal_chance = 1.0
+    refused = world.ask(commit(6))
+    world.simulation.run_until(lambda: refused, 5)
+    assert isinstance(refused[0], KafkaError)
+    assert refused[0].error_code is ErrorCode.NOT_COORDINATOR
+    fetched = world.ask(FETCH)
+    world.simulation.run_until(lambda: fetched, 5)
+    assert fetched[0].topics[0][1][0].offset == 5
+
+
+def test_whoever_asked_is_answered_when_the_coordinator_breaks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.simulation.run_for(1)
+
+    def broken(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(GroupCoordinator, "_list", broken)
+    before, breaking, after = world.ask(commit(5)), world.ask(ListGroups()), world.ask(FETCH)
+    world.simulation.run_until(lambda: before and breaking and after, 5)
+    assert [answers[0].error_code for answers in (before, breaking, after)] == [ErrorCode.NOT_COORDINATOR] * 3
+    assert [len(answers) for answers in (before, breaking, after)] == [1, 1, 1]
+    assert not world.ref.is_alive()
