@@ -84,6 +84,10 @@ class LeaderFetchPort:
                 logger.warning("a leader does not answer", extra={"leader": str(self._address), "reason": repr(error)})
                 self._disconnect()
                 found = None
+            except Exception:
+                logger.exception("a leader could not be asked", extra={"leader": str(self._address)})
+                self._disconnect()
+                found = None
             answer(found)
 
         self._task = self._loop.create_task(ask())
@@ -136,6 +140,7 @@ class LeaderFetchPort:
             replica_id=self._broker_id,
             isolation_level=0,
             topics=(types.ListOffsetsTopic(name=self._topic, partitions=(partition,)),),
+            timeout=timedelta(seconds=ANSWER_TIMEOUT_S),
         )
         response = await (await self._open()).request(ApiKey.LIST_OFFSETS, request)
         found = response.topics[0].partitions[0]
