@@ -5,14 +5,20 @@ Several actors work in parallel: one fdatasync takes some milliseconds, and thos
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
+
+from pykka import ActorDeadError
 
 from klamm.actors.messages import Flushed, FlushFailed
 from klamm.actors.runtime import Dispatcher, LoopActor, LoopActorRef
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.partition_log import ColdRead, PartitionLog
 from klamm.storage.slicing import LogSlice
+
+logger = logging.getLogger(__name__)
 
 DISK_ACTORS: Final = 4
 """Flushes and cold reads under way at once: more than that, and a disk's queue only gets longer."""
@@ -42,20 +48,32 @@ class Background(NamedTuple):
 
 
 class DiskActor(LoopActor):
-    """Performs blocking work, one piece at a time."""
+    """Performs blocking work, one piece at a time.
+
+    It serves many partitions, so what goes wrong for one of them must not end it.
+    """
 
     def on_receive(self, message: object) -> None:
         """Flush, or read; either way the answer is called once."""
         match message:
             case FlushLog(log, answer):
-                answer(_flush(log))
+                self._answer(partial(answer, _flush(log)))
             case ReadCold(read, answer):
-                answer(_perform(read))
+                self._answer(partial(answer, _perform(read)))
             case Background(work):
-                work()
+                self._answer(work)
             case _:
                 msg = f"a disk does not understand {message!r}"
                 raise AssertionError(msg)
+
+    @staticmethod
+    def _answer(answer: Callable[[], object]) -> None:
+        try:
+            answer()
+        except ActorDeadError:  # whoever asked has failed or stopped meanwhile
+            logger.debug("an answer of the disk came too late")
+        except Exception:
+            logger.exception("work for the disk failed")
 
 
 class Disk:

@@ -19,18 +19,18 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import pykka
 from pykka import messages as pykka_messages
 from pykka._envelope import Envelope
 
 from klamm.actors.future import LoopFuture
+from klamm.actors.mailbox import ActorTimer, LoopActorRef, Mailbox, Monitor, Scheduler, TimerCall
 from klamm.actors.ports import TimerHandle, Timers
-from klamm.telemetry.actors import ActorSnapshot, ActorStats, RuntimeCounters
+from klamm.telemetry.actors import ActorSnapshot, ActorStats
 
 __all__ = ["Dispatcher", "LoopActor", "LoopActorRef", "LoopFuture", "Mailbox"]
 
@@ -42,19 +42,9 @@ DRAIN_MESSAGES_MAX: Final = 64
 DRAIN_SIZE_MAX: Final = 8 * 1024 * 1024
 """Bytes in one drain, by the actor's own count (``drain_size``): a write of 8 MiB takes about two milliseconds."""
 
-Monitor = Callable[["LoopActorRef", BaseException | None], None]
-"""Called once when an actor ended, on its own thread, with what stopped it (None: it was asked to stop)."""
 
-
-_monitors_lock = threading.Lock()
-"""Guards the monitors of all actors: a supervisor may add one while the actor ends on another thread."""
-
-
-class Dispatcher(Protocol):
+class Dispatcher(Scheduler, Protocol):
     """Runs actors. One actor's drains never overlap."""
-
-    name: str
-    counters: RuntimeCounters
 
     def now_ns(self) -> int:
         """Return the clock by which busy and waiting times are counted."""
@@ -62,10 +52,6 @@ class Dispatcher(Protocol):
 
     def launch(self, actor: LoopActor) -> None:
         """Begin to run a new actor: its first drain, soon, calls ``on_start``."""
-        ...
-
-    def schedule(self, mailbox: Mailbox) -> None:
-        """Have a mailbox drained soon; from any thread, and any number of times."""
         ...
 
     def forget(self, actor: LoopActor) -> None:
@@ -77,6 +63,10 @@ class Dispatcher(Protocol):
         ...
 
 
+_monitors_lock = threading.Lock()
+"""Guards the monitors of all actors: a supervisor may add one while the actor ends on another thread."""
+
+
 class _Starting(threading.local):
     """The dispatcher of the actor being constructed: pykka makes the inbox in a static method without arguments."""
 
@@ -86,165 +76,10 @@ class _Starting(threading.local):
 _starting = _Starting()
 
 
-class Mailbox:
-    """What was told to an actor and not handled yet; pykka's inbox interface besides.
-
-    Any thread appends; only the dispatcher's drain takes out. ``scheduled`` is cleared before the last look at
-    ``messages`` and set by the dispatcher alone, so no message is left behind.
-    """
-
-    __slots__ = ("actor", "closed", "dispatcher", "messages", "scheduled", "waiting_since_ns", "wake")
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.dispatcher = dispatcher
-        self.messages: deque[Any] = deque()
-        self.actor: LoopActor | None = None
-        self.scheduled = False
-        self.closed = False
-        self.waiting_since_ns = 0
-        self.wake: Any = None
-
-    def put(self, envelope: Envelope[Any], /) -> None:
-        """Add a message."""
-        self.messages.append(envelope)
-        if not self.scheduled:
-            self.dispatcher.schedule(self)
-
-    def get(self) -> Envelope[Any]:
-        """Take the oldest message."""
-        message = self.messages.popleft()
-        return message if type(message) is Envelope else Envelope(message)
-
-    def empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self.messages
-
-    def run(self) -> bool:
-        """Drain once; for dispatchers. Returns whether messages are left."""
-        actor = self.actor
-        if actor is None:
-            self.bury()
-        else:
-            actor.drain()
-        self.scheduled = False
-        return bool(self.messages)
-
-    def bury(self) -> None:
-        """Answer what waits with ActorDeadError and count the rest: nobody will handle it."""
-        while True:
-            try:
-                envelope = self.get()
-            except IndexError:
-                return
-            reply_to = envelope.reply_to
-            if type(envelope.message) is pykka_messages._ActorStop:  # noqa: SLF001
-                if reply_to is not None:
-                    reply_to.set(None)
-                continue
-            self.dispatcher.counters.dead_letters += 1
-            if self.actor is not None:
-                self.actor.undelivered(envelope.message)
-            if reply_to is not None:
-                error = pykka.ActorDeadError("the actor stopped before handling the message")
-                reply_to.set_exception((pykka.ActorDeadError, error, None))
-
-
-class LoopActorRef(pykka.ActorRef[Any]):
-    """A ref whose ``tell`` is one append and, for an idle actor, one call of its dispatcher."""
-
-    actor_inbox: Mailbox  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, by _create_actor_inbox
-
-    def tell(self, message: Any) -> None:  # noqa: ANN401 (pykka's signature)
-        """Send a message; from any thread. The messages of one thread arrive in order.
-
-        Raises:
-            pykka.ActorDeadError: The actor has ended; the message counts as a dead letter.
-        """
-        mailbox = self.actor_inbox
-        if mailbox.closed:
-            mailbox.dispatcher.counters.dead_letters += 1
-            msg = f"{self} not found"
-            raise pykka.ActorDeadError(msg)
-        mailbox.messages.append(message)
-        if not mailbox.scheduled:
-            mailbox.dispatcher.schedule(mailbox)
-
-    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401
-        """Send a message and return the reply, or with ``block=False`` a :class:`LoopFuture` of it.
-
-        Raises:
-            pykka.Timeout: No reply within ``timeout`` seconds.
-            pykka.ActorDeadError: The actor has ended.
-            RuntimeError: Called with ``block`` on a thread whose loop runs actors.
-            Exception: Whatever the actor raised.
-        """
-        future = LoopFuture()
-        mailbox = self.actor_inbox
-        if mailbox.closed:
-            mailbox.dispatcher.counters.dead_letters += 1
-            error = pykka.ActorDeadError(f"{self} not found")
-            future.set_exception((pykka.ActorDeadError, error, None))
-        else:
-            mailbox.put(Envelope(message, reply_to=future))
-        return future.get(timeout=timeout) if block else future
-
-    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401
-        """Ask the actor to stop, after what was told before; returns whether it was alive, or a future of that."""
-        stopped = LoopFuture()
-        if self.actor_inbox.closed:
-            stopped.set(value=False)
-        else:
-            asked = self.ask(pykka_messages._ActorStop(), block=False)  # noqa: SLF001
-            asked.add_done_callback(lambda: stopped.set(value=True))
-        return stopped.get(timeout=timeout) if block else stopped
-
-    def monitor(self, callback: Monitor) -> None:
-        """Have ``callback`` called when the actor ends.
-
-        Raises:
-            pykka.ActorDeadError: It has ended already.
-        """
-        actor = self.actor_inbox.actor
-        with _monitors_lock:
-            if actor is not None and actor.monitors is not None:
-                actor.monitors.append(callback)
-                return
-        msg = f"{self} not found"
-        raise pykka.ActorDeadError(msg)
-
-    def __str__(self) -> str:
-        """Name the actor."""
-        actor = self.actor_inbox.actor
-        return f"{self.actor_class.__name__} ({self.actor_urn})" if actor is None else str(actor)
-
-
-class _Call(NamedTuple):
-    """Call ``callback`` in a drain of the actor, unless the timer was cancelled meanwhile."""
-
-    callback: Callable[[], object]
-    timer: _ActorTimer
-
-
-class _ActorTimer:
-    """A timer of one actor; cancelled, it also withdraws a call that waits in the mailbox."""
-
-    __slots__ = ("cancelled", "handle")
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self.handle: TimerHandle | None = None
-
-    def cancel(self) -> None:
-        """Forget the call; on the actor's own thread."""
-        self.cancelled = True
-        if self.handle is not None:
-            self.handle.cancel()
-
-
 _SPECIAL: Final = frozenset(
     {
         Envelope,
-        _Call,
+        TimerCall,
         pykka_messages._ActorStop,  # noqa: SLF001
         pykka_messages.ProxyCall,
         pykka_messages.ProxyGetAttr,
@@ -269,12 +104,11 @@ class LoopActor(pykka.ThreadingActor):
     def __init__(self) -> None:
         super().__init__()
         self._actor_ref: LoopActorRef = LoopActorRef(self)  # pyright: ignore[reportIncompatibleVariableOverride]  # set once
-        self.dispatcher = self.actor_inbox.dispatcher
+        self.dispatcher = cast("Dispatcher", self.actor_inbox.dispatcher)
         self.stats = ActorStats(type(self).__name__)
         self.monitors: list[Monitor] | None = []
         self.drain_size = 0
         self._on_started = False
-        self._failed_on: Any = None
         self.failure: BaseException | None = None
         self._replies: list[tuple[Any, Any, BaseException | None]] = []
 
@@ -296,6 +130,21 @@ class LoopActor(pykka.ThreadingActor):
         """This actor's ref, with its own type."""
         return self._actor_ref
 
+    def add_monitor(self, monitor: Monitor) -> bool:
+        """Have ``monitor`` called when this actor ends; return whether it has not ended yet. For refs."""
+        with _monitors_lock:
+            if self.monitors is None:
+                return False
+            self.monitors.append(monitor)
+            return True
+
+    def take_undelivered(self, message: object) -> None:
+        """Call ``undelivered``, whose failure must not keep the other messages from their answers. For the mailbox."""
+        try:
+            self.undelivered(message)
+        except BaseException:
+            logger.exception("undelivered failed", extra={"actor": self.stats.name})
+
     @property
     def actor_name(self) -> str:
         """What lists and logs call this actor; its class name unless it was set."""
@@ -312,29 +161,20 @@ class LoopActor(pykka.ThreadingActor):
         """Finish what the messages of this drain began; an exception here fails the actor."""
 
     def undelivered(self, message: object) -> None:
-        """Take a message that came before the end and will not be handled: answer whoever waits for it."""
+        """Take a message that came before the end and will not be handled: answer whoever waits for it.
 
-    def on_dead_letter(self, message: Any) -> None:  # noqa: ANN401 (an actor knows its messages)
-        """Answer a message told to this actor that it will not handle, because it failed or stopped.
-
-        Called after ``on_failure`` or ``on_stop``, with the message that it failed on first.
+        Called after ``on_failure`` or ``on_stop``. The message that the actor failed on is not among them: handling it
+        had begun, and only the actor knows whether it was answered. Asks are answered with ActorDeadError besides.
         """
-
-    def answer_dead_letter(self, message: Any) -> None:  # noqa: ANN401 (an actor knows its messages)
-        """Call ``on_dead_letter``, whose failure must not keep the other messages from their answers."""
-        try:
-            self.on_dead_letter(message)
-        except BaseException:
-            logger.exception("on_dead_letter failed", extra={"actor": self.stats.name})
 
     def call_later(self, timers: Timers, delay_s: float, callback: Callable[[], object]) -> TimerHandle:
         """Have ``callback`` called in a drain of this actor, unless it has ended; an exception fails the actor."""
-        timer = _ActorTimer()
+        timer = ActorTimer()
         ref = self._actor_ref
 
         def due() -> None:
             if not ref.actor_inbox.closed and not timer.cancelled:
-                ref.tell(_Call(callback, timer))
+                ref.tell(TimerCall(callback, timer))
 
         timer.handle = timers.call_later(delay_s, due)
         return timer
@@ -455,7 +295,6 @@ class LoopActor(pykka.ThreadingActor):
     def _handle_waiting(self, mailbox: Mailbox) -> None:
         messages = mailbox.messages
         handled = 0
-        message: Any = None
         self.drain_size = 0
         try:
             self.begin_drain()
@@ -468,12 +307,9 @@ class LoopActor(pykka.ThreadingActor):
                         return
                 else:
                     self.on_receive(message)
-        except BaseException:
-            self._failed_on = message
-            raise
+            self.end_drain()
         finally:
             self.stats.handled += handled
-        self.end_drain()
 
     def abandon(self) -> None:
         """End without running any hook: the dispatcher's loop is gone, and with it the actor's world."""
@@ -488,7 +324,7 @@ class LoopActor(pykka.ThreadingActor):
         reply_to = None
         if type(message) is Envelope:
             message, reply_to = message.message, message.reply_to
-        if type(message) is _Call:
+        if type(message) is TimerCall:
             if not message.timer.cancelled:
                 message.callback()
             return
@@ -532,9 +368,6 @@ class LoopActor(pykka.ThreadingActor):
             self.on_failure(*exc_info)
         except BaseException:
             logger.exception("on_failure failed", extra={"actor": self.stats.name})
-        message, self._failed_on = self._failed_on, None
-        if message is not None and type(message) not in _SPECIAL:
-            self.answer_dead_letter(message)
 
     def _end(self) -> None:
         mailbox = self.actor_inbox

@@ -180,7 +180,7 @@ class Supervisor(LoopActor):
             return
         child.restarts += 1
         actor = ref.actor_inbox.actor
-        if actor is not None:
+        if isinstance(actor, LoopActor):
             actor.stats.restarts = child.restarts
             actor.stats.last_failure = child.last_failure
         ref.actor_inbox.dispatcher.counters.restarts += 1

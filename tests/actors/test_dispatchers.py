@@ -214,7 +214,7 @@ def test_ten_thousand_actors_start_answer_and_stop_without_a_thread() -> None:
         refs = [Recorder.start(dispatcher=dispatcher) for _ in range(10_000)]
         answers = [ref.ask(number, block=False) for number, ref in enumerate(refs)]
         assert [await answer for answer in answers] == [*range(10_000)]
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
 
     on_loop(test)
     assert not [ref for ref in pykka.ActorRegistry.get_all() if ref.actor_class is Recorder]

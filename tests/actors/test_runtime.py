@@ -329,3 +329,21 @@ def test_a_timer_of_an_actor_runs_in_a_drain_and_fails_the_actor_if_it_raises() 
         assert not failing.is_alive()
 
     on_loop(test)
+
+
+def test_what_waits_in_the_mailbox_of_an_actor_that_fails_can_be_answered() -> None:
+    class Answering(Recorder):
+        def undelivered(self, message: object) -> None:
+            self.events.append(f"dead {message}")
+            msg = "one answer that fails keeps no other from being given"
+            raise ValueError(msg)
+
+    async def test(dispatcher: LoopDispatcher) -> None:
+        events: list[Any] = []
+        ref = Answering.start(events, dispatcher=dispatcher)
+        for message in (raises(ValueError("no")), 1, 2):
+            ref.tell(message)
+        dispatcher.run_ready()
+        assert events == ["on_start", "begin_drain", "on_failure ValueError('no')", "dead 1", "dead 2"]
+
+    on_loop(test)

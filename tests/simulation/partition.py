@@ -39,6 +39,7 @@ TOPIC_ID: Final = UUID(int=7)
 FAULTS_S: Final = 6.0
 """Virtual seconds during which faults happen; after them everything has to come right."""
 QUIET_S: Final = 120.0
+POISON: Final = "poison"
 FETCH_SIZE: Final = 2_000
 RESTARTS: Final = RestartPolicy(backoff_max_s=0.5, restarts_max=None)
 
@@ -182,6 +183,11 @@ class Broker:
         if self._ref is not None and self._ref.is_alive():
             self._ref.tell(Maintain())
 
+    def poison(self) -> None:
+        """Make the partition's actor fail: as if one of its invariants were broken."""
+        if self._ref is not None and self._ref.is_alive():
+            self._ref.tell(POISON)
+
     def actor_failed(self, name: str, exception: BaseException, retry_in_s: float | None) -> None:
         self.failures += 1
         self._note_written()
@@ -297,7 +303,8 @@ def partition(simulation: Simulation) -> None:
     simulation.run_until(all_done, QUIET_S)
     ledger.check_log(broker.log_at_the_end())
     for failure in simulation.failures:
-        simulation.check(isinstance(failure.exception, StorageFailureError), f"an actor failed: {failure}")
+        expected = isinstance(failure.exception, StorageFailureError) or POISON in str(failure.exception)
+        simulation.check(expected, f"an actor failed: {failure}")
 
 
 def _faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None], ...]:
@@ -328,6 +335,7 @@ def _faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None],
         lose_power_at_a_step,
         lose_power_at_a_step,
         broker.crash,
+        broker.poison,
         broker.stop_cleanly,
         broker.take_checkpoint,
         broker.maintain,

@@ -12,6 +12,7 @@ import pytest
 
 from klamm.actors.runtime import LoopActor
 from klamm.actors.simulation import Simulation, SimulationError
+from klamm.storage.partition_log import PartitionLog
 from tests.simulation import scenarios
 
 SEEDS = 15  # of each scenario here; `make sim` runs many
@@ -46,8 +47,21 @@ def test_a_run_does_not_depend_on_the_process() -> None:
 
 
 def test_a_scenario_leaves_no_actor_behind() -> None:
+    before = pykka.ActorRegistry.get_all()
     scenarios.run("partition", 1)
-    assert not [ref for ref in pykka.ActorRegistry.get_all() if issubclass(ref.actor_class, LoopActor)]
+    assert pykka.ActorRegistry.get_all() == before
+
+
+def test_the_net_holds_a_flush_that_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    def flush(log: PartitionLog) -> int:
+        log.flushed_end_offset = log.log_end_offset
+        return log.flushed_end_offset
+
+    monkeypatch.setattr(PartitionLog, "flush", flush)
+    for name in ("partition", "controller"):
+        with pytest.raises(SimulationError, match="up to"):  # noqa: PT012 (one of these seeds)
+            for seed in range(20):
+                scenarios.run(name, seed)
 
 
 def test_a_failure_names_its_seed_and_how_to_replay_it(monkeypatch: pytest.MonkeyPatch) -> None:
