@@ -32,6 +32,10 @@ types: $(VENV)/.ready
 contract: $(VENV)/.ready
 	$(BIN)/lint-imports
 
+SEEDS ?= 1000
+sim: $(VENV)/.ready  ## many seeds of the simulation: make sim SEEDS=10000
+	$(BIN)/python -m tests.simulation.run_seeds --seeds $(SEEDS)
+
 check: lint types contract test  ## all that CI runs
 
 bench: $(VENV)/.ready  ## klamm beside Apache Kafka, 10 minutes at most; needs a C compiler, Java 17 and Maven
