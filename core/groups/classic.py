@@ -9,6 +9,9 @@ member:
     classic-join      | a rebalance begins                              | it goes on with those who joined
     classic-sync      | a generation begins                             | those who did not sync are removed
 
+An initial rebalance waits for group.initial.rebalance.delay.ms after the newest member, at most a rebalance timeout in
+all; Kafka waits whole delays, up to one longer for the same members.
+
 Source: GroupMetadataManager of Apache Kafka 4.3 (classicGroup*); KIP-134 (initial delay), KIP-345, KIP-394, KIP-814.
 """
 
@@ -148,6 +151,7 @@ class ClassicProtocol:
         )
         if group.state is ClassicState.PREPARING_REBALANCE and group.previous_state is ClassicState.EMPTY:
             group.new_member_added = True
+        group.newest_member_ms = self._context.now.monotonic_ms
         group.add(member, request.protocol_type, reply_to)
         self._schedule(member.session, self._context.config.new_member_join_timeout_ms)
         self._prepare_or_complete(group)
@@ -394,7 +398,8 @@ class ClassicProtocol:
         if group.new_member_added and remaining:
             group.new_member_added = False
             config_delay = self._context.config.group_initial_rebalance_delay_ms
-            next_delay = min(config_delay, remaining)
+            since_newest = self._context.now.monotonic_ms - group.newest_member_ms
+            next_delay = max(min(config_delay - since_newest, remaining), 1)
             self._delays[group.group_id] = (next_delay, max(remaining - delay, 0))
             self._schedule(Timer(JOIN, group.group_id), next_delay)
         else:

@@ -121,6 +121,7 @@ class ClassicGroup:
     supported_protocols: dict[str, int] = field(default_factory=dict)
     awaiting_join_count: int = 0
     new_member_added: bool = False
+    newest_member_ms: int = 0  # monotonic
     subscribed_topics: frozenset[str] | None = None
 
     @property
