@@ -162,6 +162,7 @@ class Broker:
         except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
             self._failure = error
         finally:
+            loop.run_until_complete(loop.shutdown_default_executor())  # its thread is ours, too
             loop.close()
             self._node = None
             self._started.set()

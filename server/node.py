@@ -81,10 +81,10 @@ class Node:
         self.image: MetadataImage = EMPTY_IMAGE
         self.apis: Mapping[int, Api] = {}
         self.advertised = options.advertised or options.listen
+        self.data = DataStore(options.data, config.node_id)  # first: it may refuse, and actors would be left running
         self.dispatcher = LoopDispatcher(loop, "data")
         self.disk_dispatcher = PoolDispatcher(DISK_ACTORS, "disk")
         self.disk = Disk(self.disk_dispatcher)
-        self.data = DataStore(options.data, config.node_id)
         self._ports = PartitionPorts(self.clock, LoopTimers(loop), self.disk)
         self.supervisor = Supervisor.start(self.clock, self._ports.timers, dispatcher=self.dispatcher)
         self._table = PartitionTable(self)

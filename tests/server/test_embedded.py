@@ -1,0 +1,196 @@
+"""A broker inside another program: what it leaves alone, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pykka
+import pytest
+
+import klamm
+from klamm.model.errors import InvalidConfigError
+from klamm.server.embedded import Broker
+from klamm.storage.errors import StorageError
+from tests.server.replicas import create_topic, on_loop, port_of, produce
+from tests.support.process import wait_until
+from tests.support.wire import FETCH, WireConnection, fetch_request
+
+pytest_plugins = ["pytester"]
+
+
+def write(broker: Broker, topic: str, *values: bytes) -> int:
+    with WireConnection(port_of(broker)) as connection:
+        return produce(connection, topic, *values, acks=-1)
+
+
+def read(broker: Broker, topic: str, offset: int = 0) -> bytes:
+    with WireConnection(port_of(broker)) as connection:
+        return connection.request(FETCH, 4, fetch_request(topic, offset, 1_000_000, wait_max_ms=0))
+
+
+class Bystander(pykka.ThreadingActor):
+    """An actor of the host program."""
+
+    def on_receive(self, message: Any) -> Any:
+        return message
+
+
+def loop_policy() -> object:
+    return asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated]  # hosts on older Pythons set one
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread is not threading.main_thread()}
+
+
+def test_several_brokers_run_in_one_process_and_share_nothing() -> None:
+    with klamm.Broker(memory=True) as one, klamm.Broker(memory=True) as two, klamm.Broker() as three:
+        assert len({one.bootstrap, two.bootstrap, three.bootstrap}) == 3
+        assert len({broker.node.cluster_id for broker in (one, two, three)}) == 3
+        for number, broker in enumerate((one, two, three)):
+            create_topic(broker, "t")
+            assert write(broker, "t", b"of broker %d" % number) == 0
+        for number, broker in enumerate((one, two, three)):
+            assert read(broker, "t").count(b"of broker") == 1
+            assert b"of broker %d" % number in read(broker, "t")
+
+
+def test_one_broker_stops_and_the_others_go_on() -> None:
+    with klamm.Broker(memory=True) as stays:
+        create_topic(stays, "t")
+        with klamm.Broker(memory=True):
+            pass
+        assert write(stays, "t", b"v") == 0
+
+
+def test_the_host_program_is_left_as_it_was() -> None:
+    bystander = Bystander.start()
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), root.disabled, logging.getLogger("klamm").handlers)
+    policy, handlers = loop_policy(), [signal.getsignal(each) for each in (2, 15)]
+    running = threads()
+    try:
+        with klamm.Broker() as broker:
+            create_topic(broker, "t")
+            write(broker, "t", b"v")
+            assert loop_policy() is policy
+            assert [signal.getsignal(each) for each in (2, 15)] == handlers
+        assert (root.level, list(root.handlers), root.disabled, logging.getLogger("klamm").handlers) == before
+        assert loop_policy() is policy
+        assert [signal.getsignal(each) for each in (2, 15)] == handlers
+        assert bystander.ask("still here", timeout=5) == "still here"
+        assert pykka.ActorRegistry.get_all() == [bystander], "the broker's own actors are gone"
+        assert threads() == running, "the broker's threads are gone"
+    finally:
+        bystander.stop()
+
+
+def test_a_broker_that_cannot_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    actors, running = len(pykka.ActorRegistry.get_all()), threads()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            Broker(port=taken.getsockname()[1], data=tmp_path / "one").start()
+    with Broker(data=tmp_path / "two") as holder:
+        held = threads()
+        with pytest.raises(StorageError, match=r"in use|holds|lock"):
+            Broker(data=tmp_path / "two").start()
+        assert threads() == held
+        assert holder.bootstrap
+    assert len(pykka.ActorRegistry.get_all()) == actors
+    assert threads() == running
+
+
+def test_everything_is_there_after_a_restart_on_the_same_data(tmp_path: Path) -> None:
+    with Broker(data=tmp_path) as broker:
+        create_topic(broker, "t")
+        assert write(broker, "t", b"kept") == 0
+        cluster_id = broker.node.cluster_id
+    for _ in range(2):
+        with Broker(data=tmp_path) as broker:
+            assert broker.node.cluster_id == cluster_id
+            assert b"kept" in read(broker, "t")
+
+
+def test_the_same_broker_can_be_started_again(tmp_path: Path) -> None:
+    broker = Broker(data=tmp_path)
+    for count in range(3):
+        with broker:
+            create_topic(broker, "t")
+            assert read(broker, "t").count(b"again") == count
+            write(broker, "t", b"again")
+
+
+def test_stopping_twice_is_one_stop_and_starting_twice_an_error() -> None:
+    broker = Broker(memory=True).start()
+    with pytest.raises(RuntimeError, match="runs already"):
+        broker.start()
+    broker.stop()
+    broker.stop()
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = broker.bootstrap
+
+
+def test_a_temporary_folder_is_gone_when_the_broker_has_stopped() -> None:
+    with Broker() as broker:
+        folder = broker.data
+        assert folder is not None
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
+def test_data_and_memory_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="exclude"):
+        Broker(data=tmp_path, memory=True)
+
+
+def test_a_config_out_of_range_is_refused_before_anything_starts() -> None:
+    with pytest.raises(InvalidConfigError, match=r"num\.partitions"):
+        Broker(config={"num.partitions": 0})
+
+
+def test_a_broker_that_a_test_forgot_does_not_keep_python_from_ending(pytester: pytest.Pytester) -> None:
+    script = pytester.makepyfile("import klamm; klamm.Broker(memory=True).start(); print('started')")
+    result = pytester.runpython(script)
+    result.stdout.fnmatch_lines(["started"])
+
+
+def test_the_package_brings_a_pytest_fixture(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import socket
+
+        def test_it_runs(klamm_broker):
+            host, _, port = klamm_broker.bootstrap.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=5).close()
+
+        def test_each_test_has_its_own(klamm_broker):
+            assert not klamm_broker.node.partitions
+        """
+    )
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=2)
+
+
+def test_a_partition_whose_log_fails_comes_back_with_everything_acknowledged() -> None:
+    with Broker(config={"acks.all.single": "flushed"}) as broker:
+        create_topic(broker, "t")
+        for number in range(10):
+            assert write(broker, "t", b"record %d." % number) == 0
+        partition = broker.node.partition("t", 0)
+        assert partition is not None
+        failed = partition.ref
+        failed.tell("nonsense that no partition understands")
+        wait_until(lambda: not failed.is_alive(), 10, "the actor fails")
+        wait_until(lambda: partition.online and partition.ref is not failed, 20, "the partition comes back")
+        wait_until(lambda: partition.state.high_watermark == 10, 10, "it leads again")
+        found = read(broker, "t")
+        assert all(b"record %d." % number in found for number in range(10))
+        assert write(broker, "t", b"after") == 0
+        assert on_loop(broker, lambda: partition.log.log_end_offset) == 11
