@@ -54,7 +54,8 @@ class Command(NamedTuple):
     """One command.
 
     ``level`` is its step on the ladder of dangerous things: 0 reads, 1 mild, 2 moderate, 3 severe. ``requests`` are
-    the Kafka requests it sends, ``acls`` the rights it needs; ``run`` takes a ``klamm.cli.run.Run``; ``local`` commands need no cluster.
+    the Kafka requests it sends, ``acls`` the rights it needs; ``local`` commands need no cluster.
+    ``run`` takes a ``klamm.cli.run.Run``.
     """
 
     path: str

@@ -1,0 +1,75 @@
+"""Three Apache Kafka brokers: moving partitions, electing leaders, and one broker that dies."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.apache_kafka.cluster import ApacheKafkaCluster
+from tests.cli.conftest import Klamm
+from tests.support.process import wait_until
+
+pytestmark = [pytest.mark.apache, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory, apache_kafka_jars: Path) -> Iterator[ApacheKafkaCluster]:
+    with ApacheKafkaCluster(tmp_path_factory.mktemp("three")) as cluster:
+        yield cluster
+
+
+def test_partitions_move_by_plan_and_undo_moves_them_back(klamm: Klamm, three: ApacheKafkaCluster, home: Path) -> None:
+    at = ("-b", three.bootstrap, "-o", "json")
+    assert klamm("topic", "create", "moving", "-p", "3", "-r", "1", *at).code == 0
+
+    def replicas() -> list[list[int]]:
+        return [item["replicas"] for item in klamm("partition", "list", "moving", *at).items]
+
+    before = replicas()
+    plan = klamm("partition", "reassign", "plan", "moving", "--to-brokers", "2", *at)
+    assert plan.code == 0, plan.err
+    (home / "plan.json").write_text(plan.out)
+    assert klamm("partition", "reassign", "apply", "plan.json", "--yes", *at).code == 4
+    assert klamm("partition", "reassign", "apply", "plan.json", "--confirm", "moving", *at).code == 0
+    wait_until(lambda: replicas() == [[2], [2], [2]], 30, "the partitions moved")
+    assert klamm("partition", "reassign", "status", *at).items == []
+    number = klamm("undo", "--list", *at).items[0]["name"]
+    assert klamm("undo", number, "--confirm", number, *at).code == 0
+    wait_until(lambda: replicas() == before, 30, "the partitions moved back")
+
+
+def test_nothing_to_cancel_and_an_unknown_broker_are_said(klamm: Klamm, three: ApacheKafkaCluster) -> None:
+    at = ("-b", three.bootstrap)
+    ran = klamm("partition", "reassign", "cancel", "--yes", *at)
+    assert (ran.code, "nothing is moving" in ran.err) == (0, True)
+    assert klamm("partition", "reassign", "plan", "--to-brokers", "9", *at).code == 2
+    assert klamm("broker", "describe", "9", *at).code == 1
+
+
+def test_a_dead_broker_is_named_and_the_rest_is_shown(klamm: Klamm, three: ApacheKafkaCluster) -> None:
+    at = ("-b", three.bootstrap, "-o", "json")
+    klamm("topic", "create", "alone", "-p", "3", "-r", "1", *at)
+    klamm("topic", "create", "copied", "-p", "3", "-r", "3", *at)
+    assert klamm("cluster", "health", *at).code in {0, 3}
+    three.nodes[3].stop(signal.SIGKILL)
+
+    def problems() -> set[str]:
+        return {item["problem"] for item in klamm("cluster", "health", *at).items}
+
+    wait_until(lambda: {"no leader", "under-replicated"} <= problems(), 60, "the cluster misses broker 3")
+    described = klamm("topic", "describe", "alone", *at)
+    assert described.code == 1
+    assert "LEADER_NOT_AVAILABLE" in described.codes
+    spans = [part["offset_span"] for part in described.items[0]["partitions"]]
+    assert sorted(spans, key=str) == [0, 0, None]
+    assert klamm("cluster", "health", *at).code == 3
+    leaderless = klamm("partition", "list", "alone", "--leaderless", *at).items
+    assert len(leaderless) == 1
+    three.nodes[3].start()
+    healthy = {"not led by its preferred replica"}
+    wait_until(lambda: problems() <= healthy, 60, "broker 3 is back and in sync")
+    elected = klamm("partition", "elect", "--yes", *at)
+    assert elected.code == 0, elected.err
+    assert json.loads(elected.out)["kind"] == "PartitionElection"
