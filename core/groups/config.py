@@ -23,6 +23,7 @@ class GroupConfig:
     offsets_retention_check_interval_ms: int = 10 * MINUTE_MS
     consumer_session_timeout_ms: int = 45_000
     consumer_heartbeat_interval_ms: int = 5_000
+    consumer_assignment_interval_ms: int = 1_000
     consumer_max_size: int = 2_147_483_647
     consumer_migration_policy: str = "bidirectional"  # bidirectional, upgrade, downgrade or disabled
     consumer_regex_refresh_interval_ms: int = 10 * MINUTE_MS

@@ -11,9 +11,11 @@ assignment and take the member one step towards it; all its records are appended
     consumer-join      | a classic member is told to join again    | it is removed
     consumer-sync      | a classic member has joined               | it is removed
 
-Unlike Kafka's, a target is computed at once, not once in group.consumer.assignment.interval.ms (KIP-1263), and a
-regular expression is evaluated in the heartbeat that brings it: RE2 takes time linear in the names. Source:
-GroupMetadataManager of Apache Kafka 4.3 (consumerGroup*).
+Unlike Kafka's, the target of a group that isn't large is computed at once, not once in
+group.consumer.assignment.interval.ms (KIP-1263), and a regular expression is evaluated in the heartbeat that brings it:
+RE2 takes time linear in the names.
+
+Source: GroupMetadataManager of Apache Kafka 4.3 (consumerGroup*).
 """
 
 from __future__ import annotations
@@ -59,6 +61,9 @@ SESSION: Final = "consumer-session"
 REBALANCE: Final = "consumer-rebalance"
 CLASSIC_JOIN: Final = "consumer-join"
 CLASSIC_SYNC: Final = "consumer-sync"
+AT_ONCE_MEMBERS_MAX: Final = 64
+"""Members whose target is computed with every change: up to here that takes a millisecond."""
+
 MEMBER_TIMERS: Final = (SESSION, REBALANCE, CLASSIC_JOIN, CLASSIC_SYNC)
 
 
@@ -185,7 +190,7 @@ class ConsumerProtocol:
             group.metadata_checked_ms = context.now.wall_ms
         if bump or group.assignment_epoch == 0:
             self._write_epoch(group)
-        if group.group_epoch > group.assignment_epoch:
+        if group.group_epoch > group.assignment_epoch and self._target_is_due(group):
             self._write_target(group)
 
     def step(self, group: ConsumerGroup, member_id: str, owned: OwnedByMember) -> ConsumerMember:
@@ -297,6 +302,12 @@ class ConsumerProtocol:
     def _write_epoch(self, group: ConsumerGroup) -> None:
         value = ConsumerGroupMetadataValue(group.group_epoch + 1, self._topics_hash(group))
         self._context.write([GroupRecord(ConsumerGroupMetadataKey(group.group_id), value)])
+
+    def _target_is_due(self, group: ConsumerGroup) -> bool:
+        """A large group's target is computed once an interval, so that many joins cost one assignment (KIP-1263)."""
+        elapsed_ms = self._context.now.wall_ms - group.assigned_ms
+        at_once = len(group.members) <= AT_ONCE_MEMBERS_MAX
+        return at_once or not 0 <= elapsed_ms < self._context.config.consumer_assignment_interval_ms
 
     def _write_target(self, group: ConsumerGroup) -> None:
         """Record the targets that change, and then the epoch they are for."""

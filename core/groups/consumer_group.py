@@ -141,6 +141,7 @@ class ConsumerGroup:
     group_id: str
     group_epoch: int = 1  # as Kafka: the first target is that of epoch 2
     assignment_epoch: int = 0
+    assigned_ms: int = 0  # wall time of the target assignment
     metadata_hash: int = 0
     metadata_version: int = -1
     metadata_checked_ms: int = 0
@@ -223,6 +224,7 @@ class ConsumerGroup:
                 self.group_epoch, self.metadata_hash = value.epoch, value.metadata_hash
             case ConsumerGroupTargetAssignmentMetadataValue():
                 self.assignment_epoch = value.assignment_epoch
+                self.assigned_ms = value.assignment_timestamp_ms
             case ConsumerGroupRegularExpressionValue() if isinstance(key, ConsumerGroupRegularExpressionKey):
                 resolved = ResolvedRegex(frozenset(value.topics), value.version, value.timestamp_ms)
                 self.regexes[key.regular_expression] = resolved

@@ -179,6 +179,22 @@ def test_a_full_group_takes_no_more() -> None:
     assert beat(driver, "b", 0).error is ErrorCode.GROUP_MAX_SIZE_REACHED
 
 
+def test_a_large_group_is_assigned_once_an_interval() -> None:
+    driver = Driver(topics=FakeTopics({"t": 200}))
+    for number in range(200):
+        driver.advance(1)
+        beat(driver, f"m{number}", 0)
+    group = group_of(driver)
+    assert group.state_name == "Assigning"
+    driver.advance(1_000)
+    for _ in range(3):
+        for member in list(group.members.values()):
+            owned = tuple(member.assigned.get(topic_id_of("t"), ()))
+            beat(driver, member.member_id, member.member_epoch, owned)
+    assert group.state_name == "Stable"
+    assert {len(member.assigned[topic_id_of("t")]) for member in group.members.values()} == {1}
+
+
 def test_a_restart_keeps_members_epochs_and_partitions(driver: Driver) -> None:
     epochs = two_members(driver)
     before = group_of(driver)
