@@ -1,0 +1,128 @@
+"""What ``klamm serve`` makes of its flags, its config file and the defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from klamm.server.options import Address, AddressError
+from klamm.server.serve import ServeOptions, UsageError, configure
+
+
+@pytest.fixture
+def properties(tmp_path: Path) -> Path:
+    """Return a config file, as Kafka's users write them."""
+    path = tmp_path / "server.properties"
+    path.write_text(
+        "# a comment\n"
+        "node.id=4\n"
+        "num.partitions = 3\n"
+        "listeners=CONTROLLER://:9093,PLAINTEXT://127.0.0.1:19092\n"
+        "advertised.listeners=PLAINTEXT://kafka.example:29092\n"
+        f"log.dirs={tmp_path / 'from-file'}\n"
+    )
+    return path
+
+
+def test_without_anything_it_is_on_the_loopback_on_9092_in_the_users_data_directory() -> None:
+    config, options, warnings = configure(ServeOptions())
+    assert options.listen == Address("127.0.0.1", 9092)
+    assert options.data is not None
+    assert options.data.name == "klamm"
+    assert (config.num_partitions, config.acks_all_single, warnings) == (1, "flushed", [])
+
+
+def test_the_file_says_what_the_flags_do_not(properties: Path, tmp_path: Path) -> None:
+    config, options, warnings = configure(ServeOptions(config=properties))
+    assert (config.node_id, config.num_partitions) == (4, 3)
+    assert options.listen == Address("127.0.0.1", 19092)
+    assert options.advertised == Address("kafka.example", 29092)
+    assert options.data == tmp_path / "from-file"
+    assert warnings == []
+
+
+def test_x_is_above_the_file_and_flags_are_above_both(properties: Path, tmp_path: Path) -> None:
+    overrides = ("num.partitions=5", "listeners=PLAINTEXT://127.0.0.1:1", f"log.dirs={tmp_path / 'x'}")
+    config, options, _ = configure(ServeOptions(config=properties, overrides=overrides))
+    assert (config.num_partitions, options.listen.port, options.data) == (5, 1, tmp_path / "x")
+    flags = ServeOptions(tmp_path / "flag", "127.0.0.1:2", "me:3", properties, overrides)
+    _, options, _ = configure(flags)
+    assert (options.data, options.listen.port, options.advertised) == (tmp_path / "flag", 2, Address("me", 3))
+
+
+def test_memory_keeps_nothing_and_waits_for_no_flush_unless_asked_to() -> None:
+    config, options, _ = configure(ServeOptions(memory=True))
+    assert (options.data, config.acks_all_single) == (None, "written")
+    config, _, _ = configure(ServeOptions(memory=True, overrides=("acks.all.single=flushed",)))
+    assert config.acks_all_single == "flushed"
+
+
+def test_an_unknown_key_warns_and_names_the_nearest_one() -> None:
+    _, _, warnings = configure(ServeOptions(memory=True, overrides=("num.partition=3",)))
+    (warning,) = warnings
+    assert "num.partition" in warning
+    assert "num.partitions" in warning.replace("num.partition ", "")
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:9092", ":9092", "192.0.2.1:9092"])
+def test_listening_for_others_warns_that_nobody_has_to_log_in(listen: str) -> None:
+    _, _, warnings = configure(ServeOptions(memory=True, listen=listen))
+    assert any("without authentication" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:9092", "localhost:9092", "[::1]:9092"])
+def test_listening_on_the_loopback_warns_of_nothing(listen: str) -> None:
+    assert configure(ServeOptions(memory=True, listen=listen))[2] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (ServeOptions(overrides=("num.partitions=0",)), r"num\.partitions"),
+        (ServeOptions(overrides=("num.partitions=many",)), r"num\.partitions"),
+        (ServeOptions(overrides=("num.partitions",)), "KEY=VALUE"),
+        (ServeOptions(overrides=("=3",)), "KEY=VALUE"),
+        (ServeOptions(listen="127.0.0.1:99999"), "99999"),
+        (ServeOptions(listen="SSL://127.0.0.1:1"), "only PLAINTEXT"),
+        (ServeOptions(listen="::1:9092"), "brackets"),
+        (ServeOptions(advertise="host:port"), "port"),
+        (ServeOptions(data=Path("d"), memory=True), "--memory"),
+        (ServeOptions(config=Path("no/such/file")), "cannot read"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error_that_says_what_was_expected(options: ServeOptions, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        configure(options)
+
+
+def test_a_value_out_of_range_says_the_range() -> None:
+    with pytest.raises(UsageError, match="1") as refused:
+        configure(ServeOptions(memory=True, overrides=("num.partitions=0",)))
+    assert "0" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "written"),
+    [
+        ("host:1", Address("host", 1), "host:1"),
+        ("host", Address("host", 9092), "host:9092"),
+        (":1", Address("0.0.0.0", 1), "0.0.0.0:1"),
+        ("PLAINTEXT://host:1", Address("host", 1), "host:1"),
+        ("plaintext://:1", Address("0.0.0.0", 1), "0.0.0.0:1"),
+        ("[::1]:1", Address("::1", 1), "[::1]:1"),
+        ("[::1]", Address("::1", 9092), "[::1]:9092"),
+    ],
+)
+def test_an_address_is_read_and_written(text: str, address: Address, written: str) -> None:
+    assert Address.parse(text) == address
+    assert str(address) == written
+
+
+@pytest.mark.parametrize("text", ["host:", "host:x", "host:-1", "host:65536", "a:b:c", "[::1]x"])
+def test_what_is_no_address_is_refused_or_gets_the_default_port(text: str) -> None:
+    if text == "host:":
+        assert Address.parse(text) == Address("host", 9092)
+    else:
+        with pytest.raises(AddressError):
+            Address.parse(text)
