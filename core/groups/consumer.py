@@ -452,6 +452,14 @@ def _with_request(member: ConsumerMember, request: ConsumerGroupHeartbeat) -> Co
     names = request.subscribed_topic_names
     regex = request.subscribed_topic_regex
     timeout = request.rebalance_timeout_ms
+    says_nothing = names is None and regex is None and timeout == -1 and request.server_assignor is None
+    known = (request.instance_id or member.instance_id, request.client_id, request.client_host) == (
+        member.instance_id,
+        member.client_id,
+        member.client_host,
+    )
+    if says_nothing and known and request.rack_id is None and member.classic is None:
+        return member  # the usual heartbeat
     return replace(
         member,
         instance_id=member.instance_id if request.instance_id is None else request.instance_id,
