@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.apache_kafka.jars import ApacheKafkaUnavailableError, jars_directory
-from tests.apache_kafka.node import ApacheKafkaNode
+from tests.apache_kafka.node import REBALANCE_DELAY_MS, ApacheKafkaNode
 from tests.support.brokers import Broker
 from tests.support.klamm_process import KlammProcess
 
@@ -66,7 +66,8 @@ def klamm_server(tmp_path: Path) -> Iterator[KlammProcess]:
 @pytest.fixture(scope="session")
 def shared_klamm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KlammProcess]:
     """Run one ``klamm serve`` for the session; on SIGTERM it must end with exit code 0."""
-    server = KlammProcess(tmp_path_factory.mktemp("shared-klamm")).start()
+    settings = ("-X", f"group.initial.rebalance.delay.ms={REBALANCE_DELAY_MS}")
+    server = KlammProcess(tmp_path_factory.mktemp("shared-klamm"), settings).start()
     yield server
     server.stop()
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.apache_kafka.node import ApacheKafkaNode
+from tests.apache_kafka.node import REBALANCE_DELAY_MS, ApacheKafkaNode
 from tests.support.ports import free_port
 
 NODES = 3
@@ -21,7 +21,7 @@ _PROPERTIES: Mapping[str, str] = {
     "transaction.state.log.replication.factor": "3",
     "transaction.state.log.min.isr": "2",
     "transaction.state.log.num.partitions": "4",
-    "group.initial.rebalance.delay.ms": "0",
+    "group.initial.rebalance.delay.ms": str(REBALANCE_DELAY_MS),
 }
 
 
