@@ -1,6 +1,5 @@
 """What cannot work says why, at once, with the next step and the right exit code."""
 
-import asyncio
 import json
 import socket
 import threading
@@ -149,9 +148,3 @@ def test_the_address_a_broker_advertises_is_named_when_it_cannot_be_reached(
     assert ran.code == 5
     assert "UNREACHABLE_ADVERTISED_HOST" in ran.err
     assert "advertised.listeners" in ran.err
-
-
-def test_no_task_is_left_behind_by_a_failed_connection(klamm: Klamm) -> None:
-    klamm("topics", "-b", "127.0.0.1:1,127.0.0.1:2")
-    with pytest.raises(RuntimeError):
-        asyncio.get_running_loop()
