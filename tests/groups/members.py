@@ -306,6 +306,7 @@ class ConsumerMember(Member):
         self.stable = False
         self._lives = 0
         self._say_all = False
+        self._lost_s = -1e9
         super().__init__(simulation, ledger, name, group, topic)
         everybody.append(self)
 
@@ -324,7 +325,12 @@ class ConsumerMember(Member):
         self.ask(ConsumerGroupHeartbeat(self.group, self.member_id, -1), lambda _: None)
 
     def is_surely_alive(self) -> bool:
-        """Whether its session can't have run out at the coordinator."""
+        """Whether its session can't have run out at the coordinator, nor its time to give partitions up.
+
+        That time runs from an answer that told it to; if an answer was lost of late, it may run unheard.
+        """
+        if self.simulation.now_s < self._lost_s + REBALANCE_MS / 1000 + REQUEST_TIMEOUT_S:
+            return False
         running = self.node.running and self.simulation.now_s >= self.paused_until_s
         return running and self.simulation.now_s < self.heard_s + SESSION_MS / 1000
 
@@ -360,6 +366,7 @@ class ConsumerMember(Member):
     def _answered(self, result: Any, sent_s: float, epoch: int) -> None:
         self._say_all = not isinstance(result, ConsumerGroupHeartbeatResult)  # its answer may be lost (KIP-848)
         if not isinstance(result, ConsumerGroupHeartbeatResult):
+            self._lost_s = self.simulation.now_s
             self.later(BACKOFF_S, lambda: self._beat(self._lives))
             return
         if result.error in {ErrorCode.FENCED_MEMBER_EPOCH, ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.GROUP_ID_NOT_FOUND}:
