@@ -22,12 +22,16 @@ class SimulatedFile(FaultyFile):
     def sync(self) -> None:
         self._disk.step()
         content = self.tracked
+        self._disk.flushes += 1
+        number = self._disk.flushes
         changes = len(content.unflushed)
         flushed = bytes(content.read(content.size, 0))
         self._disk.simulation.interleave()
         self._disk.syncing()
-        content.flushed = flushed
-        del content.unflushed[:changes]
+        if number > self._disk.flushed.get(content, 0):  # else another one began later and is done: it covers this one
+            self._disk.flushed[content] = self._disk.flushes
+            content.flushed = flushed
+            del content.unflushed[:changes]
 
 
 class SimulatedDisk(FaultyFilesystem):
@@ -37,6 +41,8 @@ class SimulatedDisk(FaultyFilesystem):
         super().__init__(simulation.random)
         self.simulation = simulation
         self.power_loss_at: int | None = None
+        self.flushes = 0
+        self.flushed: dict[TrackedContent, int] = {}
         self._on_power_loss = on_power_loss
 
     def step(self) -> None:
