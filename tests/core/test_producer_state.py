@@ -166,7 +166,8 @@ def test_a_snapshot_of_another_version_is_refused() -> None:
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 7)), min_size=1, max_size=40))
 def test_however_often_a_producer_retries_each_batch_is_appended_once(sends: list[tuple[int, int]]) -> None:
     """A producer sends its batches in order and may send any of its last five again at any time."""
-    states, sent, log_end_offset, next_sequence = ProducerStates(), [], 1000, SEQUENCE_MAX - 20
+    states, log_end_offset, next_sequence = ProducerStates(), 1000, SEQUENCE_MAX - 20
+    sent: list[tuple[int, int, int]] = []
     for count, back in sends:
         if back < BATCHES_KEPT and back < len(sent):
             base_sequence, again, offset = sent[-1 - back]
