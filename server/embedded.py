@@ -7,6 +7,7 @@ actors are never touched. Several brokers may run in one process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -128,7 +129,8 @@ class Broker:
         thread, loop, stopping = self._thread, self._loop, self._stopping
         if thread is None or loop is None or stopping is None:
             return
-        loop.call_soon_threadsafe(stopping.set)
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself: why is raised below
+            loop.call_soon_threadsafe(stopping.set)
         thread.join(STOP_TIMEOUT_S)
         alive = thread.is_alive()
         self._thread = None

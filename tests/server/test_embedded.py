@@ -194,3 +194,18 @@ def test_a_partition_whose_log_fails_comes_back_with_everything_acknowledged() -
         assert all(b"record %d." % number in found for number in range(10))
         assert write(broker, "t", b"after") == 0
         assert on_loop(broker, lambda: partition.log.log_end_offset) == 11
+
+
+def test_a_broker_that_ended_by_itself_says_why_when_it_is_stopped() -> None:
+    broker = Broker(memory=True).start()
+    ended = broker._thread
+    assert ended is not None
+
+    def cancel_all() -> None:
+        for task in asyncio.all_tasks():
+            task.cancel()
+
+    broker.node.loop.call_soon_threadsafe(cancel_all)
+    ended.join(10)
+    with pytest.raises(asyncio.CancelledError):
+        broker.stop()
