@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from klamm.actors.messages import Flushed, FlushFailed
@@ -180,6 +181,25 @@ class ControllerActor(LoopActor):
                 reply(decision.outcome)
         self._flush()
 
+    def undelivered(self, message: object) -> None:
+        """Refuse a request that nobody will handle any more."""
+        if type(message) is Ask:
+            message.reply(_stopped())
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002 (pykka's signature)
+        exception_value: BaseException | None,  # noqa: ARG002
+        traceback: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        """Refuse whoever waits; the metadata as committed stays in force until the next start."""
+        decided, self._decided = self._decided, []
+        waiting, self._waiting = self._waiting, deque()
+        for _, reply in decided:
+            reply(_stopped())
+        for one in waiting:
+            one.reply(_stopped())
+
     def _decide(self, request: ControllerRequest, reply: Reply) -> None:
         if self._unusable is not None:
             reply(KafkaStorageError(self._unusable))
@@ -267,3 +287,7 @@ class ControllerActor(LoopActor):
             self._log.log.maintain()
         except StorageError as error:
             logger.warning("segments of the metadata log could not be removed", extra={"reason": str(error)})
+
+
+def _stopped() -> KafkaStorageError:
+    return KafkaStorageError("the controller has failed: see the broker's log; it works again after a restart")

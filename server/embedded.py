@@ -26,8 +26,9 @@ START_TIMEOUT_S: Final = 60.0
 
 STOP_TIMEOUT_S: Final = 60.0
 
-EMBEDDED_CONFIG: Final = {"acks.all.single": "written"}
-"""In a test a power cut loses the test as well: no flush is waited for (Kafka's own behaviour)."""
+EMBEDDED_CONFIG: Final = {"acks.all.single": "written", "group.initial.rebalance.delay.ms": "0"}
+"""In a test a power cut loses the test as well: no flush is waited for (Kafka's own behaviour). And nobody waits three
+seconds for further members of a group: Kafka's own quickstart sets that delay to 0."""
 
 
 class Broker:
@@ -38,8 +39,7 @@ class Broker:
         host: Where it listens.
         port: Where it listens; 0 is a free port.
         memory: Keep everything in memory; ``data`` must be None.
-        config: Broker configs by Kafka's names, e.g. ``{"num.partitions": "3"}``. Unless given, ``acks.all.single`` is
-            ``written``.
+        config: Broker configs by Kafka's names, e.g. ``{"num.partitions": "3"}``, over :data:`EMBEDDED_CONFIG`.
 
     Raises:
         InvalidConfigError: A config value is out of its range.

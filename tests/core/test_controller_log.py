@@ -383,3 +383,13 @@ def test_enough_bytes_make_a_snapshot_and_so_does_time_if_there_is_anything_new(
     broker.run()
     assert [snapshot.end_offset for snapshot in broker.log.snapshots()] == [63, 61]
     broker.end()
+
+
+def test_a_controller_that_fails_refuses_everybody_who_waits() -> None:
+    broker = started(MemoryFilesystem())
+    broker.ask(create("orders"))
+    broker.run()
+    broker.ref.tell("nonsense")
+    broker.ask(create("later"))
+    broker.run()
+    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.KAFKA_STORAGE_ERROR]
