@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from klamm.records.checksum import Buffer
-from klamm.storage.mapping import GROWTH_MIN, MAPPED_READ_MIN, Mapping
 from klamm.storage.read_buffers import read_buffer
 
 _NEW_FILE_MODE: Final = 0o644
@@ -135,10 +134,9 @@ class Filesystem(Protocol):
 class DiskFile:
     """A file of the operating system."""
 
-    __slots__ = ("_descriptor", "_mapping", "path")
+    __slots__ = ("_descriptor", "path")
 
     def __init__(self, path: str, *, create: bool, read_only: bool = False) -> None:
-        self._mapping: Mapping | None = None
         flags = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         self._descriptor = -1
         self.path = path
@@ -183,10 +181,6 @@ class DiskFile:
         """Read from the page cache; see :class:`File`. Where the system cannot tell (no RWF_NOWAIT), just read."""
         if not _READ_NO_WAIT:
             return self.read(size, position)
-        if size >= MAPPED_READ_MIN:
-            mapped = self._read_mapped(size, position)
-            if mapped is not None:
-                return mapped
         buffer = read_buffer(size)
         try:
             count = os.preadv(self._descriptor, [buffer], position, _READ_NO_WAIT)
@@ -199,19 +193,6 @@ class DiskFile:
         if count == size:
             return buffer
         return None if position + count < self.size() else buffer[:count]
-
-    def _read_mapped(self, size: int, position: int) -> Buffer | None:
-        """Read without a copy; nothing where that is not possible, or not all of it is in memory."""
-        mapping, end = self._mapping, position + size
-        if mapping is None or end > mapping.size:
-            file_size = self.size()
-            if end > file_size or (mapping is not None and file_size - mapping.size < GROWTH_MIN):
-                return None
-            try:
-                mapping = self._mapping = Mapping(self._descriptor, file_size)
-            except (OSError, ValueError):  # no address space, or a file system that maps nothing
-                return None
-        return mapping.read(size, position)
 
     def size(self) -> int:
         """Return the size; see :class:`File`."""
