@@ -2,8 +2,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := actors cli client core model protocol records server storage telemetry
-SOURCES := $(PACKAGES) src/klamm/__init__.py src/klamm/__main__.py tests bench examples
+SOURCES := actors cli client core model protocol records server storage telemetry src/klamm/__init__.py src/klamm/__main__.py tests bench examples
 
 .PHONY: demo test check lint types contract bench bench-full sim clean setup
 
@@ -11,7 +10,7 @@ $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "klamm needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	$(BIN)/python -m compileall -q $(PACKAGES) src/klamm/*.py  # no start needs the compiler, even where Python may not write caches
+	$(BIN)/python -m compileall -q $(filter-out tests bench examples,$(SOURCES))  # no start needs the compiler, even where Python may not write caches
 	@touch $@
 
 setup: $(VENV)/.ready

@@ -279,9 +279,11 @@ def protocol_choice(c: Conversation) -> None:
         (("range", consumer("t")),),
     ]
     members = [join(c, group, protocols=one).member_id for one in offers]
-    waiting = [send_join(c, group, one, protocols=offer) for one, offer in zip(members, offers, strict=True)]
-    for one in waiting:
-        c.receive(one)
+    first = send_join(c, group, members[0], protocols=offers[0])
+    assert c.is_waiting(first), "the first to join leads, and waits for the second"
+    second = send_join(c, group, members[1], protocols=offers[1])
+    c.receive(first)
+    c.receive(second)
 
 
 def static_members(c: Conversation) -> None:
