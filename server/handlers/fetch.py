@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 TOPIC_ID_SINCE: Final = 13
 READ_COMMITTED: Final = 1
-CONSUMER: Final = -1
-"""The replica id of a client that is no broker."""
+RESPONSE_SIZE_MAX: Final = 4 * 1024 * 1024
+"""Bytes of records in one response, whatever the client allows: reading 50 MB at once keeps everybody else waiting for
+20 ms. A client that gets less than it allowed simply asks again."""
 
 _Read = tuple[SessionPartition, FetchedPartition]
 
@@ -136,7 +137,7 @@ class FetchResponse(ResponseSlot):
         cold: list[tuple[int, ColdRead]] = []
         size = 0
         ready = not may_wait
-        left = min(self._request.max_bytes, self._api.node.config.fetch_max_bytes)
+        left = min(self._request.max_bytes, self._api.node.config.fetch_max_bytes, RESPONSE_SIZE_MAX)
         for wanted in self._partitions:
             fetched, cold_read = self._read(wanted, left, at_least_one=not size and not cold)
             if cold_read is not None:
