@@ -135,12 +135,23 @@ BAD_BATCHES: dict[str, tuple[bytes, set[int]]] = {
 }
 
 
+NOT_LEADER_YET = 6
+"""Apache Kafka answers CreateTopics before its broker leads the partition; clients ask again, and so does the test."""
+
+LEADER_TRIES = 5_000
+
+
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize("what", BAD_BATCHES)
 def test_a_bad_batch_is_refused_and_appends_nothing(any_broker: Broker, topic: str, what: str) -> None:
     create_topic(any_broker, topic)
     records, error_codes = BAD_BATCHES[what]
     with WireConnection(any_broker.port) as connection:
+        wait_until(
+            lambda: wire.produce_error(connection, topic, record_batch([b"good"])) != NOT_LEADER_YET,
+            20,
+            "it has a leader",
+        )
         assert wire.produce_error(connection, topic, record_batch([b"good"])) == 0
         assert wire.produce_error(connection, topic, records) in error_codes
         assert wire.produce_error(connection, topic, record_batch([b"good too"])) == 0
