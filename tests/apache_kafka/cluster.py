@@ -69,7 +69,11 @@ class ApacheKafkaCluster:
                 node.stop(signal.SIGKILL, _LAST_STOP_TIMEOUT_S)
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:  # the with statement ends only what it has entered
+            self.stop()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.stop()

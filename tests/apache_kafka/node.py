@@ -143,7 +143,11 @@ class ApacheKafkaNode:
         return tools.run(name, *_with_bootstrap(name, self.bootstrap, arguments))
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:  # the with statement ends only what it has entered
+            self.stop()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.stop()

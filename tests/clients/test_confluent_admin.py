@@ -267,7 +267,7 @@ def test_a_thousand_topics_are_created_in_one_request_and_deleted_again(any_brok
     futures = admin.create_topics([NewTopic(name, 1, 1) for name in names], request_timeout=60)
     for future in futures.values():
         future.result(60)
-    assert set(names) <= set(admin.list_topics(timeout=TIMEOUT_S).topics)
+    wait_until(lambda: set(names) <= set(admin.list_topics(timeout=TIMEOUT_S).topics), TIMEOUT_S, "all are listed")
     for future in admin.delete_topics(names, request_timeout=60).values():
         future.result(60)
     wait_until(lambda: not set(names) & set(admin.list_topics(timeout=TIMEOUT_S).topics), TIMEOUT_S, "all are gone")
