@@ -38,6 +38,7 @@ def test_partitions_move_by_plan_and_undo_moves_them_back(klamm: Klamm, three: A
     number = klamm("undo", "--list", *at).items[0]["name"]
     assert klamm("undo", number, "--confirm", number, *at).code == 0
     wait_until(lambda: replicas() == before, 30, "the partitions moved back")
+    assert klamm("topic", "delete", "moving", "--confirm", "moving", *at).code == 0
 
 
 def test_nothing_to_cancel_and_an_unknown_broker_are_said(klamm: Klamm, three: ApacheKafkaCluster) -> None:
