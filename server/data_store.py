@@ -15,7 +15,7 @@ from klamm.storage.errors import LogDirectoryError
 from klamm.storage.filesystem import DiskFilesystem, Filesystem
 from klamm.storage.log_directory import DirectoryMeta, LogDirectory
 from klamm.storage.memory_filesystem import MemoryFilesystem
-from klamm.storage.partition_log import PartitionLog
+from klamm.storage.partition_log import CleanState, PartitionLog
 from klamm.storage.settings import LogSettings
 
 logger = logging.getLogger(__name__)
@@ -64,18 +64,10 @@ class DataStore:
         Raises:
             StorageFailureError: The disk refused.
         """
-        known = self._directory.checkpoint.get(partition)
-        state = known.state if known is not None else None
+        state = self._known(partition, topic_id)
         clean = self._directory.clean
-        return PartitionLog.open(
-            self._directory.handles,
-            self._directory.partition_path(partition),
-            topic_id,
-            partition.topic,
-            partition.partition,
-            settings,
-            clean=state if clean else None,
-            checkpoint=None if clean else state,
+        return self._open(
+            partition, topic_id, settings, clean=state if clean else None, checkpoint=None if clean else state
         )
 
     def reopen_log(self, partition: TopicPartition, topic_id: uuid.UUID, settings: LogSettings) -> PartitionLog:
@@ -86,16 +78,7 @@ class DataStore:
         Raises:
             StorageFailureError: The disk refused.
         """
-        known = self._directory.checkpoint.get(partition)
-        return PartitionLog.open(
-            self._directory.handles,
-            self._directory.partition_path(partition),
-            topic_id,
-            partition.topic,
-            partition.partition,
-            settings,
-            checkpoint=known.state if known is not None else None,
-        )
+        return self._open(partition, topic_id, settings, checkpoint=self._known(partition, topic_id))
 
     def new_log(self, partition: TopicPartition, topic_id: uuid.UUID, settings: LogSettings) -> PartitionLog:
         """Open the log of a partition that was created just now; what a deleted topic left behind is removed first.
@@ -107,9 +90,7 @@ class DataStore:
         if self.filesystem.exists(path):
             logger.warning("removing what a deleted topic left behind", extra={"path": path})
             self.open_log(partition, topic_id, settings).remove()
-        return PartitionLog.open(
-            self._directory.handles, path, topic_id, partition.topic, partition.partition, settings
-        )
+        return self._open(partition, topic_id, settings)
 
     def write_checkpoint(self, partitions: Mapping[TopicPartition, PartitionCheckpoint]) -> None:
         """Keep what was flushed, so that the next recovery starts there. May wait for the disk; from any thread.
@@ -130,6 +111,30 @@ class DataStore:
             StorageFailureError: The disk refused: the next start recovers.
         """
         self._directory.close(partitions)
+
+    def _known(self, partition: TopicPartition, topic_id: uuid.UUID) -> CleanState | None:
+        known = self._directory.checkpoint.get(partition, topic_id)
+        return None if known is None else known.state
+
+    def _open(
+        self,
+        partition: TopicPartition,
+        topic_id: uuid.UUID,
+        settings: LogSettings,
+        *,
+        clean: CleanState | None = None,
+        checkpoint: CleanState | None = None,
+    ) -> PartitionLog:
+        return PartitionLog.open(
+            self._directory.handles,
+            self._directory.partition_path(partition),
+            topic_id,
+            partition.topic,
+            partition.partition,
+            settings,
+            clean=clean,
+            checkpoint=checkpoint,
+        )
 
 
 def _new_cluster_id() -> str:

@@ -60,9 +60,6 @@ METADATA_PARTITION: Final = TopicPartition(TopicName(METADATA_TOPIC), PartitionI
 CONTROLLER_TIMEOUT_S: Final = 30.0
 """How long a handler waits for the controller: a flush of its log takes milliseconds, a stuck disk for ever."""
 
-CLOSE_TIMEOUT_S: Final = 60.0
-"""How long a stop waits for a partition to flush and close."""
-
 
 class Node:
     """One broker.
@@ -180,8 +177,9 @@ class Node:
                 answer.set_result(outcome)
 
         self._controller.tell(Ask(request, reply))
+        timeout_s = max(1.0, min(timeout_s, CONTROLLER_TIMEOUT_S))
         try:
-            return await asyncio.wait_for(answer, max(1.0, min(timeout_s, CONTROLLER_TIMEOUT_S)))
+            return await asyncio.wait_for(answer, timeout_s)
         except TimeoutError as error:
             msg = f"the controller did not answer in {timeout_s:.0f} s"
             raise KafkaError(msg, code=ErrorCode.REQUEST_TIMED_OUT) from error
@@ -232,6 +230,7 @@ class Node:
             self.advertised = self._advertise(Address(host, port))
             await self._register()
             self._maintain_later()
+            self.disk.run(self.data.remove_deleted)
             self.disk.run(lambda: prewarm(self.apis.values()))
         except BaseException:
             await self.stop()
@@ -306,5 +305,7 @@ class Node:
             logger.exception("the metadata log could not be closed cleanly")
             return None
         return (
-            None if states is None else {**states, METADATA_PARTITION: PartitionCheckpoint(state, state.log_end_offset)}
+            None
+            if states is None
+            else {**states, METADATA_PARTITION: PartitionCheckpoint(METADATA_TOPIC_ID, state, state.log_end_offset)}
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from pykka import ActorDeadError
 
@@ -18,17 +19,16 @@ from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import PartitionImage, TopicImage
 from klamm.core.partition import PartitionSettings, PartitionState
 from klamm.model.configs_topic import TopicSettings
-from klamm.model.errors import KafkaStorageError
+from klamm.model.errors import KafkaStorageError, UnknownTopicIdError, UnknownTopicOrPartitionError
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.server.replica_fetchers import ReplicaFetchers
-from klamm.server.topic_settings import INTERNAL_TOPICS, log_settings, partition_settings
+from klamm.server.topic_settings import WRITTEN_BY_BROKER, log_settings, partition_settings
 from klamm.storage.checkpoint import PartitionCheckpoint
 from klamm.storage.errors import StorageError
 from klamm.storage.partition_log import PartitionLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from uuid import UUID
 
     from klamm.actors.runtime import LoopActorRef
     from klamm.server.node import Node
@@ -60,7 +60,7 @@ class Partition:
         self.topic = topic
         self.index = index
         self.topic_id = topic_id
-        self.internal = topic in INTERNAL_TOPICS
+        self.internal = topic in WRITTEN_BY_BROKER
         self.settings = settings
         self.log = log
         self.state = state
@@ -74,11 +74,41 @@ class Partition:
         """Return ``topic-partition``."""
         return f"{self.topic}-{self.index}"
 
+    @property
+    def key(self) -> TopicPartition:
+        """Topic and partition, as storage names a log."""
+        return TopicPartition(TopicName(self.topic), PartitionIndex(self.index))
+
     def damaged(self, error: Exception) -> None:
         """Note that a read found bytes that contradict themselves: they were not served. Said once."""
         if self.damage is None:
             logger.error("damaged data was found and not served", extra={"partition": str(self), "damage": str(error)})
         self.damage = str(error)
+
+
+def find_partition(node: Node, topic: str | UUID, index: int) -> Partition:
+    """Return a partition by its topic's name or id.
+
+    Raises:
+        UnknownTopicIdError: No topic has this id.
+        UnknownTopicOrPartitionError: There is no such topic or partition.
+        KafkaStorageError: It is offline.
+    """
+    if isinstance(topic, UUID):
+        name = node.topic_names.get(topic)
+        if name is None:
+            msg = f"no topic has id {topic}"
+            raise UnknownTopicIdError(msg)
+    else:
+        name = topic
+    partition = node.partitions.get((name, index))
+    if partition is None:
+        msg = f"{name}-{index} does not exist"
+        raise UnknownTopicOrPartitionError(msg)
+    if not partition.online:
+        msg = f"{name}-{index} is offline until its log is recovered"
+        raise KafkaStorageError(msg)
+    return partition
 
 
 class _Recovery:
@@ -139,8 +169,7 @@ class PartitionTable:
         key = TopicPartition(topic.name, image.partition)
         open_log = self._node.data.open_log if self._loading else self._node.data.new_log
         log = open_log(key, topic.topic_id, log_settings(settings))
-        state = PartitionState(self._node.broker_id, self._partition_settings(settings), log.log_end_offset)
-        state.flushed_end_offset = log.flushed_end_offset
+        state = self._state_of(log, settings)
         partition = Partition(topic.name, image.partition, topic.topic_id, settings, log, state)
         self.by_key[topic.name, image.partition] = partition
         self._start(partition)
@@ -157,12 +186,11 @@ class PartitionTable:
 
     def reopen(self, partition: Partition) -> None:
         """Have the log of a failed partition opened anew, on the disk's threads: that recovers what it holds."""
-        key = TopicPartition(TopicName(partition.topic), PartitionIndex(partition.index))
         settings = log_settings(partition.settings)
 
         def work() -> None:
             try:
-                partition.reopened = self._node.data.reopen_log(key, partition.topic_id, settings)
+                partition.reopened = self._node.data.reopen_log(partition.key, partition.topic_id, settings)
             except StorageError:
                 logger.exception("a partition's log cannot be opened", extra={"partition": str(partition)})
 
@@ -180,10 +208,7 @@ class PartitionTable:
             msg = f"{partition} is not recovered yet"
             raise KafkaStorageError(msg)
         partition.log = log
-        partition.state = PartitionState(
-            self._node.broker_id, self._partition_settings(partition.settings), log.log_end_offset
-        )
-        partition.state.flushed_end_offset = log.flushed_end_offset
+        partition.state = self._state_of(log, partition.settings)
         self._start(partition)
         self._lead_or_follow(partition, partition.image)
         partition.online = True
@@ -227,9 +252,7 @@ class PartitionTable:
         """Return what writes a checkpoint of every partition as it is now; run it on the disk's threads."""
         partitions = [part for part in self.by_key.values() if part.online]
         states = {
-            TopicPartition(TopicName(part.topic), PartitionIndex(part.index)): PartitionCheckpoint(
-                part.log.state(), part.state.high_watermark
-            )
+            part.key: PartitionCheckpoint(part.topic_id, part.log.state(), part.state.high_watermark)
             for part in partitions
         }
 
@@ -254,12 +277,16 @@ class PartitionTable:
         states: dict[TopicPartition, PartitionCheckpoint] = {}
         for part, answer in asked:
             try:
-                key = TopicPartition(TopicName(part.topic), PartitionIndex(part.index))
-                states[key] = PartitionCheckpoint(await answer, part.state.high_watermark)
+                states[part.key] = PartitionCheckpoint(part.topic_id, await answer, part.state.high_watermark)
             except (StorageError, ActorDeadError):
                 logger.exception("a partition could not be closed cleanly", extra={"partition": str(part)})
                 clean = False
         return states if clean else None
+
+    def _state_of(self, log: PartitionLog, settings: TopicSettings) -> PartitionState:
+        state = PartitionState(self._node.broker_id, self._partition_settings(settings), log.log_end_offset)
+        state.flushed_end_offset = log.flushed_end_offset
+        return state
 
     def _partition_settings(self, settings: TopicSettings) -> PartitionSettings:
         return partition_settings(settings, self._node.config)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from klamm.core.controller_topics import INTERNAL_TOPICS
 from klamm.core.partition import PartitionSettings
 from klamm.model.configs_broker import BrokerConfig
 from klamm.model.configs_topic import TopicSettings
 from klamm.storage.settings import LogSettings
 
-INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
-"""Topics that only the broker writes (Kafka's own list, ``Topic.INTERNAL_TOPICS``)."""
+WRITTEN_BY_BROKER: Final = INTERNAL_TOPICS | {"__share_group_state"}
+"""Topics that no client may write to (Kafka's ``Topic.INTERNAL_TOPICS``); the last one is made by no klamm yet."""
 
 
 def partition_settings(settings: TopicSettings, config: BrokerConfig) -> PartitionSettings:

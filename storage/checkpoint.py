@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.records.checksum import crc32c
@@ -16,12 +17,13 @@ from klamm.storage.epochs import EpochStart
 from klamm.storage.footer import SegmentState
 from klamm.storage.partition_log import CleanState
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 class PartitionCheckpoint(NamedTuple):
-    """One partition as of the checkpoint."""
+    """One partition as of the checkpoint; the topic's id tells it from a deleted topic's of the same name."""
 
+    topic_id: UUID
     state: CleanState
     high_watermark: int
 
@@ -36,22 +38,24 @@ class Checkpoint:
         """Return the number of partitions."""
         return len(self._lines)
 
-    def get(self, partition: TopicPartition) -> PartitionCheckpoint | None:
-        """Return what is known of ``partition``."""
+    def get(self, partition: TopicPartition, topic_id: UUID) -> PartitionCheckpoint | None:
+        """Return what is known of ``partition`` of the topic with this id."""
         line = self._lines.get(partition)
-        if line is None:
+        if line is None or line[2] != topic_id.hex:
             return None
-        _, _, start, end, high_watermark, segments, epochs = line
+        _, _, _, start, end, high_watermark, segments, epochs = line
         states = tuple(SegmentState(*segment) for segment in segments)
         state = CleanState(start, end, states, tuple(EpochStart(*epoch) for epoch in epochs))
-        return PartitionCheckpoint(state, high_watermark)
+        return PartitionCheckpoint(topic_id, state, high_watermark)
 
 
 def encode_checkpoint(partitions: Mapping[TopicPartition, PartitionCheckpoint]) -> bytes:
     """Return the content of a checkpoint file."""
     lines = [
-        json.dumps([*partition, state.log_start_offset, state.log_end_offset, mark, state.segments, state.epochs])
-        for partition, (state, mark) in partitions.items()
+        json.dumps(
+            [*partition, topic_id.hex, state.log_start_offset, state.log_end_offset, mark, state.segments, state.epochs]
+        )
+        for partition, (topic_id, state, mark) in partitions.items()
     ]
     body = "".join(f"{line}\n" for line in lines).encode()
     header = {"version": _VERSION, "partitions": len(lines), "crc32c": crc32c(body)}

@@ -22,14 +22,13 @@ from klamm.model.errors import (
     KafkaError,
     KafkaStorageError,
     OffsetOutOfRangeError,
-    UnknownTopicIdError,
-    UnknownTopicOrPartitionError,
 )
 from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.fetch import FetchedPartition, FetchPartition, FetchRequest, decode_fetch, encode_fetch_response
 from klamm.protocol.header import RequestHeader
 from klamm.server.connection import Connection, ResponseSlot
 from klamm.server.fetch_sessions import FetchSession, FetchSessions, SessionPartition, TopicKey, requested
+from klamm.server.partitions import find_partition
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.partition_log import ColdRead
 from klamm.storage.slicing import LogSlice
@@ -142,6 +141,7 @@ class FetchResponse(ResponseSlot):
             fetched, cold_read = self._read(wanted, left, at_least_one=not size and not cold)
             if cold_read is not None:
                 cold.append((len(reads), cold_read))
+                left -= min(wanted.request.partition_max_bytes, left)  # what it may bring, though not here yet
             size += fetched.size
             left -= fetched.size
             if fetched.error_code or fetched.diverging_epoch is not None:
@@ -282,31 +282,6 @@ class FetchResponse(ResponseSlot):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def find_partition(node: Node, topic: TopicKey, index: int) -> Partition:
-    """Return a partition by its topic's name or id.
-
-    Raises:
-        UnknownTopicIdError: No topic has this id.
-        UnknownTopicOrPartitionError: There is no such topic or partition.
-        KafkaStorageError: It is offline.
-    """
-    if isinstance(topic, UUID):
-        name = node.topic_names.get(topic)
-        if name is None:
-            msg = f"no topic has id {topic}"
-            raise UnknownTopicIdError(msg)
-    else:
-        name = topic
-    partition = node.partitions.get((name, index))
-    if partition is None:
-        msg = f"{name}-{index} does not exist"
-        raise UnknownTopicOrPartitionError(msg)
-    if not partition.online:
-        msg = f"{name}-{index} is offline"
-        raise KafkaStorageError(msg)
-    return partition
 
 
 def _is_news(wanted: SessionPartition, fetched: FetchedPartition) -> bool:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from klamm.model.errors import ErrorCode, KafkaError, KafkaStorageError
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
-from klamm.server.handlers.fetch import READ_COMMITTED, find_partition
+from klamm.server.handlers.fetch import READ_COMMITTED
 from klamm.server.message_types import response_types
+from klamm.server.partitions import find_partition
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 
 if TYPE_CHECKING:

@@ -19,8 +19,6 @@ from klamm.model.errors import (
     InvalidTopicError,
     KafkaError,
     KafkaStorageError,
-    UnknownTopicIdError,
-    UnknownTopicOrPartitionError,
 )
 from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.header import RequestHeader
@@ -36,6 +34,7 @@ from klamm.protocol.produce import (
 from klamm.records.batch import CODEC_MASK, HEADER_SIZE, read_header
 from klamm.records.compression import Codec
 from klamm.server.connection import Connection, ResponseSlot
+from klamm.server.partitions import find_partition
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
@@ -162,22 +161,13 @@ def _find(
     Raises:
         KafkaError: There is none, or this client may not write to it.
     """
-    if version >= TOPIC_ID_SINCE:
-        name = node.topic_names.get(topic_id)
-        if name is None:
-            msg = f"no topic has id {topic_id}"
-            raise UnknownTopicIdError(msg)
-    partition = node.partitions.get((name, index))
-    if partition is None:
-        msg = f"{name}-{index} does not exist"
-        raise UnknownTopicOrPartitionError(msg)
-    if not partition.online:
-        msg = f"{name}-{index} is offline until its log is recovered"
-        raise KafkaStorageError(msg)
+    topic = topic_id if version >= TOPIC_ID_SINCE else name
+    assert topic is not None, f"Produce version {version} names topics by {'id' if name is None else 'name'}"
+    partition = find_partition(node, topic, index)
     if acks not in ACKS_VALID:
         msg = f"acks={acks} is not one of -1, 0, 1"
         raise KafkaError(msg, code=ErrorCode.INVALID_REQUIRED_ACKS)
     if partition.internal and client_id != ADMIN_CLIENT_ID:
-        msg = f"{name} is written by the broker alone"
+        msg = f"{partition.topic} is written by the broker alone"
         raise InvalidTopicError(msg)
     return partition

@@ -25,15 +25,16 @@ from klamm.storage.settings import LogSettings
 
 Rows = Callable[..., LogRow]
 PARTITION = TopicPartition(TopicName("my-topic"), PartitionIndex(7))
+TOPIC_ID = UUID(int=1)
 
 
 def open_partition(directory: LogDirectory, partition: TopicPartition = PARTITION) -> PartitionLog:
-    known = directory.checkpoint.get(partition)
+    known = directory.checkpoint.get(partition, TOPIC_ID)
     state = known.state if known else None
     path = directory.partition_path(partition)
     if directory.clean:
-        return PartitionLog.open(directory.handles, path, UUID(int=1), *partition, LogSettings(), clean=state)
-    return PartitionLog.open(directory.handles, path, UUID(int=1), *partition, LogSettings(), checkpoint=state)
+        return PartitionLog.open(directory.handles, path, TOPIC_ID, *partition, LogSettings(), clean=state)
+    return PartitionLog.open(directory.handles, path, TOPIC_ID, *partition, LogSettings(), checkpoint=state)
 
 
 def test_a_second_broker_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
@@ -88,11 +89,11 @@ def test_a_clean_stop_is_seen_once(row: Rows) -> None:
     assert not directory.clean
     log = open_partition(directory)
     log.append([row(0)])
-    directory.close({PARTITION: PartitionCheckpoint(log.close(), 1)})
+    directory.close({PARTITION: PartitionCheckpoint(TOPIC_ID, log.close(), 1)})
     again = LogDirectory.open(filesystem, "/data")
     assert again.clean
     assert again.partitions() == [PARTITION]
-    known = again.checkpoint.get(PARTITION)
+    known = again.checkpoint.get(PARTITION, TOPIC_ID)
     assert known is not None
     assert known.high_watermark == 1
     log = open_partition(again)
@@ -107,13 +108,22 @@ def test_a_clean_stop_is_seen_once(row: Rows) -> None:
     assert log.recovery.checked_bytes < log.size_bytes
 
 
+def test_a_checkpoint_says_nothing_of_another_topic_with_the_same_name(row: Rows) -> None:
+    filesystem = MemoryFilesystem()
+    directory = LogDirectory.open(filesystem, "/data")
+    log = open_partition(directory)
+    log.append([row(0)])
+    directory.close({PARTITION: PartitionCheckpoint(TOPIC_ID, log.close(), 1)})
+    assert LogDirectory.open(filesystem, "/data").checkpoint.get(PARTITION, UUID(int=2)) is None
+
+
 @pytest.mark.parametrize("position", [3, 20, -9])
 def test_a_damaged_checkpoint_is_as_good_as_none(row: Rows, position: int) -> None:
     filesystem = MemoryFilesystem()
     directory = LogDirectory.open(filesystem, "/data")
     log = open_partition(directory)
     log.append([row(0)])
-    directory.close({PARTITION: PartitionCheckpoint(log.close(), 1)})
+    directory.close({PARTITION: PartitionCheckpoint(TOPIC_ID, log.close(), 1)})
     content = bytearray(filesystem.read_file("/data/clean-shutdown"))
     content[position] ^= 1
     filesystem.replace_file("/data/clean-shutdown", bytes(content))
@@ -138,7 +148,7 @@ def test_a_clean_start_opens_10_000_partitions_within_a_second(row: Rows, tmp_pa
         LogDirectory.open(MemoryFilesystem(), "/data").handles, "/data/a-0", UUID(int=1), "a", 0, LogSettings()
     )
     made.append([row(0)])
-    state = PartitionCheckpoint(made.close(), 1)
+    state = PartitionCheckpoint(TOPIC_ID, made.close(), 1)
     partitions = [TopicPartition(TopicName("a"), PartitionIndex(n)) for n in range(10_000)]
     LogDirectory.open(DiskFilesystem(), str(tmp_path)).close(dict.fromkeys(partitions, state))
     started = time.process_time()

@@ -1,0 +1,67 @@
+"""A fetch whose records have to come from the disk first."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its stubs forget it
+
+import klamm
+from klamm.protocol.fetch import FetchPartition, FetchRequest
+from klamm.protocol.header import RequestHeader
+from klamm.server.connection import Connection, ResponseSlot
+from klamm.server.handlers.fetch import FetchApi, FetchResponse
+from klamm.server.node import Node
+from klamm.storage.partition_log import ColdRead, PartitionLog
+from tests.server.replicas import on_loop
+from tests.support.process import wait_until
+
+PARTITIONS = 6
+RECORD_SIZE = 200_000
+MAX_BYTES = 500_000
+
+
+class Client:
+    """A connection that only keeps what it is answered."""
+
+    closing = False
+
+    def __init__(self) -> None:
+        self.answered: list[ResponseSlot] = []
+
+    def completed(self, slot: ResponseSlot) -> None:
+        self.answered.append(slot)
+
+
+def read_cold(log: PartitionLog, *args: Any, **kwargs: Any) -> ColdRead:
+    return ColdRead(partial(cast("Any", PartitionLog.read), log, *args, **kwargs))
+
+
+def start_fetch(node: Node, client: Client) -> None:
+    partitions = [FetchPartition(index, -1, 0, -1, -1, MAX_BYTES) for index in range(PARTITIONS)]
+    request = FetchRequest(-1, -1, 500, 1, MAX_BYTES, 0, 0, -1, [("t", None, partitions)], [], "")
+    for index in range(PARTITIONS):
+        found = node.partition("t", index)
+        assert found is not None
+        found.log.read = partial(read_cold, found.log)  # type: ignore[method-assign]
+    header = RequestHeader(1, 12, 7, "test", 0)
+    FetchResponse(cast("Connection", client), cast("FetchApi", node.apis[1]), header, request).start()
+
+
+def test_what_comes_from_the_disk_counts_against_max_bytes() -> None:
+    client = Client()
+    with klamm.Broker() as broker:
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        admin.create_topics([NewTopic("t", PARTITIONS)])["t"].result(20)
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for index in range(PARTITIONS):
+            for _ in range(3):
+                producer.produce("t", b"x" * RECORD_SIZE, partition=index)
+                producer.flush(20)
+        on_loop(broker, lambda: start_fetch(broker.node, client))
+        wait_until(lambda: bool(client.answered), 10, "the fetch is answered")
+        (slot,) = client.answered
+        size = sum(len(buffer) for buffer in slot.buffers or [])
+    assert RECORD_SIZE < size <= MAX_BYTES + 2 * RECORD_SIZE
