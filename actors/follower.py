@@ -20,17 +20,8 @@ def rows_to_append(message: FollowerAppend, log_end_offset: int) -> Iterator[Log
         if header.base_offset < log_end_offset:
             continue
         check_batch(message.records, position)
-        yield LogRow(
+        yield LogRow.of_batch(
             message.records[position : position + header.size],
-            header.base_offset,
-            header.last_offset,
-            header.leader_epoch,
-            times[number] if number < len(times) else None,
-            header.max_timestamp,
-            header.attributes,
-            header.producer_id,
-            header.producer_epoch,
-            header.base_sequence,
-            header.record_count,
-            clients[number] if number < len(clients) else None,
+            append_time_us=times[number] if number < len(times) else None,
+            client_id=clients[number] if number < len(clients) else None,
         )

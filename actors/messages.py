@@ -103,9 +103,7 @@ class FlushFailed(NamedTuple):
 
 
 class LogMaintained(NamedTuple):
-    """What was to be done on the disk is done, or failed for this reason."""
-
-    failure: str | None
+    """The log's upkeep on the disk is over, for better or worse."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,10 +176,8 @@ class PartitionActor(LoopActor):
 
     def _change(self, message: object) -> None:
         match message:
-            case LogMaintained(failure):
+            case LogMaintained():
                 self._maintaining = False
-                if failure is not None:
-                    logger.warning("log maintenance failed; it is tried again", extra={"reason": failure})
             case BecomeLeader():
                 self._become_leader(message)
             case BecomeFollower():
@@ -358,6 +356,8 @@ class PartitionActor(LoopActor):
     def _schedule_flush(self) -> None:
         state = self.state
         unflushed_count = state.log_end_offset - state.flushed_end_offset
+        if not unflushed_count:
+            return
         if state.waits_for_flush or unflushed_count >= state.settings.flush_messages:
             self._flush()
         elif state.settings.flush_ms != FLUSH_NEVER and self._flush_timer is None:
@@ -380,17 +380,13 @@ class PartitionActor(LoopActor):
     def _on_flushed(self, end_offset: int) -> None:
         self._flushing = False
         self._advanced(advanced=self.state.flushed(end_offset))
-        self._schedule_flush_again()
+        self._schedule_flush()
 
     def _on_flush_failed(self, reason: str) -> None:
         """A failed fdatasync may have lost pages: nothing unflushed is promised any more (fsyncgate, 2018)."""
         self._flushing = False
         self._refuse_waiting(KafkaStorageError(f"flush failed: {reason}"))
         raise StorageFailureError(reason, fatal=True)
-
-    def _schedule_flush_again(self) -> None:
-        if self.state.flushed_end_offset < self.state.log_end_offset:
-            self._schedule_flush()
 
     # --- leadership, replication ----------------------------------------------------------------------------------
 
@@ -500,19 +496,19 @@ class PartitionActor(LoopActor):
         """Have rolled segments closed and removed ones unlinked, one such job at a time."""
         if not self._maintaining:
             self._maintaining = True
-            self._on_disk(self.log.maintain)
+            self._on_disk(self.log.maintain, LogMaintained())
 
-    def _on_disk(self, work: Callable[[], object]) -> None:
-        ref = self.actor_ref
+    def _on_disk(self, work: Callable[[], object], done: LogMaintained | None = None) -> None:
+        """Have something done on the disk's threads; ``done`` is told to this actor afterwards, also if it failed."""
+        ref, partition = self.actor_ref, self.actor_name
 
         def run() -> None:
-            failure: str | None = None
             try:
                 work()
             except StorageError as error:
-                failure = str(error)
-            if ref.is_alive():
-                ref.tell(LogMaintained(failure))
+                logger.warning("upkeep of a log failed", extra={"partition": partition, "reason": str(error)})
+            if done is not None and ref.is_alive():
+                ref.tell(done)
 
         self._ports.disk.run(run)
 
