@@ -178,12 +178,28 @@ class LoopDispatcher(_Dispatcher):
             self.schedule(self._foreign.popleft())
 
 
-class ThreadDispatcher(_Dispatcher):
+class _ThreadedDispatcher(_Dispatcher):
+    """What the dispatchers with threads share: any of them may schedule a mailbox, and one of them does."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._lock = threading.Lock()
+
+    def _claim(self, mailbox: Mailbox) -> bool:
+        """Mark a mailbox as scheduled; return whether it was not yet."""
+        with self._lock:
+            if mailbox.scheduled:
+                return False
+            mailbox.scheduled = True
+        mailbox.waiting_since_ns = time.monotonic_ns()
+        return True
+
+
+class ThreadDispatcher(_ThreadedDispatcher):
     """Runs each actor on its own daemon thread, by pykka's ThreadingActor."""
 
     def __init__(self, name: str = "thread") -> None:
         super().__init__(name)
-        self._lock = threading.Lock()
 
     def launch(self, actor: LoopActor) -> None:
         """See :class:`Dispatcher`."""
@@ -193,11 +209,8 @@ class ThreadDispatcher(_Dispatcher):
 
     def schedule(self, mailbox: Mailbox) -> None:
         """See :class:`Dispatcher`."""
-        with self._lock:
-            if mailbox.scheduled:
-                return
-            mailbox.scheduled = True
-        mailbox.waiting_since_ns = time.monotonic_ns()
+        if not self._claim(mailbox):
+            return
         if mailbox.actor is None:
             mailbox.run()
         else:
@@ -212,12 +225,11 @@ class ThreadDispatcher(_Dispatcher):
         _stop_in_reverse(self.refs(), timeout_s)
 
 
-class PoolDispatcher(_Dispatcher):
+class PoolDispatcher(_ThreadedDispatcher):
     """Runs many actors on ``threads`` daemon threads, each actor on one at a time."""
 
     def __init__(self, threads: int, name: str = "pool") -> None:
         super().__init__(name)
-        self._lock = threading.Lock()
         self._ready: SimpleQueue[Mailbox | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"klamm-{name}-{number}", daemon=True) for number in range(threads)
@@ -232,11 +244,8 @@ class PoolDispatcher(_Dispatcher):
 
     def schedule(self, mailbox: Mailbox) -> None:
         """See :class:`Dispatcher`."""
-        with self._lock:
-            if mailbox.scheduled:
-                return
-            mailbox.scheduled = True
-        mailbox.waiting_since_ns = time.monotonic_ns()
+        if not self._claim(mailbox):
+            return
         self._ready.put(mailbox)
 
     def close(self, timeout_s: float = STOP_TIMEOUT_S) -> None:

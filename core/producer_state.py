@@ -106,9 +106,7 @@ class ProducerStates:
         else:
             batches = ()
         new = AppendedBatch(base_sequence, last_sequence, base_offset, timestamp_ms)
-        self._pending[producer_id] = ProducerEntry(
-            producer_epoch, timestamp_ms, (*batches[1 - BATCHES_KEPT :], new) if batches else (new,)
-        )
+        self._pending[producer_id] = _entry(producer_epoch, batches, new)
         return None
 
     def keep(self) -> None:
@@ -134,9 +132,7 @@ class ProducerStates:
         entry = self._entries.get(producer_id)
         batches = entry.batches if entry is not None and entry.producer_epoch == producer_epoch else ()
         new = AppendedBatch(base_sequence, _add(base_sequence, record_count - 1), base_offset, timestamp_ms)
-        self._entries[producer_id] = ProducerEntry(
-            producer_epoch, timestamp_ms, (*batches[1 - BATCHES_KEPT :], new) if batches else (new,)
-        )
+        self._entries[producer_id] = _entry(producer_epoch, batches, new)
 
     def expire(self, now_ms: int, expiration_ms: int) -> int:
         """Forget producers whose last batch is older than ``expiration_ms`` (``producer.id.expiration.ms``).
@@ -193,6 +189,10 @@ class ProducerStates:
             msg = f"producer snapshot of {len(snapshot)} bytes ends early"
             raise ValueError(msg) from error
         return states
+
+
+def _entry(producer_epoch: int, batches: tuple[AppendedBatch, ...], new: AppendedBatch) -> ProducerEntry:
+    return ProducerEntry(producer_epoch, new.timestamp_ms, (*batches[1 - BATCHES_KEPT :], new))
 
 
 def _add(sequence: int, count: int) -> int:

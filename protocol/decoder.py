@@ -20,7 +20,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from klamm.protocol.errors import ProtocolError
-from klamm.protocol.header import TAGGED_FIELDS_MAX
+from klamm.protocol.header import read_tagged_fields_count
 from klamm.protocol.primitives import (
     read_nullable_array_size,
     read_nullable_bytes,
@@ -113,10 +113,7 @@ def _read_tagged(
     values: dict[str, Any],
 ) -> int:
     """Read the known tagged fields into ``values``, skip the others (KIP-482), and return the position after all."""
-    count, position = read_unsigned_varint(view, position)
-    if count > TAGGED_FIELDS_MAX:
-        msg = f"{count} tagged fields are more than {TAGGED_FIELDS_MAX}"
-        raise ProtocolError(msg)
+    count, position = read_tagged_fields_count(view, position)
     for _ in range(count):
         tag, position = read_unsigned_varint(view, position)
         size, position = read_unsigned_varint(view, position)

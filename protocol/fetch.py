@@ -15,7 +15,7 @@ from uuid import UUID
 from klamm.model.errors import UnsupportedVersionError
 from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.errors import ProtocolError
-from klamm.protocol.header import TAGGED_FIELDS_MAX, skip_tagged_fields
+from klamm.protocol.header import read_tagged_fields_count, skip_tagged_fields
 from klamm.protocol.primitives import (
     read_array_size,
     read_string,
@@ -292,10 +292,7 @@ def _read_forgotten(
 def _read_replica_state(view: memoryview, position: int) -> tuple[int, int]:
     """Return replica id and epoch from the last tagged fields; a consumer sends none: -1 and -1."""
     replica_id = replica_epoch = -1
-    count, position = read_unsigned_varint(view, position)
-    if count > TAGGED_FIELDS_MAX:
-        msg = f"{count} tagged fields are more than {TAGGED_FIELDS_MAX}"
-        raise ProtocolError(msg)
+    count, position = read_tagged_fields_count(view, position)
     for _ in range(count):
         tag, position = read_unsigned_varint(view, position)
         size, position = read_unsigned_varint(view, position)

@@ -108,16 +108,26 @@ def parse_response_header(frame: Buffer, api_key: int, api_version: int) -> tupl
     return correlation_id, position
 
 
+def read_tagged_fields_count(frame: Buffer, position: int) -> tuple[int, int]:
+    """Return how many tagged fields stand at ``position``, and where the first of them is.
+
+    Raises:
+        ProtocolError: More than :data:`TAGGED_FIELDS_MAX`.
+    """
+    count, position = read_unsigned_varint(frame, position)
+    if count > TAGGED_FIELDS_MAX:
+        msg = f"{count} tagged fields are more than {TAGGED_FIELDS_MAX}"
+        raise ProtocolError(msg)
+    return count, position
+
+
 def skip_tagged_fields(frame: Buffer, position: int) -> int:
     """Return the position after the tagged fields at ``position``, whatever they hold.
 
     Raises:
         ProtocolError: They go past the end of the frame, or are more than :data:`TAGGED_FIELDS_MAX`.
     """
-    count, position = read_unsigned_varint(frame, position)
-    if count > TAGGED_FIELDS_MAX:
-        msg = f"{count} tagged fields are more than {TAGGED_FIELDS_MAX}"
-        raise ProtocolError(msg)
+    count, position = read_tagged_fields_count(frame, position)
     for _ in range(count):
         _, position = read_unsigned_varint(frame, position)
         field_size, position = read_unsigned_varint(frame, position)

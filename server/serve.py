@@ -86,9 +86,7 @@ def configure(options: ServeOptions) -> tuple[BrokerConfig, NodeOptions, list[st
         listen = Address.parse(options.listen or _first(config.listeners) or f"{DEFAULT_HOST}:{DEFAULT_PORT}")
         advertised_text = options.advertise or _first(config.advertised_listeners)
         advertised = Address.parse(advertised_text) if advertised_text else None
-    except InvalidConfigError as error:
-        raise UsageError(str(error)) from error
-    except AddressError as error:
+    except (InvalidConfigError, AddressError) as error:
         raise UsageError(str(error)) from error
     if options.memory and options.data is not None:
         msg = "--memory keeps nothing, --data keeps it: give one of them"

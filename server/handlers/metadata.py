@@ -167,16 +167,21 @@ def _response(
 
 
 def _partition(image: MetadataImage, types: Any, one: PartitionImage) -> Any:  # noqa: ANN401 (kio messages)
+    return types.MetadataResponsePartition(**partition_fields(image, one))
+
+
+def partition_fields(image: MetadataImage, one: PartitionImage) -> dict[str, Any]:
+    """Return what Metadata and DescribeTopicPartitions say alike of a partition, by kio's field names."""
     led = one.leader != NO_BROKER and one.leader in image.brokers
-    return types.MetadataResponsePartition(
-        error_code=wire_error(ErrorCode.NONE if led else ErrorCode.LEADER_NOT_AVAILABLE),
-        partition_index=one.partition,
-        leader_id=one.leader if led else NO_BROKER,
-        leader_epoch=one.leader_epoch,
-        replica_nodes=one.replicas,
-        isr_nodes=one.isr,
-        offline_replicas=tuple(replica for replica in one.replicas if replica not in image.brokers),
-    )
+    return {
+        "error_code": wire_error(ErrorCode.NONE if led else ErrorCode.LEADER_NOT_AVAILABLE),
+        "partition_index": one.partition,
+        "leader_id": one.leader if led else NO_BROKER,
+        "leader_epoch": one.leader_epoch,
+        "replica_nodes": one.replicas,
+        "isr_nodes": one.isr,
+        "offline_replicas": tuple(replica for replica in one.replicas if replica not in image.brokers),
+    }
 
 
 HANDLERS: dict[ApiKey, Handler] = {ApiKey.METADATA: metadata}

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from klamm.core.controller_topics import INTERNAL_TOPICS, check_topic_name
 from klamm.core.metadata_image import MetadataImage, PartitionImage, TopicImage
 from klamm.model.errors import ErrorCode, InvalidTopicError
-from klamm.model.ids import NO_BROKER, TopicName
+from klamm.model.ids import TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
+from klamm.server.handlers.metadata import partition_fields
 from klamm.server.message_types import response_types
 from klamm.server.operations import NOT_ASKED_FOR, TOPIC_OPERATIONS
 
@@ -112,15 +113,6 @@ def _refused(types: Any, name: str, code: ErrorCode, operations: int = NOT_ASKED
 
 
 def _partition(image: MetadataImage, types: Any, one: PartitionImage) -> Any:  # noqa: ANN401 (kio messages)
-    led = one.leader != NO_BROKER and one.leader in image.brokers
     return types.DescribeTopicPartitionsResponsePartition(
-        error_code=wire_error(ErrorCode.NONE if led else ErrorCode.LEADER_NOT_AVAILABLE),
-        partition_index=one.partition,
-        leader_id=one.leader if led else NO_BROKER,
-        leader_epoch=one.leader_epoch,
-        replica_nodes=one.replicas,
-        isr_nodes=one.isr,
-        eligible_leader_replicas=(),
-        last_known_elr=(),
-        offline_replicas=tuple(replica for replica in one.replicas if replica not in image.brokers),
+        **partition_fields(image, one), eligible_leader_replicas=(), last_known_elr=()
     )
