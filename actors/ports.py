@@ -6,7 +6,6 @@ Files have their port in ``klamm.storage.filesystem``.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -77,8 +76,3 @@ class LoopTimers:
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> TimerHandle:
         """Call later; see :class:`Timers`."""
         return self._call_later(delay_s, callback)
-
-
-def system_random() -> Random:
-    """Return a source seeded by the operating system."""
-    return random.Random()  # noqa: S311 (nothing secret is made from it)

@@ -33,7 +33,6 @@ RESULTS = ROOT / "bench" / "results"
 DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 CALIBRATION_RECORDS = 20_000
-CALIBRATION_BYTES = 50_000_000
 QUICK_BUDGET_S = 600.0
 TWO_PAIRS_FROM, ONE_PAIR_FROM = 0.45, 0.6  # of the budget
 RUN_BYTES_MAX = 1_500_000_000  # stays in the page cache, below the kernel's background write-back of 10 % of memory

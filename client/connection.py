@@ -23,7 +23,7 @@ from klamm.client.errors import (
     UnreachableError,
     UnsupportedApiError,
 )
-from klamm.client.settings import Address, Settings, klamm_version
+from klamm.client.settings import SETUP_TIMEOUT_S, Address, Settings, klamm_version
 from klamm.protocol.errors import ProtocolError
 
 FRAME_SIZE_BYTES_MAX: Final = 1 << 30
@@ -73,7 +73,7 @@ class BrokerConnection(asyncio.Protocol):
             UnreachableError: A step failed.
             DeadlineError: The broker accepted the connection and did not answer in time.
         """
-        limit = self._settings.seconds("socket.connection.setup.timeout.ms", 4.0)
+        limit = self._settings.seconds("socket.connection.setup.timeout.ms", SETUP_TIMEOUT_S)
         try:
             async with asyncio.timeout(limit):
                 await self._connect()

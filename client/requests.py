@@ -61,11 +61,6 @@ def check(error_code: Any, message: str | None = None, name: str | None = None) 
         raise error
 
 
-def errors_of(found: Iterable[ResponseError | None]) -> list[ResponseError]:
-    """Return the errors among outcomes."""
-    return [error for error in found if error is not None]
-
-
 def integers(values: Iterable[Any]) -> tuple[int, ...]:
     """Return plain integers of wire integers."""
     return tuple(int(value) for value in values)

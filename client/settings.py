@@ -23,40 +23,6 @@ REQUEST_TIMEOUT_S: Final = 30.0
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 
-# What klamm itself acts on. Others are for confluent-kafka's producer and consumer and are passed on to them.
-KNOWN_PROPERTIES: Final = frozenset(
-    {
-        "bootstrap.servers",
-        "metadata.broker.list",
-        "client.id",
-        "security.protocol",
-        "sasl.mechanism",
-        "sasl.mechanisms",
-        "sasl.username",
-        "sasl.password",
-        "sasl.jaas.config",
-        "sasl.oauthbearer.token",
-        "sasl.oauthbearer.client.id",
-        "sasl.oauthbearer.client.secret",
-        "sasl.oauthbearer.token.endpoint.url",
-        "sasl.oauthbearer.scope",
-        "sasl.oauthbearer.extensions",
-        "sasl.oauthbearer.method",
-        "ssl.ca.location",
-        "ssl.truststore.location",
-        "ssl.truststore.type",
-        "ssl.certificate.location",
-        "ssl.keystore.location",
-        "ssl.keystore.type",
-        "ssl.key.location",
-        "ssl.key.password",
-        "ssl.endpoint.identification.algorithm",
-        "enable.ssl.certificate.verification",
-        "socket.connection.setup.timeout.ms",
-        "request.timeout.ms",
-    }
-)
-
 
 class Address(NamedTuple):
     """Where a broker listens."""

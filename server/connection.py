@@ -96,7 +96,6 @@ class Connection(asyncio.BufferedProtocol):
         self.client_port = 0
         self.client_software = ("", "")
         self.last_used = 0.0
-        self.session: object = None
 
     # --- transport ------------------------------------------------------------------------------------------------
 

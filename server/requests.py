@@ -17,4 +17,3 @@ class RequestContext(NamedTuple):
     client_id: str | None
     client_host: str
     connection: Connection
-    principal: str = "User:ANONYMOUS"

@@ -130,11 +130,6 @@ class ClassicGroup:
         return self.state is ClassicState.EMPTY
 
     @property
-    def is_simple(self) -> bool:
-        """Whether it only holds committed offsets: no protocol, nobody about to join."""
-        return self.protocol_type is None and self.is_empty and not self.pending_join
-
-    @property
     def uses_consumer_protocol(self) -> bool:
         """Whether its members are consumers (and not, say, Connect workers)."""
         return self.protocol_type == CONSUMER_PROTOCOL_TYPE

@@ -26,7 +26,6 @@ class GroupConfig:
     consumer_assignment_interval_ms: int = 1_000
     consumer_max_size: int = 2_147_483_647
     consumer_migration_policy: str = "bidirectional"  # bidirectional, upgrade, downgrade or disabled
-    consumer_regex_refresh_interval_ms: int = 10 * MINUTE_MS
     consumer_metadata_refresh_interval_ms: int = HOUR_MS  # no key: Kafka's constant METADATA_REFRESH_INTERVAL_MS
     record_size_max: int = 1_000_000  # below max.message.bytes of the topic (1,048,588) by more than a batch's header
 

@@ -20,7 +20,6 @@ from klamm.core.groups.config import GroupConfig
 from klamm.core.groups.consumer import ConsumerProtocol, check_instance, validate
 from klamm.core.groups.consumer_group import LEAVE_EPOCH, STATIC_LEAVE_EPOCH, ConsumerGroup, ConsumerMember, Target
 from klamm.core.groups.context import Context, GroupIdNotFoundError
-from klamm.core.groups.deadlines import Timer
 from klamm.core.groups.messages import (
     UNKNOWN_MEMBER_ID,
     Append,
@@ -451,10 +450,6 @@ class GroupCoordinator:
         records = tuple(record for effect in effects if isinstance(effect, Append) for record in effect.records)
         replies: Iterable[Effect] = (effect for effect in effects if not isinstance(effect, Append))
         return [Append(records), *replies] if records else list(replies)
-
-    def timer_is_set(self, timer: Timer) -> bool:
-        """Return whether a timer runs (for tests and views)."""
-        return timer in self._context.deadlines
 
 
 def _held(member: ConsumerMember) -> Target:

@@ -41,10 +41,6 @@ class Deadlines:
         """Return how many are set."""
         return len(self._deadlines)
 
-    def deadline_of(self, timer: Timer) -> int | None:
-        """Return when ``timer`` runs out, or None if it isn't set."""
-        return self._deadlines.get(timer)
-
     def schedule(self, timer: Timer, deadline_ms: int) -> None:
         """Set ``timer``, or move it."""
         self._deadlines[timer] = deadline_ms

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from klamm.model.errors import ErrorCode
-from klamm.model.ids import NO_TOPIC_ID, TopicId
+from klamm.model.ids import TopicId
 from klamm.records.offsets_schema import GroupRecord
 
 UNKNOWN_MEMBER_ID = ""
@@ -404,6 +404,3 @@ class DescribedConsumerGroup:
     assignment_epoch: int = 0
     assignor_name: str = ""
     members: tuple[DescribedConsumerMember, ...] = ()
-
-
-NO_TOPIC = NO_TOPIC_ID

@@ -49,12 +49,6 @@ class RebalanceInProgressError(KafkaError):
     code = ErrorCode.REBALANCE_IN_PROGRESS
 
 
-class NonEmptyGroupError(KafkaError):
-    """The group has members."""
-
-    code = ErrorCode.NON_EMPTY_GROUP
-
-
 class OffsetStore:
     """The offsets of one coordinator's groups: by group, topic and partition."""
 
