@@ -13,6 +13,7 @@
 | `node.py` | one broker put together: start, stop |
 | `embedded.py`, `pytest_plugin.py` | a broker inside another program, and in a test |
 | `serve.py`, `options.py` | a broker as a process |
-| `replica_fetch_port.py` | how a follower reaches its leader |
+| `replica_fetchers.py`, `replica_fetch_port.py` | which partitions are copied, and how a follower reaches its leader |
+| `topic_settings.py`, `operations.py` | what configs mean below; the operations that answers name |
 | `message_types.py`, `error_responses.py`, `requests.py`, `event_loop.py` | helpers of the handlers |
 """
