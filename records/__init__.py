@@ -8,4 +8,5 @@
 | `record.py` | records inside a batch, decoded and encoded; batches that the broker writes |
 | `rewrite.py` | what a topic's config may make of a produced batch |
 | `offsets_schema.py` | the records of `__consumer_offsets` |
+| `flow_schema.py`, `state_schema.py` | the records of `__klamm_flow` and `__klamm_state` |
 """
