@@ -1,0 +1,92 @@
+"""Which form is tried when.
+
+``auto`` goes down a ladder and stops where it holds: the topic's own form (``__consumer_offsets``), a schema
+registry's id in front or in a header, JSON, MessagePack when it can be nothing else, UTF-8 text, hex. A form that was
+asked for and does not fit gives hex, with a note that says why: the record is shown in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from klamm.client.decoding import plain
+from klamm.client.decoding.decoded import NULL_TEXT, Decoded
+from klamm.client.decoding.framing import Headers, schema_named
+from klamm.client.decoding.internal_topics import OFFSETS_TOPIC, decode_offsets
+from klamm.client.decoding.messagepack import decode_messagepack, sure_messagepack
+from klamm.client.decoding.plain import NotDecodableError
+
+_FORMS: Final[dict[str, Callable[[bytes], Decoded]]] = {
+    "json": plain.decode_json,
+    "text": plain.decode_text,
+    "hex": plain.decode_hex,
+    "base64": plain.decode_base64,
+    "msgpack": decode_messagepack,
+    **{name: lambda data, name=name: plain.decode_number(name, data) for name in plain.NUMBERS},  # type: ignore[misc]
+    "uuid": plain.decode_uuid,
+}
+FORMS: Final = ("auto", *_FORMS)
+"""What a key's or a value's form may be set to."""
+
+
+class Options(NamedTuple):
+    """How one field is decoded.
+
+    ``form`` is one of :data:`FORMS`; ``is_key`` and ``topic`` say which field it is, since some topics have their own
+    forms.
+    """
+
+    form: str = "auto"
+    is_key: bool = False
+    topic: str = ""
+
+
+_AUTO: Final = Options()
+
+
+def decode(data: bytes | None, options: Options = _AUTO, *, key: bytes | None = None, headers: Headers = ()) -> Decoded:
+    """Return what the bytes of a key or a value say. Never raises, whatever they are.
+
+    ``key`` is the record's key, which a value of ``__consumer_offsets`` needs; ``headers`` are the record's.
+    """
+    if data is None:
+        return Decoded("null", None, text=NULL_TEXT)
+    if options.form != "auto":
+        return _asked_for(data, options.form)
+    if options.topic == OFFSETS_TOPIC:
+        try:
+            return decode_offsets(data, key, is_key=options.is_key)
+        except NotDecodableError as error:
+            return plain.decode_hex(data).with_note(str(error))
+    named = schema_named(data, headers, is_key=options.is_key)
+    if named is None:
+        return _guess(data)
+    return _guess(data).with_note(f"names {named.schema}, and no schema registry is configured")
+
+
+def _asked_for(data: bytes, form: str) -> Decoded:
+    decoder = _FORMS.get(form)
+    if decoder is None:
+        return _guess(data).with_note(f"there is no form {form!r}")
+    try:
+        return decoder(data)
+    except NotDecodableError as error:
+        return plain.decode_hex(data).with_note(str(error))
+
+
+def _guess(data: bytes) -> Decoded:
+    """Return the first form without a schema that fits."""
+    if plain.looks_like_json(data):
+        try:
+            return plain.decode_json(data)
+        except NotDecodableError:
+            pass
+    try:
+        text = plain.decode_text(data)
+    except NotDecodableError:
+        # No MessagePack map is valid UTF-8: its first byte cannot begin a character.
+        return sure_messagepack(data) or plain.decode_hex(data)
+    if not plain.is_text(text.value):
+        return plain.decode_hex(data)
+    return plain.decode_scalar(data) or text
