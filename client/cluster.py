@@ -171,6 +171,23 @@ class Cluster:
 
         return await (self._reconnecting(attempt) if reads else attempt())
 
+    async def ask_encoded(
+        self,
+        api_key: int,
+        versions: tuple[int, int],
+        encode: Callable[[int, int, str], bytes | bytearray],
+        broker_id: int | None = None,
+    ) -> tuple[int, memoryview]:
+        """Send a reading request that the caller encodes; see :meth:`BrokerConnection.request_encoded`."""
+        assert api_key in READING_APIS, f"{api_name(api_key)} is not known to read only"
+
+        async def attempt() -> tuple[int, memoryview]:
+            connection = await (self.any_connection() if broker_id is None else self.broker(broker_id))
+            self._count(api_name(api_key), connection)
+            return await connection.request_encoded(api_key, versions, encode)
+
+        return await self._reconnecting(attempt)
+
     async def advertises(self, api_key: int) -> bool:
         """Return whether the broker that answers serves an API."""
         return api_key in (await self.any_connection()).versions

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, cast
 
@@ -135,6 +136,26 @@ class BrokerConnection(asyncio.Protocol):
             return wire.decode_metadata(answer, version)
         except ProtocolError as error:
             raise self._nonsense(api_name(wire.METADATA_KEY), error) from error
+
+    async def request_encoded(
+        self, api_key: int, versions: tuple[int, int], encode: Callable[[int, int, str], bytes | bytearray]
+    ) -> tuple[int, memoryview]:
+        """Send what ``encode(version, correlation id, client id)`` makes; return the version and the answer's bytes.
+
+        For requests whose answers are too large for ``kio``'s dataclasses. ``versions`` are the lowest and the highest
+        that the caller writes and reads; the frame has its length prefix, the answer has none.
+
+        Raises:
+            UnsupportedApiError: The broker speaks none of them.
+        """
+        low, high = self.versions.get(api_key, (0, -1))
+        version = min(high, versions[1])
+        if version < max(low, versions[0]):
+            detail = f" in version {versions[0]} to {versions[1]} but in {low} to {high}" if high >= 0 else ""
+            raise UnsupportedApiError(api_name(api_key), str(self.address), detail)
+        correlation_id = self._next_id()
+        frame = encode(version, correlation_id, self._settings.client_id)
+        return version, await self.exchange(api_name(api_key), correlation_id, frame)
 
     async def exchange(self, api: str, correlation_id: int, frame: bytes | bytearray) -> memoryview:
         """Send a frame and return its answer, without the length prefix."""

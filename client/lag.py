@@ -1,0 +1,354 @@
+"""Lag of groups: what is committed beside where logs end, for all groups of a cluster in two requests to each broker.
+
+The one rule, for every face: committed offsets are read before end offsets, and both are stamped, so that a group that
+keeps up is never ahead by the time between the two. A partition without a commit has no lag, and that is not 0; nor
+is a partition whose end nobody tells. One partition without a leader, one group that may not be read, one broker that
+does not answer harms no other.
+
+Lag is counted in offsets up to the high watermark: on compacted and transactional topics that is a span of offsets and
+not a number of records. Lag as time is the age of the record at the committed offset (``lag_times.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from klamm.client import lag_wire
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError, DeadlineError, ResponseError
+from klamm.client.groups import ListedGroup
+from klamm.client.lag_report import GroupLag, LagReport, LagRow, Owner
+from klamm.client.lag_times import Place, record_times, unreadable
+from klamm.client.lag_wire import Commit, GroupCommits, Partition
+from klamm.client.wire import ClusterMetadata
+from klamm.protocol.errors import ProtocolError
+
+__all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "list_groups", "measure_times"]
+
+BROKER_TIMEOUT_S: Final = 10.0
+"""A broker that has not answered by then counts as unavailable: the others' lag is shown."""
+_LATEST: Final = -1
+_GROUP_ID_NOT_FOUND: Final = 69
+_LEADER_NOT_AVAILABLE: Final = 5
+_UNKNOWN_TOPIC: Final = 3
+_DESCRIBE_SHARE_GROUP_OFFSETS: Final = 90
+_PASSING: Final = frozenset({6, 78})
+"""NOT_LEADER_OR_FOLLOWER, OFFSET_NOT_AVAILABLE: the leader is only just becoming one."""
+_Result = TypeVar("_Result")
+
+
+async def group_lags(
+    cluster: Cluster,
+    groups: Collection[str] | None = None,
+    *,
+    topics: Collection[str] | None = None,
+    members: bool = False,
+    broker_timeout_s: float = BROKER_TIMEOUT_S,
+) -> LagReport:
+    """Read the lag of some groups, or of all: one ListGroups, one OffsetFetch and one ListOffsets to each broker.
+
+    A name without a group is an error in the report. ``topics`` leaves the others out; ``members`` also asks who has
+    which partition, one or two more requests to each broker. Times come with :func:`measure_times`.
+
+    Raises:
+        ClientError: No broker could list its groups.
+    """
+    listed, broker_errors = await list_groups(cluster, broker_timeout_s)
+    if groups is not None:
+        wanted = set(groups)
+        listed = [group for group in listed if group.group_id in wanted]
+    report = LagReport(listed)
+    report.topics = None if topics is None else frozenset(topics)
+    report.broker_errors += broker_errors
+    for name in sorted(set(groups or ()) - {group.group_id for group in listed}):
+        error = ResponseError(_GROUP_ID_NOT_FOUND, f"there is no group {name!r}", name=name)
+        report.group_errors[name] = error
+    await asyncio.gather(
+        _read_commits(cluster, report, broker_timeout_s),
+        _read_share_commits(cluster, report, broker_timeout_s),
+        *([_read_members(cluster, report, broker_timeout_s)] if members else []),
+    )
+    report.committed_at_ms = _now_ms()
+    # Committed first, then ends: the other way round whoever keeps up would seem to be ahead.
+    await _read_ends(cluster, report, broker_timeout_s)
+    report.ends_at_ms = _now_ms()
+    return report
+
+
+async def measure_times(
+    cluster: Cluster, report: LagReport, rows: Iterable[LagRow], broker_timeout_s: float = BROKER_TIMEOUT_S
+) -> None:
+    """Find the exact time lag of some rows: one Fetch to each broker where all goes well, more for large batches.
+
+    The report's rows and totals have it afterwards, with last stable offsets and losses. What fails stays unknown.
+    """
+    places: list[Place] = []
+    for row in rows:
+        report.timed.add(row.group)
+        if row.lag is not None and row.lag > 0 and row.committed_offset is not None:
+            places.append((row.topic, row.partition, row.committed_offset))
+    try:
+        async with asyncio.timeout(broker_timeout_s):
+            found, _ = await record_times(cluster, report.leaders, places)
+            report.times.update(found)
+            held = {
+                (topic, index, each.last_stable_offset)
+                for (topic, index, _), each in found.items()
+                if 0 <= each.last_stable_offset < each.high_watermark
+            }
+            stable, _ = await record_times(cluster, report.leaders, held)
+            report.stable_times.update(stable)
+    except TimeoutError:
+        msg = f"no record came within {broker_timeout_s:g} s: the time lag is not known"
+        report.broker_errors.append(DeadlineError(msg))
+
+
+async def list_groups(
+    cluster: Cluster, broker_timeout_s: float = BROKER_TIMEOUT_S
+) -> tuple[list[ListedGroup], list[ClientError]]:
+    """Return every group by name, and the errors of brokers that could not say. One request to each broker.
+
+    Raises:
+        ClientError: No broker could say.
+    """
+
+    async def attempt(broker_id: int) -> list[ListedGroup]:
+        version, frame = await cluster.ask_encoded(
+            lag_wire.LIST_GROUPS, lag_wire.LIST_GROUPS_VERSIONS, lag_wire.encode_list_groups, broker_id
+        )
+        try:
+            error_code, found = lag_wire.decode_list_groups(frame, version, broker_id)
+        except ProtocolError as error:
+            raise unreadable(broker_id, error) from error
+        if error_code:
+            raise ResponseError(error_code, None, name=f"broker {broker_id}")
+        return found
+
+    async def send(broker_id: int, _: None) -> list[ListedGroup]:
+        return await _within(broker_timeout_s, broker_id, cluster.retry(lambda: attempt(broker_id)))
+
+    brokers = await cluster.brokers()
+    answers, errors = await cluster.per_broker(dict.fromkeys(brokers), send)
+    if errors and not answers:
+        raise next(iter(errors.values()))
+    return sorted(group for found in answers.values() for group in found), list(errors.values())
+
+
+async def _read_commits(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
+    by_broker: dict[int, list[str]] = {}
+    for group in report.groups:
+        if group.type != "share":
+            by_broker.setdefault(group.coordinator, []).append(group.group_id)
+
+    async def send(broker_id: int, names: list[str]) -> list[GroupCommits]:
+        return await _within(timeout_s, broker_id, _fetch_commits(cluster, broker_id, names))
+
+    answers, failures = await cluster.per_broker(by_broker, send)
+    for answer in answers.values():
+        for each in answer:
+            if each.error_code:
+                report.group_errors[each.group] = ResponseError(each.error_code, None, name=each.group)
+                continue
+            report.commits[each.group] = each.topics
+            if each.metadata:
+                report.metadata[each.group] = each.metadata
+    for broker_id, error in failures.items():
+        report.group_errors.update(dict.fromkeys(by_broker[broker_id], error))
+
+
+async def _fetch_commits(cluster: Cluster, broker_id: int, names: list[str]) -> list[GroupCommits]:
+    connection = await cluster.broker(broker_id)
+    low, high = lag_wire.OFFSET_FETCH_VERSIONS
+    theirs = connection.versions.get(lag_wire.OFFSET_FETCH, (0, 0))
+    if theirs[1] < low or theirs[0] > high:
+        return await _fetch_commits_singly(cluster, broker_id, names)
+    _, frame = await cluster.ask_encoded(
+        lag_wire.OFFSET_FETCH,
+        lag_wire.OFFSET_FETCH_VERSIONS,
+        lambda version, number, client: lag_wire.encode_offset_fetch(version, number, client, names),
+        broker_id,
+    )
+    try:
+        return lag_wire.decode_offset_fetch(frame)
+    except ProtocolError as error:
+        raise unreadable(broker_id, error) from error
+
+
+async def _fetch_commits_singly(cluster: Cluster, broker_id: int, names: list[str]) -> list[GroupCommits]:
+    """Ask a broker of before Kafka 3.0 for one group after the other."""
+    from klamm.client.committed import committed_offsets  # noqa: PLC0415 (loads kio, which nobody else here needs)
+
+    groups = [ListedGroup(name, "", "", "", broker_id) for name in names]
+    found, errors = await committed_offsets(cluster, groups)
+    answers: list[GroupCommits] = []
+    for name in names:
+        topics: dict[str, list[Commit]] = {}
+        for (topic, index), each in found.get(name, {}).items():
+            topics.setdefault(topic, []).append((index, each.offset, each.leader_epoch, 0))
+        error = errors.get(name)
+        answers.append(GroupCommits(name, error.number if isinstance(error, ResponseError) else 0, topics, {}))
+    return answers
+
+
+async def _read_share_commits(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
+    """Read where share groups begin (KIP-932) and, from brokers that count it, how many records they have left."""
+    by_broker: dict[int, list[str]] = {}
+    for group in report.groups:
+        if group.type == "share":
+            by_broker.setdefault(group.coordinator, []).append(group.group_id)
+    if not by_broker:
+        return
+    from klamm.client.requests import failure, shapes  # noqa: PLC0415 (as above)
+
+    shape = shapes(_DESCRIBE_SHARE_GROUP_OFFSETS)
+
+    async def send(broker_id: int, names: list[str]) -> Any:  # noqa: ANN401 (a response)
+        request = shape.DescribeShareGroupOffsetsRequest(
+            groups=tuple(shape.DescribeShareGroupOffsetsRequestGroup(group_id=name, topics=None) for name in names)
+        )
+        return await _within(timeout_s, broker_id, cluster.ask(_DESCRIBE_SHARE_GROUP_OFFSETS, request, broker_id))
+
+    answers, failures = await cluster.per_broker(by_broker, send)
+    for answer in answers.values():
+        for group in answer.groups:
+            name = str(group.group_id)
+            error = failure(group.error_code, group.error_message, name)
+            if error is None:
+                _keep_share_group(report, name, group)
+            else:
+                report.group_errors[name] = error
+    for broker_id, failed in failures.items():
+        report.group_errors.update(dict.fromkeys(by_broker[broker_id], failed))
+
+
+def _keep_share_group(report: LagReport, name: str, group: Any) -> None:  # noqa: ANN401 (a part of a response)
+    from klamm.client.requests import code_of  # noqa: PLC0415 (as above)
+
+    commits = report.commits[name] = {}
+    for topic in group.topics:
+        of_topic = commits.setdefault(str(topic.topic_name), [])
+        for each in topic.partitions:
+            index = int(each.partition_index)
+            of_topic.append((index, int(each.start_offset), -1, code_of(each.error_code)))
+            if int(each.lag) >= 0:
+                report.share_lags[name, str(topic.topic_name), index] = int(each.lag)
+
+
+async def _read_members(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
+    from klamm.client.groups import describe_groups  # noqa: PLC0415 (as above)
+
+    try:
+        async with asyncio.timeout(timeout_s):
+            described, _ = await describe_groups(cluster, report.groups)
+    except TimeoutError:
+        msg = f"members were not described within {timeout_s:g} s"
+        report.broker_errors.append(DeadlineError(msg))
+        return
+    for group in described:
+        report.members[group.group_id] = len(group.members)
+        report.owners[group.group_id] = {
+            where: Owner(member.member_id, member.client_id, member.client_host)
+            for member in group.members
+            for where in member.assignments
+        }
+
+
+async def _read_ends(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
+    topics = {topic for commits in report.commits.values() for topic in commits}
+    topics |= {topic for owners in report.owners.values() for topic, _ in owners}
+    if report.topics is not None:
+        topics &= report.topics
+    if not topics:
+        return
+    metadata = await cluster.metadata(sorted(topics))
+    by_leader = _by_leader(report, metadata)
+
+    async def send(leader: int, partitions: dict[str, list[int]]) -> dict[str, list[tuple[int, int, int]]]:
+        return await _within(timeout_s, leader, _fetch_ends(cluster, leader, partitions))
+
+    answers, failures = await cluster.per_broker(by_leader, send)
+    moved = [where for answer in answers.values() for where in _keep_ends(report, answer)]
+    for leader, error in failures.items():
+        for topic, indexes in by_leader[leader].items():
+            report.end_errors.setdefault(topic, {}).update(dict.fromkeys(indexes, error))
+    if moved:
+        await _read_moved(cluster, report, metadata, moved)
+
+
+def _keep_ends(report: LagReport, answer: Mapping[str, Sequence[tuple[int, int, int]]]) -> list[Partition]:
+    """Keep what one broker answered; return the partitions whose leader is another by now."""
+    moved: list[Partition] = []
+    for topic, partitions in answer.items():
+        ends = report.ends.setdefault(topic, {})
+        for index, code, offset in partitions:
+            if code == 0:
+                ends[index] = offset
+            elif code in _PASSING:
+                moved.append((topic, index))
+            else:
+                error = ResponseError(code, None, name=f"{topic}:{index}")
+                report.end_errors.setdefault(topic, {})[index] = error
+    return moved
+
+
+def _by_leader(report: LagReport, metadata: ClusterMetadata) -> dict[int, dict[str, list[int]]]:
+    by_leader: dict[int, dict[str, list[int]]] = {}
+    for topic in metadata.topics:
+        if topic.error_code:
+            if topic.error_code != _UNKNOWN_TOPIC:
+                report.broker_errors.append(ResponseError(topic.error_code, None, name=topic.name))
+            continue
+        for part in topic.partitions:
+            where = topic.name, part.partition
+            report.leaders[where] = part.leader
+            if part.leader < 0:
+                text = f"{topic.name}:{part.partition} has no leader now"
+                error = ResponseError(_LEADER_NOT_AVAILABLE, text, name=f"{topic.name}:{part.partition}")
+                report.end_errors.setdefault(topic.name, {})[part.partition] = error
+            else:
+                by_leader.setdefault(part.leader, {}).setdefault(topic.name, []).append(part.partition)
+    return by_leader
+
+
+async def _fetch_ends(
+    cluster: Cluster, leader: int, partitions: Mapping[str, Sequence[int]]
+) -> dict[str, list[tuple[int, int, int]]]:
+    version, frame = await cluster.ask_encoded(
+        lag_wire.LIST_OFFSETS,
+        lag_wire.LIST_OFFSETS_VERSIONS,
+        lambda version, number, client: lag_wire.encode_list_offsets(version, number, client, partitions, _LATEST),
+        leader,
+    )
+    try:
+        return lag_wire.decode_list_offsets(frame, version)
+    except ProtocolError as error:
+        raise unreadable(leader, error) from error
+
+
+async def _read_moved(
+    cluster: Cluster, report: LagReport, metadata: ClusterMetadata, moved: Sequence[Partition]
+) -> None:
+    """Ask again for partitions whose leader is another by now, a few times, as ``offsets.list_offsets`` does."""
+    from klamm.client.offsets import LATEST, list_offsets  # noqa: PLC0415 (as above)
+
+    found, errors = await list_offsets(cluster, metadata, dict.fromkeys(moved, LATEST))
+    for (topic, index), each in found.items():
+        report.ends.setdefault(topic, {})[index] = each.offset
+    for (topic, index), error in errors.items():
+        report.end_errors.setdefault(topic, {})[index] = error
+
+
+async def _within(seconds: float, broker_id: int, asked: Awaitable[_Result]) -> _Result:
+    try:
+        async with asyncio.timeout(seconds):
+            return await asked
+    except TimeoutError:
+        msg = f"broker {broker_id} did not answer within {seconds:g} s"
+        raise DeadlineError(msg) from None
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
