@@ -6,6 +6,7 @@ from klamm.cli.output import Column, Item, Result, Table, count_text
 from klamm.cli.run import Run
 from klamm.cli.spec import Command, Example
 from klamm.client.errors import ClientError
+from klamm.client.words import counted
 
 BROKER_COLUMNS = (
     Column("ID", "name", right=True),
@@ -15,6 +16,10 @@ BROKER_COLUMNS = (
     Column("CONTROLLER", "controller"),
     Column("FENCED", "fenced"),
 )
+
+
+_MILD = frozenset({"not led by its preferred replica"})
+"""What is no reason to call a cluster unhealthy."""
 
 
 async def info(run: Run) -> Result:
@@ -29,7 +34,7 @@ async def info(run: Run) -> Result:
         "controller": found.controller,
         "brokers": brokers,
     }
-    title = f"Cluster {found.cluster_id}   controller {found.controller}   {len(brokers)} brokers"
+    title = f"Cluster {found.cluster_id}   controller {found.controller}   {counted(len(brokers), 'broker')}"
     return Result([item], (), (), [Table(title, BROKER_COLUMNS, brokers)])
 
 
@@ -87,9 +92,14 @@ async def health(run: Run) -> Result:
                     }
                 )
     partitions = sum(len(topic.partitions) for topic in metadata.topics)
-    run.note(f"{len(alive)} brokers, {len(metadata.topics)} topics, {partitions} partitions, {len(problems)} problems")
-    columns = (Column("WHAT", "name"), Column("PROBLEM", "problem"), Column("DETAIL", "detail"))
-    bad = any(item["problem"] != "not led by its preferred replica" for item in problems)
+    sizes = {"broker": len(alive), "topic": len(metadata.topics), "partition": partitions, "problem": len(problems)}
+    run.note(", ".join(counted(count, noun) for noun, count in sizes.items()))
+    columns = (
+        Column("WHAT", "name"),
+        Column("PROBLEM", "problem", style=lambda item: "warning" if item["problem"] in _MILD else "bad"),
+        Column("DETAIL", "detail"),
+    )
+    bad = any(item["problem"] not in _MILD for item in problems)
     return Result(problems, columns, errors, exit_code=3 if bad else 0)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
+from klamm.cli.progress import Progress
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 
@@ -88,7 +89,8 @@ async def apply(run: Run) -> Result:
     detailed = _DIFFERENT if run.values.flag("detailed_exitcode") else 0
     if not go:
         return Result(_items(steps), COLUMNS, exit_code=detailed)
-    done, failed = await apply_steps(run.cluster, steps)
+    with Progress(run, f"applying {path}", len(steps)) as bar:
+        done, failed = await apply_steps(run.cluster, steps, bar.at)
     if done:
         inverse, lost = inverse_of(done, now)
         await record(run, f"applied {path}: {len(done)} changes", inverse, lost)

@@ -7,10 +7,11 @@ from klamm.cli.run import Run
 from klamm.cli.spec import Command, Example
 from klamm.client.errors import ClientError
 
+_STYLES = {"ok": "good", "FAILED": "bad", "not tried": "faint"}
 COLUMNS = (
     Column("STEP", "name"),
     Column("TARGET", "target"),
-    Column("OK", "verdict"),
+    Column("OK", "verdict", style=lambda item: _STYLES.get(item["verdict"], "")),
     Column("MS", "took_ms", right=True),
     Column("DETAIL", "detail"),
 )

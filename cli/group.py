@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.output import Column, Item, Result, Table, count_text
+from klamm.cli.output import Column, Item, Result, Table, count_text, state_style
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, RefusedError, ResponseError
+from klamm.client.words import counted
 
 if TYPE_CHECKING:
     from klamm.client.committed import Committed
@@ -25,7 +26,7 @@ _NAME = Argument("name", "group", completes="group")
 _GROUP_ID_NOT_FOUND = 69
 LIST_COLUMNS = (
     Column("NAME", "name"),
-    Column("STATE", "state"),
+    Column("STATE", "state", style=lambda item: state_style(item["state"])),
     Column("TYPE", "type"),
     Column("PROTOCOL", "protocol_type"),
     Column("COORDINATOR", "coordinator", right=True),
@@ -84,10 +85,12 @@ async def describe_groups(run: Run) -> Result:
         items.append(item)
         how = group.assignor or group.protocol_type or "-"
         title = f"{group.group_id}   {group.state}   {group.type}   {how}   coordinator {group.coordinator}"
-        tables.append(Table(f"{title}   {len(group.members)} members", LAG_COLUMNS, rows))
+        tables.append(Table(f"{title}   {counted(len(group.members), 'member')}", LAG_COLUMNS, rows))
         if not rows:
             tables[-1] = Table(
-                f"{title}   {len(group.members)} members, no offsets", MEMBER_COLUMNS, item["members"] or [{}]
+                f"{title}   {counted(len(group.members), 'member')}, no offsets",
+                MEMBER_COLUMNS,
+                item["members"] or [{}],
             )
     failures = [*errors, *failed.values(), *commit_errors.values()]
     unknown = {where for where, error in end_errors.items() if error.code != "UNKNOWN_TOPIC_OR_PARTITION"}
@@ -100,7 +103,7 @@ LAG_COLUMNS = (
     Column("P", "partition", right=True),
     Column("COMMITTED", "committed_offset", right=True, show=count_text),
     Column("END", "log_end_offset", right=True, show=count_text),
-    Column("LAG", "lag_shown", right=True),
+    Column("LAG", "lag_shown", right=True, style=lambda row: "" if row["lag_state"] == "ok" else "warning"),
     Column("OWNER", "owner"),
 )
 
@@ -130,7 +133,7 @@ async def delete_groups(run: Run) -> Result:
     if not names:
         return Result((), (), errors)
     commits, _ = await committed_offsets(run.cluster, groups)
-    lines = [f"{name}: {len(commits.get(name, {}))} committed offsets" for name in names]
+    lines = [f"{name}: {counted(len(commits.get(name, {})), 'committed offset')}" for name in names]
     what = f"delete group {names[0]}" if len(names) == 1 else f"delete {len(names)} groups"
     go = await guard(run, Plan(what, 2, ",".join(names), lines))
     if not go:

@@ -97,9 +97,20 @@ async def _confirm_name(run: Run, plan: Plan) -> None:
 
 
 async def _ask(run: Run, question: str) -> str:
-    """Ask on the terminal; the deadline waits meanwhile."""
+    """Ask on the terminal; the deadline waits meanwhile, and Ctrl-C ends the question."""
     sys.stderr.write(question)
     sys.stderr.flush()
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[None] = loop.create_future()
+    stdin = sys.stdin.fileno()
     with run.without_deadline():
-        line: str = await asyncio.to_thread(sys.stdin.readline)
-        return line.strip()
+        try:
+            # A thread that reads would outlive Ctrl-C: the interpreter waits for it until somebody presses Enter.
+            loop.add_reader(stdin, lambda: None if answered.done() else answered.set_result(None))
+        except NotImplementedError:  # Windows' loop watches no console
+            return (await asyncio.to_thread(sys.stdin.readline)).strip()
+        try:
+            await answered
+        finally:
+            loop.remove_reader(stdin)
+        return sys.stdin.readline().strip()

@@ -12,16 +12,22 @@ from klamm.cli.spec import OUTPUT_FORMATS
 from klamm.client.errors import ClientError, ResponseError
 
 ENVELOPE_VERSION = 1
+STYLES = {"good": "32", "warning": "33", "bad": "31", "faint": "2"}
+"""SGR codes (ECMA-48) by what they stand for: colours of the terminal's own theme."""
 Item = dict[str, Any]
 
 
 class Column(NamedTuple):
-    """A column of a table: its title, the item's field, and how a value is shown."""
+    """A column of a table: its title, the item's field, how a value is shown, and in which :data:`STYLES` an item is.
+
+    Colour repeats on a terminal what the text says already; it never stands alone.
+    """
 
     title: str
     key: str
     right: bool = False
     show: Callable[[Any], str] | None = None
+    style: Callable[[Item], str] | None = None
 
     def text(self, item: Item) -> str:
         """Return one cell."""
@@ -158,6 +164,16 @@ def leader_text(leader: int) -> str:
     return "none" if leader < 0 else str(leader)
 
 
+def leader_style(item: Item) -> str:
+    """Return the style of a partition's leader."""
+    return "bad" if item["leader"] < 0 else ""
+
+
+def isr_style(item: Item) -> str:
+    """Return the style of a partition's in-sync replicas."""
+    return "warning" if len(item["isr"]) < len(item["replicas"]) else ""
+
+
 def count_text(count: int) -> str:
     """Return a count with its thousands set apart."""
     return f"{count:,}"
@@ -270,7 +286,8 @@ def _tables(result: Result, form: Format) -> str:
 
 def table(columns: Sequence[Column], items: Iterable[Item], form: Format) -> str:
     """Return rows in columns that fit the terminal; a pipe gets them whole."""
-    rows = [[column.text(item) for column in columns] for item in items]
+    shown = list(items)
+    rows = [[column.text(item) for column in columns] for item in shown]
     titles = [column.title for column in columns]
     widths = [max(map(_cells, each)) for each in zip(titles, *rows, strict=True)]
     if form.width is not None:
@@ -278,7 +295,8 @@ def table(columns: Sequence[Column], items: Iterable[Item], form: Format) -> str
     lines = [_line(titles, widths, columns)]
     if form.color:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
-    lines += [_line(row, widths, columns) for row in rows]
+    for item, row in zip(shown, rows, strict=True):
+        lines.append(_line(row, widths, columns, item if form.color else None))
     return "\n".join(lines) + "\n"
 
 
@@ -294,11 +312,22 @@ def _fit(widths: list[int], least: list[int], width: int) -> list[int]:
     return widths
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+def state_style(state: str) -> str:
+    """Return the style of a group's or transaction's state."""
+    if state in {"Stable", "CompleteCommit", "CompleteAbort"}:
+        return "good"
+    return "faint" if state in {"Empty", "Dead", ""} else "warning"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column], item: Item | None = None) -> str:
+    """Return one line; with ``item`` each cell in its column's style for it."""
     parts: list[str] = []
     for cell, width, column in zip(cells, widths, columns, strict=True):
         text = _cut(cell, width)
         padding = " " * (width - _cells(text))
+        style = column.style(item) if column.style is not None and item is not None else ""
+        if style:
+            text = f"\x1b[{STYLES[style]}m{text}\x1b[0m"
         parts.append(padding + text if column.right else text + padding)
     return "  ".join(parts).rstrip()
 

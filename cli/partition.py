@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.output import Column, Item, Result, leader_text
+from klamm.cli.output import Column, Item, Result, isr_style, leader_style, leader_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -16,12 +17,14 @@ from klamm.client.errors import ClientError, ResponseError
 
 _NAMES = Argument("names", "topics, by name or glob; all if none", required=False, repeat=True, completes="topic")
 _ELECTION_NOT_NEEDED = "ELECTION_NOT_NEEDED"
+_ASKED_EVERY_S = 0.5
+"""How often `reassign apply --wait` asks what is still moving."""
 COLUMNS = (
     Column("TOPIC", "topic"),
     Column("P", "partition", right=True),
-    Column("LEADER", "leader", right=True, show=leader_text),
+    Column("LEADER", "leader", right=True, show=leader_text, style=leader_style),
     Column("REPLICAS", "replicas"),
-    Column("ISR", "isr"),
+    Column("ISR", "isr", style=isr_style),
     Column("EPOCH", "leader_epoch", right=True),
 )
 MOVE_COLUMNS = (
@@ -127,9 +130,27 @@ async def apply_reassignment(run: Run) -> Result:
     if done:
         inverse = [{"operation": "reassign", "partitions": [[t, p, list(before[t, p])] for t, p in done]}]
         await record(run, f"moved {len(done)} partitions", inverse)
-        run.note("The moves go on; see: klamm partition reassign status")
+        if run.values.flag("wait"):
+            await _wait(run, done)
+        else:
+            run.note("The moves go on; see: klamm partition reassign status")
     shown = [item | {"changed": True} for item in items if (item["topic"], item["partition"]) in done]
     return Result(shown, MOVE_COLUMNS, [*missing, *failed.values()])
+
+
+async def _wait(run: Run, moving: Sequence[tuple[str, int]]) -> None:
+    """Wait until no partition of ``moving`` is on its way; a bar shows how many have arrived."""
+    from klamm.cli.progress import Progress
+    from klamm.client.partitions import list_reassignments
+
+    wanted = set(moving)
+    with Progress(run, "moving partitions", len(wanted)) as bar:
+        while True:
+            left = {(each.topic, each.partition) for each in await list_reassignments(run.cluster)} & wanted
+            bar.at(len(wanted) - len(left))
+            if not left:
+                return
+            await asyncio.sleep(_ASKED_EVERY_S)
 
 
 async def reassignment_status(run: Run) -> Result:
@@ -270,9 +291,12 @@ COMMANDS = (
         apply_reassignment,
         "ReassignmentPlan",
         (Argument("file", "of `reassign plan -o json`, or Kafka's own format; - reads standard input"),),
-        (),
-        (Example("klamm partition reassign apply plan.json --confirm orders", "in a script"),),
-        ("Metadata", "AlterPartitionReassignments"),
+        (Option(("--wait",), "end when everything has arrived, or --timeout is over"),),
+        (
+            Example("klamm partition reassign apply plan.json --confirm orders", "in a script"),
+            Example("klamm partition reassign apply plan.json --wait --timeout 1h", "with a bar on a terminal"),
+        ),
+        ("Metadata", "AlterPartitionReassignments", "ListPartitionReassignments"),
         ("ALTER on the cluster",),
         level=3,
     ),

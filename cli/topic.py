@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.output import Column, Item, Result, Table, count_text, leader_text, size_text
+from klamm.cli.output import (
+    Column,
+    Item,
+    Result,
+    Table,
+    count_text,
+    isr_style,
+    leader_style,
+    leader_text,
+    size_text,
+)
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -119,9 +129,9 @@ async def describe_topics(run: Run) -> Result:
 
 PARTITION_COLUMNS = (
     Column("P", "partition", right=True),
-    Column("LEADER", "leader", right=True, show=leader_text),
+    Column("LEADER", "leader", right=True, show=leader_text, style=leader_style),
     Column("REPLICAS", "replicas"),
-    Column("ISR", "isr"),
+    Column("ISR", "isr", style=isr_style),
     Column("START", "log_start_offset", right=True, show=count_text),
     Column("END", "log_end_offset", right=True, show=count_text),
     Column("OFFSET SPAN", "offset_span", right=True, show=count_text),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.output import Column, Result, count_text
+from klamm.cli.output import Column, Result, count_text, state_style
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, names_or_all, parse_seconds
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -17,7 +17,7 @@ _MAX_TIMEOUT = "15m"
 _NOT_FOUND = 105
 LIST_COLUMNS = (
     Column("NAME", "name"),
-    Column("STATE", "state"),
+    Column("STATE", "state", style=lambda item: state_style(item["state"])),
     Column("PRODUCER ID", "producer_id", right=True),
     Column("COORDINATOR", "coordinator", right=True),
 )

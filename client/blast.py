@@ -14,6 +14,7 @@ from klamm.client.groups import list_groups
 from klamm.client.offsets import MAX_TIMESTAMP, list_offsets
 from klamm.client.topics import log_dirs
 from klamm.client.wire import ClusterMetadata, TopicMetadata
+from klamm.client.words import counted
 
 
 class BlastRadius(NamedTuple):
@@ -39,8 +40,8 @@ class BlastRadius(NamedTuple):
             groups = "no group reads it"
         else:
             active = f", {len(self.active_groups)} active" if self.active_groups else ", none active"
-            groups = f"{len(self.groups)} groups have offsets{active}: {', '.join(self.groups[:5])}"
-        return f"{self.name}: {self.partitions} partitions, {size}, {written}, {groups}"
+            groups = f"{counted(len(self.groups), 'group')} with offsets{active}: {', '.join(self.groups[:5])}"
+        return f"{self.name}: {counted(self.partitions, 'partition')}, {size}, {written}, {groups}"
 
 
 async def blast_radius(

@@ -6,7 +6,7 @@ another replication factor) are conflicts, and with a conflict nothing is applie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from klamm.client.acls import Acl, create_acls, delete_acls, list_acls
@@ -91,8 +91,13 @@ async def validate(cluster: Cluster, steps: Sequence[Step]) -> list[ClientError]
     return errors
 
 
-async def apply_steps(cluster: Cluster, steps: Sequence[Step]) -> tuple[list[Step], list[ClientError]]:
-    """Carry out steps that were validated; return those that were done, and errors."""
+async def apply_steps(
+    cluster: Cluster, steps: Sequence[Step], on_progress: Callable[[int], None] = lambda _: None
+) -> tuple[list[Step], list[ClientError]]:
+    """Carry out steps that were validated; return those that were done, and errors.
+
+    ``on_progress`` is told after each request how many steps are behind it.
+    """
     done: list[Step] = []
     errors: list[ClientError] = []
     new = [step for step in steps if step.kind == "topic" and step.sign == "+"]
@@ -115,6 +120,7 @@ async def apply_steps(cluster: Cluster, steps: Sequence[Step]) -> tuple[list[Ste
             failures = await _apply_one(cluster, step)
             errors += failures
             done += [] if failures else [step]
+            on_progress(len(done) + len(errors))
     return done, errors
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from klamm.cli.output import Column, Format, Result, render
+from klamm.cli.output import Column, Format, Result, render, state_style
 from klamm.cli.parser import UsageError
 
 COLUMNS = (Column("NAME", "name"), Column("SIZE", "size", right=True), Column("NOTE", "note"))
@@ -85,3 +85,14 @@ def test_an_unknown_column_names_the_near_one() -> None:
 def test_columns_may_name_fields_that_the_table_does_not_show() -> None:
     text = render("TopicList", None, RESULT, Format(columns=("name", "isr")))
     assert text.splitlines()[0].split() == ["NAME", "ISR"]
+
+
+def test_a_style_is_shown_only_where_colour_is_wanted() -> None:
+    columns = (Column("NAME", "name"), Column("STATE", "state", style=lambda item: state_style(item["state"])))
+    items = [{"name": "a", "state": "Stable"}, {"name": "b", "state": "Empty"}, {"name": "c", "state": "Dead\x1b[0m"}]
+    plain = render("GroupList", None, Result(items, columns), Format())
+    coloured = render("GroupList", None, Result(items, columns), Format(color=True))
+    assert "\x1b" not in plain
+    assert "\x1b[32mStable\x1b[0m" in coloured
+    assert "\x1b[2mEmpty\x1b[0m" in coloured
+    assert "Dead\\x1b[0m" in coloured, "what a broker says is never obeyed"
