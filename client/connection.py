@@ -232,7 +232,19 @@ class BrokerConnection(asyncio.Protocol):
             cause = "the broker closed the connection"
         if exc is not None:
             cause += f" ({exc})"
+        reason = getattr(exc, "reason", None) or ""
+        if "ALERT" in reason and ("CERT" in reason or "UNKNOWN_CA" in reason):  # with TLS 1.3 after the handshake
+            self._fail(self._certificate_refused(reason))
+            return
         self._fail(ConnectionLostError(self._step(), str(self.address), cause, self._closing_hint()))
+
+    def _certificate_refused(self, reason: str) -> UnreachableError:
+        if self._settings.properties.get("ssl.certificate.location"):
+            cause, hint = f"the broker does not accept the client's certificate ({reason})", "is its CA the broker's?"
+        else:
+            cause = f"the broker wants a certificate from the client ({reason})"
+            hint = "-X ssl.certificate.location=CERT.pem -X ssl.key.location=KEY.pem"
+        return UnreachableError("tls", str(self.address), cause, hint)
 
     def _step(self) -> str:
         if self.waiting_for in {"SaslHandshake", "SaslAuthenticate"}:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.apache_kafka.node import ApacheKafkaNode
 from tests.cli.conftest import Klamm
@@ -29,6 +29,7 @@ class Secured(ApacheKafkaNode):
 
     ports: dict[str, int]
     ca: Path
+    key: Path
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory, apache_kafka_jars: Path) -
         check=True, capture_output=True,
     )  # fmt: skip
     (folder / "store.pem").write_text(key.read_text() + certificate.read_text())
-    port = free_port(5)
-    ports = {"PLAINTEXT": port, "SSL": port + 2, "SASL_PLAINTEXT": port + 3, "SASL_SSL": port + 4}
+    port = free_port(6)
+    ports = {"PLAINTEXT": port, "SSL": port + 2, "SASL_PLAINTEXT": port + 3, "SASL_SSL": port + 4, "MTLS": port + 5}
     listeners = ",".join(f"{name}://127.0.0.1:{number}" for name, number in ports.items())
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     oauth = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
@@ -52,7 +53,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory, apache_kafka_jars: Path) -
         "listeners": f"{listeners},CONTROLLER://127.0.0.1:{port + 1}",
         "advertised.listeners": f"{listeners},CONTROLLER://127.0.0.1:{port + 1}",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,"
-        "SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
+        "SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,MTLS:SSL",
+        "listener.name.mtls.ssl.client.auth": "required",
+        "listener.name.mtls.ssl.truststore.type": "PEM",
+        "listener.name.mtls.ssl.truststore.location": str(certificate),
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(folder / "store.pem"),
         "listener.name.sasl_plaintext.oauthbearer.sasl.server.callback.handler.class": _UNSECURED,
@@ -66,13 +70,14 @@ def secured(tmp_path_factory: pytest.TempPathFactory, apache_kafka_jars: Path) -
         properties[f"listener.name.{name}.scram-sha-512.sasl.jaas.config"] = scram
         properties[f"listener.name.{name}.oauthbearer.sasl.jaas.config"] = oauth
     node = Secured(folder / "node", properties, port=port)
-    node.ports, node.ca = ports, certificate
+    node.ports, node.ca, node.key = ports, certificate, key
     with node:
         yield node
 
 
 def _at(node: Secured, protocol: str, *properties: str) -> list[str]:
-    words = ["-b", f"127.0.0.1:{node.ports[protocol]}", "-X", f"security.protocol={protocol}", "-o", "json"]
+    spoken = "SSL" if protocol == "MTLS" else protocol
+    words = ["-b", f"127.0.0.1:{node.ports[protocol]}", "-X", f"security.protocol={spoken}", "-o", "json"]
     return [*words, *(word for each in properties for word in ("-X", each))]
 
 
@@ -93,6 +98,17 @@ def test_plaintext_to_the_tls_port_and_tls_to_the_plaintext_port_say_so(klamm: K
     reverse = klamm("cluster", "info", "-b", f"127.0.0.1:{secured.port}", "-X", "security.protocol=SSL")
     assert reverse.code == 5
     assert "PLAINTEXT" in reverse.err
+
+
+def test_a_broker_that_wants_a_certificate_gets_the_clients(klamm: Klamm, secured: Secured) -> None:
+    trusted = f"ssl.ca.location={secured.ca}"
+    own = (f"ssl.certificate.location={secured.ca}", f"ssl.key.location={secured.key}")
+    assert klamm("topics", *_at(secured, "MTLS", trusted, *own)).code == 0
+    without = klamm("topics", *_at(secured, "MTLS", trusted))
+    assert without.code == 5
+    assert "certificate" in without.err
+    assert "ssl.certificate.location" in without.err
+    assert "Traceback" not in without.err
 
 
 def test_no_sasl_to_a_sasl_port_says_so(klamm: Klamm, secured: Secured) -> None:
@@ -190,6 +206,16 @@ def test_quotas_are_set_resolved_and_undone(klamm: Klamm, secured: Secured) -> N
     assert klamm("quota", "alter", "--user", "bob", "producer_byte_rat=1", "--yes", *at).code == 2
 
 
+def _last_stable_offset(node: Secured, topic: str) -> int:
+    settings = {"bootstrap.servers": node.bootstrap, "group.id": "nobody", "isolation.level": "read_committed"}
+    consumer = Consumer(settings)
+    try:
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), 20, cached=False)
+        return int(end)
+    finally:
+        consumer.close()
+
+
 def test_an_open_transaction_is_described_found_hanging_only_when_it_is_and_listed(
     klamm: Klamm, secured: Secured
 ) -> None:
@@ -209,7 +235,16 @@ def test_an_open_transaction_is_described_found_hanging_only_when_it_is_and_list
         "txn", "abort", "ledger", "--partition", "0", "--producer-id", str(described["producer_id"]), "--dry-run", *at
     )
     assert aborted.code == 0, aborted.err
-    producer.abort_transaction(20)
+    assert _last_stable_offset(secured, "ledger") == 0
+    abort = ("txn", "abort", "ledger", "--partition", "0", "--producer-id", str(described["producer_id"]), *at)
+    assert klamm(*abort, "--yes").code == 4
+    done = klamm(*abort, "--confirm", "ledger")
+    assert (done.code, done.items[0]["aborted"]) == (0, True), done.err
+    assert _last_stable_offset(secured, "ledger") == 2, "a record, and the marker that aborts it"
+    assert klamm(*abort, "--confirm", "ledger").codes == ["TRANSACTION_NOT_FOUND"]
+    undo = klamm("undo", klamm("undo", "--list", *at).items[0]["name"], "--yes", *at)
+    assert undo.code == 4
+    assert "cannot be undone" in undo.err
     assert klamm("txn", "describe", "no-such-id", *at).codes == ["TRANSACTIONAL_ID_NOT_FOUND"]
 
 
