@@ -108,7 +108,7 @@ async def _ask(run: Run, question: str) -> str:
             # A thread that reads would outlive Ctrl-C: the interpreter waits for it until somebody presses Enter.
             loop.add_reader(stdin, lambda: None if answered.done() else answered.set_result(None))
         except NotImplementedError:  # Windows' loop watches no console
-            return (await asyncio.to_thread(sys.stdin.readline)).strip()
+            return str(await asyncio.to_thread(sys.stdin.readline)).strip()
         try:
             await answered
         finally:

@@ -9,7 +9,7 @@ import confluent_kafka.admin
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from tests.support.brokers import Broker
+from tests.support.brokers import Addressed
 
 TIMEOUT_S = 30.0
 
@@ -25,23 +25,23 @@ OffsetSpec = _admin.OffsetSpec
 ResourceType = _admin.ResourceType
 
 
-def make_producer(broker: Broker, **settings: Any) -> Producer:
+def make_producer(broker: Addressed, **settings: Any) -> Producer:
     """Return a producer; underscores in setting names stand for dots."""
     return Producer({"bootstrap.servers": broker.bootstrap, "message.timeout.ms": 20_000, **_dotted(settings)})
 
 
-def make_consumer(broker: Broker, **settings: Any) -> Consumer:
+def make_consumer(broker: Addressed, **settings: Any) -> Consumer:
     """Return a consumer for assigning partitions: it joins no group and commits nothing."""
     defaults = {"bootstrap.servers": broker.bootstrap, "group.id": "unused", "enable.auto.commit": False}
     return Consumer({**defaults, "auto.offset.reset": "error", **_dotted(settings)})
 
 
-def make_admin(broker: Broker) -> AdminClient:
+def make_admin(broker: Addressed) -> AdminClient:
     """Return an admin client."""
     return AdminClient({"bootstrap.servers": broker.bootstrap})
 
 
-def create_topic(broker: Broker, topic: str, partitions: int = 1, **configs: Any) -> None:
+def create_topic(broker: Addressed, topic: str, partitions: int = 1, **configs: Any) -> None:
     """Create a topic and wait until the broker has said so; underscores in config names stand for dots."""
     settings = {key: str(value) for key, value in _dotted(configs).items()}
     admin = make_admin(broker)  # held until the answer is there: without a reference the client ends
@@ -89,7 +89,7 @@ def produce_values(producer: Producer, topic: str, values: Iterable[bytes], part
 
 
 def consume(
-    broker: Broker, topic: str, count: int, offset: int = OFFSET_BEGINNING, partition: int = 0, **settings: Any
+    broker: Addressed, topic: str, count: int, offset: int = OFFSET_BEGINNING, partition: int = 0, **settings: Any
 ) -> list[Message]:
     """Consume ``count`` records of one partition from ``offset`` on.
 

@@ -3,7 +3,16 @@
 from typing import Protocol
 
 
-class Broker(Protocol):
+class Addressed(Protocol):
+    """Anything clients can connect to, an embedded broker too."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Return ``host:port`` for clients."""
+        ...
+
+
+class Broker(Addressed, Protocol):
     """A running broker: ``KlammProcess`` or ``ApacheKafkaNode``."""
 
     name: str
@@ -12,11 +21,6 @@ class Broker(Protocol):
     @property
     def host(self) -> str:
         """Return the address clients connect to."""
-        ...
-
-    @property
-    def bootstrap(self) -> str:
-        """Return ``host:port`` for clients."""
         ...
 
     @property
