@@ -22,6 +22,10 @@ _MILD = frozenset({"not led by its preferred replica"})
 """What is no reason to call a cluster unhealthy."""
 
 
+def _problem_style(item: Item) -> str:
+    return "warning" if item["problem"] in _MILD else "bad"
+
+
 async def info(run: Run) -> Result:
     """Show cluster id, controller, brokers."""
     from klamm.client.clusters import cluster_info
@@ -96,7 +100,7 @@ async def health(run: Run) -> Result:
     run.note(", ".join(counted(count, noun) for noun, count in sizes.items()))
     columns = (
         Column("WHAT", "name"),
-        Column("PROBLEM", "problem", style=lambda item: "warning" if item["problem"] in _MILD else "bad"),
+        Column("PROBLEM", "problem", style=_problem_style),
         Column("DETAIL", "detail"),
     )
     bad = any(item["problem"] not in _MILD for item in problems)

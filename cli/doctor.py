@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from klamm.cli.output import Column, Result
+from klamm.cli.output import Column, Item, Result
 from klamm.cli.run import Run
 from klamm.cli.spec import Command, Example
 from klamm.client.errors import ClientError
 
 _STYLES = {"ok": "good", "FAILED": "bad", "not tried": "faint"}
+
+
+def _verdict_style(item: Item) -> str:
+    return _STYLES[item["verdict"]]
+
+
 COLUMNS = (
     Column("STEP", "name"),
     Column("TARGET", "target"),
-    Column("OK", "verdict", style=lambda item: _STYLES.get(item["verdict"], "")),
+    Column("OK", "verdict", style=_verdict_style),
     Column("MS", "took_ms", right=True),
     Column("DETAIL", "detail"),
 )

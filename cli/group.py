@@ -26,7 +26,7 @@ _NAME = Argument("name", "group", completes="group")
 _GROUP_ID_NOT_FOUND = 69
 LIST_COLUMNS = (
     Column("NAME", "name"),
-    Column("STATE", "state", style=lambda item: state_style(item["state"])),
+    Column("STATE", "state", style=state_style),
     Column("TYPE", "type"),
     Column("PROTOCOL", "protocol_type"),
     Column("COORDINATOR", "coordinator", right=True),
@@ -98,12 +98,16 @@ async def describe_groups(run: Run) -> Result:
     return Result(items, (), failures, tables, empty="no groups")
 
 
+def _lag_style(row: Item) -> str:
+    return "" if row["lag_state"] == "ok" else "warning"
+
+
 LAG_COLUMNS = (
     Column("TOPIC", "topic"),
     Column("P", "partition", right=True),
     Column("COMMITTED", "committed_offset", right=True, show=count_text),
     Column("END", "log_end_offset", right=True, show=count_text),
-    Column("LAG", "lag_shown", right=True, style=lambda row: "" if row["lag_state"] == "ok" else "warning"),
+    Column("LAG", "lag_shown", right=True, style=_lag_style),
     Column("OWNER", "owner"),
 )
 

@@ -312,8 +312,9 @@ def _fit(widths: list[int], least: list[int], width: int) -> list[int]:
     return widths
 
 
-def state_style(state: str) -> str:
+def state_style(item: Item) -> str:
     """Return the style of a group's or transaction's state."""
+    state = item["state"]
     if state in {"Stable", "CompleteCommit", "CompleteAbort"}:
         return "good"
     return "faint" if state in {"Empty", "Dead", ""} else "warning"

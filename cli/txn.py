@@ -17,7 +17,7 @@ _MAX_TIMEOUT = "15m"
 _NOT_FOUND = 105
 LIST_COLUMNS = (
     Column("NAME", "name"),
-    Column("STATE", "state", style=lambda item: state_style(item["state"])),
+    Column("STATE", "state", style=state_style),
     Column("PRODUCER ID", "producer_id", right=True),
     Column("COORDINATOR", "coordinator", right=True),
 )

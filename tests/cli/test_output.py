@@ -88,7 +88,7 @@ def test_columns_may_name_fields_that_the_table_does_not_show() -> None:
 
 
 def test_a_style_is_shown_only_where_colour_is_wanted() -> None:
-    columns = (Column("NAME", "name"), Column("STATE", "state", style=lambda item: state_style(item["state"])))
+    columns = (Column("NAME", "name"), Column("STATE", "state", style=state_style))
     items = [{"name": "a", "state": "Stable"}, {"name": "b", "state": "Empty"}, {"name": "c", "state": "Dead\x1b[0m"}]
     plain = render("GroupList", None, Result(items, columns), Format())
     coloured = render("GroupList", None, Result(items, columns), Format(color=True))
