@@ -7,10 +7,10 @@ to read only counts as a change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from klamm.client.connection import BrokerConnection, Message, api_name
 from klamm.client.errors import (
@@ -23,7 +23,12 @@ from klamm.client.errors import (
 )
 from klamm.client.settings import Address, Settings, parse_address
 from klamm.client.wire import BrokerNode, ClusterMetadata
+from klamm.protocol.errors import ProtocolError
 
+if TYPE_CHECKING:
+    from klamm.protocol.fetch_client import FetchAnswer, FetchLimits
+
+FETCH: Final = 1
 # Requests that change nothing: the others are refused in a read-only context.
 READING_APIS: Final = frozenset(
     {1, 2, 3, 9, 10, 15, 16, 17, 18, 23, 29, 32, 35, 36, 46, 48, 50, 55, 60, 61, 65, 66, 69, 74, 75, 77, 90}
@@ -187,6 +192,30 @@ class Cluster:
             return await connection.request_encoded(api_key, versions, encode)
 
         return await self._reconnecting(attempt)
+
+    async def fetch(
+        self, broker_id: int, offsets: Mapping[str, Sequence[tuple[int, int]]], limits: FetchLimits
+    ) -> tuple[int, list[FetchAnswer], memoryview]:
+        """Fetch raw record batches from a broker; return (error code, answers, the frame their records lie in).
+
+        It is sent once: whoever reads knows better than we do where to go on after a failure.
+        """
+        from klamm.protocol import fetch_client  # noqa: PLC0415 (commands that fetch nothing do without)
+
+        connection = await self.broker(broker_id)
+        self._count("Fetch", connection)
+        versions = (fetch_client.CLIENT_VERSION_MIN, fetch_client.CLIENT_VERSION_MAX)
+
+        def encode(version: int, correlation_id: int, client_id: str) -> bytes:
+            return fetch_client.encode_client_fetch(version, correlation_id, client_id, offsets, limits)
+
+        version, frame = await connection.request_encoded(FETCH, versions, encode)
+        try:
+            return *fetch_client.decode_client_fetch(version, frame), frame
+        except ProtocolError as error:
+            cause = f"unreadable Fetch response: {error}"
+            step = "metadata"
+            raise UnreachableError(step, str(connection.address), cause, "report it") from error
 
     async def advertises(self, api_key: int) -> bool:
         """Return whether the broker that answers serves an API."""

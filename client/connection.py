@@ -29,6 +29,9 @@ from klamm.protocol.errors import ProtocolError
 
 FRAME_SIZE_BYTES_MAX: Final = 1 << 30
 """A response of a gigabyte is no response: Kafka's own clients give up far below."""
+FRAME_SIZE_BYTES_START: Final = 1 << 22
+"""What is set aside for a large frame before more of it has come: its length is the peer's word."""
+_SCRATCH_SIZE_BYTES: Final = 1 << 16
 _LENGTH: Final = Struct(">i")
 _ALERT: Final = b"\x15\x03"
 _HTTP: Final = b"HTTP"
@@ -41,8 +44,11 @@ _VERSION_CAPS: Final = {8: 9, 9: 9}
 Message = Any
 
 
-class BrokerConnection(asyncio.Protocol):
+class BrokerConnection(asyncio.BufferedProtocol):
     """A connection; ``await open()`` first.
+
+    Small frames are cut from a scratch buffer. A frame that does not fit is received where it stays, without a copy: a
+    search moves gigabytes through here.
 
     Attributes:
         address: What it connects to.
@@ -56,7 +62,11 @@ class BrokerConnection(asyncio.Protocol):
         self.waiting_for = ""
         self._settings = settings
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
+        self._scratch = bytearray(_SCRATCH_SIZE_BYTES)
+        self._scratch_used = 0
+        self._frame: bytearray | None = None  # a frame too large for the scratch buffer, while it is being received
+        self._frame_size = 0
+        self._frame_used = 0
         self._waiting: dict[int, asyncio.Future[memoryview]] = {}
         self._correlation_id = 0
         self._answered = 0
@@ -198,32 +208,62 @@ class BrokerConnection(asyncio.Protocol):
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, and no subclass of it
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's signature)
+        """Say where the next bytes go."""
+        if self._frame is not None:
+            return memoryview(self._frame)[self._frame_used :]
+        return memoryview(self._scratch)[self._scratch_used :]
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Cut frames and hand each to whoever waits for it."""
-        received = self._received
-        received += data
-        if self._answered == 0 and received.startswith(_ALERT):  # as a length it would be 352 MB, and never come
-            self._fail(self._not_kafka(bytes(received[:4])))
-            assert self._transport is not None, "data before the connection"
-            self._transport.abort()
+        if self._frame is not None:
+            self._frame_used += nbytes
+            self._continue_frame(self._frame)
             return
-        while len(received) >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(received)
-            if not _LENGTH.size <= size <= FRAME_SIZE_BYTES_MAX:
-                self._fail(self._not_kafka(bytes(received[:4])))
+        self._scratch_used += nbytes
+        scratch, used = self._scratch, self._scratch_used
+        position = 0
+        while used - position >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(scratch, position)
+            # A TLS alert read as a length would be 352 MB, and never come.
+            alert = self._answered == 0 and scratch.startswith(_ALERT)
+            if alert or not _LENGTH.size <= size <= FRAME_SIZE_BYTES_MAX:
+                self._fail(self._not_kafka(bytes(scratch[position : position + 4])))
                 assert self._transport is not None, "data before the connection"
                 self._transport.abort()
                 return
-            end = _LENGTH.size + size
-            if len(received) < end:
-                return
-            frame = bytes(received[_LENGTH.size : end])
-            del received[:end]
-            self._answered += 1
-            (correlation_id,) = _LENGTH.unpack_from(frame)
-            future = self._waiting.get(correlation_id)
-            if future is not None and not future.done():
-                future.set_result(memoryview(frame))
+            start, end = position + _LENGTH.size, position + _LENGTH.size + size
+            if end > used:
+                if size > _SCRATCH_SIZE_BYTES - _LENGTH.size:
+                    self._begin_frame(size, memoryview(scratch)[start:used])
+                    position = used
+                break
+            self._answer(memoryview(bytes(memoryview(scratch)[start:end])))
+            position = end
+        self._scratch_used = used - position
+        scratch[: self._scratch_used] = scratch[position:used]
+
+    def _begin_frame(self, size: int, received: memoryview) -> None:
+        self._frame = bytearray(min(size, FRAME_SIZE_BYTES_START))
+        self._frame_size = size
+        self._frame_used = len(received)
+        self._frame[: len(received)] = received
+
+    def _continue_frame(self, frame: bytearray) -> None:
+        """Hand the large frame over when it is whole; make room when what was set aside is full."""
+        if self._frame_used == self._frame_size:
+            self._frame = None
+            self._answer(memoryview(frame))
+        elif self._frame_used == len(frame):
+            self._frame = bytearray(min(self._frame_size, 2 * len(frame)))
+            self._frame[: len(frame)] = frame
+
+    def _answer(self, frame: memoryview) -> None:
+        self._answered += 1
+        (correlation_id,) = _LENGTH.unpack_from(frame)
+        future = self._waiting.get(correlation_id)
+        if future is not None and not future.done():
+            future.set_result(frame)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what waits, with the likely cause."""

@@ -120,12 +120,16 @@ async def _list_offsets(
 
 
 async def start_and_end(
-    cluster: Cluster, metadata: ClusterMetadata, partitions: Iterable[Partition]
+    cluster: Cluster, metadata: ClusterMetadata, partitions: Iterable[Partition], *, committed_only: bool = False
 ) -> tuple[dict[Partition, tuple[int, int]], dict[Partition, ClientError]]:
-    """Return (log start offset, log end offset) by partition, and errors. Two requests to each leader."""
+    """Return (log start offset, log end offset) by partition, and errors. Two requests to each leader.
+
+    With ``committed_only`` the end is the last stable offset.
+    """
     wanted = list(partitions)
     starts, start_errors = await list_offsets(cluster, metadata, dict.fromkeys(wanted, EARLIEST))
-    ends, end_errors = await list_offsets(cluster, metadata, dict.fromkeys(wanted, LATEST))
+    latest = dict.fromkeys(wanted, LATEST)
+    ends, end_errors = await list_offsets(cluster, metadata, latest, committed_only=committed_only)
     both = {each: (starts[each].offset, ends[each].offset) for each in wanted if each in starts and each in ends}
     return both, {**start_errors, **end_errors}
 

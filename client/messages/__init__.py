@@ -1,0 +1,15 @@
+"""Messages of any Kafka cluster: fetched raw, searched, shown, written in one lossless form, and sent.
+
+| module | owns |
+|---|---|
+| ``record`` | one record, and the fast way from a batch's bytes to records |
+| ``fetching`` | raw record batches of many partitions from their leaders, whoever leads |
+| ``scan`` | the search: ranges, coverage, matches, the cursor to go on from |
+| ``conditions`` | the language of filters: parsing, and where a filter is wrong |
+| ``filters`` | filters at work: on a record, and on a batch's bytes before any record is decoded |
+| ``formats`` | how records are printed: kcat's placeholders, lines |
+| ``jsonl`` | the lossless form, one JSON object a line |
+| ``hashing`` | the content hash that an export and an import are compared by |
+| ``producing`` | sending records, through librdkafka |
+| ``tabular`` | Arrow and Parquet |
+"""

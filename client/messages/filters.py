@@ -1,0 +1,387 @@
+"""Filters at work: a test on a record's fields, and the literals that rule out a batch by its bytes.
+
+Literals stand in a batch as they are: keys, values and headers are contiguous bytes once decompressed. A text inside of
+JSON may be written with escapes instead, so there a backslash and ``u`` counts as a hit as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import translate
+from typing import Any, Final, NamedTuple, assert_never
+
+from klamm.client.messages.conditions import ANY, Comparison, Joined, Literal, Negated, Node, Operand, Segment
+from klamm.client.messages.record import Fields
+
+Test = Callable[[int, Fields], bool]
+Decode = Callable[[bytes], Any]
+Needles = tuple[tuple[bytes, ...], ...]
+_PLAIN: Final = re.compile(r"[^\"\\/\x00-\x1f\x7f]+")
+_UNICODE_ESCAPE: Final = b"\\u"
+_QUANTIFIERS: Final = "?*{"
+_META: Final = set(".^$*+?{}[]\\|()")
+
+
+class Filter(NamedTuple):
+    """A filter ready for :class:`klamm.client.messages.scan.Scan`."""
+
+    check: Test
+    needles: Sequence[Sequence[bytes]]
+
+    def test(self, partition: int, fields: Fields) -> bool:
+        """Return whether a record matches."""
+        return self.check(partition, fields)
+
+
+def decode_json(data: bytes) -> object:
+    """Return JSON in UTF-8.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return json.loads(data.decode())
+
+
+def build(node: Node, decode: Decode = decode_json) -> Filter:
+    """Return a filter at work. ``decode`` turns bytes into what paths go into, or raises ``ValueError``."""
+    needles = _needles(node, json_only=decode is decode_json)
+    # The longest literal is the rarest: it is searched for first.
+    ordered = sorted(needles, key=lambda clause: (len(clause), -min(len(each) for each in clause)))
+    return Filter(_test(node, decode), ordered)
+
+
+def literal_filter(
+    *, key: bytes | None = None, text: bytes | None = None, headers: Iterable[tuple[str, bytes | None]] = ()
+) -> Filter:
+    """Return a filter for an exact key, a literal anywhere in key, value or headers, and exact headers."""
+    tests: list[Test] = []
+    needles: list[tuple[bytes, ...]] = []
+    if key is not None:
+        tests.append(lambda _, fields: fields[2] == key)
+        needles += [(key,)] if key else []
+    if text is not None:
+        tests.append(_anywhere(text))
+        needles += [(text,)] if text else []
+    for name, value in headers:
+        tests.append(_has_header(name, value))
+        needles.append((_header_needle(name, value),))
+    ordered = sorted(needles, key=lambda clause: -len(clause[0]))
+    return Filter(_all(tests), ordered)
+
+
+def both(first: Filter | None, second: Filter | None) -> Filter | None:
+    """Return a filter that is both."""
+    if first is None or second is None:
+        return first or second
+    needles = sorted([*first.needles, *second.needles], key=lambda c: (len(c), -min(len(each) for each in c)))
+    return Filter(_all([first.check, second.check]), needles)
+
+
+def _anywhere(text: bytes) -> Test:
+    def check(_: int, fields: Fields) -> bool:
+        key, value, headers = fields[2], fields[3], fields[4]
+        if (value is not None and text in value) or (key is not None and text in key):
+            return True
+        return any(
+            text in name.encode("utf-8", "surrogateescape") or (each is not None and text in each)
+            for name, each in headers
+        )
+
+    return check
+
+
+def _has_header(name: str, value: bytes | None) -> Test:
+    wanted = (name, value)
+    if value is None:
+        return lambda _, fields: any(each[0] == name for each in fields[4])
+    return lambda _, fields: wanted in fields[4]
+
+
+def _header_needle(name: str, value: bytes | None) -> bytes:
+    """Return the bytes of a header in a record: its name, and the value behind its size."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    return encoded if value is None else encoded + _zigzag(len(value)) + value
+
+
+def _zigzag(size: int) -> bytes:
+    value = size << 1
+    encoded = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 (seven bits a byte)
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+# Tests
+
+
+def _test(node: Node, decode: Decode) -> Test:
+    match node:
+        case Joined("and", parts):
+            return _all([_test(part, decode) for part in parts])
+        case Joined(_, parts):
+            return _any([_test(part, decode) for part in parts])
+        case Negated(part):
+            inner = _test(part, decode)
+            return lambda partition, fields: not inner(partition, fields)
+        case Comparison():
+            return _compare(node, decode)
+        case _:
+            assert_never(node)
+
+
+def _all(tests: Sequence[Test]) -> Test:
+    if len(tests) == 1:
+        return tests[0]
+    return lambda partition, fields: all(test(partition, fields) for test in tests)
+
+
+def _any(tests: Sequence[Test]) -> Test:
+    return lambda partition, fields: any(test(partition, fields) for test in tests)
+
+
+def _compare(node: Comparison, decode: Decode) -> Test:
+    operand = node.operand
+    if operand.root in {"partition", "offset", "time", "size"}:
+        return _compare_number(node)
+    if operand.root == "header":
+        name = str(operand.path[0])
+        if node.operator == "exists":
+            return lambda _, fields: any(each[0] == name for each in fields[4])
+        on_bytes = _on_bytes(node.operator, node.literal)
+        return lambda _, fields: any(on_bytes(value) for each, value in fields[4] if each == name)
+    if not operand.path:
+        return _compare_bytes(node)
+    place = 2 if operand.root == "key" else 3
+    on_value = _on_value(node.operator, node.literal)
+    path = operand.path
+
+    def check(_: int, fields: Fields) -> bool:
+        data: Any = fields[place]
+        if data is None:
+            return False
+        try:
+            decoded = decode(data)
+        except (ValueError, RecursionError):
+            return False
+        return any(map(on_value, _at(decoded, path)))
+
+    return check
+
+
+def _compare_bytes(node: Comparison) -> Test:
+    exists = node.operator == "exists"
+    on_bytes = _on_bytes(node.operator, node.literal)
+    if node.operand.root == "key":
+        return (lambda _, fields: fields[2] is not None) if exists else (lambda _, fields: on_bytes(fields[2]))
+    return (lambda _, fields: fields[3] is not None) if exists else (lambda _, fields: on_bytes(fields[3]))
+
+
+def _at(value: Any, path: Sequence[Segment]) -> list[Any]:  # noqa: ANN401 (whatever was decoded)
+    """Return what stands at a path: nothing, one, or several where it has ``[*]``."""
+    found = [value]
+    for segment in path:
+        if segment == ANY:
+            found = [inner for each in found if isinstance(each, list) for inner in each]
+        elif isinstance(segment, int):
+            found = [each[segment] for each in found if isinstance(each, list) and segment < len(each)]
+        else:
+            found = [each[segment] for each in found if isinstance(each, dict) and segment in each]
+    return found
+
+
+def _compare_number(node: Comparison) -> Test:
+    wanted: Any = node.literal
+    place = {"offset": 0, "time": 1}.get(node.operand.root)
+    compare = _ordered(node.operator, wanted)
+    if node.operand.root == "partition":
+        return lambda partition, _: compare(partition)
+    if place is None:
+        return lambda _, fields: compare(len(fields[3] or b""))
+    return lambda _, fields: compare(fields[place])
+
+
+def _ordered(operator: str, wanted: Any) -> Callable[[Any], bool]:  # noqa: ANN401 (two of a kind)
+    match operator:
+        case "<":
+            return lambda value: bool(value < wanted)
+        case "<=":
+            return lambda value: bool(value <= wanted)
+        case ">":
+            return lambda value: bool(value > wanted)
+        case ">=":
+            return lambda value: bool(value >= wanted)
+        case "exists":
+            return lambda _: True
+        case _:
+            return lambda value: bool(value == wanted)
+
+
+def _on_bytes(operator: str, literal: Literal) -> Callable[[bytes | None], bool]:
+    """Return a comparison of bytes: with a number as a number, else as text."""
+    if literal is None and operator in {"==", "like"}:
+        return lambda data: data is None
+    if isinstance(literal, (int, float)) and not isinstance(literal, bool) and operator != "contains":
+        return _on_number(operator, literal)
+    text = _text_of(literal)
+    raw = text.encode("utf-8", "surrogateescape")
+    if operator == "==":
+        return lambda data: data == raw
+    if operator == "contains":
+        return lambda data: data is not None and raw in data
+    if operator == "~":
+        find = re.compile(text).search
+        return lambda data: data is not None and find(data.decode("utf-8", "surrogateescape")) is not None
+    if operator == "like":
+        whole = re.compile(translate(text)).match
+        return lambda data: data is not None and whole(data.decode("utf-8", "surrogateescape")) is not None
+    compare = _ordered(operator, raw)
+    return lambda data: data is not None and compare(data)
+
+
+def _on_number(operator: str, literal: float) -> Callable[[bytes | None], bool]:
+    compare = _ordered(operator, literal)
+    text = re.compile(re.escape(_text_of(literal)).encode()).search
+
+    def check(data: bytes | None) -> bool:
+        if data is None:
+            return False
+        if operator == "~":
+            return text(data) is not None
+        number = _number(data)
+        return number is not None and compare(number)
+
+    return check
+
+
+def _number(data: bytes) -> float | None:
+    """Return a number; whole ones stay whole, for a float would take neighbouring ids for one."""
+    for kind in (int, float):
+        try:
+            return kind(data)
+        except ValueError:
+            continue
+    return None
+
+
+def _on_value(operator: str, literal: Literal) -> Callable[[Any], bool]:
+    """Return a comparison of what was decoded: each kind with its own kind."""
+    if operator == "exists":
+        return lambda _: True
+    text = _text_of(literal)
+    if operator == "~":
+        find = re.compile(text).search
+        return lambda value: find(_text_of(value)) is not None
+    if operator == "like" and isinstance(literal, str):
+        whole = re.compile(translate(text)).match
+        return lambda value: whole(_text_of(value)) is not None
+    if operator == "contains":
+        return lambda value: literal in value if isinstance(value, list) else text in _text_of(value)
+    if operator in {"==", "like"}:
+        return lambda value: isinstance(value, bool) is isinstance(literal, bool) and value == literal
+    compare = _ordered(operator, literal)
+    if isinstance(literal, str):
+        return lambda value: isinstance(value, str) and compare(value)
+    if literal is None or isinstance(literal, bool):
+        return lambda _: False
+    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and compare(value)
+
+
+def _text_of(value: Any) -> str:  # noqa: ANN401 (whatever was decoded)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+# Literals
+
+
+def _needles(node: Node, *, json_only: bool) -> Needles:
+    match node:
+        case Joined("and", parts):
+            return tuple(clause for part in parts for clause in _needles(part, json_only=json_only))
+        case Joined(_, parts):
+            each = [_needles(part, json_only=json_only) for part in parts]
+            if not all(each):
+                return ()
+            best = [min(clauses, key=lambda c: (len(c), -min(len(n) for n in c))) for clauses in each]
+            return (tuple(dict.fromkeys(needle for clause in best for needle in clause)),)
+        case Negated():
+            return ()
+        case Comparison():
+            return tuple(clause for clause in _clauses(node, json_only=json_only) if all(clause))
+        case _:
+            assert_never(node)
+
+
+def _clauses(node: Comparison, *, json_only: bool) -> Needles:
+    operand, literal = node.operand, node.literal
+    if operand.root in {"partition", "offset", "time", "size"}:
+        return ()
+    if operand.root == "header":
+        return _header_clauses(node)
+    if operand.path:
+        return _path_clauses(operand, node) if json_only else ()
+    if not isinstance(literal, str):
+        return ()
+    return ((_literal_in(node.operator, literal),),)
+
+
+def _header_clauses(node: Comparison) -> Needles:
+    name = str(node.operand.path[0])
+    if node.operator == "==" and isinstance(node.literal, str):
+        return ((_header_needle(name, node.literal.encode("utf-8", "surrogateescape")),),)
+    inner = _literal_in(node.operator, node.literal) if isinstance(node.literal, str) else b""
+    named = ((name.encode("utf-8", "surrogateescape"),),)
+    return (*named, (inner,)) if inner else named
+
+
+def _path_clauses(operand: Operand, node: Comparison) -> Needles:
+    """Return literals of a JSON path: its names, and the text it is compared with, unless either may be escaped."""
+    texts = [segment for segment in operand.path if isinstance(segment, str)]
+    if node.operator == "==" and isinstance(node.literal, str):
+        texts.append(node.literal)
+    return tuple((text.encode(), _UNICODE_ESCAPE) for text in texts if _PLAIN.fullmatch(text) and text.isascii())
+
+
+def _literal_in(operator: str, literal: str) -> bytes:
+    """Return bytes that whatever matches must hold; empty if there is none."""
+    if operator in {"==", "contains"}:
+        return literal.encode("utf-8", "surrogateescape")
+    if operator == "like":
+        return max(re.split(r"[*?]", literal.split("[", maxsplit=1)[0]), key=len).encode("utf-8", "surrogateescape")
+    return _literal_of_regex(literal).encode() if operator == "~" else b""
+
+
+def _literal_of_regex(pattern: str) -> str:
+    """Return the longest run of plain characters outside of groups and classes, which every match holds.
+
+    Anything that makes parts optional, changes how letters compare or writes a letter by its number gives nothing.
+    """
+    if not pattern.isascii() or re.search(r"\||\(\?|\\[xuUN0-9]|\[[^\]]*\\", pattern):
+        return ""
+    runs = [""]
+    place = depth = 0
+    while place < len(pattern):
+        sign = pattern[place]
+        if sign == "\\":
+            runs.append("")
+            place += 2
+            continue
+        if sign == "[":
+            first = place + 2 if pattern[place + 1 : place + 2] == "^" else place + 1
+            end = pattern.find("]", first + 1)  # a bracket in the first place is one of the class
+            place = len(pattern) if end < 0 else end + 1
+            runs.append("")
+            continue
+        depth += (sign == "(") - (sign == ")")
+        after = pattern[place + 1 : place + 2]
+        if sign in _META or depth or (after and after in _QUANTIFIERS):
+            runs.append("")
+            if sign == "{":
+                place = max(place, pattern.find("}", place))
+        else:
+            runs[-1] += sign
+        place += 1
+    return max(runs, key=len)

@@ -1,0 +1,224 @@
+"""One record as a client sees it, and the fast way from a batch's bytes to records.
+
+:mod:`klamm.records.record` decodes the same bytes with a check at every step; a search goes over millions of records,
+so here varints are read in place and what a hostile batch can do is to raise :class:`CorruptMessageError`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from klamm.model.errors import CorruptMessageError
+from klamm.records.batch import LOG_APPEND_TIME, BatchHeader
+
+CREATE: Final = "create"
+APPEND: Final = "append"
+NONE: Final = "none"
+_RECORD_SIZE_MIN: Final = 7
+"""Bytes of the smallest record: a byte each for size, attributes, two deltas, null key, null value, no headers."""
+
+Headers = tuple[tuple[str, bytes | None], ...]
+Fields = tuple[int, int, bytes | None, bytes | None, Headers]
+"""Offset, timestamp in milliseconds, key, value, headers: what differs from record to record of one batch."""
+
+
+class Record(NamedTuple):
+    """One record of a topic.
+
+    ``timestamp_type`` is ``create``, ``append``, or ``none`` where the timestamp is negative. A header's name that is
+    not UTF-8 holds surrogate escapes (``name.encode("utf-8", "surrogateescape")`` gives its bytes back).
+    ``leader_epoch`` and ``producer_id`` are -1 where they are not known.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    timestamp_type: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    leader_epoch: int = -1
+    producer_id: int = -1
+
+
+def timestamp_type_of(header: BatchHeader, timestamp_ms: int) -> str:
+    """Return the type of a record's timestamp."""
+    if timestamp_ms < 0:
+        return NONE
+    return APPEND if header.timestamp_type == LOG_APPEND_TIME else CREATE
+
+
+def to_record(topic: str, partition: int, header: BatchHeader, fields: Fields) -> Record:
+    """Return a record of its fields and its batch."""
+    offset, timestamp, key, value, headers = fields
+    kind = timestamp_type_of(header, timestamp)
+    return Record(
+        topic, partition, offset, timestamp, kind, key, value, headers, header.leader_epoch, header.producer_id
+    )
+
+
+def decode_batch(topic: str, partition: int, header: BatchHeader, plain: bytes) -> list[Record]:
+    """Return the records of a batch; ``plain`` are the bytes behind its header, decompressed.
+
+    Raises:
+        CorruptMessageError: The bytes are no such records.
+    """
+    return [to_record(topic, partition, header, fields) for fields in decode_fields(header, plain)]
+
+
+def decode_fields(header: BatchHeader, plain: bytes) -> list[Fields]:  # noqa: C901, PLR0915 (the hot loop)
+    """Return the fields of each record of a batch; ``plain`` are the bytes behind its header, decompressed.
+
+    Raises:
+        CorruptMessageError: The bytes are no such records.
+    """
+    count = header.record_count
+    if not 0 <= count * _RECORD_SIZE_MIN <= len(plain):
+        msg = f"record_count={count} in {len(plain)} bytes"
+        raise CorruptMessageError(msg)
+    base_offset = header.base_offset
+    base_timestamp = header.base_timestamp
+    append_time = header.max_timestamp if header.timestamp_type == LOG_APPEND_TIME else None
+    found: list[Fields] = []
+    position = 0
+    # Every varint is read in place: a call for each would take longer than all the rest. One byte is the usual case.
+    try:
+        for _ in range(count):
+            size = plain[position]
+            position += 1
+            if size > 0x7F:  # noqa: PLR2004 (more bytes follow)
+                size, position = _more(plain, position, size)
+            end = position + (size >> 1)
+            position += 1  # attributes: none are defined
+            delta = plain[position]
+            position += 1
+            if delta > 0x7F:  # noqa: PLR2004
+                delta, position = _more(plain, position, delta)
+            timestamp = base_timestamp + ((delta >> 1) ^ -(delta & 1)) if append_time is None else append_time
+            offset = plain[position]
+            position += 1
+            if offset > 0x7F:  # noqa: PLR2004
+                offset, position = _more(plain, position, offset)
+            size = plain[position]
+            position += 1
+            if size > 0x7F:  # noqa: PLR2004
+                size, position = _more(plain, position, size)
+            key: bytes | None = None
+            if size != 1:  # 1 is -1, null
+                start = position
+                position += size >> 1
+                key = plain[start:position]
+            size = plain[position]
+            position += 1
+            if size > 0x7F:  # noqa: PLR2004
+                size, position = _more(plain, position, size)
+            value: bytes | None = None
+            if size != 1:
+                start = position
+                position += size >> 1
+                value = plain[start:position]
+            headers: Headers = () if plain[position] == 0 else _headers(plain, position, end)
+            found.append((base_offset + (offset >> 1), timestamp, key, value, headers))
+            # What does not fit together would make every later record nonsense: the sizes must add up.
+            if position >= end or (not headers and position + 1 != end):
+                raise _corrupt(header, len(found))
+            position = end
+    except IndexError:
+        raise _corrupt(header, len(found)) from None
+    if position != len(plain):
+        msg = f"{len(plain) - position} bytes behind the last of {count} records at offset {base_offset}"
+        raise CorruptMessageError(msg)
+    return found
+
+
+def decode_values(header: BatchHeader, plain: bytes) -> list[bytes]:  # noqa: C901 (the hot loop)
+    """Return only the values of a batch's records, null as nothing: what ``consume`` prints unless told otherwise.
+
+    Raises:
+        CorruptMessageError: The bytes are no such records.
+    """
+    count = header.record_count
+    if not 0 <= count * _RECORD_SIZE_MIN <= len(plain):
+        msg = f"record_count={count} in {len(plain)} bytes"
+        raise CorruptMessageError(msg)
+    found: list[bytes] = []
+    position = 0
+    try:
+        for _ in range(count):
+            size = plain[position]
+            position += 1
+            if size > 0x7F:  # noqa: PLR2004
+                size, position = _more(plain, position, size)
+            end = position + (size >> 1)
+            position += 1
+            while plain[position] > 0x7F:  # noqa: PLR2004 (the timestamp's delta)
+                position += 1
+            position += 1
+            while plain[position] > 0x7F:  # noqa: PLR2004 (the offset's delta)
+                position += 1
+            size = plain[position + 1]
+            position += 2
+            if size > 0x7F:  # noqa: PLR2004 (the key's size)
+                size, position = _more(plain, position, size)
+            if size != 1:
+                position += size >> 1
+            size = plain[position]
+            position += 1
+            if size > 0x7F:  # noqa: PLR2004
+                size, position = _more(plain, position, size)
+            found.append(b"" if size == 1 else plain[position : position + (size >> 1)])
+            if position + (size >> 1) >= end:
+                raise _corrupt(header, len(found))
+            position = end
+    except IndexError:
+        raise _corrupt(header, len(found)) from None
+    if position != len(plain):
+        msg = f"{len(plain) - position} bytes behind the last of {count} records at offset {header.base_offset}"
+        raise CorruptMessageError(msg)
+    return found
+
+
+def _more(plain: bytes, position: int, first: int) -> tuple[int, int]:
+    """Read the bytes of a varint after its first; zigzag is the caller's to undo."""
+    value = first & 0x7F
+    shift = 7
+    while True:
+        byte = plain[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 (the last byte)
+            return value, position
+        shift += 7
+        if shift > 63:  # noqa: PLR2004 (a varint of 64 bits has ten bytes)
+            raise IndexError
+
+
+def _headers(plain: bytes, position: int, end: int) -> Headers:
+    count, position = _varint(plain, position)
+    count >>= 1
+    if count > end - position:
+        raise IndexError
+    found: list[tuple[str, bytes | None]] = []
+    for _ in range(count):
+        size, position = _varint(plain, position)
+        start, position = position, position + (size >> 1)
+        name = plain[start:position].decode("utf-8", "surrogateescape")
+        size, position = _varint(plain, position)
+        if size == 1:
+            found.append((name, None))
+        else:
+            start, position = position, position + (size >> 1)
+            found.append((name, plain[start:position]))
+    if position != end:
+        raise IndexError
+    return tuple(found)
+
+
+def _varint(plain: bytes, position: int) -> tuple[int, int]:
+    first = plain[position]
+    return (first, position + 1) if first < 0x80 else _more(plain, position + 1, first)  # noqa: PLR2004
+
+
+def _corrupt(header: BatchHeader, number: int) -> CorruptMessageError:
+    return CorruptMessageError(f"record {number} of {header.record_count} at offset {header.base_offset} is corrupt")

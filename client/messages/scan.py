@@ -1,0 +1,283 @@
+"""The search: which records of which ranges match, and the proof of how far it came.
+
+A literal that every match must hold rules out whole batches by a search of their bytes, before any record is decoded.
+Coverage counts every record that was looked at, in whichever way. ``cursor`` names where each unfinished partition goes
+on: a search that was stopped and resumed there sees each record once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError, ResponseError
+from klamm.client.messages.fetching import PATIENCE_S, Fetched, Fetcher, Gap, plain_bytes
+from klamm.client.messages.record import Fields, Record, decode_fields, to_record
+from klamm.client.offsets import Partition
+from klamm.client.positions import Range
+from klamm.client.wire import ClusterMetadata
+from klamm.model.errors import KafkaError
+from klamm.records.batch import CODEC_MASK, HEADER_SIZE, BatchHeader
+
+CORRUPT_SHOWN_MAX: Final = 100
+"""Corrupt batches that are kept with their reason; more are only counted."""
+
+
+class Condition(Protocol):
+    """What a search looks for: see :mod:`klamm.client.messages.filters`.
+
+    ``needles`` are alternatives of bytes by clause: a batch's plain bytes that lack every alternative of one clause
+    hold no match. No clause: every record has to be looked at.
+    """
+
+    @property
+    def needles(self) -> Sequence[Sequence[bytes]]:
+        """The literals."""
+        ...
+
+    def test(self, partition: int, fields: Fields) -> bool:
+        """Return whether a record matches."""
+        ...
+
+
+@dataclass(slots=True)
+class Coverage:
+    """How far a search is in one partition. ``end`` is None where it follows the log.
+
+    Offsets are not records: ``scanned`` counts records, ``remaining`` offsets.
+    """
+
+    where: Partition
+    start: int
+    end: int | None
+    position: int
+    scanned: int = 0
+    matched: int = 0
+    scanned_bytes: int = 0
+
+    @property
+    def remaining(self) -> int | None:
+        """How many offsets are left, None where there is no end."""
+        return None if self.end is None else max(0, self.end - self.position)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every record of the range was looked at."""
+        return self.end is not None and self.position >= self.end
+
+
+class Corrupt(NamedTuple):
+    """A batch that could not be decoded: its records were not looked at."""
+
+    where: Partition
+    offset: int
+    records: int
+    why: str
+
+
+class Scan:
+    """A search over ranges of partitions; iterate over it, or over :meth:`batches`.
+
+    Attributes:
+        coverage: Progress by partition.
+        corrupt: Batches that could not be decoded.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        metadata: ClusterMetadata,
+        ranges: Mapping[Partition, Range],
+        condition: Condition | None = None,
+        *,
+        committed_only: bool = False,
+        patience_s: float = PATIENCE_S,
+        on_trouble: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare; nothing is asked yet. Ranges without an end make the search follow the log."""
+        self.coverage = {where: Coverage(where, each.start, each.end, each.start) for where, each in ranges.items()}
+        self.corrupt: list[Corrupt] = []
+        self.corrupt_count = 0
+        self._condition = condition
+        bounded = all(each.end is not None for each in ranges.values())
+        self._fetcher = Fetcher(
+            cluster,
+            metadata,
+            {where: each.start for where, each in ranges.items()},
+            {where: each.end for where, each in ranges.items() if each.end is not None} if bounded else None,
+            committed_only=committed_only,
+            patience_s=patience_s,
+            on_trouble=on_trouble,
+        )
+
+    @property
+    def errors(self) -> dict[Partition, ClientError]:
+        """Why a partition was given up."""
+        return self._fetcher.errors
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Offsets that were deleted before they could be looked at."""
+        return self._fetcher.gaps
+
+    @property
+    def scanned(self) -> int:
+        """How many records were looked at."""
+        return sum(each.scanned for each in self.coverage.values())
+
+    @property
+    def matched(self) -> int:
+        """How many of them matched."""
+        return sum(each.matched for each in self.coverage.values())
+
+    @property
+    def remaining(self) -> int | None:
+        """How many offsets are left, None while it follows."""
+        left = [each.remaining for each in self.coverage.values()]
+        return None if None in left else sum(each or 0 for each in left)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every record of every range was looked at and could be."""
+        whole = all(each.is_complete for each in self.coverage.values())
+        return whole and not self.errors and not self.gaps and not self.corrupt_count
+
+    @property
+    def cursor(self) -> str:
+        """Where to go on, as a position: ``0=123,2=456``; empty when nothing is left."""
+        left = [each for each in self.coverage.values() if not each.is_complete]
+        return ",".join(f"{each.where[1]}={each.position}" for each in sorted(left, key=lambda each: each.where))
+
+    @property
+    def cursor_end(self) -> str:
+        """Where the partitions of :attr:`cursor` end, as a position; empty where the search follows the log."""
+        left = [each for each in self.coverage.values() if not each.is_complete and each.end is not None]
+        return ",".join(f"{each.where[1]}={each.end}" for each in sorted(left, key=lambda each: each.where))
+
+    async def __aiter__(self) -> AsyncIterator[Record]:
+        """Yield matching records. A record that was handed out counts as looked at, with all before it."""
+        async for matches in self.batches():
+            for record in matches:
+                self.coverage[record.topic, record.partition].position = record.offset + 1
+                yield record
+
+    async def batches(self) -> AsyncIterator[list[Record]]:
+        """Yield matching records as they are found, those of one partition together; progress is up to date then.
+
+        A list may be empty: then only the coverage has moved.
+        """
+        async for fetched in self._fetcher:
+            yield self.look(fetched)
+            self._advance(fetched)
+        for gap in self.gaps:  # those behind which nothing came
+            self.coverage[gap.where].position = max(self.coverage[gap.where].position, gap.end)
+
+    def look(self, fetched: Fetched) -> list[Record]:
+        """Return the matching records of what was fetched, and count it."""
+        coverage = self.coverage[fetched.where]
+        topic, partition = fetched.where
+        condition = self._condition
+        found: list[Record] = []
+        coverage.scanned_bytes += sum(header.size for _, header in fetched.batches)
+        for position, header in self._candidates(fetched, coverage):
+            try:
+                rows = decode_fields(header, plain_bytes(fetched.frame, position, header))
+            except KafkaError as error:
+                self._note_corrupt(fetched.where, header, error)
+                continue
+            if header.base_offset < fetched.start or (coverage.end is not None and header.last_offset >= coverage.end):
+                end = header.last_offset + 1 if coverage.end is None else coverage.end
+                rows = [fields for fields in rows if fetched.start <= fields[0] < end]
+            coverage.scanned += len(rows)
+            if condition is not None:
+                test = condition.test
+                rows = [fields for fields in rows if test(partition, fields)]
+            found += [to_record(topic, partition, header, fields) for fields in rows]
+        coverage.matched += len(found)
+        return found
+
+    def _advance(self, fetched: Fetched) -> None:
+        coverage = self.coverage[fetched.where]
+        coverage.position = fetched.next_offset if coverage.end is None else min(fetched.next_offset, coverage.end)
+        for gap in self.gaps:
+            if gap.where == fetched.where:
+                coverage.position = max(coverage.position, gap.end)
+
+    def _candidates(self, fetched: Fetched, coverage: Coverage) -> list[tuple[int, BatchHeader]]:
+        """Return the batches that may hold a match; the others are counted as looked at."""
+        needles = [] if self._condition is None else self._condition.needles
+        if not needles or not fetched.batches:
+            return fetched.batches
+        frame = fetched.frame
+        hits = _Hits(frame, needles[0], fetched.batches[0][0], _end_of(fetched.batches[-1]))
+        found: list[tuple[int, BatchHeader]] = []
+        for position, header in fetched.batches:
+            end = position + header.size
+            if header.attributes & CODEC_MASK:
+                possible = self._may_match_compressed(fetched.where, position, header, frame)
+            else:
+                possible = hits.within(position, end) and all(
+                    any(frame.find(each, position + HEADER_SIZE, end) >= 0 for each in clause) for clause in needles[1:]
+                )
+            inside = header.base_offset >= fetched.start and (coverage.end is None or header.last_offset < coverage.end)
+            if possible:
+                found.append((position, header))
+            elif possible is False and inside:
+                coverage.scanned += header.record_count
+            elif possible is False:  # Only a part of it is asked for: how many records that is, decoding tells.
+                found.append((position, header))
+        return found
+
+    def _may_match_compressed(
+        self, where: Partition, position: int, header: BatchHeader, frame: bytes | bytearray
+    ) -> bool | None:
+        """Return whether the plain bytes hold a literal of each clause; None if they cannot be had."""
+        assert self._condition is not None, "asked for by a condition"
+        try:
+            plain = plain_bytes(frame, position, header)
+        except KafkaError as error:
+            self._note_corrupt(where, header, error)
+            return None
+        return all(any(each in plain for each in clause) for clause in self._condition.needles)
+
+    def _note_corrupt(self, where: Partition, header: BatchHeader, error: KafkaError) -> None:
+        self.corrupt_count += 1
+        if len(self.corrupt) < CORRUPT_SHOWN_MAX:
+            self.corrupt.append(Corrupt(where, header.base_offset, header.record_count, str(error)))
+
+    def corrupt_errors(self) -> list[ClientError]:
+        """Return the batches that could not be decoded as errors to report."""
+        return [
+            ResponseError(
+                2,
+                f"{each.where[0]}:{each.where[1]}@{each.offset}: {each.records} records unreadable: {each.why}",
+                "klamm segment, where the broker is klamm; else look at the broker's log",
+            )
+            for each in self.corrupt
+        ]
+
+
+class _Hits:
+    """Where one of several literals is in a frame, asked for from left to right: each byte is searched once."""
+
+    def __init__(self, frame: bytes | bytearray, literals: Sequence[bytes], start: int, end: int) -> None:
+        self._frame = frame
+        self._end = end
+        self._next = [(literal, self._find(literal, start)) for literal in literals]
+
+    def within(self, start: int, end: int) -> bool:
+        """Return whether one begins in [start, end); ``start`` never goes back."""
+        for place, (literal, at) in enumerate(self._next):
+            if at < start:
+                self._next[place] = (literal, self._find(literal, start))
+        return any(at < end for _, at in self._next)
+
+    def _find(self, literal: bytes, start: int) -> int:
+        at = self._frame.find(literal, start, self._end)
+        return self._end if at < 0 else at
+
+
+def _end_of(batch: tuple[int, BatchHeader]) -> int:
+    return batch[0] + batch[1].size
