@@ -11,6 +11,7 @@ from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError
+from klamm.client.words import counted
 
 if TYPE_CHECKING:
     from klamm.client.configs import Change, Resource
@@ -149,7 +150,7 @@ async def change_configs(run: Run, resources: Sequence[Resource], changes: Seque
     if not wanted:
         return Result((), CHANGE_COLUMNS, failures)
     level = 2 if any(kind != "topic" for kind, _ in wanted) else 1
-    if await guard(run, Plan(f"change {len(lines)} configs", level, known[0][1] or "default", lines)):
+    if await guard(run, Plan(f"change {counted(len(lines), 'config')}", level, known[0][1] or "default", lines)):
         late = await alter_configs(run.cluster, wanted)
         failures += late.values()
         inverse = [

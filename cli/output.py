@@ -280,7 +280,7 @@ def _tables(result: Result, form: Format) -> str:
     for each in result.tables:
         if each.rows:
             title = f"\x1b[1m{each.title}\x1b[0m" if form.color else each.title
-            parts.append(f"{title}\n{table(each.columns, each.rows, form)}")
+            parts.append((f"{title}\n" if each.title else "") + table(each.columns, each.rows, form))
     return "\n".join(part for part in parts if part)
 
 

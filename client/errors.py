@@ -57,7 +57,8 @@ class ResponseError(ClientError):
         self.error_code = error_name(error_code)
         detail = message or _MEANINGS.get(self.error_code, self.error_code.lower().replace("_", " "))
         text = f"{name}: {detail}" if name and name not in detail else detail
-        super().__init__(self.error_code, text, next_step or _NEXT_STEPS.get(self.error_code, ""), name=name)
+        hint = next_step or _NEXT_STEPS.get(self.error_code, "").replace("NAME", name or "NAME")
+        super().__init__(self.error_code, text, hint, name=name)
         self.number = error_code
 
     @property
