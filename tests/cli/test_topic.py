@@ -72,7 +72,7 @@ def test_deleting_needs_the_name_and_yes_is_not_enough(klamm: Klamm, any_broker:
         ran = klamm("topic", "delete", topic, *words, *at)
         assert ran.code == 4
         assert f"--confirm {topic}" in ran.err
-    assert "1 partitions" in ran.err
+    assert "1 partition," in ran.err
     assert klamm("topic", "describe", topic, *at).code == 0
 
 
