@@ -67,6 +67,11 @@ def envelope_schema() -> dict[str, Any]:
             "retriable": {"type": "boolean"},
         },
     }
+    note = {
+        "type": "object",
+        "required": ["code", "text"],
+        "properties": {"code": {"type": "string"}, "text": {"type": "string"}},
+    }
     kinds = sorted({command.kind for command in load_commands()} | {"Error"})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -80,6 +85,7 @@ def envelope_schema() -> dict[str, Any]:
             "context": text,
             "items": {"type": "array", "items": {"type": "object"}},
             "errors": {"type": "array", "items": error},
+            "notes": {"type": "array", "items": note, "description": "only where there are any"},
         },
     }
 

@@ -41,6 +41,7 @@ NOUNS: dict[str, Noun] = {
     "user": Noun("klamm.cli.user", "SCRAM users: list create alter delete", "Security", ("users",)),
     "quota": Noun("klamm.cli.quota", "Client quotas: describe alter resolve", "Security", ("quotas",)),
     "txn": Noun("klamm.cli.txn", "Transactions: list describe find-hanging abort", "Cluster", ("txns",)),
+    "trace": Noun("klamm.cli.trace", "Follow one message: path", "Cluster"),
     "dump": Noun(
         "klamm.cli.declarative", "Write the cluster's topics, configs, ACLs and quotas as a file", "Declarative"
     ),

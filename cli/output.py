@@ -52,7 +52,11 @@ class Table(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a command found or did. ``errors`` are the items that failed; ``exit_code`` is for assertions (3)."""
+    """What a command found or did.
+
+    ``errors`` are the items that failed; ``exit_code`` is for assertions (3). ``notes`` (code and text) say what a
+    reader of the items should know; in a table the command shows them itself.
+    """
 
     items: Sequence[Item]
     columns: Sequence[Column]
@@ -61,6 +65,7 @@ class Result(NamedTuple):
     empty: str = ""
     text: str | None = None
     exit_code: int = 0
+    notes: Sequence[Item] = ()
 
 
 class Format(NamedTuple):
@@ -97,13 +102,16 @@ def parse_format(
 
 def envelope(kind: str, context: str | None, result: Result) -> Item:
     """Return the versioned object that ``-o json`` prints."""
-    return {
+    found: Item = {
         "kind": kind,
         "version": ENVELOPE_VERSION,
         "context": context,
         "items": list(result.items),
         "errors": [error_item(error) for error in result.errors],
     }
+    if result.notes:
+        found["notes"] = list(result.notes)
+    return found
 
 
 def error_item(error: ClientError) -> Item:

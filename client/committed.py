@@ -29,13 +29,15 @@ class Committed(NamedTuple):
 
 
 async def committed_offsets(
-    cluster: Cluster, groups: Sequence[ListedGroup]
+    cluster: Cluster, groups: Sequence[ListedGroup], where: Partition | None = None
 ) -> tuple[dict[str, dict[Partition, Committed]], dict[str, ClientError]]:
     """Return committed offsets by group and partition, and errors by group. One request to each coordinator.
 
-    A partition without a commit is not in the answer: that is not lag 0.
+    A partition without a commit is not in the answer: that is not lag 0. With ``where`` only that partition is asked
+    for.
     """
     shape = shapes(OFFSET_FETCH)
+    topics = None if where is None else (shape.OffsetFetchRequestTopics(name=where[0], partition_indexes=where[1:]),)
     by_broker: dict[int, list[str]] = {}
     for group in groups:
         by_broker.setdefault(group.coordinator, []).append(group.group_id)
@@ -49,7 +51,7 @@ async def committed_offsets(
         for start in range(0, len(names), batch):
             request = shape.OffsetFetchRequest(
                 groups=tuple(
-                    shape.OffsetFetchRequestGroup(group_id=name, topics=None) for name in names[start : start + batch]
+                    shape.OffsetFetchRequestGroup(group_id=name, topics=topics) for name in names[start : start + batch]
                 ),
                 require_stable=False,
             )

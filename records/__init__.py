@@ -9,4 +9,5 @@
 | `rewrite.py` | what a topic's config may make of a produced batch |
 | `offsets_schema.py` | the records of `__consumer_offsets` |
 | `flow_schema.py`, `state_schema.py` | the records of `__klamm_flow` and `__klamm_state` |
+| `group_partition.py` | which partition of `__consumer_offsets` a group is in |
 """

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from klamm.actors.group_coordinator import (
@@ -27,6 +26,7 @@ from klamm.core.groups.messages import TopicInfo
 from klamm.core.partition import ACKS_ALL
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import PartitionIndex, TopicId, TopicName
+from klamm.records.group_partition import partition_for
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.segmented_log import ColdRead
 from klamm.storage.slicing import LogSlice
@@ -46,8 +46,6 @@ OFFSETS_TOPIC: Final = TopicName("__consumer_offsets")
 
 LOAD_SIZE: Final = 128 * 1024
 """Bytes replayed at a time: some 1,300 commits, 10 ms of the loop."""
-
-INT32_MIN: Final = -(2**31)
 
 
 class GroupCoordinators:
@@ -292,17 +290,6 @@ def _info(topic: TopicImage | None) -> TopicInfo | None:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-@lru_cache(maxsize=16_384)  # a group's requests all need it; hashing in Python costs 1 µs per ten letters
-def partition_for(group_id: str, partition_count: int) -> int:
-    """Return the partition of a group: ``String.hashCode`` of Java, made positive, modulo the count."""
-    code = 0
-    encoded = group_id.encode("utf-16-be", "surrogatepass")
-    for high, low in zip(encoded[::2], encoded[1::2], strict=True):
-        code = (31 * code + (high << 8 | low)) & 0xFFFFFFFF
-    signed = code - 2**32 if code >= 2**31 else code
-    return (0 if signed == INT32_MIN else abs(signed)) % partition_count
 
 
 def group_config(config: BrokerConfig) -> GroupConfig:

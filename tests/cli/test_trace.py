@@ -1,0 +1,128 @@
+"""``klamm trace`` against klamm and Apache Kafka: the same path from what any cluster keeps."""
+
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from tests.cli.conftest import Klamm
+from tests.support.brokers import Broker
+from tests.tracing.facts import TRACEPARENT
+
+RECORDS = 10
+
+
+def _filled(klamm: Klamm, broker: Broker, topic: str, *settings: str) -> None:
+    created = klamm("topic", "create", topic, "-p", "2", *settings, "-b", broker.bootstrap)
+    assert created.code == 0, created.err
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    for number in range(RECORDS):
+        headers: list[tuple[str, str | bytes | None]] = [(TRACEPARENT[0].decode(), TRACEPARENT[1])]
+        producer.produce(topic, b"value", str(number).encode(), partition=1, headers=headers)
+    assert producer.flush(20) == 0
+
+
+def _commit(broker: Broker, group: str, topic: str, offsets: Sequence[int]) -> None:
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group, "enable.auto.commit": False})
+    for offset in offsets:
+        consumer.commit(offsets=[TopicPartition(topic, 1, offset)], asynchronous=False)
+    consumer.close()
+
+
+def _reading(broker: Broker, group: str, topic: str) -> Consumer:
+    """Return a member that has every partition and has committed nothing."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": broker.bootstrap,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "client.id": "reader",
+        }
+    )
+    consumer.subscribe([topic])
+    deadline = time.monotonic() + 40
+    while not consumer.assignment():
+        assert time.monotonic() < deadline, "no assignment"
+        consumer.poll(0.1)
+    return consumer
+
+
+def test_a_path_says_who_passed_it_who_did_not_and_from_what_it_is_known(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    _filled(klamm, any_broker, topic)
+    before_ms = time.time() * 1000
+    _commit(any_broker, f"{topic}-past", topic, [2, 3, 6, 9])
+    _commit(any_broker, f"{topic}-stopped", topic, [3])
+    reader = _reading(any_broker, f"{topic}-new", topic)
+    try:
+        found = klamm("trace", "path", f"{topic}:1@5", "-b", any_broker.bootstrap, "-o", "json")
+        picture = klamm("trace", f"{topic}:1@5", "-b", any_broker.bootstrap)
+    finally:
+        reader.close()
+    assert found.code == 0, found.err
+    hops = {hop["hop"]: hop for hop in found.items if hop["group"] is None}
+    assert list(hops) == ["produce", "append"]
+    assert hops["produce"]["evidence"] == "inferred"
+    assert hops["produce"]["start_ms"] <= before_ms + 1000
+    assert hops["produce"]["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert (hops["append"]["start_ms"], hops["append"]["bound"], hops["append"]["broker"]) == (None, "unknown", 1)
+    groups = {hop["group"].removeprefix(topic): hop for hop in found.items if hop["group"] is not None}
+    past = groups["-past"]
+    assert (past["hop"], past["evidence"], past["bound"], past["committed_offset"]) == ("commit", "commit", "exact", 6)
+    assert past["end_ms"] >= hops["produce"]["start_ms"]
+    stopped = groups["-stopped"]
+    assert (stopped["hop"], stopped["lag"], stopped["state"], stopped["end_ms"]) == ("pending", 3, "empty", None)
+    new = groups["-new"]
+    assert (new["hop"], new["lag"], new["state"], new["client_id"]) == ("pending", None, "no_commit", "reader")
+    assert picture.code == 0
+    assert [line for line in picture.out.splitlines() if line.startswith("commit")]
+    assert "not yet" in picture.out
+
+
+def test_append_time_is_the_brokers_and_the_producers_is_not_known(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    _filled(klamm, any_broker, topic, "--config", "message.timestamp.type=LogAppendTime")
+    found = klamm("trace", f"{topic}:1@0", "-b", any_broker.bootstrap, "-o", "json")
+    by_hop = {hop["hop"]: hop for hop in found.items}
+    assert by_hop["produce"]["start_ms"] is None
+    assert by_hop["append"]["start_ms"] > 0
+
+
+def test_an_offset_without_a_record_says_which_kind_of_nothing_it_is(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    _filled(klamm, any_broker, topic, "--config", "retention.ms=3600000")
+    _commit(any_broker, topic, topic, [2])
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    for offset in (RECORDS, RECORDS + 5):
+        beyond = klamm("trace", f"{topic}:1@{offset}", *at)
+        assert (beyond.code, beyond.codes, beyond.items) == (1, ["OFFSET_BEYOND_END"], [])
+    assert klamm("topic", "trim", topic, "--before", "5", "--confirm", topic, *at).code == 0
+    deleted = klamm("trace", f"{topic}:1@3", *at)
+    assert (deleted.code, deleted.codes) == (1, ["OFFSET_DELETED"])
+    assert "retention.ms=3600000" in deleted.envelope["errors"][0]["message"]
+    assert [(hop["group"], hop["state"]) for hop in deleted.items] == [(topic, "lost")]
+
+
+def test_a_timestamp_from_the_future_is_a_warning(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _filled(klamm, any_broker, topic)
+    producer = Producer({"bootstrap.servers": any_broker.bootstrap})
+    producer.produce(topic, b"early", partition=1, timestamp=int(time.time() * 1000) + 600_000)
+    assert producer.flush(20) == 0
+    _commit(any_broker, topic, topic, [RECORDS + 1])
+    found = klamm("trace", f"{topic}:1@{RECORDS}", "-b", any_broker.bootstrap, "-o", "json")
+    assert [note["code"] for note in found.envelope["notes"]] == ["clock_skew"]
+    assert [hop["evidence"] for hop in found.items if hop["hop"] == "commit"] == ["commit"]
+
+
+def test_a_line_that_names_no_message_says_how_one_is_named(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
+    at = ("-b", shared_klamm.bootstrap, "-o", "json")
+    assert klamm("trace", "orders:3", *at).code == 2
+    assert "Did you mean 'path'" in klamm("trace", "pth", *at).envelope["errors"][0]["message"]
+    assert klamm("trace", f"{topic}:0@0", *at).codes == ["UNKNOWN_TOPIC_OR_PARTITION"]
+    assert klamm("topic", "create", topic, "-b", shared_klamm.bootstrap).code == 0
+    assert klamm("trace", f"{topic}:7@0", *at).codes == ["UNKNOWN_TOPIC_OR_PARTITION"]
+    assert klamm("trace", f"{topic}:0@0", *at).codes == ["OFFSET_BEYOND_END"]
