@@ -11,5 +11,5 @@
 | `replica_fetcher.py` | copies a partition from its leader |
 | `controller.py`, `metadata_log.py` | the cluster's metadata |
 | `group_coordinator.py` | one partition of `__consumer_offsets` |
-| `disk.py` | what waits for the disk |
+| `disk.py`, `exporter.py` | what waits for the disk; what is told of the broker |
 """

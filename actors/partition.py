@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from time import perf_counter_ns
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, cast
 
@@ -61,6 +62,7 @@ from klamm.storage.errors import StorageError, StorageFailureError
 from klamm.storage.partition_log import CleanState, PartitionLog
 from klamm.storage.row import LogRow
 from klamm.storage.settings import LogSettings
+from klamm.telemetry.journal import Advanced, Batches, Journal, Replicated, Written
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,8 @@ class PartitionPorts(NamedTuple):
     clock: Clock
     timers: Timers
     disk: DiskPort
+    journal: Journal | None = None
+    """Where is noted when what was written, flushed and replicated; None: telemetry is off."""
 
 
 class _Waiting(NamedTuple):
@@ -133,6 +137,9 @@ class PartitionActor(LoopActor):
         self._readers: list[FetchWaits] = []
         self._producers_loaded = False
         self._flushing = False
+        self._flush_began_ns = 0
+        self.flush_count = 0
+        self.flush_ns = 0
         self._maintaining = False
         self._flush_timer: TimerHandle | None = None
         self._sweep_timer: TimerHandle | None = None
@@ -275,6 +282,8 @@ class PartitionActor(LoopActor):
         """Append everything admitted as one Arrow record batch; reply to whoever need not wait for more."""
         rows, unwritten = self._rows, self._unwritten
         self._rows, self._unwritten, self._unwritten_size = [], [], 0
+        journal = self._ports.journal
+        began_ns = 0 if journal is None else perf_counter_ns()
         try:
             self.log.append(rows)
         except StorageFailureError as failure:
@@ -289,19 +298,27 @@ class PartitionActor(LoopActor):
             self._unwritten = unwritten  # on_failure answers them
             raise
         advanced = self.state.appended()
+        if journal is not None:
+            journal.add(
+                Written(self.actor_name, _batches(rows), self.state.high_watermark, began_ns, perf_counter_ns())
+            )
         self._schedule_flush()
         if self.log.needs_maintenance:
             self._maintain_log()
+        self._answer_written(unwritten)
+        if advanced:
+            self._advanced(advanced=True)
+        elif self._readers:
+            self._tell_readers(high_watermark_advanced=False)
+
+    def _answer_written(self, unwritten: list[_Unwritten]) -> None:
+        """Reply to whoever need not wait for more than the write."""
         log_start_offset, high_watermark = self.log.log_start_offset, self.state.high_watermark
         for message, base_offset, end_offset, append_time_ms in unwritten:
             if end_offset > high_watermark and self.state.answered_when_visible(message.acks):
                 self._wait(message, base_offset, end_offset, append_time_ms)
             else:
                 message.reply.appended(message.slot, None, base_offset, append_time_ms, log_start_offset)
-        if advanced:
-            self._advanced(advanced=True)
-        elif self._readers:
-            self._tell_readers(high_watermark_advanced=False)
 
     def _wait(self, message: AppendBatch, base_offset: int, end_offset: int, append_time_ms: int) -> None:
         deadline = self._ports.clock.monotonic() + message.timeout_ms / 1000
@@ -371,6 +388,7 @@ class PartitionActor(LoopActor):
         """Have the log flushed; while that runs, later appends gather for the next one (group commit)."""
         if not self._flushing and not self._closed and self.state.flushed_end_offset < self.state.log_end_offset:
             self._flushing = True
+            self._flush_began_ns = perf_counter_ns()
             self._ports.disk.flush(self.log, self._flush_answered)
 
     def _flush_answered(self, answer: Flushed | FlushFailed) -> None:
@@ -379,7 +397,13 @@ class PartitionActor(LoopActor):
 
     def _on_flushed(self, end_offset: int) -> None:
         self._flushing = False
-        self._advanced(advanced=self.state.flushed(end_offset))
+        now_ns = perf_counter_ns()
+        self.flush_count += 1
+        self.flush_ns += now_ns - self._flush_began_ns
+        advanced = self.state.flushed(end_offset)
+        if advanced and self._ports.journal is not None:
+            self._ports.journal.add(Advanced(self.actor_name, self.state.high_watermark, self._flush_began_ns, now_ns))
+        self._advanced(advanced=advanced)
         self._schedule_flush()
 
     def _on_flush_failed(self, reason: str) -> None:
@@ -407,6 +431,12 @@ class PartitionActor(LoopActor):
         except KafkaError as error:
             logger.debug("a replica's fetch does not count", extra={"partition": self.actor_name, "reason": str(error)})
             return
+        journal = self._ports.journal
+        if journal is not None:
+            now_ns = perf_counter_ns()
+            journal.add(Replicated(self.actor_name, message.broker_id, message.fetch_offset, now_ns))
+            if advanced:
+                journal.add(Advanced(self.actor_name, self.state.high_watermark, 0, now_ns))
         self._advanced(advanced=advanced)
 
     def _become_follower(self, message: BecomeFollower) -> None:
@@ -557,6 +587,22 @@ class PartitionActor(LoopActor):
             item.message.reply.appended(item.message.slot, error, -1, -1, -1)
         self._refuse_waiting(error)
         self._tell_readers(high_watermark_advanced=True)
+
+
+def _batches(rows: Sequence[LogRow]) -> Batches:
+    """Return what was written and by whom, one client's batches that follow on each other as one."""
+    if len(rows) == 1:
+        row = rows[0]
+        return ((row.client_id, row.base_offset, row.last_offset + 1),)
+    found: list[tuple[bytes | None, int, int]] = []
+    client_id, base_offset, end_offset = rows[0].client_id, rows[0].base_offset, rows[0].base_offset
+    for row in rows:
+        if row.client_id != client_id:
+            found.append((client_id, base_offset, end_offset))
+            client_id, base_offset = row.client_id, row.base_offset
+        end_offset = row.last_offset + 1
+    found.append((client_id, base_offset, end_offset))
+    return tuple(found)
 
 
 def _offline() -> KafkaStorageError:

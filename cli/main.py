@@ -35,6 +35,10 @@ NOUNS: dict[str, Noun] = {
     ),
     "partition": Noun("klamm.cli.partition", "Partitions: list elect reassign", "Cluster", ("partitions",)),
     "broker": Noun("klamm.cli.broker", "Brokers: list describe config logdirs", "Cluster", ("brokers",)),
+    "actor": Noun("klamm.cli.actor", "Actors of a klamm broker: list top describe", "Cluster", ("actors",)),
+    "client": Noun(
+        "klamm.cli.client", "Who is connected to a klamm broker: list describe top", "Cluster", ("clients",)
+    ),
     "cluster": Noun("klamm.cli.cluster", "The cluster: info health quorum features api-versions", "Cluster"),
     "config": Noun("klamm.cli.config", "Configs of any resource: get set unset diff", "Cluster", ("configs",)),
     "acl": Noun("klamm.cli.acl", "ACLs: list create delete who-can explain", "Security", ("acls",)),

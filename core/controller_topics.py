@@ -46,13 +46,14 @@ from klamm.model.errors import (
     UnknownTopicOrPartitionError,
 )
 from klamm.model.ids import NO_TOPIC_ID, BrokerId, LeaderEpoch, PartitionIndex, TopicId, TopicName
+from klamm.model.own_topics import OWN_TOPIC_CONFIGS, PROTECTED_TOPICS
 
 TOPIC_NAME_LENGTH_MAX: Final = 249  # Kafka's: the folder name "topic-partition" must fit in 255 bytes
 PARTITIONS_PER_REQUEST_MAX: Final = 10_000  # Kafka's ReplicationControlManager.MAX_PARTITIONS_PER_BATCH
 CONSUMER_OFFSETS: Final = TopicName("__consumer_offsets")
 TRANSACTION_STATE: Final = TopicName("__transaction_state")
 CLUSTER_METADATA: Final = TopicName("__cluster_metadata")
-INTERNAL_TOPICS: Final = frozenset({CONSUMER_OFFSETS, TRANSACTION_STATE})
+INTERNAL_TOPICS: Final = frozenset({CONSUMER_OFFSETS, TRANSACTION_STATE}) | PROTECTED_TOPICS
 _LEGAL_NAME: Final = re.compile(r"[a-zA-Z0-9._-]+")
 
 
@@ -73,7 +74,10 @@ def check_topic_name(name: str) -> None:
 
 
 def internal_topic(name: TopicName, config: BrokerConfig) -> NewTopic:
-    """Return how ``name``, one of :data:`INTERNAL_TOPICS`, is created: compacted, with its own partition count."""
+    """Return how ``name``, one of :data:`INTERNAL_TOPICS` or of klamm's own, is created, whoever asks for it first."""
+    own = OWN_TOPIC_CONFIGS.get(name)
+    if own is not None:
+        return NewTopic(name, 1, 1, configs=own)
     extra: tuple[tuple[str, str], ...] = (("compression.type", "producer"),)
     if name == CONSUMER_OFFSETS:
         partitions, factor = config.offsets_topic_num_partitions, config.offsets_topic_replication_factor

@@ -44,6 +44,10 @@ class BrokerConfig:
     group_max_session_timeout_ms: int
     group_max_size: int
     group_min_session_timeout_ms: int
+    klamm_metrics_listen: str
+    klamm_telemetry_batches_per_second: int
+    klamm_telemetry_enable: bool
+    klamm_telemetry_messages_per_second: int
     listener_security_protocol_map: str
     listeners: tuple[str, ...]
     log_cleaner_backoff_ms: int

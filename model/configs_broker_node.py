@@ -98,6 +98,33 @@ NODE_CONFIGS: Final = [
     ),
     ConfigKey("inter.broker.listener.name", ConfigType.STRING, None, "The listener that brokers use among themselves."),
     ConfigKey(
+        "klamm.metrics.listen",
+        ConfigType.STRING,
+        "",
+        "Where metrics are served for Prometheus, as host:port; empty: nowhere. klamm's own key.",
+    ),
+    ConfigKey(
+        "klamm.telemetry.batches.per.second",
+        ConfigType.INT,
+        "100",
+        "How many record batches a second are looked into for a sampled traceparent; 0: none. klamm's own key.",
+        minimum=0,
+    ),
+    ConfigKey(
+        "klamm.telemetry.enable",
+        ConfigType.BOOLEAN,
+        "true",
+        "Whether the broker tells about itself: its own topics, metrics and traces. The embedded broker's default is "
+        "false. klamm's own key.",
+    ),
+    ConfigKey(
+        "klamm.telemetry.messages.per.second",
+        ConfigType.INT,
+        "20",
+        "How many sampled messages a second are traced through the broker; 0: none. klamm's own key.",
+        minimum=0,
+    ),
+    ConfigKey(
         "listener.security.protocol.map",
         ConfigType.STRING,
         "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",

@@ -109,6 +109,8 @@ class FetchedPartition(NamedTuple):
     current_leader: tuple[int, int] | None = None
     buffers: Sequence[Buffer] = ()
     size: int = 0
+    next_offset: int = -1
+    """Where the buffers end; not sent."""
 
 
 FetchedTopic = tuple[str | None, UUID | None, Sequence[FetchedPartition]]
@@ -319,7 +321,7 @@ def _write_topic(piece: bytearray, version: int, name: str | None, topic_id: UUI
 
 def _write_partition(piece: bytearray, version: int, partition: FetchedPartition, *, flexible: bool) -> None:
     """Append everything of a partition up to its records."""
-    index, error_code, high_watermark, stable_offset, start_offset, aborted, replica, _, _, _, size = partition
+    index, error_code, high_watermark, stable_offset, start_offset, aborted, replica, _, _, _, size, _ = partition
     if version >= LOG_START_OFFSET_SINCE:
         piece += _RESPONSE_5.pack(index, error_code, high_watermark, stable_offset, start_offset)
     else:

@@ -11,6 +11,7 @@
 | `group_coordinators.py` | the group coordinators of this node |
 | `data_store.py` | the data directory and the logs in it |
 | `node.py` | one broker put together: start, stop |
+| `telemetry.py`, `state_rounds.py`, `own_topics.py` | what a node tells of itself, and the topics it tells it in |
 | `embedded.py`, `pytest_plugin.py` | a broker inside another program, and in a test |
 | `serve.py`, `options.py` | a broker as a process |
 | `replica_fetchers.py`, `replica_fetch_port.py` | which partitions are copied, and how a follower reaches its leader |

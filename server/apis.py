@@ -74,7 +74,7 @@ class HandledApi:
             handler = self._handler or self.load()
             result = handler(self._node, connection.context(header), request)
         except KafkaError as error:
-            result = self._refused(error)
+            result = self._refused(slot, error)
         if inspect.isawaitable(result):
             connection.run(self._finish(slot, header, result))
         else:
@@ -85,11 +85,12 @@ class HandledApi:
         try:
             result = await awaitable
         except KafkaError as error:
-            result = self._refused(error)
+            result = self._refused(slot, error)
         slot.complete([encode_response(self.key, header.api_version, result, header.correlation_id)])
 
-    def _refused(self, error: KafkaError) -> Any:  # noqa: ANN401 (a kio response of this API)
+    def _refused(self, slot: ResponseSlot, error: KafkaError) -> Any:  # noqa: ANN401 (a kio response of this API)
         self.stats.errors += 1
+        slot.error_code = error.error_code
         return error_response(self.key, error)
 
 

@@ -25,9 +25,10 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.protocol.errors import ProtocolError
-from klamm.protocol.header import parse_request_header
+from klamm.protocol.header import RequestHeader, parse_request_header
 from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
 from klamm.server.requests import RequestContext
+from klamm.telemetry.journal import Request, TopicKey
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
@@ -56,7 +57,19 @@ Buffer = bytes | bytearray | memoryview
 class ResponseSlot:
     """The place of one response in its connection's order."""
 
-    __slots__ = ("buffers", "connection", "done", "pinned", "pinned_size", "received_ns", "stats")
+    __slots__ = (
+        "buffers",
+        "connection",
+        "done",
+        "error_code",
+        "header",
+        "pinned",
+        "pinned_size",
+        "received_ns",
+        "size",
+        "stats",
+        "waited_ns",
+    )
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -65,6 +78,10 @@ class ResponseSlot:
         self.pinned: ReceiveBuffer | None = None
         self.pinned_size = 0
         self.received_ns = 0
+        self.waited_ns = 0
+        self.error_code = 0
+        self.size = 0
+        self.header: RequestHeader
         self.stats: RequestStats
 
     def complete(self, buffers: list[Buffer] | None) -> None:
@@ -72,6 +89,10 @@ class ResponseSlot:
         self.buffers = buffers
         self.done = True
         self.connection.completed(self)
+
+    def batches(self) -> tuple[tuple[TopicKey, int, int], ...]:
+        """Return (topic, partition, base offset) of what was appended; for telemetry."""
+        return ()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -95,7 +116,16 @@ class Connection(asyncio.BufferedProtocol):
         self.client_host = ""
         self.client_port = 0
         self.client_software = ("", "")
+        self.client_id: str | None = None
+        self.client_instance_id: str | None = None
+        self.connected_ns = perf_counter_ns()
         self.last_used = 0.0
+        self.last_api = ""
+        self.last_error_code = 0
+        self.request_count = 0
+        self.error_count = 0
+        self.received_size = 0
+        self.sent_size = 0
 
     # --- transport ------------------------------------------------------------------------------------------------
 
@@ -149,6 +179,11 @@ class Connection(asyncio.BufferedProtocol):
         """Whether no request waits for an answer."""
         return not self._slots and self._task is None
 
+    @property
+    def unanswered(self) -> int:
+        """How many requests wait for an answer."""
+        return len(self._slots)
+
     # --- reading --------------------------------------------------------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's signature)
@@ -176,6 +211,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take ``nbytes`` received bytes (asyncio)."""
         self._end += nbytes
+        self.received_size += nbytes
         self._process()
 
     def _process(self) -> None:
@@ -226,9 +262,14 @@ class Connection(asyncio.BufferedProtocol):
         slot = api.receive(self, header, frame)
         slot.received_ns = received_ns
         slot.stats = api.stats
+        slot.header = header
+        slot.size = len(frame) + LENGTH_SIZE
         self._slots.append(slot)
+        self.request_count += 1
+        self.client_id = header.client_id
+        self.last_api = api.name
         api.stats.count += 1
-        api.stats.received_size += len(frame) + LENGTH_SIZE
+        api.stats.received_size += slot.size
         if slot.buffers is not None and len(slot.buffers) > 1:  # records: the transport says when it holds enough
             self._send()
         if len(self._slots) >= REQUESTS_MAX:
@@ -302,6 +343,7 @@ class Connection(asyncio.BufferedProtocol):
             self._pinned_size -= slot.pinned_size
             slot.pinned = None
         if not self._reading:
+            slot.waited_ns = perf_counter_ns() - slot.received_ns
             self._send()
 
     def _send(self) -> None:
@@ -313,9 +355,20 @@ class Connection(asyncio.BufferedProtocol):
         now_ns = perf_counter_ns()
         while slots and slots[0].done:
             slot = slots.popleft()
-            slot.stats.busy_ns += now_ns - slot.received_ns
-            if slot.buffers is not None:
-                out += slot.buffers
+            stats, buffers = slot.stats, slot.buffers
+            elapsed_ns = now_ns - slot.received_ns
+            stats.busy_ns += elapsed_ns
+            stats.waited_ns += slot.waited_ns
+            if stats.long_poll:
+                elapsed_ns -= slot.waited_ns
+            stats.buckets[elapsed_ns.bit_length()] += 1
+            if buffers is not None:
+                size = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
+                stats.sent_size += size
+                self.sent_size += size
+                out += buffers
+            if slot.error_code or elapsed_ns > stats.slow_ns:
+                self._note(slot, now_ns)
         self.last_used = now_ns / 1e9
         if len(out) == 1:
             transport.write(out[0])
@@ -323,3 +376,28 @@ class Connection(asyncio.BufferedProtocol):
             transport.writelines(out)
         if self._paused:
             self._resume()
+
+    def _note(self, slot: ResponseSlot, sent_ns: int) -> None:
+        """Note a request that failed or was slow, for telemetry."""
+        header = slot.header
+        if slot.error_code:
+            self.error_count += 1
+            self.last_error_code = slot.error_code
+        journal = self._listener.journal
+        if journal is not None:
+            journal.add(
+                Request(
+                    self._listener.apis[header.api_key].name,
+                    header.api_version,
+                    header.correlation_id,
+                    header.client_id,
+                    self.client_host,
+                    self.client_port,
+                    slot.error_code,
+                    slot.batches(),
+                    slot.size,
+                    slot.received_ns,
+                    slot.waited_ns,
+                    sent_ns,
+                )
+            )

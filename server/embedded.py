@@ -26,9 +26,14 @@ START_TIMEOUT_S: Final = 60.0
 
 STOP_TIMEOUT_S: Final = 60.0
 
-EMBEDDED_CONFIG: Final = {"acks.all.single": "written", "group.initial.rebalance.delay.ms": "0"}
+EMBEDDED_CONFIG: Final = {
+    "acks.all.single": "written",
+    "group.initial.rebalance.delay.ms": "0",
+    "klamm.telemetry.enable": "false",
+}
 """In a test a power cut loses the test as well: no flush is waited for (Kafka's own behaviour). And nobody waits three
-seconds for further members of a group: Kafka's own quickstart sets that delay to 0."""
+seconds for further members of a group: Kafka's own quickstart sets that delay to 0. And nobody is told what nobody
+asked for: ``telemetry=True`` turns that on."""
 
 
 class Broker:
@@ -40,6 +45,7 @@ class Broker:
         port: Where it listens; 0 is a free port.
         memory: Keep everything in memory; ``data`` must be None.
         config: Broker configs by Kafka's names, e.g. ``{"num.partitions": "3"}``, over :data:`EMBEDDED_CONFIG`.
+        telemetry: Write the broker's own topics, and export metrics and traces (docs/observability.md).
 
     Raises:
         InvalidConfigError: A config value is out of its range.
@@ -54,11 +60,13 @@ class Broker:
         port: int = 0,
         memory: bool = False,
         config: Mapping[str, object] | None = None,
+        telemetry: bool = False,
     ) -> None:
         if data is not None and memory:
             msg = "data and memory exclude each other"
             raise ValueError(msg)
-        properties = EMBEDDED_CONFIG | {key: _text(value) for key, value in (config or {}).items()}
+        asked = {"klamm.telemetry.enable": "true"} if telemetry else {}
+        properties = EMBEDDED_CONFIG | asked | {key: _text(value) for key, value in (config or {}).items()}
         self._config, _ = BrokerConfig.from_properties(properties)
         self._data = Path(data) if data is not None else None
         self._memory = memory

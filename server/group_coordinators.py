@@ -34,7 +34,7 @@ from klamm.storage.slicing import LogSlice
 if TYPE_CHECKING:
     from klamm.actors.disk import Disk
     from klamm.actors.runtime import LoopActorRef
-    from klamm.core.groups.coordinator import Request
+    from klamm.core.groups.coordinator import GroupCoordinator, Request
     from klamm.core.groups.messages import CommitOffsets, Heartbeat
     from klamm.core.metadata_delta import MetadataDelta
     from klamm.core.metadata_image import MetadataImage, TopicImage
@@ -156,6 +156,11 @@ class GroupCoordinators:
             for ref in self._refs.values():
                 if ref.is_alive():
                     ref.tell(TopicsDeleted(names))
+
+    def cores(self) -> list[GroupCoordinator]:
+        """Return the state of every coordinator that runs and has loaded: to be read, from any thread."""
+        actors = [ref.actor_inbox.actor for ref in list(self._refs.values())]
+        return [actor.core for actor in actors if isinstance(actor, GroupCoordinatorActor) and not actor.is_loading]
 
     def stop(self) -> None:
         """Stop every coordinator: whoever waits is told NOT_COORDINATOR."""

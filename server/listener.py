@@ -10,6 +10,7 @@ from typing import Final
 
 from klamm.server.apis import Api
 from klamm.server.connection import Connection
+from klamm.telemetry.journal import Journal
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Listener:
         self.run_ready = run_ready
         self.request_size_max = request_size_max
         self.apis: Mapping[int, Api] = {}
+        self.journal: Journal | None = None
         self._connections_max = connections_max
         self._idle_max_s = idle_max_s
         self._connections: set[Connection] = set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 import uuid
 from typing import TYPE_CHECKING, Final, cast
 
@@ -33,6 +34,7 @@ from klamm.core.metadata_image import EMPTY_IMAGE, MetadataImage
 from klamm.core.metadata_records import Endpoint
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import BrokerId, PartitionIndex, TopicName, TopicPartition
+from klamm.model.own_topics import STATE
 from klamm.server.data_store import DataStore
 from klamm.server.listener import Listener
 from klamm.server.options import Address, NodeOptions
@@ -41,17 +43,20 @@ from klamm.server.served_apis import prewarm, serve_apis
 from klamm.storage.checkpoint import PartitionCheckpoint
 from klamm.storage.errors import StorageFailureError
 from klamm.storage.settings import UNLIMITED, LogSettings
+from klamm.telemetry.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from uuid import UUID
 
-    from klamm.actors.runtime import LoopActorRef
+    from klamm.actors.runtime import Dispatcher, LoopActorRef
     from klamm.core.metadata_delta import MetadataDelta
     from klamm.model.configs_broker import BrokerConfig
     from klamm.server.apis import Api
+    from klamm.server.connection import Connection
     from klamm.server.group_coordinators import GroupCoordinators
+    from klamm.server.telemetry import NodeTelemetry
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +64,9 @@ METADATA_PARTITION: Final = TopicPartition(TopicName(METADATA_TOPIC), PartitionI
 
 CONTROLLER_TIMEOUT_S: Final = 30.0
 """How long a handler waits for the controller: a flush of its log takes milliseconds, a stuck disk for ever."""
+
+TELEMETRY_DELAY_S: Final = 0.5
+"""How long after its start a broker begins to tell of itself: handlers are loaded by then."""
 
 
 class Node:
@@ -82,7 +90,10 @@ class Node:
         self.dispatcher = LoopDispatcher(loop, "data")
         self.disk_dispatcher = PoolDispatcher(DISK_ACTORS, "disk")
         self.disk = Disk(self.disk_dispatcher)
-        self._ports = PartitionPorts(self.clock, LoopTimers(loop), self.disk)
+        self.journal = Journal() if config.klamm_telemetry_enable else None
+        self.telemetry: NodeTelemetry | None = None
+        self.started_ns = time.time_ns()
+        self._ports = PartitionPorts(self.clock, LoopTimers(loop), self.disk, self.journal)
         self.supervisor = Supervisor.start(self.clock, self._ports.timers, dispatcher=self.dispatcher)
         self._table = PartitionTable(self)
         self._groups: GroupCoordinators | None = None
@@ -92,6 +103,7 @@ class Node:
         self._producer_ids_lock = asyncio.Lock()
         self._metadata_log: MetadataLog | None = None
         self._timers: list[asyncio.TimerHandle] = []
+        self._telemetry_timer: asyncio.TimerHandle | None = None
         self._random = random.Random()  # noqa: S311 (ids of sessions, nothing secret)
 
     # --- what handlers ask for ------------------------------------------------------------------------------------
@@ -134,6 +146,21 @@ class Node:
 
             self._groups = start_groups(self)
         return self._groups
+
+    @property
+    def running_groups(self) -> GroupCoordinators | None:
+        """The group coordinators of this node, if any client has asked for one."""
+        return self._groups
+
+    @property
+    def connections(self) -> frozenset[Connection]:
+        """The connections open now."""
+        return frozenset() if self._listener is None else self._listener.connections
+
+    def dispatchers(self) -> list[Dispatcher]:
+        """Return whoever runs this node's actors."""
+        dispatchers: list[Dispatcher] = [self.dispatcher, self.disk_dispatcher]
+        return dispatchers if self.telemetry is None else [*dispatchers, self.telemetry.dispatcher]
 
     @property
     def ports(self) -> PartitionPorts:
@@ -203,6 +230,15 @@ class Node:
         self._table.apply(delta)
         if self._groups is not None:
             self._groups.metadata_changed(delta)
+        if self.journal is not None:
+            self._watch(self.journal, delta)
+
+    def _watch(self, journal: Journal, delta: MetadataDelta) -> None:
+        """Have noted who fetches the topic of this broker's state."""
+        state = delta.image.topics.get(STATE)
+        journal.watched = frozenset() if state is None else frozenset({state.name, state.topic_id})
+        if self.telemetry is not None and delta.topics_deleted:
+            self.telemetry.topics_deleted(delta.topics_deleted)
 
     # --- start and stop -------------------------------------------------------------------------------------------
 
@@ -225,11 +261,14 @@ class Node:
                 idle_max_s=config.connections_max_idle_ms / 1000,
             )
             self._listener.apis = self.apis
+            self._listener.journal = self.journal
             listen = self.options.listen
             host, port = await self._listener.start(listen.host, listen.port, backlog=config.socket_listen_backlog_size)
             self.advertised = self._advertise(Address(host, port))
             await self._register()
             self._maintain_later()
+            if self.journal is not None:
+                self._tell_later(self.journal)
             self.disk.run(self.data.remove_deleted)
             self.disk.run(lambda: prewarm(self.apis.values()))
         except BaseException:
@@ -268,6 +307,17 @@ class Node:
         )
         assert isinstance(outcome, BrokerRegistered)
 
+    def _tell_later(self, journal: Journal) -> None:
+        """Begin to tell of this broker once it is up: what that takes must not make its start longer."""
+
+        def begin() -> None:
+            from klamm.server.telemetry import NodeTelemetry  # noqa: PLC0415 (see above)
+
+            self.telemetry = NodeTelemetry(self, journal)
+            self.telemetry.start()
+
+        self._telemetry_timer = self.loop.call_later(TELEMETRY_DELAY_S, begin)
+
     def _maintain_later(self) -> None:
         delay_s = self.config.log_retention_check_interval_ms / 1000
         self._timers.append(self.loop.call_later(delay_s, self._maintain))
@@ -284,8 +334,12 @@ class Node:
         """Stop; everything written is flushed when it returns."""
         for timer in self._timers:
             timer.cancel()
+        if self._telemetry_timer is not None:
+            self._telemetry_timer.cancel()
         if self._listener is not None:
             await self._listener.stop()
+        if self.telemetry is not None:
+            await self.telemetry.stop()
         if self._groups is not None:
             self._groups.stop()
         await self.supervisor.stop(block=False)

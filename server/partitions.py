@@ -22,7 +22,7 @@ from klamm.model.configs_topic import TopicSettings
 from klamm.model.errors import KafkaStorageError, UnknownTopicIdError, UnknownTopicOrPartitionError
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.server.replica_fetchers import ReplicaFetchers
-from klamm.server.topic_settings import WRITTEN_BY_BROKER, log_settings, partition_settings
+from klamm.server.topic_settings import NOT_RECORDED, WRITTEN_BY_BROKER, log_settings, partition_settings
 from klamm.storage.checkpoint import PartitionCheckpoint
 from klamm.storage.errors import StorageError
 from klamm.storage.partition_log import PartitionLog
@@ -169,7 +169,7 @@ class PartitionTable:
         key = TopicPartition(topic.name, image.partition)
         open_log = self._node.data.open_log if self._loading else self._node.data.new_log
         log = open_log(key, topic.topic_id, log_settings(settings))
-        state = self._state_of(log, settings)
+        state = self._state_of(topic.name, log, settings)
         partition = Partition(topic.name, image.partition, topic.topic_id, settings, log, state)
         self.by_key[topic.name, image.partition] = partition
         self._start(partition)
@@ -180,8 +180,11 @@ class PartitionTable:
         )
 
     def _start(self, partition: Partition) -> None:
+        ports = self._node.ports
+        if partition.topic in NOT_RECORDED:
+            ports = ports._replace(journal=None)
         partition.ref = PartitionActor.start(
-            partition.log, partition.state, self._node.ports, str(partition), dispatcher=self._node.dispatcher
+            partition.log, partition.state, ports, str(partition), dispatcher=self._node.dispatcher
         )
 
     def reopen(self, partition: Partition) -> None:
@@ -208,7 +211,7 @@ class PartitionTable:
             msg = f"{partition} is not recovered yet"
             raise KafkaStorageError(msg)
         partition.log = log
-        partition.state = self._state_of(log, partition.settings)
+        partition.state = self._state_of(partition.topic, log, partition.settings)
         self._start(partition)
         self._lead_or_follow(partition, partition.image)
         partition.online = True
@@ -230,7 +233,7 @@ class PartitionTable:
         for partition in self.by_key.values():
             if partition.topic == topic:
                 partition.settings = settings
-                partition.ref.tell(SettingsChanged(self._partition_settings(settings), log_settings(settings)))
+                partition.ref.tell(SettingsChanged(self._partition_settings(topic, settings), log_settings(settings)))
 
     def _delete(self, topic: TopicImage) -> None:
         self.topic_names.pop(topic.topic_id, None)
@@ -283,10 +286,10 @@ class PartitionTable:
                 clean = False
         return states if clean else None
 
-    def _state_of(self, log: PartitionLog, settings: TopicSettings) -> PartitionState:
-        state = PartitionState(self._node.broker_id, self._partition_settings(settings), log.log_end_offset)
+    def _state_of(self, topic: str, log: PartitionLog, settings: TopicSettings) -> PartitionState:
+        state = PartitionState(self._node.broker_id, self._partition_settings(topic, settings), log.log_end_offset)
         state.flushed_end_offset = log.flushed_end_offset
         return state
 
-    def _partition_settings(self, settings: TopicSettings) -> PartitionSettings:
-        return partition_settings(settings, self._node.config)
+    def _partition_settings(self, topic: str, settings: TopicSettings) -> PartitionSettings:
+        return partition_settings(topic, settings, self._node.config)

@@ -4,4 +4,6 @@
 |---|---|
 | `actors.py` | each actor: depth, handled, busy, oldest waiting message, failures; restarts and dead letters |
 | `requests.py` | each API: requests, errors, bytes, time |
+| `journal.py` | what the hot path notes down, for all that follows |
+| `flow.py` | the records of `__klamm_flow`, made of the journal's notes |
 """

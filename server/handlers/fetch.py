@@ -11,6 +11,7 @@ from __future__ import annotations
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from klamm.server.partitions import find_partition
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.partition_log import ColdRead
 from klamm.storage.slicing import LogSlice
+from klamm.telemetry.journal import Fetched, Journal
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class FetchApi:
         versions = API_VERSIONS[ApiKey.FETCH]
         self.version_min, self.version_max = versions.min, versions.max
         self.stats = RequestStats()
+        self.stats.long_poll = True
         self.node = node
         self.sessions = FetchSessions(node.config.max_incremental_fetch_session_cache_slots, node.new_session_id)
 
@@ -73,6 +76,7 @@ class FetchResponse(ResponseSlot):
 
     __slots__ = (
         "_api",
+        "_client_id",
         "_cold",
         "_correlation_id",
         "_incremental",
@@ -86,6 +90,7 @@ class FetchResponse(ResponseSlot):
     def __init__(self, connection: Connection, api: FetchApi, header: RequestHeader, request: FetchRequest) -> None:
         super().__init__(connection)
         self._api = api
+        self._client_id = header.client_id
         self._version = header.api_version
         self._correlation_id = header.correlation_id
         self._request = request
@@ -104,6 +109,7 @@ class FetchResponse(ResponseSlot):
             )
         except KafkaError as error:
             self._api.stats.errors += 1
+            self.error_code = error.error_code
             self.complete(encode_fetch_response(self._version, self._correlation_id, error.error_code, 0, []))
             return
         self._incremental = request.session_epoch > 0
@@ -175,6 +181,7 @@ class FetchResponse(ResponseSlot):
 
     def _refused(self, index: int, error: KafkaError) -> FetchedPartition:
         self._api.stats.errors += 1
+        self.error_code = error.error_code
         return FetchedPartition(index, error.error_code)
 
     def _read_partition(
@@ -203,7 +210,7 @@ class FetchResponse(ResponseSlot):
         read = log.read(offset, end_offset, min(request.partition_max_bytes, left), at_least_one=at_least_one)
         if isinstance(read, ColdRead):
             return found, read
-        return found._replace(buffers=read.buffers, size=read.size), None
+        return found._replace(buffers=read.buffers, size=read.size, next_offset=read.next_offset), None
 
     def _end_offset(self, partition: Partition) -> int:
         if self._request.replica_id >= 0:
@@ -219,7 +226,10 @@ class FetchResponse(ResponseSlot):
         def performed(position: int, outcome: ReadOutcome) -> None:
             wanted, fetched = reads[position]
             if isinstance(outcome, LogSlice):
-                reads[position] = wanted, fetched._replace(buffers=outcome.buffers, size=outcome.size)
+                reads[position] = (
+                    wanted,
+                    fetched._replace(buffers=outcome.buffers, size=outcome.size, next_offset=outcome.next_offset),
+                )
             else:
                 reads[position] = wanted, FetchedPartition(fetched.partition, KafkaStorageError.code)
             self._cold -= 1
@@ -262,6 +272,9 @@ class FetchResponse(ResponseSlot):
     def _answer(self, reads: list[_Read]) -> None:
         self._stop_timer()
         session = self._session
+        journal = self._api.node.journal
+        if journal is not None and self._request.replica_id < 0:
+            self._note(journal, reads)
         topics: list[tuple[str | None, UUID | None, list[FetchedPartition]]] = []
         last_topic: TopicKey | None = None
         for wanted, fetched in reads:
@@ -277,6 +290,25 @@ class FetchResponse(ResponseSlot):
             session.served([(wanted.topic, fetched.partition) for wanted, fetched in reads if fetched.size])
         session_id = session.session_id if session is not None else 0
         self.complete(encode_fetch_response(self._version, self._correlation_id, 0, session_id, topics))
+
+    def _note(self, journal: Journal, reads: list[_Read]) -> None:
+        """Note what a consumer is given, and that somebody watches a topic of the broker's own."""
+        watched = journal.watched
+        ranges = tuple(
+            [
+                (wanted.topic, fetched.partition, wanted.request.fetch_offset, fetched.next_offset)
+                for wanted, fetched in reads
+                if fetched.size
+            ]
+        )
+        if ranges:
+            connection = self.connection
+            journal.add(
+                Fetched(self._client_id, connection.client_host, connection.client_port, ranges, perf_counter_ns())
+            )
+        for wanted, _ in reads:
+            if wanted.topic in watched:
+                journal.watch()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

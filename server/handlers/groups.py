@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import lru_cache
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.core.groups.messages import (
@@ -48,11 +49,13 @@ from klamm.model.ids import NO_TOPIC_ID, PartitionIndex, TopicId, TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
 from klamm.server.message_types import response_types
+from klamm.telemetry.journal import Committed
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler
     from klamm.server.node import Node
     from klamm.server.requests import RequestContext
+    from klamm.telemetry.journal import Journal
 
 # kio's messages are made from schemas at run time: their types are known to nobody.
 # ruff: noqa: ANN401
@@ -274,6 +277,8 @@ async def offset_commit(node: Node, context: RequestContext, request: Any) -> An
         except KafkaError as refused:
             result = CommitOffsetsResult(refused.error_code, {})
         all_error = result.error
+        if node.journal is not None and all_error is ErrorCode.NONE:
+            _note_commit(node.journal, context, asked, result)
         errors |= {key: error for key, error in result.refused.items() if key not in errors}
     types = response_types(ApiKey.OFFSET_COMMIT)
     missing = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -287,6 +292,16 @@ async def offset_commit(node: Node, context: RequestContext, request: Any) -> An
         )
         topics.append(types.OffsetCommitResponseTopic(topic_id=topic.topic_id, name=topic.name, partitions=answered))
     return types.OffsetCommitResponse(throttle_time=NO_THROTTLE, topics=tuple(topics))
+
+
+def _note_commit(journal: Journal, context: RequestContext, asked: CommitOffsets, result: CommitOffsetsResult) -> None:
+    offsets = tuple(
+        (topic.topic, one.partition, one.offset)
+        for topic in asked.topics
+        for one in topic.partitions
+        if (topic.topic, one.partition) not in result.refused
+    )
+    journal.add(Committed(asked.group_id, context.client_id, offsets, perf_counter_ns()))
 
 
 @lru_cache(maxsize=4096)  # messages never change, and most commits are of the same few partitions

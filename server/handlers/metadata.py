@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from klamm.core.controller_requests import CreateTopics, NewTopic, TopicOutcome
@@ -18,6 +18,7 @@ from klamm.model.errors import (
     UnknownTopicOrPartitionError,
 )
 from klamm.model.ids import NO_BROKER, TopicId, TopicName
+from klamm.model.own_topics import OWN_TOPICS
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
 from klamm.server.message_types import response_types
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from klamm.server.apis import Handler
     from klamm.server.node import Node
     from klamm.server.requests import RequestContext
+
+MADE_BY_BROKER: Final = INTERNAL_TOPICS | OWN_TOPICS
+"""Topics that have to be as the broker makes them."""
 
 
 class _Missing(NamedTuple):
@@ -51,8 +55,11 @@ def metadata(node: Node, _context: RequestContext, request: Any) -> Any | Awaita
     if request.topics is None:
         return _response(node, request, node.image.topics.values(), [])
     found, missing = _look_up(node.image, request.topics)
-    if request.allow_auto_topic_creation and node.config.auto_create_topics_enable:
-        wanted = tuple(one for one in missing if one.error is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    if missing:
+        wanted = [one for one in missing if one.error is ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]
+        if not (request.allow_auto_topic_creation and node.config.auto_create_topics_enable):
+            tells = node.journal is not None  # then its own topics are there for whoever asks for them
+            wanted = [one for one in wanted if tells and one.name in OWN_TOPICS]
         if wanted:
             return _create_and_respond(node, request, [one.name or "" for one in wanted])
     return _response(node, request, found, missing)
@@ -68,7 +75,7 @@ async def create_missing_topics(node: Node, names: Iterable[str]) -> dict[str, T
         KafkaError: The controller is not available.
     """
     topics = tuple(
-        internal_topic(TopicName(name), node.config) if name in INTERNAL_TOPICS else NewTopic(name) for name in names
+        internal_topic(TopicName(name), node.config) if name in MADE_BY_BROKER else NewTopic(name) for name in names
     )
     outcomes = cast("tuple[TopicOutcome, ...]", await node.ask_controller(CreateTopics(topics)))
     return {outcome.name: outcome for outcome in outcomes}

@@ -122,10 +122,20 @@ class ProduceResponse(ResponseSlot):
             results[slot] = ProducedPartition(index, 0, base_offset, append_time_ms, log_start_offset)
         else:
             self._api.stats.errors += 1
+            self.error_code = error.error_code
             results[slot] = ProducedPartition(index, error.error_code, -1, -1, log_start_offset, error.message or None)
         self._remaining -= 1
         if not self._remaining:
             self._finish()
+
+    def batches(self) -> tuple[tuple[str | UUID, int, int], ...]:
+        """Return (topic, partition, base offset; -1 where it was refused) of each batch."""
+        return tuple(
+            (topic_id or name or "", part.partition, part.base_offset)
+            for name, topic_id, start, count in self._topics
+            for part in self._results[start : start + count]
+            if isinstance(part, ProducedPartition)
+        )
 
     def _finish(self) -> None:
         results = self._results
