@@ -2,7 +2,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := actors cli client core model protocol records server storage telemetry src/klamm/__init__.py src/klamm/__main__.py tests bench examples
+SOURCES := actors cli client core model protocol records server storage telemetry tui src/klamm/__init__.py src/klamm/__main__.py tests bench examples
 
 .PHONY: demo test check lint types contract bench bench-full sim clean setup
 

@@ -54,6 +54,7 @@ NOUNS: dict[str, Noun] = {
     "apply": Noun(
         "klamm.cli.declarative", "Make the cluster as a file says; deletes nothing without --prune", "Declarative"
     ),
+    "ui": Noun("klamm.cli.ui", "The terminal interface", "You"),
     "context": Noun("klamm.cli.context", "Contexts: list use show add edit test import", "You", ("contexts",)),
     "doctor": Noun("klamm.cli.doctor", "Find out why a cluster does not answer", "You"),
     "undo": Noun("klamm.cli.undo", "Take back a change made with klamm", "You"),

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.spec import OUTPUT_FORMATS
+from klamm.client import text
 from klamm.client.errors import ClientError, ResponseError
 
 ENVELOPE_VERSION = 1
 STYLES = {"good": "32", "warning": "33", "bad": "31", "faint": "2"}
 """SGR codes (ECMA-48) by what they stand for: colours of the terminal's own theme."""
+count_text, printable, size_text = text.count_text, text.printable, text.size_text
 Item = dict[str, Any]
 
 
@@ -153,20 +155,6 @@ def render(kind: str, context: str | None, result: Result, form: Format) -> str:
     return _tables(result, form)
 
 
-def printable(text: str) -> str:
-    """Return text with control characters escaped: a name must not command the terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def size_text(size_bytes: float) -> str:
-    """Return a size with a binary unit: ``1.5 GiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(size_bytes) < 1024 or unit == "TiB":  # noqa: PLR2004 (binary units)
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1024
-    raise AssertionError(size_bytes)
-
-
 def leader_text(leader: int) -> str:
     """Return a leader's broker id, or that there is none."""
     return "none" if leader < 0 else str(leader)
@@ -180,11 +168,6 @@ def leader_style(item: Item) -> str:
 def isr_style(item: Item) -> str:
     """Return the style of a partition's in-sync replicas."""
     return "warning" if len(item["isr"]) < len(item["replicas"]) else ""
-
-
-def count_text(count: int) -> str:
-    """Return a count with its thousands set apart."""
-    return f"{count:,}"
 
 
 def _name(item: Item) -> str:

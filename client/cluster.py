@@ -7,6 +7,7 @@ to read only counts as a change.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import TracebackType
@@ -58,13 +59,25 @@ class Cluster:
     Attributes:
         settings: How to reach it and what may be done.
         requests_sent: How many requests went out, by API name: tests and ``-v`` read it.
+        answered_at_s: When a broker last answered, by ``time.monotonic``; None before the first answer.
     """
 
-    def __init__(self, settings: Settings, on_request: Callable[[str, str], None] | None = None) -> None:
-        """Connect nothing yet. ``on_request`` is told (API name, address) of each request."""
+    def __init__(
+        self,
+        settings: Settings,
+        on_request: Callable[[str, str], None] | None = None,
+        request_timeout_s: float | None = None,
+    ) -> None:
+        """Connect nothing yet. ``on_request`` is told (API name, address) of each request.
+
+        A broker that does not answer one request within ``request_timeout_s`` loses its connection, so that the next
+        request tries another: what runs for hours needs that, one command has a deadline of its own.
+        """
         self.settings = settings
         self.requests_sent: dict[str, int] = {}
+        self.answered_at_s: float | None = None
         self._on_request = on_request
+        self._request_timeout_s = request_timeout_s
         self._bootstrap: BrokerConnection | None = None
         self._connections: dict[int, asyncio.Task[BrokerConnection]] = {}
         self._brokers: dict[int, BrokerNode] = {}
@@ -119,7 +132,7 @@ class Cluster:
         async def attempt() -> ClusterMetadata:
             connection = await self.any_connection()
             self._count("Metadata", connection)
-            return await connection.metadata(names)
+            return await self._answer(connection, connection.metadata(names))
 
         found = await self._reconnecting(attempt)
         self._brokers = {broker.broker_id: broker for broker in found.brokers}
@@ -172,7 +185,7 @@ class Cluster:
         async def attempt() -> Message:
             connection = await (self.any_connection() if broker_id is None else self.broker(broker_id))
             self._count(api_name(api_key), connection)
-            return await connection.request(api_key, request)
+            return await self._answer(connection, connection.request(api_key, request))
 
         return await (self._reconnecting(attempt) if reads else attempt())
 
@@ -285,6 +298,18 @@ class Cluster:
         self.requests_sent[api] = self.requests_sent.get(api, 0) + 1
         if self._on_request is not None:
             self._on_request(api, str(connection.address))
+
+    async def _answer(self, connection: BrokerConnection, asked: Awaitable[_Result]) -> _Result:
+        try:
+            async with asyncio.timeout(self._request_timeout_s):
+                answer = await asked
+        except TimeoutError:
+            what = connection.waiting_for or "a request"
+            connection.close()
+            msg = f"{connection.address} did not answer {what} within {self._request_timeout_s:g} s"
+            raise DeadlineError(msg, "look at the broker: is it stopped, or far too busy?") from None
+        self.answered_at_s = time.monotonic()
+        return answer
 
     async def _reconnecting(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
         try:

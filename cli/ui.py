@@ -1,0 +1,111 @@
+"""``klamm ui``: the terminal interface."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from klamm.cli.output import Result
+from klamm.cli.parser import UsageError, suggestion
+from klamm.cli.run import Run
+from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client.errors import RefusedError, SettingsError
+
+if TYPE_CHECKING:
+    from klamm.tui.place import Place
+    from klamm.tui.session import Session
+
+
+async def show_ui(run: Run) -> Result:
+    """Run the interface until it is left."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        msg = "klamm ui needs a terminal, and standard input or output is none"
+        raise RefusedError(msg, "for data in a pipe: klamm topic list -o json")
+    place = _place(run)
+    session = _session(run)
+    session.start()
+    session.prefetch(place)
+    with run.without_deadline():
+        await _show(run, session, place)
+    return Result((), ())
+
+
+async def _show(run: Run, session: Session, place: Place) -> None:
+    from klamm.tui.app import KlammApp
+    from klamm.tui.preferences import read_preferences
+
+    app = KlammApp(session, read_preferences(), place, make_session=lambda name: _context_session(run, name))
+    try:
+        await app.run_async(mouse=run.values.flag("mouse"))
+    finally:
+        app.session.close()
+
+
+def _place(run: Run) -> Place:
+    from klamm.tui import registry
+    from klamm.tui.place import Place
+
+    word, names = run.values.text("screen") or registry.START, run.values.texts("names")
+    spec = registry.find(word)
+    if spec is None:
+        msg = f"klamm ui has no screen {word!r}.{suggestion(word, list(registry.SCREENS))}"
+        raise UsageError(msg)
+    if spec.names and not names:
+        msg = f"klamm ui {word} needs the name of a {spec.names}"
+        raise UsageError(msg)
+    return Place(spec.kind, names[0], " ".join(names[1:])) if spec.names else Place(spec.kind, "", " ".join(names))
+
+
+def _session(run: Run) -> Session:
+    from klamm.tui.registry import loader_of
+    from klamm.tui.session import Session
+
+    run.resolved.settings.check()
+    return Session(run.resolved.settings, loader_of)
+
+
+def _context_session(run: Run, name: str) -> Session:
+    """Return a started session with another context.
+
+    Raises:
+        ClientError: There is none of that name.
+    """
+    from klamm.client.contexts import Layers, context_names, resolve
+    from klamm.tui.registry import loader_of
+    from klamm.tui.session import Session
+
+    if not name:
+        known = ", ".join(context_names())
+        msg = f"which context? there is {known}" if known else "there are no contexts; klamm context add"
+        raise SettingsError(msg)
+    settings = resolve(Layers(name, None, (), write=run.values.flag("write"))).settings
+    settings.check()
+    session = Session(settings, loader_of)
+    session.start()
+    return session
+
+
+COMMANDS = (
+    Command(
+        "ui",
+        "The terminal interface: what is wrong now, and the way down to one message",
+        show_ui,
+        "Ui",
+        (
+            Argument("screen", "screen to open first", required=False),
+            Argument("names", "what the screen is about: a topic, a group", required=False, repeat=True),
+        ),
+        (
+            Option(("--mouse",), "take the mouse; the terminal's own selection then needs Shift"),
+            Option(("--write",), "allow changes in a context that is read-only because its env is prod"),
+        ),
+        (
+            Example("klamm ui", "begin with what is wrong now"),
+            Example("klamm ui topic orders", "open one topic"),
+            Example("klamm ui groups 'lag-t>10s'", "open the lag board, filtered"),
+        ),
+        ("Metadata", "ListOffsets", "ListGroups", "OffsetFetch"),
+        ("DESCRIBE on what is to be seen",),
+        details="Keys: ? help, : command, / filter, Ctrl-P palette, Esc back, Ctrl-C quit.",
+    ),
+)

@@ -1,0 +1,188 @@
+"""The lines around a screen: header, banner, footer, and the line one types in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, cast
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from klamm.client.text import duration_text, printable
+from klamm.tui.columns import Cell
+
+if TYPE_CHECKING:
+    from klamm.tui.app import KlammApp
+
+SAID_FOR_S: Final = 6.0
+"""How long a message stands in the footer."""
+_SHORT_KEYS: Final = {
+    "slash": "/", "question_mark": "?", "colon": ":", "enter": "⏎", "space": "␣", "escape": "Esc", "ctrl+p": "^P",
+    "ctrl+c": "^C", "ctrl+r": "^R", "asterisk": "*", "left_square_bracket": "[", "right_square_bracket": "]",
+    "plus": "+", "underscore": "_", "minus": "-", "ctrl+@": "^␣", "pagedown": "PgDn", "pageup": "PgUp",
+}  # fmt: skip
+
+
+class Bar(Widget):
+    """One line: cells from the left, cells at the right. It is drawn only when it changes."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "bar--dim", "bar--good", "bar--warn", "bar--bad", "bar--accent", "bar--strong", "bar--key",
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    Bar { height: 1; width: 1fr; background: $panel; color: $foreground; }
+    Bar > .bar--dim { color: $text-muted; }
+    Bar > .bar--good { color: $text-success; }
+    Bar > .bar--warn { color: $text-warning; text-style: bold; }
+    Bar > .bar--bad { color: $text-error; text-style: bold; }
+    Bar > .bar--accent { color: $text-accent; text-style: bold; }
+    Bar > .bar--strong { text-style: bold; }
+    Bar > .bar--key { color: $text-accent; text-style: bold; }
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, id=name)
+        self._left: tuple[Cell, ...] = ()
+        self._right: tuple[Cell, ...] = ()
+        self._styles: dict[str, Style] = {}
+
+    @property
+    def text(self) -> str:
+        """What stands there, left and right."""
+        return "".join(cell.text for cell in (*self._left, *self._right))
+
+    def show(self, left: Sequence[Cell], right: Sequence[Cell] = ()) -> None:
+        """Show these cells. Where both do not fit the right ones win."""
+        if (tuple(left), tuple(right)) != (self._left, self._right):
+            self._left, self._right = tuple(left), tuple(right)
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Return the line."""
+        width, base = self.size.width, self.rich_style
+        right = [Segment(cell.text, base + self._style(cell.style)) for cell in self._right]
+        used = sum(cell_len(segment.text) for segment in right)
+        room = max(0, width - used)
+        left = Strip([Segment(cell.text, base + self._style(cell.style)) for cell in self._left])
+        whole = Strip.join([left.crop(0, room).adjust_cell_length(room, base), Strip(right)])
+        return whole.adjust_cell_length(width, base)
+
+    def notify_style_update(self) -> None:
+        """Forget colours: the theme changed."""
+        super().notify_style_update()
+        self._styles.clear()
+
+    def _style(self, name: str) -> Style:
+        if not name:
+            return Style.null()
+        found = self._styles.get(name)
+        if found is None:
+            found = self._styles[name] = self.get_component_rich_style(f"bar--{name}", partial=True)
+        return found
+
+
+class Header(Bar):
+    """Which cluster, what may be done, where one is, how old the figures are."""
+
+    def update_from(self, app: KlammApp) -> None:
+        """Show what holds now."""
+        session, settings, signs = app.session, app.session.settings, app.signs
+        where = settings.context or ",".join(str(address) for address in settings.bootstrap[:2])
+        left = [Cell(" klamm ", "strong"), Cell(f"{signs.cursor} "), Cell(printable(where), "accent")]
+        if settings.env:
+            left.append(Cell(f"  {settings.env.upper()}", "bad" if settings.env == "prod" else "warn"))
+        if app.is_read_only:
+            left.append(Cell("  read-only", "warn"))
+        left.append(Cell("  " + " › ".join(app.trail) if not signs.ascii else "  " + " > ".join(app.trail), "strong"))
+        right: list[Cell] = []
+        health = session.health
+        if not session.live:
+            right.append(Cell("replay ", "warn"))
+        view = app.view
+        if view is not None and view.loaded is not None:
+            at = health.answered_at_ms or view.loaded.at_ms
+            right.append(Cell(f" {clock_text(at)}", ""))
+        right.append(Cell(f" {'@' if signs.ascii else '⟳'}{app.interval_s:g}s ", "dim"))
+        self.show(left, right)
+
+
+class Banner(Bar):
+    """A line that is there only while the cluster is not."""
+
+    DEFAULT_CSS = (
+        "Banner { background: $error 30%; color: $foreground; display: none; } Banner.-shown {display: block;}"
+    )
+
+    def update_from(self, app: KlammApp) -> None:
+        """Say since when nothing answers, or for whose answer one waits."""
+        session, signs = app.session, app.signs
+        health = session.health
+        now = session.now_ms
+        silence = session.silence()
+        text = ""
+        if health.unreachable_since_ms is not None:
+            lasting = duration_text((now - health.unreachable_since_ms) // 1000 * 1000)
+            cause = health.error.message if health.error is not None else ""
+            text = f" {signs.bad} unreachable since {clock_text(health.unreachable_since_ms)} ({lasting}): {cause}"
+            if health.answered_at_ms is not None:
+                text += f"  figures are from {clock_text(health.answered_at_ms)}"
+        elif silence is not None:
+            since = clock_text(now - int(silence[0] * 1000))
+            text = f" {signs.warn} no answer since {since}, waiting for {silence[1] or 'the cluster'}"
+        self.set_class(bool(text), "-shown")
+        self.show([Cell(printable(text), "strong")])
+
+
+class Footer(Bar):
+    """The keys that work here and now, or what has just been said."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._said: Cell | None = None
+        self._said_at = 0.0
+
+    def say(self, text: str, style: str = "") -> None:
+        """Show a message for some seconds."""
+        self._said, self._said_at = Cell(" " + printable(text), style), time.monotonic()
+        self.update_keys()
+
+    def update_keys(self) -> None:
+        """Show the message, or the keys."""
+        if self._said is not None and time.monotonic() - self._said_at < SAID_FOR_S:
+            self.show([self._said])
+            return
+        self._said = None
+        cells: list[Cell] = []
+        seen: set[str] = set()
+        for key, active in self.screen.active_bindings.items():
+            binding = active.binding
+            if binding.show and active.enabled and binding.action not in seen:
+                seen.add(binding.action)
+                cells += [Cell(f" {key_text(key)}", "key"), Cell(f" {binding.description} ", "")]
+        self.show(cells)
+
+    @property
+    def app_of(self) -> KlammApp:
+        """The application."""
+        return cast("KlammApp", self.app)
+
+
+def key_text(key: str) -> str:
+    """Return a key as it stands on the keyboard."""
+    if key in _SHORT_KEYS:
+        return _SHORT_KEYS[key]
+    return key.replace("ctrl+", "^")
+
+
+def clock_text(at_ms: int) -> str:
+    """Return the local time of day."""
+    return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000))
+
+
+def cut_text(text: str, width: int) -> str:
+    """Return a text cut to a width."""
+    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…"

@@ -1,0 +1,85 @@
+"""What a table's columns are: how a row's value is taken for sorting and filtering, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from klamm.client.text import printable
+
+
+class Cell(NamedTuple):
+    """Text and the name of its style: "", dim, good, warn, bad, accent, strong. Words or signs say it too."""
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    ``value`` gives what is sorted and compared (None sorts last); ``show`` the cell, None shows the value itself.
+    ``width`` is in terminal cells; a ``flex`` column also takes what is left, as far as its texts need it. Where the
+    screen is too narrow columns go, those with the highest ``drop`` first; one with 0 stays. ``descending`` is the way
+    round that a first sort has. ``search`` columns are what a word of a filter looks in.
+    """
+
+    key: str
+    title: str
+    value: Callable[[Any], Any]
+    show: Callable[[Any], Cell | str] | None = None
+    width: int = 8
+    flex: bool = False
+    right: bool = False
+    drop: int = 0
+    descending: bool = False
+    search: bool = False
+
+    @classmethod
+    def figure(
+        cls,
+        key: str,
+        title: str,
+        value: Callable[[Any], Any],
+        show: Callable[[Any], Cell | str] | None = None,
+        width: int = 8,
+        drop: int = 0,
+    ) -> Column:
+        """Return a column of numbers: at the right, the greatest first."""
+        return cls(key, title, value, show, width, right=True, drop=drop, descending=True)
+
+    def cell(self, row: Any) -> Cell:
+        """Return what stands in the table; control characters are made visible."""
+        found = self.show(row) if self.show is not None else self.value(row)
+        cell = found if isinstance(found, Cell) else Cell("–" if found is None else str(found))
+        return cell if cell.text.isprintable() else Cell(printable(cell.text), cell.style)
+
+
+def fit(columns: list[Column], widths: list[int], available: int) -> list[tuple[Column, int]]:
+    """Return the columns that fit with their widths; ``widths`` is what each would like.
+
+    Columns that may be dropped go one by one; then flexible ones share what is left. None gets less than its ``width``
+    if it needs that.
+    """
+    chosen = list(zip(columns, widths, strict=True))
+
+    def least(column: Column, width: int) -> int:
+        return min(width, column.width) if column.flex else width
+
+    while len(chosen) > 1 and sum(least(*each) + 1 for each in chosen) > available + 1:
+        droppable = [each for each in chosen if each[0].drop > 0]
+        if not droppable:
+            break
+        chosen.remove(max(droppable, key=lambda each: each[0].drop))
+    spare = available - sum(least(*each) + 1 for each in chosen) + 1
+    fitted: list[tuple[Column, int]] = []
+    for column, width in chosen:
+        if column.flex:
+            more = max(0, min(width - least(column, width), spare))
+            spare -= more
+            fitted.append((column, least(column, width) + more))
+        else:
+            fitted.append((column, width))
+    return fitted

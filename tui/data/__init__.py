@@ -1,0 +1,1 @@
+"""Loaders: from a cluster to the rows of a screen, without Textual."""

@@ -1,0 +1,219 @@
+"""The line at the bottom that one types in: commands after ``:``, filters after ``/``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, cast
+
+from rich.cells import cell_len
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Input, Static
+
+from klamm.client.text import printable
+from klamm.tui import commands
+
+if TYPE_CHECKING:
+    from klamm.tui.app import KlammApp
+    from klamm.tui.table import TableView
+
+LINES_KEPT: Final = 50
+"""Command lines that Up finds again."""
+
+
+class PromptInput(Input):
+    """The input: Esc leaves, Tab completes, Up finds older lines."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave", id="prompt.leave"),
+        Binding("tab", "complete(1)", "Complete", id="prompt.complete"),
+        Binding("shift+tab", "complete(-1)", "Complete", show=False, id="prompt.complete-back"),
+        Binding("up", "older(1)", "Older line", show=False, id="prompt.older"),
+        Binding("down", "older(-1)", "Newer line", show=False, id="prompt.newer"),
+    ]
+
+    @property
+    def prompt(self) -> Prompt:
+        """The prompt this is in."""
+        return next(each for each in self.ancestors if isinstance(each, Prompt))
+
+    def action_leave(self) -> None:
+        """Leave without doing anything."""
+        self.prompt.cancel()
+        self.prompt.leave()
+
+    def action_complete(self, step: int) -> None:
+        """Take the next completion."""
+        self.prompt.complete(step)
+
+    def action_older(self, step: int) -> None:
+        """Take an older line, or a newer one."""
+        self.prompt.older(step)
+
+
+class Prompt(Vertical):
+    """A sign and an input, with a line of candidates above."""
+
+    SIGN: ClassVar[str] = ":"
+    DEFAULT_CSS = """
+    Prompt { dock: bottom; height: auto; width: 1fr; background: $surface; }
+    Prompt Horizontal { height: 1; }
+    Prompt #sign { width: auto; color: $text-accent; text-style: bold; }
+    Prompt Input { border: none; height: 1; width: 1fr; padding: 0; background: $surface; }
+    Prompt Input:focus { border: none; }
+    Prompt #candidates { height: 1; color: $text-muted; background: $panel; width: 1fr; }
+    """
+    lines: ClassVar[list[str]] = []
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt")
+        self._candidates: list[str] = []
+        self._at = -1
+        self._completing = False
+        self._older = 0
+
+    @property
+    def klamm(self) -> KlammApp:
+        """The application."""
+        return cast("KlammApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Yield the candidates' line and the input."""
+        yield Static("", id="candidates", markup=False)
+        with Horizontal():
+            yield Static(f" {self.SIGN}", id="sign", markup=False)
+            yield PromptInput(self.initial(), select_on_focus=False)
+
+    def initial(self) -> str:
+        """Return what stands in the input at first."""
+        return ""
+
+    def candidates(self, text: str) -> list[str]:
+        """Return whole lines that a text can become."""
+        del text
+        return []
+
+    def changed(self, text: str) -> None:
+        """Do something while somebody types."""
+
+    def submitted(self, text: str) -> None:
+        """Do what was typed."""
+
+    def cancel(self) -> None:
+        """Take back what typing did."""
+
+    def leave(self) -> None:
+        """Close, and give the focus back."""
+        view = self.klamm.view
+        self.remove()
+        if view is not None:
+            view.call_after_refresh(view.focus_pane)
+
+    def complete(self, step: int) -> None:
+        """Put the next candidate into the input."""
+        if self._candidates:
+            self._at = (self._at + step) % len(self._candidates)
+            self._put(self._candidates[self._at])
+            self._show_candidates()
+
+    def older(self, step: int) -> None:
+        """Put an older line into the input."""
+        if self.lines:
+            self._older = max(0, min(len(self.lines), self._older + step))
+            self._put(self.lines[-self._older] if self._older else "")
+
+    def on_mount(self) -> None:
+        """Show candidates from the start."""
+        self._look(self.initial())
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Look for candidates anew, unless one was just put there."""
+        if self._completing:
+            self._completing = False
+            self.changed(event.value)
+            return
+        self._look(event.value)
+        self.changed(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Do what was typed."""
+        text = event.value.strip()
+        if text and text not in self.lines[-1:]:
+            self.lines.append(text)
+            del self.lines[:-LINES_KEPT]
+        self.leave()
+        self.submitted(text)
+
+    def _put(self, text: str) -> None:
+        self._completing = True
+        field = self.query_one(Input)
+        field.value = text
+        field.cursor_position = len(text)
+
+    def _look(self, text: str) -> None:
+        self._candidates = self.candidates(text)
+        self._at = -1
+        self._show_candidates()
+
+    def _show_candidates(self) -> None:
+        line = self.query_one("#candidates", Static)
+        line.display = bool(self._candidates)
+        start = max(0, self._at)
+        words: list[str] = []
+        for place, each in enumerate(self._candidates[start:], start):
+            word = printable(each.split(" ", 1)[1] if " " in each else each)
+            words.append(f"[{word}]" if place == self._at else f" {word} ")
+            if cell_len("".join(words)) > self.app.size.width:
+                break
+        line.update("".join(words))
+
+
+class CommandPrompt(Prompt):
+    """``:``."""
+
+    lines: ClassVar[list[str]] = []
+
+    def candidates(self, text: str) -> list[str]:
+        """Return commands, or names of what the command takes."""
+        return commands.complete(text.lstrip(), commands.completion_names(self.klamm))
+
+    def submitted(self, text: str) -> None:
+        """Carry out the line; a beginning that only one command has is that command."""
+        commands.run(self.klamm, commands.expand(text))
+
+
+class FilterPrompt(Prompt):
+    """``/``: the table follows while one types; Enter keeps the filter, Esc brings back the one before."""
+
+    SIGN: ClassVar[str] = "/"
+    lines: ClassVar[list[str]] = []
+
+    def __init__(self, table: TableView) -> None:
+        super().__init__()
+        self.table = table
+        self._before = table.rows.filter.text
+
+    def initial(self) -> str:
+        """Return the filter there is."""
+        return self._before
+
+    def candidates(self, text: str) -> list[str]:
+        """Return columns that the last word may begin to compare."""
+        head, _, last = text.rpartition(" ")
+        if not last or any(sign in last for sign in "=<>!"):
+            return []
+        prefix = f"{head} " if head else ""
+        return [f"{prefix}{c.key}=" for c in self.table.rows.columns if c.title and c.key.startswith(last)]
+
+    def changed(self, text: str) -> None:
+        """Filter at once."""
+        self.table.set_filter(text)
+
+    def submitted(self, text: str) -> None:
+        """Keep the filter."""
+        self.table.set_filter(text)
+        self.table.focus()
+
+    def cancel(self) -> None:
+        """Bring back the filter there was."""
+        self.table.set_filter(self._before)

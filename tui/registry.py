@@ -1,0 +1,59 @@
+"""The table of screens. Modules load when a screen is first wanted."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from klamm.tui.session import Loader
+    from klamm.tui.view import View
+
+
+class ScreenSpec(NamedTuple):
+    """One screen.
+
+    ``loader`` and ``view`` are ``module:name`` below ``klamm.tui``. ``names`` is of what kind of object its place has a
+    name ("topic", "group", "broker"), "" for none. ``key`` is what ``:`` takes; ``listed`` screens are in the palette.
+    """
+
+    kind: str
+    summary: str
+    loader: str
+    view: str
+    names: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+SCREENS: dict[str, ScreenSpec] = {
+    spec.kind: spec
+    for spec in (
+        ScreenSpec("topics", "All topics", "data.topics:load", "screens.topics:TopicsView", "", ("t",)),
+        ScreenSpec(
+            "groups", "All groups, their lag", "data.groups:load", "screens.groups:GroupsView", "", ("g", "lag")
+        ),
+        ScreenSpec("brokers", "All brokers", "data.brokers:load", "screens.brokers:BrokersView", "", ("b", "nodes")),
+    )
+}
+START = "topics"
+_ALIASES = {alias: spec.kind for spec in SCREENS.values() for alias in spec.aliases}
+
+
+def find(word: str) -> ScreenSpec | None:
+    """Return the screen that a word names."""
+    return SCREENS.get(_ALIASES.get(word, word))
+
+
+def loader_of(kind: str) -> Loader:
+    """Return a screen's loader; it imports no Textual."""
+    return cast("Loader", _load(SCREENS[kind].loader))
+
+
+def view_of(kind: str) -> type[View]:
+    """Return a screen's view."""
+    return cast("type[View]", _load(SCREENS[kind].view))
+
+
+def _load(path: str) -> object:
+    module, _, name = path.partition(":")
+    return getattr(import_module(f"klamm.tui.{module}"), name)

@@ -1,0 +1,165 @@
+"""A panel of lines: what is no table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from klamm.client.text import printable
+from klamm.tui.columns import Cell
+from klamm.tui.part import Part
+from klamm.tui.signs import Signs
+
+TextLine = str | Cell | Sequence[Cell]
+
+
+class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
+    """Lines under a title; each row of its part is a line: text, a cell, or several cells."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "text--dim", "text--good", "text--warn", "text--bad", "text--accent", "text--strong", "text--title",
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    TextPane {
+        width: 1fr; height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: auto;
+        & > .text--dim { color: $text-muted; }
+        & > .text--good { color: $text-success; }
+        & > .text--warn { color: $text-warning; }
+        & > .text--bad { color: $text-error; text-style: bold; }
+        & > .text--accent { color: $text-accent; }
+        & > .text--strong { text-style: bold; }
+        & > .text--title { color: $text-primary; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "scroll(1)", "Down", show=False, id="text.down"),
+        Binding("up,k", "scroll(-1)", "Up", show=False, id="text.up"),
+        Binding("pagedown,ctrl+f", "page(2)", "Page down", show=False, id="text.page-down"),
+        Binding("pageup,ctrl+b", "page(-2)", "Page up", show=False, id="text.page-up"),
+        Binding("ctrl+d", "page(1)", "Half a page down", show=False, id="text.half-down"),
+        Binding("ctrl+u", "page(-1)", "Half a page up", show=False, id="text.half-up"),
+        Binding("home,g", "edge(0)", "First line", show=False, id="text.top"),
+        Binding("end,G", "edge(1)", "Last line", show=False, id="text.bottom"),
+    ]
+
+    def __init__(self, name: str, *, title: str, empty: str = "nothing here") -> None:
+        super().__init__(name=name)
+        self.title = title
+        self.empty = empty
+        self.part = Part()
+        self.signs = Signs()
+        self._lines: list[tuple[Cell, ...]] = []
+        self._styles: dict[str, Style] = {}
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines as plain text."""
+        return ["".join(cell.text for cell in line) for line in self._lines]
+
+    def show_part(self, part: Part) -> None:
+        """Take a refresh."""
+        before = (self._lines, self.part.error, self.part.note)
+        self.part = part
+        if part.rows is not None:
+            self._lines = [_cells(line) for line in part.rows]
+        if not self._lines:
+            self._lines = [_cells(each) for each in self._message()]
+        if before != (self._lines, part.error, part.note):
+            self.virtual_size = Size(self.size.width, len(self._lines) + 1)
+            self.refresh()
+
+    def show_lines(self, lines: Sequence[TextLine], title: str | None = None) -> None:
+        """Show lines that are no part of a refresh."""
+        if title is not None and title != self.title:
+            self.title = title
+            self.refresh()
+        self.show_part(Part(lines))
+
+    def tick(self) -> None:
+        """Nothing here changes by itself."""
+
+    def render_line(self, y: int) -> Strip:
+        """Return a line of the widget: the title or a line of text."""
+        width = self.size.width
+        if y == 0:
+            return self._title_strip(width)
+        index = y - 1 + self.scroll_offset.y
+        base = self.rich_style
+        if index >= len(self._lines):
+            return Strip.blank(width, base)
+        segments = [Segment(" ", base)]
+        used = 1
+        for cell in self._lines[index]:
+            segments.append(Segment(cell.text, base + self._style(cell.style)))
+            used += cell_len(cell.text)
+        return Strip(segments, used).adjust_cell_length(width, base)
+
+    def notify_style_update(self) -> None:
+        """Forget colours: the theme changed."""
+        super().notify_style_update()
+        self._styles.clear()
+
+    def _title_strip(self, width: int) -> Strip:
+        rule = self.signs.heavy if self.has_focus else self.signs.rule
+        words = [self.title, self.part.note]
+        if self.part.error is not None and self.part.rows:
+            words.append(f"{self.signs.bad} {printable(self.part.error.message)}")
+        text = f"{rule} {'  '.join(word for word in words if word)} "
+        text += rule * max(0, width - cell_len(text))
+        style = self.rich_style + self._style("warn" if self.part.error else "title" if self.has_focus else "dim")
+        return Strip([Segment(set_cell_size(text, width), style)], width)
+
+    def _message(self) -> list[TextLine]:
+        error = self.part.error
+        if error is not None:
+            lines: list[TextLine] = ["", Cell(f"{self.signs.bad} {error.code}: {error.message}", "bad")]
+            return [*lines, Cell(f"  next: {error.next_step}", "dim")] if error.next_step else lines
+        if self.part.rows is None:
+            return ["", Cell("loading …", "dim")]
+        return ["", *(Cell(line, "dim") for line in self.empty.split("\n"))]
+
+    def _style(self, name: str) -> Style:
+        if not name:
+            return Style.null()
+        found = self._styles.get(name)
+        if found is None:
+            found = self._styles[name] = self.get_component_rich_style(f"text--{name}", partial=True)
+        return found
+
+    def on_resize(self) -> None:
+        """Take the new width."""
+        self.virtual_size = Size(self.size.width, len(self._lines) + 1)
+
+    def on_focus(self) -> None:
+        """Draw the title as focused."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Draw the title as not focused."""
+        self.refresh()
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by lines."""
+        self.scroll_to(y=self.scroll_offset.y + lines, animate=False)
+
+    def action_page(self, halves: int) -> None:
+        """Scroll by half pages."""
+        self.action_scroll(halves * max(1, (self.size.height - 1) // 2))
+
+    def action_edge(self, end: int) -> None:
+        """Go to the first line, or the last."""
+        self.scroll_to(y=self.max_scroll_y if end else 0, animate=False)
+
+
+def _cells(line: Any) -> tuple[Cell, ...]:
+    parts = (line,) if isinstance(line, Cell | str) else line
+    cells = (part if isinstance(part, Cell) else Cell(str(part)) for part in parts)
+    return tuple(cell if cell.text.isprintable() else Cell(printable(cell.text), cell.style) for cell in cells)

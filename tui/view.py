@@ -1,0 +1,242 @@
+"""The base of every screen: its panels, its poller, its keys.
+
+The poller is one worker: it has the session load the place, hands each panel its part, and waits. A view that is not
+shown does not poll. States: loading → live ⇄ failed; failed keeps what was found, with its age.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+
+from klamm.tui.part import Loaded, Part
+from klamm.tui.place import Place
+from klamm.tui.session import Memory, Session
+from klamm.tui.signs import Signs
+from klamm.tui.table import TableView
+from klamm.tui.text_pane import TextPane
+
+if TYPE_CHECKING:
+    from klamm.tui.app import KlammApp
+
+Pane = TableView | TextPane
+
+
+class View(Vertical):
+    """A screen at a place. Subclasses yield panels in ``compose`` and say what Enter does in ``open_row``.
+
+    Attributes:
+        HELP: What the screen is for, one or two sentences for ``?``.
+        place: Where one is.
+        memory: What its loader keeps; ``in_view`` are the keys of the first table's rows on the screen.
+        loaded: The last refresh.
+        refreshes: How many there were.
+    """
+
+    HELP: ClassVar[str | None] = ""
+    DEFAULT_CSS = """
+    View { width: 1fr; height: 1fr; }
+    View .pane-hidden { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "refresh_now", "Refresh", show=False, id="view.refresh"),
+        Binding("tab", "pane(1)", "Next pane", show=False, id="view.next-pane"),
+        Binding("shift+tab", "pane(-1)", "Pane before", show=False, id="view.previous-pane"),
+        Binding("plus", "zoom", "Zoom the pane", show=False, id="view.zoom"),
+        Binding("underscore", "unzoom", "All panes", show=False, id="view.unzoom"),
+        Binding("y", "copy", "Copy", show=False, id="view.copy"),
+    ]
+
+    class Refreshed(Message):
+        """A refresh has come; the header shows its age."""
+
+    def __init__(self, place: Place, session: Session) -> None:
+        super().__init__(id=None)
+        self.place = place
+        self.session = session
+        self.memory: Memory = {}
+        self.loaded: Loaded | None = None
+        self.refreshes = 0
+        self._wanted = asyncio.Event()
+        self._shown = asyncio.Event()
+        self._zoomed = False
+
+    # What subclasses say
+
+    def open_row(self, table: TableView, row: Any) -> None:
+        """Go where Enter on a row leads."""
+
+    def command_line(self) -> str:
+        """Return the command line that shows the same; ``y`` copies it."""
+        return f"klamm ui {self.place}"
+
+    def copy_text(self, row: Any) -> str:
+        """Return what ``y`` copies of a row: its name."""
+        return str(row[0])
+
+    def rows_moved(self, table: TableView) -> None:
+        """Follow the cursor."""
+
+    def received(self, loaded: Loaded) -> None:
+        """Do more with a refresh than to show its parts."""
+
+    # Panels
+
+    @property
+    def klamm(self) -> KlammApp:
+        """The application."""
+        return cast("KlammApp", self.app)
+
+    @property
+    def signs(self) -> Signs:
+        """The characters this terminal can show."""
+        return self.klamm.signs
+
+    @property
+    def panes(self) -> list[Pane]:
+        """The panels in order."""
+        return [each for each in self.walk_children() if isinstance(each, TableView | TextPane)]
+
+    def table(self, name: str) -> TableView:
+        """Return the table that shows a part."""
+        found = next(pane for pane in self.panes if pane.name == name)
+        assert isinstance(found, TableView), f"{name} is no table"
+        return found
+
+    def show_parts(self, loaded: Loaded) -> None:
+        """Give each panel its part."""
+        for pane in self.panes:
+            part = loaded.parts.get(pane.name or "")
+            if part is None and loaded.error is not None:
+                part = Part(None, loaded.error, 0)
+            if part is not None:
+                pane.show_part(part)
+
+    def focus_pane(self) -> None:
+        """Focus the panel that had the focus, or the first."""
+        panes = [pane for pane in self.panes if pane.display]
+        if panes and not any(pane.has_focus for pane in panes):
+            panes[0].focus()
+
+    # Polling
+
+    def on_mount(self) -> None:
+        """Begin to poll."""
+        for pane in self.panes:
+            pane.signs = self.signs
+            if isinstance(pane, TableView):
+                pane.use_clock(lambda: self.session.now_ms)
+                sort = self.klamm.preferences.sort_of(self.place.kind, pane.name or "")
+                if sort is not None:
+                    pane.rows.sort_by(sort)
+        self._shown.set()
+        self.run_worker(self._poll(), name="poll", group="poll", exit_on_error=True)
+
+    def appear(self) -> None:
+        """Poll again, at once."""
+        self.display = True
+        self._shown.set()
+        self._wanted.set()
+        self.call_after_refresh(self.focus_pane)
+
+    def vanish(self) -> None:
+        """Stop polling."""
+        self.display = False
+        self._shown.clear()
+
+    async def _poll(self) -> None:
+        while True:
+            await self._shown.wait()
+            self._note_rows_in_view()
+            loaded = await self.session.load(self.place, self.memory)
+            self._take(loaded)
+            if loaded.more:
+                continue
+            interval = self.klamm.interval_s
+            self._wanted.clear()
+            try:
+                await asyncio.wait_for(self._wanted.wait(), interval)
+            except TimeoutError:
+                continue
+
+    def _take(self, loaded: Loaded) -> None:
+        self.loaded = loaded.over(self.loaded)
+        self.refreshes += 1
+        self.show_parts(self.loaded)
+        self.received(self.loaded)
+        self.post_message(self.Refreshed())
+
+    def _note_rows_in_view(self) -> None:
+        tables = [pane for pane in self.panes if isinstance(pane, TableView)]
+        if tables:
+            self.memory["in_view"] = tables[0].keys_in_view()
+            current = tables[0].rows.current
+            self.memory["current"] = None if current is None else tables[0].rows.key(current)
+
+    def refresh_now(self) -> None:
+        """Load again at once."""
+        self._wanted.set()
+
+    # Messages and actions
+
+    def on_table_view_opened(self, event: TableView.Opened) -> None:
+        """Go where the row leads."""
+        event.stop()
+        self.open_row(event.table, event.row)
+
+    def on_table_view_moved(self, event: TableView.Moved) -> None:
+        """Follow the cursor."""
+        event.stop()
+        self.rows_moved(event.table)
+
+    def on_table_view_arranged(self, event: TableView.Arranged) -> None:
+        """Remember how the table is sorted."""
+        event.stop()
+        self.klamm.preferences.remember_sort(self.place.kind, event.table.name or "", event.table.rows.sort)
+
+    def action_refresh_now(self) -> None:
+        """Load again at once."""
+        self.refresh_now()
+
+    def action_pane(self, step: int) -> None:
+        """Focus the next panel; the zoomed one changes places with it."""
+        panes = self.panes if self._zoomed else [pane for pane in self.panes if pane.display]
+        focused = next((place for place, pane in enumerate(panes) if pane.has_focus), -1)
+        if not panes:
+            return
+        target = panes[(focused + step) % len(panes)]
+        if self._zoomed:
+            self._zoom(target)
+        target.focus()
+
+    def action_zoom(self) -> None:
+        """Let the focused panel have the whole screen, or take it back."""
+        if self._zoomed:
+            self.action_unzoom()
+            return
+        target = next((pane for pane in self.panes if pane.has_focus), None)
+        if target is not None and len(self.panes) > 1:
+            self._zoomed = True
+            self._zoom(target)
+
+    def action_unzoom(self) -> bool:
+        """Show all panels; return whether one was zoomed."""
+        was, self._zoomed = self._zoomed, False
+        for each in self.walk_children():
+            each.remove_class("pane-hidden")
+        return was
+
+    def action_copy(self) -> None:
+        """Copy the row's name; with nothing under the cursor the command line of this screen."""
+        focused = self.app.focused
+        rows = focused.rows.chosen() if isinstance(focused, TableView) else []
+        self.klamm.copy("\n".join(self.copy_text(row) for row in rows) or self.command_line())
+
+    def _zoom(self, target: Pane) -> None:
+        keep = {target, *target.ancestors}
+        for each in self.walk_children():
+            each.set_class(each not in keep, "pane-hidden")
