@@ -7,14 +7,18 @@
 - ``any_broker``: runs a test against ``shared_klamm`` and against ``apache_kafka``.
 - ``topic``: a topic name that no other test uses.
 
-With CI set in the environment nothing may be skipped: a skip is a failure there.
+With CI set in the environment nothing may be skipped: a skip is a failure there. A test that leaves actors or klamm's
+threads behind fails, and not another one that comes upon them.
 """
 
 import itertools
 import os
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import pykka
 import pytest
 
 from tests.apache_kafka.jars import ApacheKafkaUnavailableError, jars_directory
@@ -27,8 +31,34 @@ SKIPS_ALLOWED_ON_CI: frozenset[str] = frozenset()
 
 _LOG_TAIL_SIZE = 6_000  # characters of a broker's log that a failed test shows
 
+_ENDING_TIMEOUT_S = 20.0  # for what ends by itself: a thread that was told to, on a loaded machine
+
 _topic_numbers = itertools.count()
 KlammFactory = Callable[..., KlammProcess]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """Fail the test after which actors or threads of klamm run that did not run before it.
+
+    An actor that is left running stays in pykka's registry, which all tests of this process share.
+    """
+    before = _running()
+    yield
+    deadline = time.monotonic() + _ENDING_TIMEOUT_S
+    while left := [what for owner, what in _running().items() if owner not in before]:
+        assert time.monotonic() < deadline, f"left running: {left}"
+        time.sleep(0.02)
+
+
+def _running() -> dict[object, str]:
+    """Return klamm's threads, and one actor of each dispatcher: a broker that a module's tests share starts more."""
+    running: dict[object, str] = {
+        thread: str(thread) for thread in threading.enumerate() if thread.name.startswith("klamm")
+    }
+    for ref in pykka.ActorRegistry.get_all():
+        running[getattr(ref.actor_inbox, "dispatcher", ref)] = str(ref)
+    return running
 
 
 @pytest.fixture
@@ -66,7 +96,11 @@ def klamm_server(tmp_path: Path) -> Iterator[KlammProcess]:
 @pytest.fixture(scope="session")
 def shared_klamm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KlammProcess]:
     """Run one ``klamm serve`` for the session; on SIGTERM it must end with exit code 0."""
-    settings = ("-X", f"group.initial.rebalance.delay.ms={REBALANCE_DELAY_MS}")
+    properties = {
+        "group.initial.rebalance.delay.ms": REBALANCE_DELAY_MS,
+        "log.retention.check.interval.ms": 86_400_000,  # never: tests produce records of years ago
+    }
+    settings = [word for key, value in properties.items() for word in ("-X", f"{key}={value}")]
     server = KlammProcess(tmp_path_factory.mktemp("shared-klamm"), settings).start()
     yield server
     server.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 from uuid import UUID
 
 from klamm.actors.disk import Background, DiskActor, FlushLog
@@ -23,6 +24,8 @@ from klamm.storage.settings import LogSettings
 
 DIRECTORY = "/data/t-0"
 SEED = 7
+FLUSHED = PartitionSettings(single_flushed=True)
+WRITTEN = PartitionSettings(single_flushed=False)
 
 
 def batch(
@@ -178,3 +181,19 @@ class Partition:
     def payloads(self) -> list[bytes]:
         """Return the batches in the log."""
         return [bytes(row.payload) for row in self.log.rows_from(self.log.log_start_offset)]
+
+
+class Partitions:
+    """Makes partitions, and ends them."""
+
+    def __init__(self) -> None:
+        self.made: list[Partition] = []
+
+    def __call__(self, settings: PartitionSettings = WRITTEN, **details: Any) -> Partition:
+        partition = Partition(settings, **details)
+        self.made.append(partition)
+        return partition
+
+    def end(self) -> None:
+        for partition in self.made:
+            partition.simulation.end()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 import pykka
 import pytest
@@ -21,7 +19,7 @@ from klamm.actors.messages import (
     SettingsChanged,
     TruncateTo,
 )
-from klamm.core.partition import PartitionSettings, PartitionState
+from klamm.core.partition import PartitionState
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.records.batch import HEADER_SIZE, read_header
 from klamm.records.compression import Codec
@@ -29,32 +27,9 @@ from klamm.records.record import decode_records
 from klamm.storage.errors import StorageFailureError
 from klamm.storage.faulty_filesystem import FaultyFilesystem
 from klamm.storage.settings import LogSettings
-from tests.actors.partitions import Partition, batch, sequenced
+from tests.actors.partitions import FLUSHED, WRITTEN, Partitions, batch, sequenced
 
-FLUSHED = PartitionSettings(single_flushed=True)
-WRITTEN = PartitionSettings(single_flushed=False)
 BASE_OFFSET_AND_EPOCH = 16  # bytes at the front of a batch that the broker may write
-
-
-class Partitions:
-    """Makes partitions, and ends them."""
-
-    def __init__(self) -> None:
-        self.made: list[Partition] = []
-
-    def __call__(self, settings: PartitionSettings = WRITTEN, **details: Any) -> Partition:
-        partition = Partition(settings, **details)
-        self.made.append(partition)
-        return partition
-
-
-@pytest.fixture
-def partition() -> Iterator[Partitions]:
-    """Return a maker of partitions."""
-    made = Partitions()
-    yield made
-    for each in made.made:
-        each.simulation.end()
 
 
 # --- group commit, durability -------------------------------------------------------------------------------------

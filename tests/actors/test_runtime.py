@@ -235,7 +235,7 @@ def test_a_failure_in_on_stop_or_on_start_does_not_leave_an_actor_behind() -> No
         with pytest.raises(pykka.ActorDeadError):
             await ref.ask("question", block=False)
         assert dispatcher.actors() == []
-        assert not [ref for ref in pykka.ActorRegistry.get_all() if issubclass(ref.actor_class, LoopActor)]
+        assert not [ref for ref in pykka.ActorRegistry.get_all() if ref.actor_class in {BadStop, BadStart}]
 
     on_loop(test)
 

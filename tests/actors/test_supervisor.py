@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import pytest
 
 from klamm.actors.runtime import LoopActorRef
 from klamm.actors.simulation import Simulation
@@ -43,8 +46,25 @@ class World:
         self.simulation.run_for(wait_s)
 
 
-def test_a_failed_actor_is_replaced_after_its_backoff_and_the_listener_hears_both() -> None:
-    world = World()
+Worlds: TypeAlias = Callable[..., World]
+
+
+@pytest.fixture
+def make_world() -> Iterator[Worlds]:
+    """Return a maker of worlds, which end with the test."""
+    made: list[World] = []
+
+    def make(*arguments: Any, **settings: Any) -> World:
+        made.append(World(*arguments, **settings))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.simulation.end()
+
+
+def test_a_failed_actor_is_replaced_after_its_backoff_and_the_listener_hears_both(make_world: Worlds) -> None:
+    world = make_world()
     world.fail(0.05)
     assert world.heard == [("child", "ValueError", 0.1)]
     world.simulation.run_for(0.1)
@@ -55,8 +75,8 @@ def test_a_failed_actor_is_replaced_after_its_backoff_and_the_listener_hears_bot
     assert (child.restarts, child.last_failure) == (1, "ValueError('broken')")
 
 
-def test_the_backoff_doubles_to_its_limit_and_starts_anew_after_a_long_life() -> None:
-    world = World(RestartPolicy(backoff_max_s=0.5, restarts_max=None))
+def test_the_backoff_doubles_to_its_limit_and_starts_anew_after_a_long_life(make_world: Worlds) -> None:
+    world = make_world(RestartPolicy(backoff_max_s=0.5, restarts_max=None))
     for _ in range(5):
         world.fail(1.0)
     assert [heard[2] for heard in world.heard if len(heard) == 3] == [0.1, 0.2, 0.4, 0.5, 0.5]
@@ -65,8 +85,8 @@ def test_the_backoff_doubles_to_its_limit_and_starts_anew_after_a_long_life() ->
     assert world.heard[-2] == ("child", "ValueError", 0.1)
 
 
-def test_an_actor_that_fails_too_often_is_given_up_and_said_so() -> None:
-    world = World(RestartPolicy(restarts_max=3))
+def test_an_actor_that_fails_too_often_is_given_up_and_said_so(make_world: Worlds) -> None:
+    world = make_world(RestartPolicy(restarts_max=3))
     for _ in range(4):
         world.fail(5.0)
     assert world.heard[-1] == ("child", "ValueError", None)
@@ -75,18 +95,18 @@ def test_an_actor_that_fails_too_often_is_given_up_and_said_so() -> None:
     assert len(world.refs) == 4
 
 
-def test_a_start_that_fails_is_a_failure_like_another() -> None:
-    world = World(fails_to_start=2)
+def test_a_start_that_fails_is_a_failure_like_another(make_world: Worlds) -> None:
+    world = make_world(fails_to_start=2)
     world.fail(10.0)
     assert [heard[1:] for heard in world.heard] == [("ValueError", 0.1), ("OSError", 0.2), ("OSError", 0.4), (True,)]
 
 
-def test_an_actor_that_was_stopped_or_released_is_not_replaced() -> None:
-    world = World()
+def test_an_actor_that_was_stopped_or_released_is_not_replaced(make_world: Worlds) -> None:
+    world = make_world()
     world.refs[0].stop(block=False)
     world.simulation.run_for(10)
     assert len(world.refs) == 1
-    released = World()
+    released = make_world()
     released.supervisor.tell(Release("child"))
     released.simulation.run_for(0.01)
     released.fail(10)
@@ -94,8 +114,8 @@ def test_an_actor_that_was_stopped_or_released_is_not_replaced() -> None:
     assert released.heard == []
 
 
-def test_an_actor_that_ended_before_it_was_supervised_is_replaced() -> None:
-    world = World()
+def test_an_actor_that_ended_before_it_was_supervised_is_replaced(make_world: Worlds) -> None:
+    world = make_world()
     dead = Recorder.start(dispatcher=world.dispatcher)
     dead.tell(raises(ValueError("early")))
     world.simulation.run_for(0.01)

@@ -170,6 +170,8 @@ class ApacheKafkaNode:
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             "log.dirs": str(self.directory / "data"),
+            # Retention is looked after 30 s by default, and would delete the records of years ago that tests produce.
+            "log.initial.task.delay.ms": "86400000",
             **quorum,
         }
 
