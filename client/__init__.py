@@ -3,4 +3,5 @@
 | folder | owns |
 |---|---|
 | `decoding/` | keys and values as something a person or a filter can use |
+| `registry/` | schema registries |
 """

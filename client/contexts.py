@@ -160,11 +160,30 @@ def _read_context(
                 for each, text in value.items():
                     text_value = str(text).lower() if isinstance(text, bool) else str(text)
                     fields[f"kafka.{each}"], origins[f"kafka.{each}"] = text_value, str(path)
+            elif key == "registry":
+                for each, text in _registry_table(name, path, value):
+                    fields[f"registry.{each}"], origins[f"registry.{each}"] = text, str(path)
             elif key == "connect":
                 for each, given in value.items():
                     fields[f"connect.{each}"], origins[f"connect.{each}"] = given, str(path)
             else:
                 fields[key], origins[key] = value, str(path)
+
+
+def _registry_table(name: str, path: Path, table: object, prefix: str = "") -> list[tuple[str, str]]:
+    """Return the texts of ``[contexts.NAME.registry]`` by dotted names: ssl.ca.location may stand without quotes."""
+    if not isinstance(table, dict):
+        msg = f"{path}: registry must be a table: [contexts.{name}.registry]"
+        raise SettingsError(msg, "klamm context edit")
+    found: list[tuple[str, str]] = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            found += _registry_table(name, path, value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            found.append((prefix + key, ",".join(map(str, value))))
+        else:
+            found.append((prefix + key, str(value).lower() if isinstance(value, bool) else str(value)))
+    return found
 
 
 def _read_environment(env: Mapping[str, str], fields: dict[str, Any], origins: dict[str, str]) -> None:
@@ -174,6 +193,11 @@ def _read_environment(env: Mapping[str, str], fields: dict[str, Any], origins: d
             fields[key], origins[key] = value, variable
     if env.get("KLAMM_BOOTSTRAP"):
         fields["bootstrap"], origins["bootstrap"] = env["KLAMM_BOOTSTRAP"], "KLAMM_BOOTSTRAP"
+    if env.get("KLAMM_REGISTRY"):
+        # Another registry: credentials of the context's never go there.
+        for key in [each for each in fields if each.startswith("registry.")]:
+            del fields[key], origins[key]
+        fields["registry.url"], origins["registry.url"] = env["KLAMM_REGISTRY"], "KLAMM_REGISTRY"
     if env.get("KLAMM_READ_ONLY", "").lower() in _TRUE:
         fields["read_only"], origins["read_only"] = True, "KLAMM_READ_ONLY"
 
@@ -213,6 +237,11 @@ def _build(name: str | None, layers: Layers, fields: dict[str, Any], origins: di
         write=layers.write,
         protect=tuple(fields.get("protect", ())),
         address_map=fields.get("connect.address_map", {}),
+        registry={
+            key.removeprefix("registry."): resolve_secret(value)
+            for key, value in fields.items()
+            if key.startswith("registry.")
+        },
     )
     raw = {key: ",".join(value) if isinstance(value, list) else str(value) for key, value in fields.items()}
     raw.setdefault("bootstrap", text)

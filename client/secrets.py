@@ -15,7 +15,7 @@ from klamm.client.errors import SettingsError
 COMMAND_TIMEOUT_S: Final = 30.0
 """A password manager may have to ask for a PIN."""
 _REFERENCE: Final = re.compile(r"\$\{(env|file|cmd|keyring|vault):([^}]*)\}")
-SECRET_WORDS: Final = ("password", "secret", "token", "jaas", "key.pem")
+SECRET_WORDS: Final = ("password", "secret", "token", "jaas", "key.pem", "user.info")
 
 
 def resolve(text: str) -> str:

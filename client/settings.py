@@ -47,6 +47,7 @@ class Settings(NamedTuple):
     write: bool = False
     protect: tuple[str, ...] = ()
     address_map: Mapping[str, str] = {}
+    registry: Mapping[str, str] = {}
 
     @property
     def security_protocol(self) -> str:

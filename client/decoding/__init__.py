@@ -11,12 +11,16 @@
 | `display.py` | control characters, terminal escapes and invisible ones made visible |
 | `plain.py` | JSON, text, hex, base64, numbers, UUIDs |
 | `messagepack.py` | MessagePack |
+| `schemas.py` | schemas as text, and made ready to decode with, within limits |
+| `avro.py`, `avro_bounds.py` | Avro, and how much a schema can make of few bytes |
+| `protobuf.py` | Protobuf |
+| `json_schema.py` | JSON validated against its schema |
 | `internal_topics.py` | the records of `__consumer_offsets` |
 """
 
 from klamm.client.decoding.decoded import Decoded
 from klamm.client.decoding.display import visible
 from klamm.client.decoding.ladder import FORMS, Options, decode
-from klamm.client.decoding.records import RecordDecoder
+from klamm.client.decoding.records import RecordDecoder, open_decoder, read_schema
 
-__all__ = ["FORMS", "Decoded", "Options", "RecordDecoder", "decode", "visible"]
+__all__ = ["FORMS", "Decoded", "Options", "RecordDecoder", "decode", "open_decoder", "read_schema", "visible"]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from klamm.client.decoding.plain import NotDecodableError
+
 Headers = Sequence[tuple[str, bytes | None]]
 
 KEY_HEADER: Final = "__key_schema_id"
@@ -19,6 +21,8 @@ _ID_MAGIC: Final = 0
 _GUID_MAGIC: Final = 1
 _ID_END: Final = 5
 _GUID_END: Final = 17
+_INDEXES_MAX: Final = 100
+"""How deep messages are nested in a file: protoc allows 100 at most."""
 
 
 class SchemaName(NamedTuple):
@@ -62,3 +66,37 @@ def _name(data: bytes) -> tuple[SchemaName, int] | None:
     if data[0] == _GUID_MAGIC and len(data) >= _GUID_END:
         return SchemaName(None, str(UUID(bytes=data[1:_GUID_END]))), _GUID_END
     return None
+
+
+def read_indexes(data: bytes) -> tuple[list[int], int]:
+    """Return the path to a Protobuf message in its file, and the position behind it: a count and indexes, zigzag.
+
+    Raises:
+        NotDecodableError: There is none.
+    """
+    count, position = _zigzag(data, 0)
+    if count == 0:
+        return [0], position  # short for the first message
+    if not 0 < count <= _INDEXES_MAX:
+        msg = f"{count} message indexes"
+        raise NotDecodableError(msg)
+    indexes: list[int] = []
+    for _ in range(count):
+        index, position = _zigzag(data, position)
+        indexes.append(index)
+    return indexes, position
+
+
+def _zigzag(data: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 35, 7):
+        if position >= len(data):
+            msg = "it ends within its message indexes"
+            raise NotDecodableError(msg)
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 (the last byte)
+            return (value >> 1) ^ -(value & 1), position
+    msg = "a message index longer than five bytes"
+    raise NotDecodableError(msg)

@@ -12,10 +12,11 @@ from typing import Final, NamedTuple
 
 from klamm.client.decoding import plain
 from klamm.client.decoding.decoded import NULL_TEXT, Decoded
-from klamm.client.decoding.framing import Headers, schema_named
+from klamm.client.decoding.framing import Headers, Named, schema_named
 from klamm.client.decoding.internal_topics import OFFSETS_TOPIC, decode_offsets
 from klamm.client.decoding.messagepack import decode_messagepack, sure_messagepack
 from klamm.client.decoding.plain import NotDecodableError
+from klamm.client.decoding.schemas import ReadySchema, Schemas
 
 _FORMS: Final[dict[str, Callable[[bytes], Decoded]]] = {
     "json": plain.decode_json,
@@ -26,7 +27,9 @@ _FORMS: Final[dict[str, Callable[[bytes], Decoded]]] = {
     **{name: lambda data, name=name: plain.decode_number(name, data) for name in plain.NUMBERS},  # type: ignore[misc]
     "uuid": plain.decode_uuid,
 }
-FORMS: Final = ("auto", *_FORMS)
+SCHEMA_FORMS: Final = ("avro", "protobuf", "jsonschema")
+"""Forms that need a schema: a local one, or the one that the record names."""
+FORMS: Final = ("auto", *_FORMS, *SCHEMA_FORMS)
 """What a key's or a value's form may be set to."""
 
 
@@ -34,12 +37,14 @@ class Options(NamedTuple):
     """How one field is decoded.
 
     ``form`` is one of :data:`FORMS`; ``is_key`` and ``topic`` say which field it is, since some topics have their own
-    forms.
+    forms. ``schemas`` are those of a registry; ``schema`` is a local one, which then is used whatever a record says.
     """
 
     form: str = "auto"
     is_key: bool = False
     topic: str = ""
+    schemas: Schemas | None = None
+    schema: ReadySchema | None = None
 
 
 _AUTO: Final = Options()
@@ -52,7 +57,9 @@ def decode(data: bytes | None, options: Options = _AUTO, *, key: bytes | None = 
     """
     if data is None:
         return Decoded("null", None, text=NULL_TEXT)
-    if options.form != "auto":
+    if options.schema is not None:
+        return _with_local(data, options.schema, headers, is_key=options.is_key)
+    if options.form in _FORMS:
         return _asked_for(data, options.form)
     if options.topic == OFFSETS_TOPIC:
         try:
@@ -60,17 +67,47 @@ def decode(data: bytes | None, options: Options = _AUTO, *, key: bytes | None = 
         except NotDecodableError as error:
             return plain.decode_hex(data).with_note(str(error))
     named = schema_named(data, headers, is_key=options.is_key)
-    if named is None:
-        return _guess(data)
-    return _guess(data).with_note(f"names {named.schema}, and no schema registry is configured")
+    if named is not None:
+        return _with_named(data, named, options.schemas)
+    found = _guess(data)
+    if options.form == "auto":
+        return found
+    known = options.form in SCHEMA_FORMS
+    return found.with_note(f"names no schema for {options.form}" if known else f"there is no form {options.form!r}")
+
+
+def _with_named(data: bytes, named: Named, schemas: Schemas | None) -> Decoded:
+    """Decode with the schema that the record names; where that cannot be had, as if it named none, with a note."""
+    if schemas is None:
+        return _guess(data).with_note(f"names {named.schema}, and no schema registry is configured")
+    schema = schemas.get(named.schema)
+    if schema is None:
+        return _guess(data).with_note(f"{named.schema} has not been loaded")
+    if isinstance(schema, str):
+        return _guess(data).with_note(schema)
+    try:
+        return schema.decode(data[named.payload_position :] if named.payload_position else data, named.rest)
+    except NotDecodableError as error:
+        return _guess(data).with_note(str(error))
+
+
+def _with_local(data: bytes, schema: ReadySchema, headers: Headers, *, is_key: bool) -> Decoded:
+    """Decode with a schema of the user's, with a registry's framing in front or without."""
+    try:
+        return schema.decode_bare(data)
+    except NotDecodableError as error:
+        named = schema_named(data, headers, is_key=is_key)
+        if named is not None:
+            try:
+                return schema.decode(data[named.payload_position :], named.rest)
+            except NotDecodableError:
+                pass
+        return _guess(data).with_note(str(error))
 
 
 def _asked_for(data: bytes, form: str) -> Decoded:
-    decoder = _FORMS.get(form)
-    if decoder is None:
-        return _guess(data).with_note(f"there is no form {form!r}")
     try:
-        return decoder(data)
+        return _FORMS[form](data)
     except NotDecodableError as error:
         return plain.decode_hex(data).with_note(str(error))
 
