@@ -2,6 +2,8 @@
 
 | folder | owns |
 |---|---|
+| `lag*.py` | lag of groups: read (`lag.py`), what it means (`lag_report.py`), over time (`lag_history.py`) |
+| `in_process.py` | a cluster that a function answers for, on which every operation works |
 | `decoding/` | keys and values as something a person or a filter can use |
 | `registry/` | schema registries |
 """

@@ -13,23 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from klamm.client import lag_wire
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, DeadlineError, ResponseError
 from klamm.client.groups import ListedGroup
+from klamm.client.lag_history import Retention, retention_of
 from klamm.client.lag_report import GroupLag, LagReport, LagRow, Owner
 from klamm.client.lag_times import Place, record_times, unreadable
 from klamm.client.lag_wire import Commit, GroupCommits, Partition
 from klamm.client.wire import ClusterMetadata
 from klamm.protocol.errors import ProtocolError
 
-__all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "list_groups", "measure_times"]
+__all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "list_groups", "measure_times", "retentions"]
 
 BROKER_TIMEOUT_S: Final = 10.0
 """A broker that has not answered by then counts as unavailable: the others' lag is shown."""
+RETENTION_KEYS: Final = ("cleanup.policy", "retention.bytes", "retention.ms")
 _LATEST: Final = -1
 _GROUP_ID_NOT_FOUND: Final = 69
 _LEADER_NOT_AVAILABLE: Final = 5
@@ -42,32 +44,38 @@ _Result = TypeVar("_Result")
 
 async def group_lags(
     cluster: Cluster,
-    groups: Collection[str] | None = None,
+    groups: Collection[str] | Callable[[str], bool] | None = None,
     *,
     topics: Collection[str] | None = None,
     members: bool = False,
+    listed: Sequence[ListedGroup] | None = None,
     broker_timeout_s: float = BROKER_TIMEOUT_S,
 ) -> LagReport:
     """Read the lag of some groups, or of all: one ListGroups, one OffsetFetch and one ListOffsets to each broker.
 
-    A name without a group is an error in the report. ``topics`` leaves the others out; ``members`` also asks who has
-    which partition, one or two more requests to each broker. Times come with :func:`measure_times`.
+    ``groups`` are names or a test of names; a name without a group is an error in the report. ``topics`` leaves the
+    others out; ``members`` also asks who has which partition, one or two more requests to each broker; ``listed`` is
+    what :func:`list_groups` has said already. Times come with :func:`measure_times`.
 
     Raises:
         ClientError: No broker could list its groups.
     """
-    listed, broker_errors = await list_groups(cluster, broker_timeout_s)
+    broker_errors: list[ClientError] = []
+    if listed is None:
+        listed, broker_errors = await list_groups(cluster, broker_timeout_s)
+    names: set[str] = set() if groups is None or callable(groups) else set(groups)
     if groups is not None:
-        wanted = set(groups)
-        listed = [group for group in listed if group.group_id in wanted]
+        chosen = groups if callable(groups) else names.__contains__
+        listed = [group for group in listed if chosen(group.group_id)]
     report = LagReport(listed)
     report.topics = None if topics is None else frozenset(topics)
     report.broker_errors += broker_errors
-    for name in sorted(set(groups or ()) - {group.group_id for group in listed}):
+    for name in sorted(names - {group.group_id for group in listed}):
         error = ResponseError(_GROUP_ID_NOT_FOUND, f"there is no group {name!r}", name=name)
         report.group_errors[name] = error
+    partitions = None if topics is None else await _partitions(cluster, topics)
     await asyncio.gather(
-        _read_commits(cluster, report, broker_timeout_s),
+        _read_commits(cluster, report, partitions, broker_timeout_s),
         _read_share_commits(cluster, report, broker_timeout_s),
         *([_read_members(cluster, report, broker_timeout_s)] if members else []),
     )
@@ -106,6 +114,17 @@ async def measure_times(
         report.broker_errors.append(DeadlineError(msg))
 
 
+async def retentions(cluster: Cluster, topics: Collection[str]) -> dict[str, Retention]:
+    """Return what topics keep, where that may be read. One request."""
+    from klamm.client.configs import describe_configs  # noqa: PLC0415 (loads kio, which lag itself does without)
+
+    if not topics:
+        return {}
+    resources = [("topic", topic) for topic in sorted(topics)]
+    found, _ = await describe_configs(cluster, resources, RETENTION_KEYS)
+    return {name: retention_of({each.name: each.value for each in entries}) for (_, name), entries in found.items()}
+
+
 async def list_groups(
     cluster: Cluster, broker_timeout_s: float = BROKER_TIMEOUT_S
 ) -> tuple[list[ListedGroup], list[ClientError]]:
@@ -137,14 +156,21 @@ async def list_groups(
     return sorted(group for found in answers.values() for group in found), list(errors.values())
 
 
-async def _read_commits(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
+async def _partitions(cluster: Cluster, topics: Collection[str]) -> dict[str, list[int]]:
+    metadata = await cluster.metadata(sorted(topics))
+    return {topic.name: [part.partition for part in topic.partitions] for topic in metadata.topics}
+
+
+async def _read_commits(
+    cluster: Cluster, report: LagReport, topics: Mapping[str, Sequence[int]] | None, timeout_s: float
+) -> None:
     by_broker: dict[int, list[str]] = {}
     for group in report.groups:
         if group.type != "share":
             by_broker.setdefault(group.coordinator, []).append(group.group_id)
 
     async def send(broker_id: int, names: list[str]) -> list[GroupCommits]:
-        return await _within(timeout_s, broker_id, _fetch_commits(cluster, broker_id, names))
+        return await _within(timeout_s, broker_id, _fetch_commits(cluster, broker_id, names, topics))
 
     answers, failures = await cluster.per_broker(by_broker, send)
     for answer in answers.values():
@@ -152,14 +178,21 @@ async def _read_commits(cluster: Cluster, report: LagReport, timeout_s: float) -
             if each.error_code:
                 report.group_errors[each.group] = ResponseError(each.error_code, None, name=each.group)
                 continue
-            report.commits[each.group] = each.topics
+            # Asked for by topic, a broker names every partition, also where the group has committed none.
+            report.commits[each.group] = {
+                topic: commits
+                for topic, commits in each.topics.items()
+                if topics is None or any(commit[1] >= 0 or commit[3] for commit in commits)
+            }
             if each.metadata:
                 report.metadata[each.group] = each.metadata
     for broker_id, error in failures.items():
         report.group_errors.update(dict.fromkeys(by_broker[broker_id], error))
 
 
-async def _fetch_commits(cluster: Cluster, broker_id: int, names: list[str]) -> list[GroupCommits]:
+async def _fetch_commits(
+    cluster: Cluster, broker_id: int, names: list[str], topics: Mapping[str, Sequence[int]] | None
+) -> list[GroupCommits]:
     connection = await cluster.broker(broker_id)
     low, high = lag_wire.OFFSET_FETCH_VERSIONS
     theirs = connection.versions.get(lag_wire.OFFSET_FETCH, (0, 0))
@@ -168,7 +201,7 @@ async def _fetch_commits(cluster: Cluster, broker_id: int, names: list[str]) -> 
     _, frame = await cluster.ask_encoded(
         lag_wire.OFFSET_FETCH,
         lag_wire.OFFSET_FETCH_VERSIONS,
-        lambda version, number, client: lag_wire.encode_offset_fetch(version, number, client, names),
+        lambda version, number, client: lag_wire.encode_offset_fetch(version, number, client, names, topics),
         broker_id,
     )
     try:
@@ -242,13 +275,14 @@ async def _read_members(cluster: Cluster, report: LagReport, timeout_s: float) -
 
     try:
         async with asyncio.timeout(timeout_s):
-            described, _ = await describe_groups(cluster, report.groups)
+            described, errors = await describe_groups(cluster, report.groups)
     except TimeoutError:
         msg = f"members were not described within {timeout_s:g} s"
         report.broker_errors.append(DeadlineError(msg))
         return
+    report.member_errors.update(errors)
     for group in described:
-        report.members[group.group_id] = len(group.members)
+        report.described[group.group_id] = group
         report.owners[group.group_id] = {
             where: Owner(member.member_id, member.client_id, member.client_host)
             for member in group.members

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from klamm.client.errors import ClientError, ResponseError
-from klamm.client.groups import ListedGroup
+from klamm.client.groups import DescribedGroup, ListedGroup
 from klamm.client.lag_times import Place, RecordTime
 from klamm.client.lag_wire import Commit, Partition
 
@@ -19,6 +19,8 @@ NO_COMMIT: Final = "no_commit"
 UNAVAILABLE: Final = "unavailable"
 EXACT: Final = "exact"
 INTERPOLATED: Final = "interpolated"
+PARTIAL: Final = "partial"
+"""Of a group of which only some partitions were timed: its lag is at least that."""
 
 
 class Owner(NamedTuple):
@@ -67,7 +69,10 @@ class LagRow(NamedTuple):
 
 
 class GroupLag(NamedTuple):
-    """All of one group. ``lag`` is the sum over partitions that have one; None where none has."""
+    """All of one group. ``lag`` is the sum over partitions that have one; None where none has.
+
+    ``lag_time_ms`` is that of the partition furthest behind; its kind is "partial" where not all were timed.
+    """
 
     group: str
     state: str
@@ -95,7 +100,10 @@ class LagReport:
         committed_at_ms: When the last committed offset had been read.
         ends_at_ms: When the last end offset had been read, later than that.
         groups: The groups by name.
-        commits: Commits by group and topic; ends: (error code, end offset) by topic and partition.
+        commits: Commits by group and topic.
+        ends: Log end offsets by topic and partition.
+        times: When records were written, by topic, partition and offset, once they were measured.
+        described: The groups with their members, where they were asked for.
         errors: What could not be read: brokers, groups, partitions.
     """
 
@@ -113,7 +121,8 @@ class LagReport:
         self.stable_times: dict[Place, RecordTime] = {}
         self.timed: set[str] = set()
         self.owners: dict[str, dict[Partition, Owner]] = {}
-        self.members: dict[str, int] = {}
+        self.described: dict[str, DescribedGroup] = {}
+        self.member_errors: dict[str, ClientError] = {}
         self.share_lags: dict[tuple[str, str, int], int] = {}
         self.broker_errors: list[ClientError] = []
         self.topics: frozenset[str] | None = None
@@ -123,7 +132,8 @@ class LagReport:
         """Everything that makes the report incomplete. A commit for a topic that is gone is no error."""
         ends = [error for errors in self.end_errors.values() for error in errors.values()]
         ends = [error for error in ends if error.code != "UNKNOWN_TOPIC_OR_PARTITION"]
-        return list(dict.fromkeys([*self.broker_errors, *self.group_errors.values(), *ends]))
+        members = [error for name, error in self.member_errors.items() if name not in self.group_errors]
+        return list(dict.fromkeys([*self.broker_errors, *self.group_errors.values(), *members, *ends]))
 
     @property
     def rows(self) -> list[LagRow]:
@@ -229,10 +239,14 @@ class LagReport:
         failed = self.group_errors.get(name)
         caught_up = known > 0 and worst_lag <= 0 and not (no_commit or unavailable)
         return GroupLag(
-            name, group.state, group.type, group.coordinator, self.members.get(name), topics, partitions,
+            name, group.state, group.type, group.coordinator, self._members(name), topics, partitions,
             total if known else None, no_commit, unavailable, worst, worst_lag if worst else None,
             0 if caught_up else None, EXACT if caught_up else None, 0, None, failed.message if failed else "",
         )  # fmt: skip
+
+    def _members(self, group: str) -> int | None:
+        found = self.described.get(group)
+        return None if found is None else len(found.members)
 
     def _uncommitted(self, topic: str, commits: Sequence[Commit]) -> int:
         """Return how many partitions of a topic the group has said nothing about."""
@@ -246,15 +260,20 @@ class LagReport:
         known = [row for row in rows if row.lag is not None]
         worst = max(known, key=lambda row: (row.lag or 0, -row.partition), default=None)
         timed = [row for row in known if row.lag_time_ms is not None]
-        time_ms = max((row.lag_time_ms or 0 for row in timed), default=None) if len(timed) == len(known) else None
-        inexact = any(row.lag_time_kind == INTERPOLATED for row in timed)
+        time_ms = max((row.lag_time_ms or 0 for row in timed), default=None)
+        if not any(row.lag_time_ms for row in timed) and len(timed) < len(known):
+            time_ms = None  # only those that are up to date were timed
         stuck = [row.stuck_ms for row in rows if row.stuck_ms is not None]
         failed = self.group_errors.get(name)
         return GroupLag(
-            name, group.state, group.type, group.coordinator, self.members.get(name), len({row.topic for row in rows}),
+            name, group.state, group.type, group.coordinator, self._members(name), len({row.topic for row in rows}),
             len(rows), sum(max(0, row.lag or 0) for row in known) if known else None,
             sum(row.lag_state == NO_COMMIT for row in rows), sum(row.lag_state == UNAVAILABLE for row in rows),
             (worst.topic, worst.partition) if worst else None, worst.lag if worst else None,
-            time_ms, None if time_ms is None else INTERPOLATED if inexact else EXACT,
+            time_ms, None if time_ms is None else PARTIAL if len(timed) < len(known) else _kind(timed),
             sum(row.lost_offsets for row in rows), max(stuck, default=None), failed.message if failed else "",
         )  # fmt: skip
+
+
+def _kind(timed: Sequence[LagRow]) -> str:
+    return INTERPOLATED if any(row.lag_time_kind == INTERPOLATED for row in timed) else EXACT

@@ -105,17 +105,24 @@ def decode_list_groups(frame: memoryview, version: int, broker_id: int) -> tuple
     return error_code, groups
 
 
-def encode_offset_fetch(version: int, correlation_id: int, client_id: str, groups: Iterable[str]) -> bytes:
-    """Return an OffsetFetch request for every offset of many groups, with its length prefix."""
+def encode_offset_fetch(
+    version: int,
+    correlation_id: int,
+    client_id: str,
+    groups: Iterable[str],
+    topics: Mapping[str, Sequence[int]] | None = None,
+) -> bytes:
+    """Return an OffsetFetch request for every offset of many groups, or those of some topics, with its prefix."""
     frame = _head(OFFSET_FETCH, version, correlation_id, client_id, flexible=True)
     names = list(groups)
+    wanted = b"\x00" if topics is None else _topics(topics)
     frame += _varint(len(names) + 1)
     for name in names:
         encoded = name.encode()
         frame += _varint(len(encoded) + 1) + encoded
         if version >= 9:  # noqa: PLR2004 (member id and epoch: an admin has none)
             frame += b"\x00\xff\xff\xff\xff"
-        frame += b"\x00\x00"  # all topics; no tags
+        frame += wanted + b"\x00"  # no tags
     frame += b"\x00\x00"  # not only stable ones; no tags
     return _framed(frame)
 
@@ -344,6 +351,15 @@ def _head(api_key: int, version: int, correlation_id: int, client_id: str, *, fl
     if flexible:
         head += b"\x00"
     return head
+
+
+def _topics(topics: Mapping[str, Sequence[int]]) -> bytes:
+    encoded = bytearray(_varint(len(topics) + 1))
+    for topic, partitions in topics.items():
+        name = topic.encode()
+        encoded += _varint(len(name) + 1) + name + _varint(len(partitions) + 1)
+        encoded += b"".join(_INT32.pack(partition) for partition in partitions) + b"\x00"
+    return bytes(encoded)
 
 
 def _framed(frame: bytearray) -> bytes:

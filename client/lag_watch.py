@@ -1,0 +1,132 @@
+"""Lag watched: samples one after the other, with the times of what matters, rates and retention.
+
+Both live boards stand on this. What is slow to change (retention) is read once a minute.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NamedTuple
+
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError
+from klamm.client.groups import ListedGroup
+from klamm.client.lag import group_lags, measure_times, retentions
+from klamm.client.lag_history import LagHistory, Rates, Retention, Risk
+from klamm.client.lag_report import GroupLag, LagReport, LagRow
+
+TIMED_MAX: Final = 1000
+"""Partitions whose record is fetched at each sample; the others have times between two of their samples."""
+RETENTION_EVERY_S: Final = 60.0
+
+
+class Watched(NamedTuple):
+    """One line of a board: a group or a partition, how it moves and what threatens it."""
+
+    total: GroupLag
+    rates: Rates
+    risk: Risk | None
+    risk_of: LagRow | None
+
+
+class LagWatcher:
+    """Samples lag.
+
+    Attributes:
+        history: Every sample so far, bounded.
+        retention: What the topics keep, by topic.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        groups: Collection[str] | Callable[[str], bool] | None = None,
+        topics: Collection[str] | None = None,
+        members: bool = False,
+        timed_max: int = TIMED_MAX,
+        listed: Sequence[ListedGroup] | None = None,
+    ) -> None:
+        """Watch the groups with some names, or whose name passes a test, or all.
+
+        ``listed`` is what was listed a moment ago: the first sample does not ask again.
+        """
+        self.history = LagHistory()
+        self.retention: dict[str, Retention] = {}
+        self._cluster = cluster
+        self._groups = groups
+        self._topics = topics
+        self._members = members
+        self._timed_max = timed_max
+        self._listed = listed
+        self._retention_read_s = -RETENTION_EVERY_S
+
+    async def sample(self, *, with_retention: bool = True) -> LagReport:
+        """Take a sample.
+
+        Raises:
+            ClientError: The cluster does not answer; what was sampled before stays.
+        """
+        listed, self._listed = self._listed, None
+        report = await group_lags(
+            self._cluster, self._groups, topics=self._topics, members=self._members, listed=listed
+        )
+        await measure_times(self._cluster, report, worst_first(report, self._timed_max))
+        self.history.add(report)
+        now = time.monotonic()
+        if with_retention and now - self._retention_read_s >= RETENTION_EVERY_S:
+            await self._read_retention(report)
+            self._retention_read_s = now
+        return report
+
+    def rows(self, group: str) -> list[LagRow]:
+        """Return a group's rows of the newest sample, with interpolated times where there are no exact ones."""
+        if self.history.latest is None:
+            return []
+        return [self.history.interpolated(row) for row in self.history.latest.rows_of(group)]
+
+    def risk(self, row: LagRow) -> Risk | None:
+        """Return what retention threatens."""
+        retention = self.retention.get(row.topic)
+        return None if retention is None else self.history.risk(row, retention)
+
+    def board(self) -> list[Watched]:
+        """Return one line for each group of the newest sample, by name."""
+        latest = self.history.latest
+        if latest is None:
+            return []
+        return [self._watched(total) for total in latest.totals()]
+
+    def _watched(self, total: GroupLag) -> Watched:
+        risks = [(risk, row) for row in self.rows(total.group) if (risk := self.risk(row)) is not None]
+        nearest = min(risks, key=_nearness, default=None)
+        risk, row = nearest or (None, None)
+        return Watched(total, self.history.group_rates(total), risk, row)
+
+    async def _read_retention(self, report: LagReport) -> None:
+        try:
+            self.retention = await retentions(self._cluster, set(report.ends))
+        except ClientError:  # configs may be read by fewer people than offsets; the board then has no such column
+            self.retention = {}
+
+
+def worst_first(report: LagReport, count: int) -> list[LagRow]:
+    """Return up to ``count`` rows that lag: the worst partition of every group first, then their second worst."""
+    ranked: list[tuple[int, int, LagRow]] = []
+    for group in report.groups:
+        behind = sorted(
+            (row for row in report.rows_of(group.group_id) if row.lag and row.lag > 0), key=_lag, reverse=True
+        )
+        ranked += [(place, -_lag(row), row) for place, row in enumerate(behind)]
+    ranked.sort(key=lambda each: each[:2])
+    return [row for _, _, row in ranked[:count]]
+
+
+def _lag(row: LagRow) -> int:
+    return row.lag or 0
+
+
+def _nearness(each: tuple[Risk, LagRow]) -> tuple[float, float]:
+    risk, _ = each
+    return (float("inf") if risk.loss_in_ms is None else risk.loss_in_ms, -(risk.used or 0))
