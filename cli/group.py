@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.output import Column, Item, Result, Table, count_text, state_style
+from klamm.cli.output import Column, Item, Result, Table, count_text, lag_cell, state_style
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -19,6 +19,7 @@ from klamm.client.words import counted
 if TYPE_CHECKING:
     from klamm.client.committed import Committed
     from klamm.client.groups import DescribedGroup, ListedGroup
+    from klamm.client.lag_report import LagRow
 
 _NAMES = Argument("names", "groups, by name or glob; all if none", required=False, repeat=True, completes="group")
 _SOME = Argument("names", "groups, by name or glob", repeat=True, completes="group")
@@ -63,24 +64,14 @@ async def list_groups(run: Run) -> Result:
 
 async def describe_groups(run: Run) -> Result:
     """Describe groups: state, members, committed offsets beside log ends."""
-    from klamm.client.committed import committed_offsets
-    from klamm.client.groups import describe_groups as describe
-    from klamm.client.offsets import LATEST, list_offsets
+    from klamm.client.lag import group_lags
 
     groups, errors = await _groups(run)
-    described, failed = await describe(run.cluster, groups)
-    commits, commit_errors = await committed_offsets(run.cluster, [group for group in groups if group.type != "share"])
-    partitions = {where for offsets in commits.values() for where in offsets}
-    partitions |= {where for group in described for member in group.members for where in member.assignments}
-    metadata = await run.cluster.metadata(sorted({topic for topic, _ in partitions}))
-    # Committed first, then ends: the other way round a lag can be negative.
-    ends, end_errors = await list_offsets(run.cluster, metadata, dict.fromkeys(sorted(partitions), LATEST))
+    report = await group_lags(run.cluster, listed=groups, members=True)
     items: list[Item] = []
     tables: list[Table] = []
-    for group in described:
-        rows = _offset_rows(
-            group, commits.get(group.group_id, {}), {where: each.offset for where, each in ends.items()}
-        )
+    for group in report.described.values():
+        rows = [_offset_row(row) for row in report.rows_of(group.group_id)]
         item = _described_item(group) | {"partitions": rows}
         items.append(item)
         how = group.assignor or group.protocol_type or "-"
@@ -92,9 +83,7 @@ async def describe_groups(run: Run) -> Result:
                 MEMBER_COLUMNS,
                 item["members"] or [{}],
             )
-    failures = [*errors, *failed.values(), *commit_errors.values()]
-    unknown = {where for where, error in end_errors.items() if error.code != "UNKNOWN_TOPIC_OR_PARTITION"}
-    failures += [end_errors[where] for where in sorted(unknown)]
+    failures = [*errors, *(error for error in report.errors if error not in errors)]
     return Result(items, (), failures, tables, empty="no groups")
 
 
@@ -107,7 +96,7 @@ LAG_COLUMNS = (
     Column("P", "partition", right=True),
     Column("COMMITTED", "committed_offset", right=True, show=count_text),
     Column("END", "log_end_offset", right=True, show=count_text),
-    Column("LAG", "lag_shown", right=True, style=_lag_style),
+    Column("LAG", "lag", right=True, cell=lag_cell, style=_lag_style),
     Column("OWNER", "owner"),
 )
 
@@ -467,33 +456,16 @@ def _described_item(group: DescribedGroup) -> Item:
     return {"name": item.pop("group_id"), **item, "members": members}
 
 
-def _offset_rows(
-    group: DescribedGroup, commits: Mapping[tuple[str, int], Committed], ends: Mapping[tuple[str, int], int]
-) -> list[Item]:
-    owners = {where: member for member in group.members for where in member.assignments}
-    rows: list[Item] = []
-    for topic, index in sorted({*commits, *owners}):
-        committed, end, owner = commits.get((topic, index)), ends.get((topic, index)), owners.get((topic, index))
-        # Three states, never coerced: a number, no commit, unavailable.
-        state = "no_commit" if committed is None else "unavailable" if end is None else "ok"
-        lag = max(0, end - committed.offset) if committed is not None and end is not None else None
-        rows.append(
-            {
-                "topic": topic,
-                "partition": index,
-                "committed_offset": None if committed is None else committed.offset,
-                "log_end_offset": end,
-                "lag": lag,
-                "lag_state": state,
-                "lag_shown": {
-                    "ok": f"{lag:,}" if lag is not None else "",
-                    "no_commit": "∅ no commit",
-                    "unavailable": "? unavailable",
-                }[state],
-                "owner": None if owner is None else owner.client_id + owner.client_host,
-            }
-        )
-    return rows
+def _offset_row(row: LagRow) -> Item:
+    return {
+        "topic": row.topic,
+        "partition": row.partition,
+        "committed_offset": row.committed_offset,
+        "log_end_offset": row.log_end_offset,
+        "lag": row.lag,
+        "lag_state": row.lag_state,
+        "owner": None if row.owner is None else row.owner.client_id + row.owner.client_host,
+    }
 
 
 def _now() -> str:

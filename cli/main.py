@@ -33,6 +33,7 @@ NOUNS: dict[str, Noun] = {
     "group": Noun(
         "klamm.cli.group", "Groups: list describe members seek offsets delete remove-member", "Cluster", ("groups",)
     ),
+    "lag": Noun("klamm.cli.lag", "Lag of groups in offsets and time: show watch check history", "Cluster"),
     "partition": Noun("klamm.cli.partition", "Partitions: list elect reassign", "Cluster", ("partitions",)),
     "broker": Noun("klamm.cli.broker", "Brokers: list describe config logdirs", "Cluster", ("brokers",)),
     "actor": Noun("klamm.cli.actor", "Actors of a klamm broker: list top describe", "Cluster", ("actors",)),
@@ -98,13 +99,18 @@ def _run(noun: str, commands: Sequence[Command], words: list[str], *, plural: bo
 
     try:
         command, rest = parser.find_command(noun, commands, words)
-        if command is None and (not plural or _asks_for_help(words)):
-            from klamm.cli.help import noun_help
+        # `klamm topics` lists, `klamm lag` shows
+        bare = commands[0] if plural else next((each for each in commands if each.path == noun), None)
+        if command is None and (bare is None or _asks_for_help(words)):
+            from klamm.cli.help import command_help, noun_help
 
             asked = _asks_for_help(words)
-            (sys.stdout if asked else sys.stderr).write(noun_help(noun, NOUNS[noun].summary, commands))
+            text = noun_help(noun, NOUNS[noun].summary, commands)
+            if bare is not None and not plural:
+                text += "\n" + command_help(bare)
+            (sys.stdout if asked else sys.stderr).write(text)
             return 0 if asked else USAGE_EXIT_CODE
-        line = parser.parse(command or commands[0], rest)
+        line = parser.parse(command or bare or commands[0], rest)
     except parser.UsageError as error:
         return _usage(str(error), words)
     from klamm.cli.run import run_line

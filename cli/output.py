@@ -22,7 +22,8 @@ Item = dict[str, Any]
 class Column(NamedTuple):
     """A column of a table: its title, the item's field, how a value is shown, and in which :data:`STYLES` an item is.
 
-    Colour repeats on a terminal what the text says already; it never stands alone.
+    Colour repeats on a terminal what the text says already; it never stands alone. ``cell`` shows the whole item where
+    one field does not say enough; ``key`` is still what sorting and filters look at.
     """
 
     title: str
@@ -30,9 +31,12 @@ class Column(NamedTuple):
     right: bool = False
     show: Callable[[Any], str] | None = None
     style: Callable[[Item], str] | None = None
+    cell: Callable[[Item], str] | None = None
 
     def text(self, item: Item) -> str:
         """Return one cell."""
+        if self.cell is not None:
+            return self.cell(item)
         value = item.get(self.key)
         if value is None:
             return "-"
@@ -168,6 +172,18 @@ def leader_style(item: Item) -> str:
 def isr_style(item: Item) -> str:
     """Return the style of a partition's in-sync replicas."""
     return "warning" if len(item["isr"]) < len(item["replicas"]) else ""
+
+
+def lag_cell(item: Item) -> str:
+    """Return a lag, or which of the two reasons there is for having none."""
+    if item.get("lag_state") == "no_commit":
+        return "∅ no commit"
+    if item.get("lag_state") == "unavailable":
+        return "? unavailable"
+    lag = item["lag"]
+    if lag is None:
+        return "-"
+    return count_text(lag) if lag >= 0 else f"0 (commit is {-lag:,} ahead)"
 
 
 def _name(item: Item) -> str:

@@ -21,6 +21,8 @@ from klamm.client.errors import ClientError, DeadlineError, RefusedError, Settin
 
 TIMEOUT_S_DEFAULT = 60.0
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 1, 2, 4, 5, 124, 130
+EXIT_ASSERTION = 3
+"""What was asserted is false."""
 EXIT_PIPE_CLOSED = 141
 """128 + SIGPIPE: what a program ends with that is killed by its reader's end."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

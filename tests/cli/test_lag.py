@@ -1,0 +1,162 @@
+"""``klamm lag``: show, watch, check, against klamm and Apache Kafka."""
+
+import json
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from tests.cli.conftest import Klamm
+from tests.support.brokers import Broker
+
+AGE_MS = 2 * 3_600_000 + 300_000
+"""Two hours and five minutes."""
+FIELDS = {"group", "topic", "partition", "committed_offset", "log_end_offset", "lag", "lag_state", "lag_time_ms",
+          "lag_time_kind"}  # fmt: skip
+
+
+def _filled(klamm: Klamm, broker: Broker, topic: str, partitions: int = 2, codec: str = "none") -> int:
+    """Make a topic with ten records, two hours old, in each partition; return the first one's timestamp."""
+    first_ms = int(time.time() * 1000) - AGE_MS
+    assert klamm("topic", "create", topic, "-p", str(partitions), "-b", broker.bootstrap).code == 0
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "compression.type": codec})
+    for partition in range(partitions):
+        for number in range(10):
+            producer.produce(topic, b"v" * 20, partition=partition, timestamp=first_ms + number * 1000)
+    assert producer.flush(20) == 0
+    return first_ms
+
+
+def _commit(broker: Broker, group: str, topic: str, offsets: dict[int, int]) -> None:
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group, "enable.auto.commit": False})
+    positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+    consumer.commit(offsets=positions, asynchronous=False)
+    consumer.close()
+
+
+@contextmanager
+def _member(broker: Broker, group: str, topic: str) -> Generator[None, None, None]:
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group, "enable.auto.commit": False})
+    consumer.subscribe([topic])
+    deadline = time.monotonic() + 30
+    while not consumer.assignment() and time.monotonic() < deadline:
+        consumer.poll(0.1)
+    assert consumer.assignment(), "no assignment"
+    try:
+        yield
+    finally:
+        consumer.close()
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_lag_is_shown_in_offsets_and_in_the_age_of_the_next_record(
+    klamm: Klamm, any_broker: Broker, topic: str, codec: str
+) -> None:
+    first_ms = _filled(klamm, any_broker, topic, codec=codec)
+    _commit(any_broker, topic, topic, {0: 4, 1: 10})
+    items = klamm("lag", "show", topic, "--group", topic, "-b", any_broker.bootstrap, "-o", "json").items
+    assert set(items[0]) >= FIELDS
+    behind, done = items
+    assert (behind["committed_offset"], behind["log_end_offset"], behind["lag"]) == (4, 10, 6)
+    assert (behind["lag_time_kind"], behind["lag_time_source"]) == ("exact", "create")
+    assert behind["lag_time_ms"] == behind["ends_at_ms"] - first_ms - 4000
+    assert (done["lag"], done["lag_time_ms"]) == (0, 0)
+    assert 0 < behind["retention_used"] < 1
+    assert behind["loss_because"] == "time"
+
+
+def test_a_topic_is_shown_with_everybody_who_reads_it(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _filled(klamm, any_broker, topic)
+    for number in (1, 2):
+        _commit(any_broker, f"{topic}-g{number}", topic, {0: number})
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    rows = [(item["group"][-2:], item["partition"], item["lag"]) for item in klamm("lag", topic, *at).items]
+    assert rows == [("g1", 0, 9), ("g1", 1, None), ("g2", 0, 8), ("g2", 1, None)]
+    assert [item["lag_state"] for item in klamm("lag", topic, *at).items][1::2] == ["no_commit", "no_commit"]
+
+
+def test_owners_are_named(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _filled(klamm, any_broker, topic)
+    _commit(any_broker, topic, topic, {0: 4})
+    with _member(any_broker, topic, topic):
+        items = klamm("lag", "show", "--group", topic, "-b", any_broker.bootstrap, "-o", "json").items
+    assert {item["client_id"] for item in items} == {"rdkafka"}
+    assert [item["partition"] for item in items] == [0, 1]
+
+
+def test_people_get_one_line_for_each_group_and_the_worst_partition(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    _filled(klamm, any_broker, topic, 3)
+    _commit(any_broker, topic, topic, {0: 4, 1: 2})
+    ran = klamm("lag", "-b", any_broker.bootstrap, "--filter", f"group={topic}")
+    assert ran.code == 0
+    title, line = ran.out.splitlines()
+    assert title.split()[:5] == ["GROUP", "STATE", "TYPE", "LAG", "LAG-T"]
+    assert f"{topic}:1" in line
+    assert "2h0" in line
+    assert "∅ 1 partition without commit" in line
+
+
+def test_all_groups_take_few_requests_and_no_kio(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _filled(klamm, any_broker, topic)
+    for number in range(5):
+        _commit(any_broker, f"{topic}-{number}", topic, {0: 10, 1: 10})
+    ran = klamm("lag", "show", "--topic", f"{topic}*", "-b", any_broker.bootstrap, "-v", "-o", "json")
+    sent = [line.split()[1] for line in ran.err.splitlines() if line.startswith("→")]
+    assert len(ran.items) == 10
+    assert (sent.count("ListGroups"), sent.count("OffsetFetch"), sent.count("ListOffsets")) == (1, 1, 1)
+    assert "Fetch" not in sent  # nobody lags: there is no record to look at
+
+
+def test_check_ends_with_3_and_says_which_partition(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    at = ("--group", topic, "-b", any_broker.bootstrap, "-o", "json")
+    _filled(klamm, any_broker, topic)
+    _commit(any_broker, topic, topic, {0: 4, 1: 9})
+    assert klamm("lag", "check", "--max", "10", *at).code == 0
+    failed = klamm("lag", "check", "--max", "5", *at)
+    assert failed.code == 3
+    assert [(item["topic"], item["partition"], item["why"]) for item in failed.items] == [(topic, 0, "lag 6 > 5")]
+    assert klamm("lag", "check", "--max-time", "3h", *at).code == 0
+    late = klamm("lag", "check", "--max-time", "30m", *at)
+    assert (late.code, len(late.items)) == (3, 2)
+    assert "> 30m" in late.items[0]["why"]
+
+
+def test_check_takes_no_missing_commit_for_a_pass_unless_told_to(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    at = ("--group", topic, "-b", any_broker.bootstrap, "-o", "json")
+    _filled(klamm, any_broker, topic)
+    _commit(any_broker, topic, topic, {0: 10})
+    failed = klamm("lag", "check", "--max", "5", *at)
+    assert (failed.code, [item["why"] for item in failed.items]) == (3, ["no commit"])
+    assert klamm("lag", "check", "--max", "5", "--no-commit", "ok", *at).code == 0
+
+
+def test_check_of_nothing_is_no_pass(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    for words in (("--group", f"{topic}-none"), (f"{topic}-none",), ("--topic", f"{topic}-none*")):
+        ran = klamm("lag", "check", "--max", "5", *words, *at)
+        assert (ran.code, len(ran.codes)) == (1, 1), words
+    assert klamm("lag", "check", *at).code == 2
+
+
+def test_a_name_that_is_neither_names_the_near_one(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _filled(klamm, any_broker, topic, 1)
+    _commit(any_broker, topic, topic, {0: 1})
+    ran = klamm("lag", f"{topic}x", "-b", any_broker.bootstrap)
+    assert ran.code == 1
+    assert f"'{topic}'" in ran.err
+
+
+def test_watch_shows_rates_after_the_first_sample(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _filled(klamm, any_broker, topic, 1)
+    _commit(any_broker, topic, topic, {0: 4})
+    ran = klamm("lag", "watch", topic, "--count", "3", "--every", "0.05s", "-b", any_broker.bootstrap, "-o", "jsonl")
+    samples = [json.loads(line) for line in ran.out.splitlines()]
+    assert (ran.code, [sample["lag"] for sample in samples]) == (0, [6, 6, 6])
+    assert [sample["in_rate"] for sample in samples] == [None, 0.0, 0.0]
+    assert samples[0]["at_ms"] < samples[2]["at_ms"]
+    ran = klamm("lag", "watch", "--group", topic, "--count", "2", "--every", "0.05s", "-b", any_broker.bootstrap)
+    assert ran.out.count("GROUP") == 2
