@@ -47,6 +47,12 @@ NOUNS: dict[str, Noun] = {
     "quota": Noun("klamm.cli.quota", "Client quotas: describe alter resolve", "Security", ("quotas",)),
     "txn": Noun("klamm.cli.txn", "Transactions: list describe find-hanging abort", "Cluster", ("txns",)),
     "trace": Noun("klamm.cli.trace", "Follow one message: path", "Cluster"),
+    "schema": Noun(
+        "klamm.cli.schema",
+        "Schemas in a registry: list get register check diff cp delete mode compat",
+        "Cluster",
+        ("schemas",),
+    ),
     "dump": Noun(
         "klamm.cli.declarative", "Write the cluster's topics, configs, ACLs and quotas as a file", "Declarative"
     ),

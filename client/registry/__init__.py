@@ -5,5 +5,6 @@
 | `settings.py` | where the registry is, and how one authenticates: a context's `[registry]` table |
 | `http.py` | one request: authentication, TLS, time limits, errors in words |
 | `registry.py` | subjects, versions, ids, compatibility, modes: the operations |
+| `copying.py` | subjects copied to another registry |
 | `loader.py` | schemas for decoding, by id or GUID, cached |
 """

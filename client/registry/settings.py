@@ -52,8 +52,11 @@ def registry_settings(settings: Settings, url: str | None = None) -> RegistrySet
     """
     found = _read({"url": url} if url else settings.registry)
     if not found.get("url"):
-        named = f"context {settings.context!r} has" if settings.context else "there is"
-        msg = f"no schema registry: {named} none"
+        msg = (
+            f"context {settings.context!r} has no schema registry"
+            if settings.context
+            else "no schema registry is known"
+        )
         raise SettingsError(msg, HOW_TO_CONFIGURE)
     user, password = found.get("username"), found.get("password")
     if "user_info" in found:

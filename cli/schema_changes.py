@@ -1,0 +1,170 @@
+"""The verbs of ``klamm schema`` that change what is there: cp, delete, mode, compat."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from klamm.cli.guard import Plan, guard
+from klamm.cli.output import Column, Item, Result
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run, names_or_all
+from klamm.cli.schema_input import known_versions, no_subject, open_registry, ranges
+from klamm.client.errors import ClientError
+
+if TYPE_CHECKING:
+    from klamm.client.registry.registry import Registry
+
+
+async def copy_schemas(run: Run) -> Result:
+    """Copy subjects to another registry."""
+    from klamm.client.registry.copying import copy, plan_copy
+
+    source, target = open_registry(run), _target(run)
+    known = await source.subjects()
+    chosen, missing = names_or_all(run.values.texts("subjects"), known)
+    errors: list[ClientError] = [no_subject(name, known) for name in missing]
+    keep_ids = run.values.flag("keep_ids")
+    steps, failed = await plan_copy(source, target, chosen, latest_only=run.values.flag("latest"))
+    new = [step for step in steps if step.there is None]
+    lines = [f"{step.subject} version {step.version} (id {step.schema.schema_id})" for step in new[:20]]
+    lines += [f"… and {len(new) - 20:,} more"] if len(new) > 20 else []  # noqa: PLR2004 (lines of a plan)
+    lines += [f"{len(steps) - len(new):,} versions are there already"] if len(steps) > len(new) else []
+    lines += ["ids and versions stay as they are: subjects are in mode IMPORT meanwhile"] if keep_ids else []
+    what = f"copy {len(new):,} versions of {len({each.subject for each in steps}):,} subjects to {target.place}"
+    if new and not await guard(run, Plan(what, 1, target.place, lines)):
+        items = [
+            _copy_item(each.subject, each.version, each.schema.schema_id, None, each.there, new=False) for each in steps
+        ]
+        return Result(items, _COPIED, [*errors, *failed])
+    copied, refused = await copy(target, steps, keep_ids=keep_ids)
+    items = [
+        _copy_item(each.subject, each.version, each.schema_id_from, each.schema_id, each.version_to, new=each.new)
+        for each in copied
+    ]
+    return Result(items, _COPIED, [*errors, *failed, *refused], empty="there is nothing to copy")
+
+
+_COPIED = (
+    Column("SUBJECT", "name"),
+    Column("VERSION", "version", right=True),
+    Column("ID", "schema_id_from", right=True),
+    Column("VERSION THERE", "version_to", right=True),
+    Column("ID THERE", "schema_id", right=True),
+    Column("COPIED", "copied"),
+)
+
+
+async def delete_schema(run: Run) -> Result:
+    """Delete a subject or one version of it."""
+    registry = open_registry(run)
+    subject, version = run.values.required("subject"), run.values.text("version")
+    permanent = run.values.flag("permanent")
+    versions = await known_versions(registry, subject, deleted=permanent)
+    if version == "latest":
+        version = str(versions[-1])
+    if version is not None and version not in {str(each) for each in versions}:
+        code, msg = "VERSION_NOT_FOUND", f"{subject} has no version {version}; it has {ranges(versions)}"
+        raise ClientError(code, msg, f"klamm schema list {subject}", name=subject)
+    chosen = versions if version is None else [int(version)]
+    lines = [f"{registry.place}: {'version' if len(chosen) == 1 else 'versions'} {ranges(chosen)} of {subject}"]
+    if not permanent:
+        for each in chosen:
+            used = await registry.referring(subject, each)
+            if used:
+                lines.append(f"version {each} is referred to by the schemas {', '.join(map(str, used))}")
+    what = f"delete {subject}" + (f" version {version}" if version else "") + (" for good" if permanent else "")
+    cannot = "records written with it cannot be decoded any more" if permanent else ""
+    if not await guard(run, Plan(what, 3 if permanent else 2, subject, lines, cannot)):
+        return Result([{"name": subject, "version": each, "deleted": False} for each in chosen], _DELETED)
+    if version is None:
+        done = await registry.delete_subject(subject, permanent=permanent)
+    else:
+        done = [await registry.delete_version(subject, version, permanent=permanent)]
+    if not permanent:
+        run.note("Records are still decoded with it. Register the same schema again to have it back.")
+    items: list[Item] = [{"name": subject, "version": each, "deleted": True} for each in done]
+    return Result(items, _DELETED)
+
+
+_DELETED = (Column("SUBJECT", "name"), Column("VERSION", "version", right=True), Column("DELETED", "deleted"))
+
+
+async def schema_mode(run: Run) -> Result:
+    """Show or set the mode of the registry or of subjects."""
+    registry = open_registry(run)
+    return await _setting(run, registry, "mode", registry.mode, registry.set_mode)
+
+
+async def schema_compat(run: Run) -> Result:
+    """Show or set the compatibility level of the registry or of subjects."""
+    registry = open_registry(run)
+    return await _setting(run, registry, "compat", registry.level, registry.set_level)
+
+
+async def _setting(
+    run: Run,
+    registry: Registry,
+    verb: str,
+    read: Callable[[str | None], Awaitable[tuple[str, bool]]],
+    write: Callable[[str | None, str | None], Awaitable[None]],
+) -> Result:
+    wanted, unset = run.values.text("set"), run.values.flag("unset")
+    names: list[str | None] = list(run.values.texts("subjects")) or [None]
+    if wanted and unset:
+        msg = "--set and --unset contradict each other"
+        raise UsageError(msg)
+    if unset and names == [None]:
+        msg = "--unset takes a subject's own value away: name the subject"
+        raise UsageError(msg)
+    word = "compatibility level" if verb == "compat" else "mode"
+    before = [(name, *await read(name)) for name in names]
+    if not wanted and not unset:
+        return Result([_setting_item(*each, changed=False) for each in before], _SETTING)
+    lines = [
+        f"{name or 'the registry'}: {value}{'' if own else ' (of the registry)'} → {wanted or 'that of the registry'}"
+        for name, value, own in before
+    ]
+    whole = names == [None]
+    what = f"change the {word} of {'the whole registry' if whole else ', '.join(map(str, names))}"
+    if not await guard(run, Plan(what, 2 if whole else 1, registry.place if whole else str(names[0]), lines)):
+        return Result([_setting_item(*each, changed=False) for each in before], _SETTING)
+    for name, value, own in before:
+        await write(name, wanted)
+        back = f"--set {value}" if own or name is None else "--unset"
+        run.note(f"Take it back with: klamm schema {verb} {name or ''}".rstrip() + f" {back}")
+    after = [(name, *await read(name)) for name in names]
+    return Result([_setting_item(*each, changed=True) for each in after], _SETTING)
+
+
+_SETTING = (Column("SUBJECT", "name"), Column("VALUE", "value"), Column("ITS OWN", "own"), Column("CHANGED", "changed"))
+
+
+def _setting_item(name: str | None, value: str, own: bool, *, changed: bool) -> Item:
+    return {"name": name or "(registry)", "value": value, "own": own, "changed": changed}
+
+
+def _target(run: Run) -> Registry:
+    from klamm.client.contexts import Layers, resolve
+    from klamm.client.registry.registry import Registry
+
+    context, url = run.values.text("to_context"), run.values.text("to_registry")
+    if (context is None) == (url is None):
+        msg = "klamm schema cp needs --to-context NAME or --to-registry URL"
+        raise UsageError(msg)
+    if url is not None:
+        return Registry(run.resolved.settings, url)
+    return Registry(resolve(Layers(context=context, write=run.values.flag("write"))).settings)
+
+
+def _copy_item(
+    subject: str, version: int, schema_id_from: int, schema_id: int | None, version_to: int | None, *, new: bool
+) -> Item:
+    return {
+        "name": subject,
+        "version": version,
+        "schema_id_from": schema_id_from,
+        "version_to": version_to,
+        "schema_id": schema_id,
+        "copied": new,
+    }
