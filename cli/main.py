@@ -46,7 +46,7 @@ NOUNS: dict[str, Noun] = {
     "user": Noun("klamm.cli.user", "SCRAM users: list create alter delete", "Security", ("users",)),
     "quota": Noun("klamm.cli.quota", "Client quotas: describe alter resolve", "Security", ("quotas",)),
     "txn": Noun("klamm.cli.txn", "Transactions: list describe find-hanging abort", "Cluster", ("txns",)),
-    "trace": Noun("klamm.cli.trace", "Follow one message: path", "Cluster"),
+    "trace": Noun("klamm.cli.trace", "Follow one message through topics, groups and applications", "Cluster"),
     "schema": Noun(
         "klamm.cli.schema",
         "Schemas in a registry: list get register check diff cp delete mode compat",

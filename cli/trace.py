@@ -1,4 +1,4 @@
-"""``klamm trace``: path."""
+"""``klamm trace``: path, find."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from klamm.cli.output import Item, Result
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.cli.trace_find import find
 from klamm.client.errors import ClientError
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ _PATH_DETAILS = """\
 Works on any cluster with nobody's code instrumented. Each hop says what it is known from: span, commit (of a group, in
 __consumer_offsets) or inferred (from timestamps and present offsets). A commit shown as ≤ may not have been the first:
 an earlier one can be compacted away. What is not known is shown as unknown."""
+_FIND_DETAILS = """\
+A trace id is found in every dialect: traceparent, ce_traceparent, b3, X-B3-*, uber-trace-id, x-datadog-*. How much was
+looked at is said on standard error and in the envelope's notes; a partition that could not be read is an error."""
 COMMANDS = (
     Command(
         "trace path",
@@ -130,6 +134,34 @@ COMMANDS = (
         _PATH_REQUESTS,
         _PATH_ACLS,
         details=_PATH_DETAILS,
+    ),
+    Command(
+        "trace find",
+        "Find the records that carry a trace id, a correlation id, a header or a key, and prove there are no others",
+        find,
+        "TraceFind",
+        (Argument("id", "trace id (hex, UUID or traceparent) or correlation id (a header's value)", required=False),),
+        (
+            Option(("--header",), "records with this header", "NAME[=VALUE]", repeat=True),
+            Option(("--key",), "records with this key", "KEY"),
+            Option(
+                ("--topic",), "only in this topic, by name or glob; all but internal ones if none", "NAME", repeat=True
+            ),
+            Option(
+                ("--from",),
+                "where to begin (default: start): -1h, @2026-11-23T10:00, or a range FROM..UNTIL",
+                "POSITION",
+            ),
+            Option(("--until",), "where to end (default: end)", "POSITION"),
+        ),
+        (
+            Example("klamm trace find 0af7651916cd43dd8448eb211c80319c", "every record of a trace, in all topics"),
+            Example("klamm trace find --header order-id=7711 --from -1h", "by a header, in the last hour"),
+            Example("klamm trace find --key 7711 --topic 'orders*' -o name", "by a key, in some topics"),
+        ),
+        ("Metadata", "ListOffsets", "Fetch"),
+        ("READ on the topics",),
+        details=_FIND_DETAILS,
     ),
     Command(
         "trace",

@@ -7,12 +7,18 @@ from typing import Final, NamedTuple
 
 from klamm.client.errors import ClientError
 from klamm.client.tracing.bystanders import Bystanders
+from klamm.client.tracing.children import Children
 from klamm.client.tracing.commits import CONSUMER_OFFSETS, SCAN_SIZE_BYTES_MAX, History, Pace, Passing
+from klamm.client.tracing.joining import hops_of_flow, hops_of_spans, merge, notes_of
 from klamm.client.tracing.model import HOP_ORDER, Hop, Note, State, Trace
 from klamm.client.tracing.propagation import Propagated, read_headers
 from klamm.client.tracing.reading import FoundRecord
+from klamm.client.tracing.spans import Span, SpanId
 from klamm.records.batch import LOG_APPEND_TIME
+from klamm.records.flow_schema import FlowRecord
 
+CHILDREN_SHOWN: Final = 10
+"""Messages of the same trace that are hops though no span tells of them; more are counted."""
 _FOREVER: Final = float("inf")
 
 
@@ -31,6 +37,9 @@ class Facts(NamedTuple):
     paces: Mapping[str, Pace]
     reasons: tuple[str, ...]
     now_ms: float
+    flow: tuple[FlowRecord, ...] = ()
+    spans: tuple[Span, ...] = ()
+    children: Children = Children()
 
 
 def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
@@ -44,16 +53,24 @@ def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
         kind = "append" if header.timestamp_type == LOG_APPEND_TIME else "create"
     names = () if record is None else [(name.decode("utf-8", "replace"), value) for name, value in record.headers]
     propagated = read_headers(names)
-    hops = [
+    place = (facts.topic, facts.partition, facts.offset)
+    context = span_context(propagated)
+    inferred = [
         *_writing(facts, written_ms, kind, propagated),
         *_passed(facts, written_ms),
         *_pending(facts, written_ms),
     ]
+    of_spans = hops_of_spans(facts.spans, context, place)
+    recorded = [*of_spans, *(hop for hop in hops_of_flow(facts.flow, place) if not _has(of_spans, hop))]
+    hops = merge(inferred, recorded, place)
+    hops = [*_placed(hops, facts.children), *_children(hops, facts.children, context)]
     notes = [
         *_of_state(facts),
         *_of_clocks(facts, written_ms, kind),
         *_of_headers(propagated),
+        *notes_of(facts.spans, of_spans, context),
         *_of_groups(facts),
+        *_of_children(facts.children, context),
     ]
     size = None if record is None else len(record.key or b"") + len(record.value or b"")
     return Trace(
@@ -68,27 +85,82 @@ def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
         None if record is None else record.key,
         size,
         propagated,
-        tuple(ordered(hops)),
+        tuple(ordered(hops, place)),
         tuple(notes),
         tuple(errors),
         facts.now_ms,
     )
 
 
-def ordered(hops: Iterable[Hop]) -> list[Hop]:
-    """Return hops in order: those of writing, then what happened by time, then pending groups, soonest first."""
+def span_context(propagated: Propagated) -> SpanId | None:
+    """Return trace and span of who created the message, None if its headers do not say."""
+    context = propagated.context
+    return None if context is None or context.span_id is None else (context.trace_id, context.span_id)
+
+
+def ordered(hops: Iterable[Hop], place: tuple[str, int, int]) -> list[Hop]:
+    """Return hops in order: how it was written, then what happened by time, then pending groups, soonest first."""
 
     def key(hop: Hop) -> tuple[float, ...]:
-        place = HOP_ORDER.index(hop.hop)
+        rank = HOP_ORDER.index(hop.hop)
         begin = _FOREVER if hop.start_ms is None else hop.start_ms
         end = _FOREVER if hop.end_ms is None else hop.end_ms
         if hop.hop == "pending":
-            return (3, _FOREVER if hop.eta_ms is None else hop.eta_ms, hop.lag or 0)
-        if hop.hop in {"produce", "append", "replicate"}:
-            return (0, place, begin)
-        return (2, end, place) if hop.hop == "commit" else (1, begin, place)
+            return (2, _FOREVER if hop.eta_ms is None else hop.eta_ms, hop.lag or 0)
+        if hop.hop in {"produce", "append", "replicate"} and (hop.topic, hop.partition, hop.offset) == place:
+            return (0, rank, begin)
+        return (1, end if hop.hop in {"commit", "fetch"} else begin, rank)
 
     return sorted(hops, key=key)
+
+
+def _has(hops: Sequence[Hop], hop: Hop) -> bool:
+    """Whether a broker's spans say already what its flow record says."""
+    return any(each.hop == hop.hop and each.broker is not None and each.group == hop.group for each in hops)
+
+
+def _placed(hops: Iterable[Hop], children: Children) -> Iterable[Hop]:
+    """Give sends the offset of the record that carries their context: the span of a send seldom knows it."""
+    by_span = {child.span_id: child for child in children.found if child.span_id is not None}
+    for hop in hops:
+        wanted = hop.span_id if hop.hop == "produce" and hop.offset is None else None
+        child = None if wanted is None else by_span.get(wanted)
+        yield hop if child is None else hop._replace(topic=child.topic, partition=child.partition, offset=child.offset)
+
+
+def _children(hops: Sequence[Hop], children: Children, context: SpanId | None) -> Iterable[Hop]:
+    """Return a hop for the first messages of the same trace that no span tells of.
+
+    Those with the very same context are the message's brothers: one span has sent them all.
+    """
+    told = {hop.span_id for hop in hops if hop.hop == "produce" and hop.span_id is not None}
+    told |= set() if context is None else {context[1]}
+    others = [child for child in children.found if child.span_id is None or child.span_id not in told]
+    for child in others[:CHILDREN_SHOWN]:
+        at = (child.topic, child.partition, child.offset)
+        moment = float(child.timestamp_ms)
+        note = "carries the same trace id"
+        yield Hop("produce", *at, moment, moment, "inferred", parent_span_id=child.span_id, note=note)
+
+
+def _of_children(children: Children, context: SpanId | None) -> list[Note]:
+    notes: list[Note] = []
+    span_id = None if context is None else context[1]
+    brothers = sum(1 for child in children.found if child.span_id is not None and child.span_id == span_id)
+    others = len(children.found) - brothers
+    if brothers:
+        text = f"{brothers} more messages carry the very same context: one span has sent them all"
+        notes.append(Note("same_context", text))
+    if others > CHILDREN_SHOWN:
+        text = f"{others:,} messages carry the same trace id; the first {CHILDREN_SHOWN} are shown (klamm trace find)"
+        notes.append(Note("children_bounded", text))
+    if children.asked and not children.is_complete:
+        left = f"{children.left:,} offsets" if children.left else ""
+        skipped = f"{children.skipped:,} partitions" if children.skipped else ""
+        what = " and ".join(part for part in (left, skipped) if part)
+        text = f"messages with the same trace id: {children.records:,} records looked at, {what} not (klamm trace find)"
+        notes.append(Note("children_bounded", text))
+    return notes
 
 
 def _writing(facts: Facts, written_ms: int | None, kind: str, propagated: Propagated) -> list[Hop]:

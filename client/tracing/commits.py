@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.offsets import Partition, list_offsets
-from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, Stretch, fetch_stretch
+from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, STRETCH_SIZE_BYTES, Stretch, fetch_stretch
 from klamm.client.wire import ClusterMetadata, PartitionMetadata, TopicMetadata
 from klamm.model.errors import KafkaError
 from klamm.records.batch import BatchHeader, iter_batches
@@ -26,8 +26,6 @@ from klamm.records.offsets_schema import OffsetCommitKey, OffsetCommitValue, dec
 from klamm.records.record import decode_records
 
 CONSUMER_OFFSETS: Final = "__consumer_offsets"
-STRETCH_SIZE_BYTES: Final = 1 << 20
-"""Bytes of one Fetch: 7,000 commits of a usual size."""
 SCAN_SIZE_BYTES_MAX: Final = 32 << 20
 """Bytes read of one partition at most, half a second's work: what lies further is said to be not searched."""
 RATE_WINDOW_MS: Final = 60_000

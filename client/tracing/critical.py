@@ -19,7 +19,7 @@ _PLACES: Final[dict[HopKind, Place]] = {
     "process": "app",
     "append": "broker",
     "replicate": "broker",
-    "fetch": "broker",
+    "fetch": "log",
     "commit": "log",
     "pending": "log",
 }
@@ -69,7 +69,12 @@ def break_down(trace: Trace) -> Breakdown | None:
         if not covering:
             continue
         number, hop = min(covering, key=_rank)
-        places[place_of(hop)] += end - begin
+        read = hop.hop == "commit" and any(
+            each.hop == "fetch" and each.group == hop.group and final <= begin for _, each, _, final in chain
+        )
+        places["app" if read else place_of(hop)] += (
+            end - begin
+        )  # between its fetch and its commit an application has it
         shares[number] = shares.get(number, 0.0) + end - begin
     return Breakdown(start_ms, end_ms, places, shares)
 

@@ -14,15 +14,22 @@ from typing import Final
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.offsets import start_and_end
-from klamm.client.tracing.assembly import Facts, assemble
+from klamm.client.tracing.assembly import Facts, assemble, span_context
 from klamm.client.tracing.bystanders import Bystanders, find_bystanders
+from klamm.client.tracing.children import Children, find_children
 from klamm.client.tracing.commits import CONSUMER_OFFSETS, History, Pace, find_paces, find_passings
 from klamm.client.tracing.model import State, Trace
+from klamm.client.tracing.propagation import read_headers
 from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, FoundRecord, fetch_record
+from klamm.client.tracing.recorded import FLOW_TOPIC, SPANS_TOPIC, read_flow, read_spans
 from klamm.client.tracing.retention import why_deleted
+from klamm.client.tracing.spans import SpanStore
 from klamm.client.wire import ClusterMetadata, PartitionMetadata, TopicMetadata
 from klamm.model.errors import KafkaError
+from klamm.records.record import Record
 
+CHILDREN_S: Final = 0.1
+"""A path is to be drawn at once: what takes longer is asked for."""
 SKEW_ALLOWED_MS: Final = 10_000
 """Commits are looked for from this much before the record's time on: clocks differ, and that a group passed a message
 before it was written shows that they do."""
@@ -32,8 +39,24 @@ _NO_LEADER: Final = 5
 _NO_HISTORY: Final = History({}, (), {}, 0)
 
 
-async def trace_path(cluster: Cluster, topic: str, partition: int, offset: int) -> Trace:
+async def trace_path(
+    cluster: Cluster,
+    topic: str,
+    partition: int,
+    offset: int,
+    *,
+    spans: SpanStore | None = None,
+    children_s: float = CHILDREN_S,
+) -> Trace:
     """Return the life of the message at ``offset``: hops, and what cannot be known with its reason.
+
+    Args:
+        cluster: Any Kafka cluster.
+        topic: The message's topic.
+        partition: Its partition.
+        offset: Its offset.
+        spans: Spans that are known otherwise than from the cluster's ``otlp_spans``.
+        children_s: For how many seconds messages with the same trace id are looked for; 0: not at all.
 
     An offset that holds no message is no error: the trace's ``state`` and notes say which kind of nothing it is.
 
@@ -41,7 +64,7 @@ async def trace_path(cluster: Cluster, topic: str, partition: int, offset: int) 
         ResponseError: There is no such topic or partition, it has no leader, or it may not be read.
         UnreachableError: No broker answers.
     """
-    metadata = await cluster.metadata([topic, CONSUMER_OFFSETS])
+    metadata = await cluster.metadata([topic, CONSUMER_OFFSETS, FLOW_TOPIC, SPANS_TOPIC])
     found_topic, found_partition = _locate(metadata, topic, partition)
     where = (topic, partition)
     asked = _fetch(cluster, metadata, found_topic, found_partition, offset)
@@ -56,20 +79,44 @@ async def trace_path(cluster: Cluster, topic: str, partition: int, offset: int) 
         history, paces, unread = await _history(cluster, metadata, where, offset, found, bystanders, now_ms)
         errors += unread
     facts = Facts(
-        topic,
-        partition,
-        offset,
-        state,
-        ends,
-        found_partition.leader,
-        found,
-        bystanders,
-        history,
-        paces,
-        reasons,
-        now_ms,
+        *(topic, partition, offset, state, ends, found_partition.leader),
+        *(found, bystanders, history, paces, reasons, now_ms),
     )
+    if state in {"stored", "not_visible"} and found is not None and found.record is not None:
+        facts, unread = await _recorded(cluster, metadata, facts, found.record, spans, children_s)
+        errors += unread
     return assemble(facts, errors)
+
+
+async def _recorded(
+    cluster: Cluster,
+    metadata: ClusterMetadata,
+    facts: Facts,
+    record: Record,
+    known: SpanStore | None,
+    children_s: float,
+) -> tuple[Facts, list[ClientError]]:
+    """Add what brokers, collectors and applications have recorded, and messages of the same trace."""
+    propagated = read_headers([(name.decode("utf-8", "replace"), value) for name, value in record.headers])
+    context = span_context(propagated)
+    where, place = (facts.topic, facts.partition), (facts.topic, facts.partition, facts.offset)
+    from_ms = _from_ms(record, facts.now_ms)
+    flow, spans = await asyncio.gather(
+        read_flow(cluster, metadata, where, facts.offset, from_ms),
+        read_spans(cluster, metadata, context, place, from_ms),
+    )
+    everything = {span.key: span for span in [*spans.spans, *(known.related(context, place) if known else ())]}
+    children = Children()
+    if propagated.context is not None:
+        children = await find_children(cluster, place, propagated.context.trace_id, from_ms, children_s)
+    facts = facts._replace(flow=flow.flow, spans=tuple(everything.values()), children=children)
+    return facts, [*flow.errors, *spans.errors]
+
+
+def _from_ms(record: Record | None, now_ms: float) -> int:
+    """Return the time from which on things can have happened to a record, by anybody's clock."""
+    written_ms = now_ms if record is None or record.timestamp_ms < 0 else min(record.timestamp_ms, now_ms)
+    return max(0, int(written_ms) - SKEW_ALLOWED_MS)
 
 
 def _locate(metadata: ClusterMetadata, topic: str, partition: int) -> tuple[TopicMetadata, PartitionMetadata]:
@@ -128,9 +175,7 @@ async def _history(
     """Read when groups passed, and how fast the others go."""
     past = [name for name, committed in bystanders.committed.items() if committed.offset > offset]
     pending = [name for name, committed in bystanders.committed.items() if committed.offset <= offset]
-    record = None if found is None else found.record
-    written_ms = now_ms if record is None or record.timestamp_ms < 0 else min(record.timestamp_ms, now_ms)
-    from_ms = max(0, int(written_ms) - SKEW_ALLOWED_MS)
+    from_ms = _from_ms(None if found is None else found.record, now_ms)
     unreadable = [each for each in metadata.topics if each.name == CONSUMER_OFFSETS and each.error_code]
     if unreadable and bystanders.committed:
         return _NO_HISTORY, {}, [_cannot_read(ResponseError(unreadable[0].error_code, None, name=CONSUMER_OFFSETS))]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
-from uuid import UUID
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ResponseError
-from klamm.client.requests import code_of, failure, shapes
 from klamm.client.wire import PartitionMetadata, TopicMetadata
+from klamm.protocol.fetch_client import FetchLimits
 from klamm.records.batch import BatchHeader, iter_batches
+from klamm.records.compression import Codec
 from klamm.records.record import Record, decode_records
 
-FETCH: Final = 1
 OFFSET_OUT_OF_RANGE: Final = 1
-_OUTSIDE_OF_SESSIONS: Final = -1
-"""The session epoch of a Fetch that wants no fetch session (KIP-227)."""
+STRETCH_SIZE_BYTES: Final = 1 << 20
+"""Bytes of one Fetch: 7,000 commits of a usual size."""
+_UNKNOWN_SERVER_ERROR: Final = -1
 _RECORD_SIZE_BYTES: Final = 1
 """Asking for a byte gives one whole batch: a broker always sends the first one (KIP-74)."""
 
@@ -54,43 +54,24 @@ async def fetch_stretch(
     Raises:
         ResponseError: The broker refused: OFFSET_OUT_OF_RANGE, TOPIC_AUTHORIZATION_FAILED, …
     """
-    shape = shapes(FETCH)
-    asked = shape.FetchPartition(
-        partition=partition.partition,
-        current_leader_epoch=-1,
-        fetch_offset=offset,
-        last_fetched_epoch=-1,
-        log_start_offset=-1,
-        partition_max_bytes=size_bytes,
-    )
-    request = shape.FetchRequest(
-        max_wait=timedelta(milliseconds=wait_ms),
-        min_bytes=1,
-        max_bytes=size_bytes,
-        isolation_level=1 if committed_only else 0,
-        session_id=0,
-        session_epoch=_OUTSIDE_OF_SESSIONS,
-        topics=(shape.FetchTopic(topic=topic.name, topic_id=UUID(bytes=topic.topic_id), partitions=(asked,)),),
-        forgotten_topics_data=(),
-        rack_id="",
-    )
+    limits = FetchLimits(wait_ms, 1, size_bytes, size_bytes, committed_only)
     name = f"{topic.name}:{partition.partition}"
 
     async def attempt() -> Stretch:
-        response = await cluster.ask(FETCH, request, partition.leader)
-        for each in (each for found in response.responses for each in found.partitions):
-            error = failure(each.error_code, None, name)
-            if error is not None:
-                raise error
-            aborted = tuple((int(one.producer_id), int(one.first_offset)) for one in each.aborted_transactions or ())
-            return Stretch(
-                memoryview(each.records or b""),
-                int(each.high_watermark),
-                int(each.last_stable_offset),
-                int(each.log_start_offset),
-                aborted,
-            )
-        raise ResponseError(code_of(response.error_code) or -1, None, name=name)
+        asked = {topic.name: [(partition.partition, offset)]}
+        code, answers, frame = await cluster.fetch(partition.leader, asked, limits)
+        if code or not answers:
+            raise ResponseError(code or _UNKNOWN_SERVER_ERROR, None, name=name)
+        found = answers[0]
+        if found.error_code:
+            raise ResponseError(found.error_code, None, name=name)
+        return Stretch(
+            frame[found.start : found.end],
+            found.high_watermark,
+            found.last_stable_offset,
+            found.log_start_offset,
+            tuple(found.aborted),
+        )
 
     return await cluster.retry(attempt)
 
@@ -114,3 +95,38 @@ async def fetch_record(
             return FoundRecord(found, header, stretch)
         return FoundRecord(None, header, stretch)
     return FoundRecord(None, None, stretch)
+
+
+async def read_forward(
+    cluster: Cluster,
+    topic: TopicMetadata,
+    partition: PartitionMetadata,
+    start: int,
+    needles: Sequence[bytes],
+    size_bytes_max: int,
+) -> AsyncIterator[Record]:
+    """Yield the records of those batches from ``start`` on whose bytes hold one of the needles, up to the log's end.
+
+    A compressed batch is decoded whether it holds one or not; no needle means every batch. After ``size_bytes_max``
+    bytes reading stops.
+
+    Raises:
+        ResponseError: As :func:`fetch_stretch`.
+        KafkaError: A batch is corrupt.
+    """
+    position, size = start, 0
+    while size < size_bytes_max:
+        stretch = await fetch_stretch(cluster, topic, partition, position, STRETCH_SIZE_BYTES)
+        size += len(stretch.records)
+        data, before = bytes(stretch.records), position
+        for place, header in iter_batches(data):
+            if header.last_offset < position:
+                continue
+            position = header.last_offset + 1
+            end = place + header.size
+            hit = not needles or any(data.find(needle, place, end) >= 0 for needle in needles)
+            if not header.is_control and (hit or header.codec is not Codec.NONE):
+                for record in decode_records(data, place):
+                    yield record
+        if position == before:
+            return

@@ -1,5 +1,6 @@
 """``klamm trace`` against klamm and Apache Kafka: the same path from what any cluster keeps."""
 
+import secrets
 import time
 from collections.abc import Sequence
 
@@ -126,3 +127,59 @@ def test_a_line_that_names_no_message_says_how_one_is_named(klamm: Klamm, shared
     assert klamm("topic", "create", topic, "-b", shared_klamm.bootstrap).code == 0
     assert klamm("trace", f"{topic}:7@0", *at).codes == ["UNKNOWN_TOPIC_OR_PARTITION"]
     assert klamm("trace", f"{topic}:0@0", *at).codes == ["OFFSET_BEYOND_END"]
+
+
+def test_a_trace_is_found_in_all_topics_in_every_dialect_with_proof_of_how_much_was_looked_at(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    trace, span = secrets.token_hex(16), "b7ad6b7169203331"
+    dialects: list[list[tuple[str, str | bytes | None]]] = [
+        [("traceparent", f"00-{trace}-{span}-01")],
+        [("b3", f"{trace}-{span}-1")],
+        [("X-B3-TraceId", trace), ("X-B3-SpanId", span)],
+        [("uber-trace-id", f"{trace.lstrip('0')}:{span}:0:1")],
+        [
+            ("x-datadog-trace-id", str(int(trace[16:], 16))),
+            ("x-datadog-parent-id", "7"),
+            ("x-datadog-tags", f"_dd.p.tid={trace[:16]}"),
+        ],
+    ]
+    others: list[list[tuple[str, str | bytes | None]]] = [
+        [("traceparent", f"00-{trace}")],
+        [("other", trace)],
+        [("traceparent", b"\xff")],
+        [],
+    ]
+    producer = Producer({"bootstrap.servers": any_broker.bootstrap, "compression.type": "zstd"})
+    for number, name in enumerate((topic, f"{topic}-2")):
+        assert klamm("topic", "create", name, "-p", "2", "-b", any_broker.bootstrap).code == 0
+        for headers in [*dialects, *others]:
+            producer.produce(name, b"value", b"key", partition=number, headers=headers)
+    assert producer.flush(20) == 0
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    found = klamm("trace", "find", trace.upper(), "--from", "-1h", *at)
+    assert found.code == 0, found.err
+    assert sorted(item["name"] for item in found.items) == sorted(
+        f"{name}:{number}@{offset}" for number, name in enumerate((topic, f"{topic}-2")) for offset in range(5)
+    )
+    assert {item["found_by"] for item in found.items} == {"traceparent", "b3", "uber-trace-id", "datadog"}
+    [coverage] = found.envelope["notes"]
+    assert (coverage["code"], coverage["is_complete"]) == ("coverage", True)
+    some = klamm("trace", "find", "--header", f"other={trace}", "--topic", f"{topic}*", *at)
+    assert [item["name"] for item in some.items] == [f"{topic}:0@6", f"{topic}-2:1@6"]
+    assert some.envelope["notes"][0]["records"] == 18
+    assert klamm("trace", "find", trace[::-1], "--topic", topic, *at).items == []
+    missing = klamm("trace", "find", trace, "--topic", f"{topic}-none", *at)
+    assert (missing.code, missing.codes) == (1, ["UNKNOWN_TOPIC_OR_PARTITION"])
+
+
+def test_a_correlation_id_and_a_key_are_found_too(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
+    producer = Producer({"bootstrap.servers": shared_klamm.bootstrap})
+    assert klamm("topic", "create", topic, "-b", shared_klamm.bootstrap).code == 0
+    producer.produce(topic, b"v", b"order-1", headers={"kafka_correlationId": topic})
+    producer.produce(topic, b"v", b"order-2")
+    assert producer.flush(20) == 0
+    at = ("-b", shared_klamm.bootstrap, "-o", "json")
+    assert [item["offset"] for item in klamm("trace", "find", topic, *at).items] == [0]
+    assert [item["offset"] for item in klamm("trace", "find", "--key", "order-2", "--topic", topic, *at).items] == [1]
+    assert klamm("trace", "find", "-b", shared_klamm.bootstrap).code == 2

@@ -1,0 +1,128 @@
+"""Every record of some topics, or all, that carries a trace id, a correlation id, a header or a key; with the proof.
+
+A trace id is looked for in every dialect: its hex forms and Datadog's decimal rule out batches by their bytes, and what
+is left is read as headers. Anything else that is asked for by its id is a correlation id: a header's whole value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError
+from klamm.client.messages.filters import Filter, both, literal_filter
+from klamm.client.messages.record import Fields, Record
+from klamm.client.messages.scan import Scan
+from klamm.client.positions import resolve_ranges
+from klamm.client.tracing.propagation import Headers, needles_of, parse_trace_id, read_headers
+from klamm.client.wire import ClusterMetadata
+
+
+class Query(NamedTuple):
+    """What is looked for; a record matches if it matches all that is given."""
+
+    trace_id: str | None = None
+    correlation: str | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    key: bytes | None = None
+
+
+class Coverage(NamedTuple):
+    """How much was looked at, over all partitions; ``offsets_left`` are offsets not looked at."""
+
+    topics: int
+    partitions: int
+    records: int
+    matched: int
+    offsets_left: int
+    is_complete: bool
+
+    @property
+    def text(self) -> str:
+        """The proof as a sentence."""
+        what = f"{self.records:,} records of {self.partitions:,} partitions in {self.topics:,} topics looked at"
+        return f"{what}: all there are" if self.is_complete else f"{what}; {self.offsets_left:,} offsets were not"
+
+
+def query_of(text: str | None, headers: Sequence[str], key: str | None) -> Query:
+    """Return the query that a line means: an id, headers ``name=value`` or ``name``, a key."""
+    pairs: list[tuple[str, bytes | None]] = []
+    for each in headers:
+        name, equals, value = each.partition("=")
+        pairs.append((name, value.encode() if equals else None))
+    trace_id = None if text is None else parse_trace_id(text)
+    correlation = text if trace_id is None else None
+    return Query(trace_id, correlation, tuple(pairs), None if key is None else key.encode())
+
+
+def condition_of(query: Query) -> Filter:
+    """Return the query as a condition of a search."""
+    rest = None
+    if query.headers or query.key is not None:
+        rest = literal_filter(key=query.key, headers=query.headers)
+    wanted: Filter | None = None
+    if query.trace_id is not None:
+        wanted = _of_trace(query.trace_id)
+    elif query.correlation is not None:
+        wanted = _of_correlation(query.correlation.encode())
+    found = both(wanted, rest)
+    assert found is not None, "a query that asks for nothing"
+    return found
+
+
+async def search(
+    cluster: Cluster, metadata: ClusterMetadata, query: Query, start: str, until: str | None
+) -> tuple[Scan, list[ClientError], list[str]]:
+    """Return a search over every partition of the metadata's topics, the partitions that have none, and what was meant.
+
+    Raises:
+        SettingsError: A position is none.
+    """
+    partitions = [(topic.name, each.partition) for topic in metadata.topics for each in topic.partitions]
+    ranges = await resolve_ranges(cluster, metadata, partitions, start, until or "end")
+    scan = Scan(cluster, metadata, ranges.ranges, condition_of(query))
+    return scan, list(ranges.errors.values()), ranges.notes
+
+
+def coverage_of(scan: Scan, errors: Sequence[ClientError]) -> Coverage:
+    """Return how much a search has looked at."""
+    topics = {topic for topic, _ in scan.coverage}
+    return Coverage(
+        len(topics),
+        len(scan.coverage),
+        scan.scanned,
+        scan.matched,
+        scan.remaining or 0,
+        scan.is_complete and not errors,
+    )
+
+
+def matched_by(record: Record, query: Query) -> str:
+    """Return by which header, or by what, a record matched."""
+    found = read_headers(record.headers)
+    if query.trace_id is not None:
+        return next((each.dialect for each in found.contexts if each.trace_id == query.trace_id), "")
+    if query.correlation is not None:
+        wanted = query.correlation.encode()
+        return next((name for name, value in record.headers if value == wanted), "")
+    return ", ".join([*(name for name, _ in query.headers), *([] if query.key is None else ["key"])])
+
+
+def _of_trace(trace_id: str) -> Filter:
+    needles = needles_of(trace_id)
+
+    def check(_: int, fields: Fields) -> bool:
+        headers: Headers = fields[4]
+        if not any(value is not None and any(needle in value for needle in needles) for _, value in headers):
+            return False
+        return any(each.trace_id == trace_id for each in read_headers(headers).contexts)
+
+    return Filter(check, [needles])
+
+
+def _of_correlation(value: bytes) -> Filter:
+    def check(_: int, fields: Fields) -> bool:
+        return any(each == value for _, each in fields[4])
+
+    return Filter(check, [(value,)])

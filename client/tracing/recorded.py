@@ -1,0 +1,127 @@
+"""What brokers and collectors have recorded of a message in topics: ``__klamm_flow`` and ``otlp_spans``.
+
+Both are read from the message's time on, only so far as a bound allows, and only where their bytes name the message.
+``otlp_spans`` holds OTLP protobuf, as a klamm broker writes it and as the OpenTelemetry Collector's Kafka exporter does
+(its ``otlp_proto`` encoding); Collectors that write ``otlp_json`` are read as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError
+from klamm.client.offsets import list_offsets
+from klamm.client.tracing.otlp import OtlpError, decode_json, decode_protobuf
+from klamm.client.tracing.reading import read_forward
+from klamm.client.tracing.spans import Span, SpanStore
+from klamm.client.wire import ClusterMetadata, TopicMetadata
+from klamm.model.errors import KafkaError
+from klamm.records import flow_schema
+from klamm.records.flow_schema import FlowRecord
+from klamm.records.record import Record
+
+FLOW_TOPIC: Final = flow_schema.TOPIC
+SPANS_TOPIC: Final = "otlp_spans"
+SIZE_BYTES_MAX: Final = 16 << 20
+"""Bytes read of one topic at most, over its partitions: a quarter of a second's work."""
+_JSON_START: Final = b"{"
+
+
+class Recorded(NamedTuple):
+    """What was found, and why the rest was not."""
+
+    flow: tuple[FlowRecord, ...] = ()
+    spans: tuple[Span, ...] = ()
+    errors: tuple[ClientError, ...] = ()
+
+
+def topic_of(metadata: ClusterMetadata, name: str) -> TopicMetadata | None:
+    """Return a topic that is there and may be seen, None if it is not."""
+    return next((each for each in metadata.topics if each.name == name and not each.error_code), None)
+
+
+async def read_flow(
+    cluster: Cluster, metadata: ClusterMetadata, where: tuple[str, int], offset: int, from_ms: int
+) -> Recorded:
+    """Return the flow records of a message: those of its partition with a range that holds its offset."""
+    topic = topic_of(metadata, FLOW_TOPIC)
+    if topic is None:
+        return Recorded()
+    needle = f"{where[0]}:{where[1]}".encode()
+    found, errors = await _read(cluster, metadata, topic, from_ms, [needle])
+    flow = [
+        record
+        for each in found
+        if each.key == needle
+        and (record := flow_schema.decode_value(each.value)) is not None
+        and record.time_us(offset) is not None
+    ]
+    return Recorded(flow=tuple(flow), errors=tuple(errors))
+
+
+async def read_spans(
+    cluster: Cluster,
+    metadata: ClusterMetadata,
+    context: tuple[str, str] | None,
+    place: tuple[str, int, int],
+    from_ms: int,
+) -> Recorded:
+    """Return the spans of a message, following parents and links as far as what was read goes.
+
+    Without a context all that were read are decoded: spans may name the message's place.
+    """
+    topic = topic_of(metadata, SPANS_TOPIC)
+    if topic is None:
+        return Recorded()
+    # A span in another trace that links to the message holds its span id; what follows in there is found by decoding.
+    needles = [] if context is None else [bytes.fromhex(each) for each in context]
+    needles += [each.encode() for each in context or ()]
+    found, errors = await _read(cluster, metadata, topic, from_ms, ())
+    store = SpanStore()
+    values = [each.value for each in found if each.value]
+    hits = [value for value in values if not needles or any(needle in value for needle in needles)]
+    store.add(_decode(hits))
+    linked = {span.trace_id for span in store} - {context[0] if context else ""}
+    if linked and needles:
+        further = [bytes.fromhex(trace_id) for trace_id in linked]
+        store.add(_decode(value for value in values if any(each in value for each in further)))
+    return Recorded(spans=tuple(store.related(context, place)), errors=tuple(errors))
+
+
+def _decode(values: Iterable[bytes]) -> list[Span]:
+    spans: list[Span] = []
+    for value in values:
+        try:
+            spans += (decode_json(value) if value.startswith(_JSON_START) else decode_protobuf(value)).spans
+        except OtlpError:
+            continue  # another signal, or another encoding: no spans of ours
+    return spans
+
+
+async def _read(
+    cluster: Cluster, metadata: ClusterMetadata, topic: TopicMetadata, from_ms: int, needles: Sequence[bytes]
+) -> tuple[list[Record], list[ClientError]]:
+    led = [each for each in topic.partitions if each.leader >= 0]
+    starts, failed = await list_offsets(cluster, metadata, {(topic.name, each.partition): from_ms for each in led})
+    errors = list(failed.values())
+    found: list[Record] = []
+    share = SIZE_BYTES_MAX // max(1, len(led))
+
+    async def one(index: int) -> None:
+        start = starts[topic.name, index].offset
+        if start < 0:
+            return
+        partition = next(each for each in led if each.partition == index)
+        try:
+            found.extend([each async for each in read_forward(cluster, topic, partition, start, needles, share)])
+        except ClientError as error:
+            errors.append(error)
+        except KafkaError as error:
+            name = f"{topic.name}:{index}"
+            errors.append(ClientError("CORRUPT_MESSAGE", f"{name}: {error}", name=name))
+
+    await asyncio.gather(*(one(index) for _, index in starts))
+    return found, errors
