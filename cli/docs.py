@@ -86,6 +86,11 @@ def envelope_schema() -> dict[str, Any]:
             "items": {"type": "array", "items": {"type": "object"}},
             "errors": {"type": "array", "items": error},
             "notes": {"type": "array", "items": note, "description": "only where there are any"},
+            "coverage": {
+                "description": "Of a search: what was looked at, by partition.",
+                "type": "array",
+                "items": {"type": "object"},
+            },
         },
     }
 

@@ -30,6 +30,11 @@ NOUNS: dict[str, Noun] = {
     "topic": Noun(
         "klamm.cli.topic", "Topics: list describe create delete alter add-partitions trim stats", "Cluster", ("topics",)
     ),
+    "message": Noun(
+        "klamm.cli.message", "Messages: consume produce find get latest export import", "Messages", ("messages",)
+    ),
+    "consume": Noun("klamm.cli.message", "Print records as they come (klamm message consume)", "Messages"),
+    "produce": Noun("klamm.cli.message", "Send records (klamm message produce)", "Messages"),
     "group": Noun(
         "klamm.cli.group", "Groups: list describe members seek offsets delete remove-member", "Cluster", ("groups",)
     ),

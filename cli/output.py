@@ -62,6 +62,8 @@ class Result(NamedTuple):
 
     ``errors`` are the items that failed; ``exit_code`` is for assertions (3). ``notes`` (code and text) say what a
     reader of the items should know; in a table the command shows them itself.
+
+    A ``streamed`` result has printed all of its data itself, the end of an envelope included.
     """
 
     items: Sequence[Item]
@@ -72,6 +74,7 @@ class Result(NamedTuple):
     text: str | None = None
     exit_code: int = 0
     notes: Sequence[Item] = ()
+    streamed: bool = False
 
 
 class Format(NamedTuple):

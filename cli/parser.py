@@ -22,6 +22,10 @@ class Values:
     def __init__(self, values: Mapping[str, str | bool | list[str] | None]) -> None:
         self._values = dict(values)
 
+    def has(self, name: str) -> bool:
+        """Return whether the command declares a name: for what several commands share that not all of them take."""
+        return name in self._values
+
     def text(self, name: str) -> str | None:
         """Return an option's or argument's text, None if it was not given."""
         value = self._values[name]

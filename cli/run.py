@@ -254,6 +254,8 @@ def _print(run: Run, result: Result, code: int) -> int:
 
 
 def _text(run: Run, result: Result) -> str:
+    if result.streamed:
+        return ""
     if run.form.name in {"json", "yaml"} or result.items or result.columns or result.tables or result.text:
         return render(run.command.kind, run.context_name(), result, run.form)
     return ""

@@ -6,4 +6,5 @@
 | `in_process.py` | a cluster that a function answers for, on which every operation works |
 | `decoding/` | keys and values as something a person or a filter can use |
 | `registry/` | schema registries |
+| `messages/` | records: fetched raw, searched, written without loss, sent |
 """

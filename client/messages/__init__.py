@@ -10,6 +10,7 @@
 | ``formats`` | how records are printed: kcat's placeholders, lines |
 | ``jsonl`` | the lossless form, one JSON object a line |
 | ``hashing`` | the content hash that an export and an import are compared by |
+| ``librdkafka`` | what librdkafka has to be told about a context |
 | ``producing`` | sending records, through librdkafka |
 | ``tabular`` | Arrow and Parquet |
 """

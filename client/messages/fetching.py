@@ -30,6 +30,9 @@ MAX_WAIT_MS: Final = 500
 """As Kafka's fetch.max.wait.ms."""
 REQUEST_BYTES_MAX: Final = 16 << 20
 PARTITION_BYTES_MAX: Final = 4 << 20
+REQUEST_BYTES_START: Final = 1 << 18
+"""The first request; each later one asks for twice as much. So the first record comes at once, and who wants ten does
+not get megabytes."""
 MEMORY_BYTES_MAX: Final = 128 << 20
 """What all open requests may answer with together: each leader has one answer in work and one on its way."""
 PATIENCE_S: Final = 60.0
@@ -120,6 +123,7 @@ class Fetcher:
         # metadata not know it yet.
         self._silent_since: dict[Partition, float] = {}
         self._why: dict[Partition, ClientError] = {}
+        self._request_bytes = REQUEST_BYTES_START
         self._empty_answers: dict[Partition, int] = {}
         for where in [each for each, start in starts.items() if self._is_done(each, start)]:
             del self.positions[where]
@@ -155,14 +159,8 @@ class Fetcher:
     async def _ask(self, pending: dict[asyncio.Task[_Answered], int | None]) -> None:
         busy = set(pending.values())
         started = False
-        budget = MEMORY_BYTES_MAX // (2 * max(1, len(self._leaders)))
-        limits = FetchLimits(
-            MAX_WAIT_MS,
-            1,
-            max(1 << 20, min(REQUEST_BYTES_MAX, budget)),
-            max(1 << 18, min(PARTITION_BYTES_MAX, budget)),
-            self._committed_only,
-        )
+        size = min(self._request_bytes, MEMORY_BYTES_MAX // (2 * max(1, len(self._leaders))))
+        limits = FetchLimits(MAX_WAIT_MS, 1, size, min(PARTITION_BYTES_MAX, size), self._committed_only)
         for leader, partitions in self._leaders.items():
             wanted = [each for each in partitions if each in self.positions and each not in self._homeless]
             self._leaders[leader] = wanted
@@ -207,6 +205,7 @@ class Fetcher:
                 if fetched is not None:
                     found.append(fetched)
         await self._refused([each for each in answered.answers if each.error_code])
+        self._request_bytes = min(2 * self._request_bytes, REQUEST_BYTES_MAX)
         if not found:
             found = self._ended(answered.answers, frame)
         # Those that came go to the back: an answer that is full must not keep the others waiting.

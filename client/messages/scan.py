@@ -7,14 +7,14 @@ on: a search that was stopped and resumed there sees each record once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.messages.fetching import PATIENCE_S, Fetched, Fetcher, Gap, plain_bytes
-from klamm.client.messages.record import Fields, Record, decode_fields, to_record
+from klamm.client.messages.record import Fields, Record, decode_fields, decode_values, to_record
 from klamm.client.offsets import Partition
 from klamm.client.positions import Range
 from klamm.client.wire import ClusterMetadata
@@ -77,6 +77,13 @@ class Corrupt(NamedTuple):
     why: str
 
 
+class Found(NamedTuple):
+    """Matching records of one partition, by batch."""
+
+    where: Partition
+    rows: list[tuple[BatchHeader, list[Fields]]]
+
+
 class Scan:
     """A search over ranges of partitions; iterate over it, or over :meth:`batches`.
 
@@ -96,7 +103,10 @@ class Scan:
         patience_s: float = PATIENCE_S,
         on_trouble: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare; nothing is asked yet. Ranges without an end make the search follow the log."""
+        """Prepare; nothing is asked yet. Ranges without an end make the search follow the log.
+
+        ``on_trouble`` is told what is waited for when a leader fails; ``patience_s`` is for how long.
+        """
         self.coverage = {where: Coverage(where, each.start, each.end, each.start) for where, each in ranges.items()}
         self.corrupt: list[Corrupt] = []
         self.corrupt_count = 0
@@ -111,6 +121,11 @@ class Scan:
             patience_s=patience_s,
             on_trouble=on_trouble,
         )
+
+    @property
+    def has_condition(self) -> bool:
+        """Whether it looks for something, and does not just read."""
+        return self._condition is not None
 
     @property
     def errors(self) -> dict[Partition, ClientError]:
@@ -164,39 +179,87 @@ class Scan:
                 yield record
 
     async def batches(self) -> AsyncIterator[list[Record]]:
-        """Yield matching records as they are found, those of one partition together; progress is up to date then.
+        """Yield matching records as they are found, those of one partition together.
 
         A list may be empty: then only the coverage has moved.
         """
-        async for fetched in self._fetcher:
-            yield self.look(fetched)
-            self._advance(fetched)
-        for gap in self.gaps:  # those behind which nothing came
-            self.coverage[gap.where].position = max(self.coverage[gap.where].position, gap.end)
+        async for found in self.rows():
+            topic, partition = found.where
+            yield [to_record(topic, partition, header, fields) for header, rows in found.rows for fields in rows]
 
-    def look(self, fetched: Fetched) -> list[Record]:
-        """Return the matching records of what was fetched, and count it."""
+    async def rows(self) -> AsyncIterator[Found]:
+        """Yield the fields of matching records as they are found: what a printer needs, without a tuple of ten each.
+
+        A partition's coverage moves on when the next is asked for: what was yielded last counts once it was used.
+        """
+        async for fetched in self._fetcher:
+            yield Found(fetched.where, list(self._look(fetched)))
+            self._advance(fetched)
+        self._pass_gaps()
+
+    async def values(self) -> AsyncIterator[list[bytes]]:
+        """Yield only the values of all records, null as nothing; there must be no condition."""
+        assert self._condition is None, "a condition looks at more than values"
+        async for fetched in self._fetcher:
+            coverage = self.coverage[fetched.where]
+            coverage.scanned_bytes += sum(header.size for _, header in fetched.batches)
+            found: list[bytes] = []
+            for position, header in fetched.batches:
+                if self._is_inside(fetched, header):
+                    try:
+                        found += decode_values(header, plain_bytes(fetched.frame, position, header))
+                    except KafkaError as error:
+                        self._note_corrupt(fetched.where, header, error)
+                else:
+                    found += [fields[3] or b"" for fields in self._decode(fetched, position, header)]
+            coverage.scanned += len(found)
+            coverage.matched += len(found)
+            yield found
+            self._advance(fetched)
+        self._pass_gaps()
+
+    def stop_at(self, where: Partition, offset: int, matched: int) -> None:
+        """Say that of what was yielded last only ``matched`` records were used, up to ``offset``, exclusive."""
+        coverage = self.coverage[where]
+        coverage.position = offset
+        coverage.matched -= matched
+
+    def _look(self, fetched: Fetched) -> Iterator[tuple[BatchHeader, list[Fields]]]:
+        """Yield the matching records of what was fetched by batch, and count them."""
         coverage = self.coverage[fetched.where]
-        topic, partition = fetched.where
+        partition = fetched.where[1]
         condition = self._condition
-        found: list[Record] = []
         coverage.scanned_bytes += sum(header.size for _, header in fetched.batches)
         for position, header in self._candidates(fetched, coverage):
-            try:
-                rows = decode_fields(header, plain_bytes(fetched.frame, position, header))
-            except KafkaError as error:
-                self._note_corrupt(fetched.where, header, error)
-                continue
-            if header.base_offset < fetched.start or (coverage.end is not None and header.last_offset >= coverage.end):
-                end = header.last_offset + 1 if coverage.end is None else coverage.end
-                rows = [fields for fields in rows if fetched.start <= fields[0] < end]
+            rows = self._decode(fetched, position, header)
             coverage.scanned += len(rows)
             if condition is not None:
                 test = condition.test
                 rows = [fields for fields in rows if test(partition, fields)]
-            found += [to_record(topic, partition, header, fields) for fields in rows]
-        coverage.matched += len(found)
-        return found
+            coverage.matched += len(rows)
+            if rows:
+                yield header, rows
+
+    def _decode(self, fetched: Fetched, position: int, header: BatchHeader) -> list[Fields]:
+        """Return the records of a batch that are in the range; none if it is corrupt."""
+        try:
+            rows = decode_fields(header, plain_bytes(fetched.frame, position, header))
+        except KafkaError as error:
+            self._note_corrupt(fetched.where, header, error)
+            return []
+        if self._is_inside(fetched, header):
+            return rows
+        end = self.coverage[fetched.where].end
+        end = header.last_offset + 1 if end is None else end
+        return [fields for fields in rows if fetched.start <= fields[0] < end]
+
+    def _is_inside(self, fetched: Fetched, header: BatchHeader) -> bool:
+        end = self.coverage[fetched.where].end
+        return header.base_offset >= fetched.start and (end is None or header.last_offset < end)
+
+    def _pass_gaps(self) -> None:
+        for gap in self.gaps:  # those behind which nothing came
+            self.coverage[gap.where].position = max(self.coverage[gap.where].position, gap.end)
 
     def _advance(self, fetched: Fetched) -> None:
         coverage = self.coverage[fetched.where]

@@ -1,0 +1,259 @@
+"""How records are printed while they come: nothing is held back but what one answer of a broker brought.
+
+Each form is a sink: ``begin`` once, ``rows`` per batch, ``end`` once, even when the command fails or is interrupted, so
+that an envelope is whole. Bytes go out as they are, except to a terminal, which some bytes command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from klamm.cli.output import ENVELOPE_VERSION, error_item
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run
+from klamm.client.decoding import RecordDecoder, visible
+from klamm.client.errors import ClientError
+from klamm.client.messages import jsonl
+from klamm.client.messages.formats import Format, compile_format
+from klamm.client.messages.record import Fields, Record, to_record
+from klamm.client.offsets import Partition
+from klamm.records.batch import BatchHeader
+
+Rows = Sequence[tuple[BatchHeader, list[Fields]]]
+FORMS = ("table", "json", "jsonl", "csv", "name")
+KEY_WIDTH = 24
+"""Cells of a key in a table: a UUID is cut, most business keys are not."""
+
+
+class Sink:
+    """Where records go. ``wants_values`` sinks take nothing but values, in bulk."""
+
+    wants_values = False
+
+    def __init__(self) -> None:
+        self._out = sys.stdout.buffer
+
+    def begin(self) -> None:
+        """Write what stands in front."""
+
+    def rows(self, where: Partition, rows: Rows) -> None:
+        """Write records of one partition."""
+        raise NotImplementedError
+
+    def values(self, values: list[bytes]) -> None:
+        """Write values."""
+        raise NotImplementedError
+
+    def end(self, errors: Sequence[ClientError], extra: dict[str, Any] | None = None) -> None:
+        """Write what stands behind."""
+
+    def write(self, data: bytes) -> None:
+        """Write and flush: whoever reads has it at once."""
+        if data:
+            self._out.write(data)
+            self._out.flush()
+
+
+class Lines(Sink):
+    """Values, one a line."""
+
+    wants_values = True
+
+    def rows(self, where: Partition, rows: Rows) -> None:  # noqa: ARG002 (as every sink)
+        """Write values."""
+        self.values([fields[3] or b"" for _, batch in rows for fields in batch])
+
+    def values(self, values: list[bytes]) -> None:
+        """Write values."""
+        if values:
+            self.write(b"\n".join(values) + b"\n")
+
+
+class Counting(Sink):
+    """``--count``: nothing is written."""
+
+    wants_values = True
+
+    def rows(self, where: Partition, rows: Rows) -> None:
+        """Take records."""
+
+    def values(self, values: list[bytes]) -> None:
+        """Take values."""
+
+
+class Formatted(Sink):
+    """kcat's ``-f``."""
+
+    def __init__(self, form: Format) -> None:
+        super().__init__()
+        self._form = form
+
+    def rows(self, where: Partition, rows: Rows) -> None:
+        """Write records as the format says."""
+        form, partition = self._form, where[1]
+        self.write(b"".join([form(partition, fields) for _, batch in rows for fields in batch]))
+
+
+class Jsonl(Sink):
+    """The lossless form."""
+
+    def rows(self, where: Partition, rows: Rows) -> None:
+        """Write one object a line."""
+        self.write(jsonl.write_rows(where, rows, ascii_only=sys.stdout.isatty()).encode())
+
+
+class Envelope(Sink):
+    """``-o json``: the envelope of every command, its items one by one."""
+
+    def __init__(self, kind: str, context: str | None) -> None:
+        super().__init__()
+        self._kind, self._context = kind, context
+        self._first = True
+
+    def begin(self) -> None:
+        """Write the fields in front of the items."""
+        head = {"kind": self._kind, "version": ENVELOPE_VERSION, "context": self._context}
+        self.write(json.dumps(head, ensure_ascii=False)[:-1].encode() + b', "items": [')
+
+    def rows(self, where: Partition, rows: Rows) -> None:
+        """Write the items."""
+        lines = jsonl.write_rows(where, rows, ascii_only=sys.stdout.isatty()).splitlines()
+        if lines:
+            self.write((("\n" if self._first else ",\n") + ",\n".join(lines)).encode())
+            self._first = False
+
+    def end(self, errors: Sequence[ClientError], extra: dict[str, Any] | None = None) -> None:
+        """Write the errors, and the end."""
+        tail: dict[str, Any] = {"errors": [error_item(error) for error in errors], **(extra or {})}
+        self.write(b"\n], " + json.dumps(tail, ensure_ascii=False)[1:].encode() + b"\n")
+
+
+class Csv(Sink):
+    """One row a record; what is not UTF-8 in base64, as the encoding columns say."""
+
+    def begin(self) -> None:
+        """Write the titles."""
+        self.write(",".join(jsonl.FIELDS).encode() + b"\n")
+
+    def rows(self, where: Partition, rows: Rows) -> None:
+        """Write the rows."""
+        import csv
+        import io
+
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        for line in jsonl.write_rows(where, rows).splitlines():
+            item = json.loads(line)
+            item["headers"] = json.dumps(item["headers"])
+            writer.writerow(["" if item[name] is None else item[name] for name in jsonl.FIELDS])
+        self.write(out.getvalue().encode("utf-8", "backslashreplace"))
+
+
+class Names(Sink):
+    """``topic:partition@offset``, which ``message get`` takes."""
+
+    def rows(self, where: Partition, rows: Rows) -> None:
+        """Write the places."""
+        head = f"{where[0]}:{where[1]}@"
+        self.write("".join([f"{head}{fields[0]}\n" for _, batch in rows for fields in batch]).encode())
+
+
+class Decoded(Sink):
+    """Decoded values, one a line: what a terminal gets, and ``--value-as``."""
+
+    def __init__(self, decoder: RecordDecoder) -> None:
+        super().__init__()
+        self._decoder = decoder
+
+    def rows(self, where: Partition, rows: Rows) -> None:
+        """Write values as text that is safe to print."""
+        self.write("".join([f"{self._decoder.value(each).text}\n" for each in _records(where, rows)]).encode())
+
+
+class Table(Sink):
+    """Partition, offset, time, key and value in columns, for people."""
+
+    def __init__(self, decoder: RecordDecoder, width: int | None) -> None:
+        super().__init__()
+        self._decoder = decoder
+        self._width = width
+        self._titled = False
+
+    def rows(self, where: Partition, rows: Rows) -> None:
+        """Write the rows, the titles in front of the first."""
+        lines: list[str] = []
+        for record in _records(where, rows):
+            if not self._titled:
+                self._titled = True
+                lines.append(f"{'P':>3} {'OFFSET':>12}  {'TIME':<24} {'KEY':<{KEY_WIDTH}} VALUE")
+            key = self._decoder.key(record).text
+            value = self._decoder.value(record)
+            shown = value.text
+            if record.headers:
+                shown += "  " + headers_line(record)
+            if value.note:
+                shown += f"  ({value.note})"
+            if self._width is not None:
+                key = key if len(key) <= KEY_WIDTH else key[: KEY_WIDTH - 1] + "…"
+            line = (
+                f"{record.partition:>3} {record.offset:>12}  {time_text(record.timestamp_ms):<24} "
+                f"{key:<{KEY_WIDTH}} {shown}"
+            )
+            lines.append(line if self._width is None or len(line) <= self._width else line[: self._width - 1] + "…")
+        self.write("".join(f"{line.rstrip()}\n" for line in lines).encode("utf-8", "backslashreplace"))
+
+
+def headers_line(record: Record) -> str:
+    """Return headers in one line that is safe to print."""
+    from klamm.client.decoding import decode
+
+    parts = [f"{visible(name)}={decode(value).text}" for name, value in record.headers]
+    return "{" + ", ".join(parts) + "}"
+
+
+def time_text(timestamp_ms: int) -> str:
+    """Return a timestamp in UTC to the millisecond, ``-`` for none."""
+    if timestamp_ms < 0:
+        return "-"
+    try:
+        at = datetime.fromtimestamp(timestamp_ms // 1000, UTC)
+    except (ValueError, OverflowError, OSError):  # a year that no calendar has
+        return f"{timestamp_ms} ms"
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{timestamp_ms % 1000:03}Z"
+
+
+def choose_sink(run: Run, topic: str, *, people: bool) -> Sink:
+    """Return the sink that the line asks for; ``people`` commands print a table unless told otherwise.
+
+    Raises:
+        UsageError: A form that cannot be streamed, or one that contradicts ``--format``.
+    """
+    form = run.form
+    template = run.values.text("format")
+    if form.sort is not None or form.columns:
+        msg = "records come as a stream, which --sort and --columns cannot be used on"
+        raise UsageError(msg)
+    if template is not None:
+        if run.values.text("output") is not None:
+            msg = "--format and -o exclude each other"
+            raise UsageError(msg)
+        return Formatted(compile_format(template, topic, (run.values.text("null") or "").encode()))
+    if form.name not in FORMS:
+        msg = f"-o {form.name} would hold every record back; records come as {', '.join(FORMS)} or --format"
+        raise UsageError(msg)
+    decoder = RecordDecoder(run.values.text("key_as") or "auto", run.values.text("value_as") or "auto")
+    if form.name == "table":
+        if people or run.values.text("output") is not None or run.values.text("key_as") is not None:
+            return Table(decoder, form.width)
+        return Decoded(decoder) if run.values.text("value_as") or sys.stdout.isatty() else Lines()
+    if form.name == "json":
+        return Envelope(run.command.kind, run.context_name())
+    return {"jsonl": Jsonl, "csv": Csv, "name": Names}[form.name]()
+
+
+def _records(where: Partition, rows: Rows) -> list[Record]:
+    return [to_record(*where, header, fields) for header, batch in rows for fields in batch]

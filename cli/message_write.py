@@ -1,0 +1,477 @@
+"""``klamm produce`` and ``klamm message import``: records from standard input, files, a template, or one line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from klamm.cli.guard import Plan, guard, record
+from klamm.cli.message_read import open_ended
+from klamm.cli.output import Column, Item, Result, count_text
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run, parse_seconds
+from klamm.client.errors import ClientError, SettingsError
+
+if TYPE_CHECKING:
+    from klamm.client.messages.jsonl import Draft
+    from klamm.client.messages.producing import Sender
+    from klamm.client.wire import TopicMetadata
+
+CHUNK_SIZE_BYTES = 1 << 20
+LINE_SIZE_BYTES_MAX = 104_857_600
+"""A line longer than the largest request there can be is no record."""
+CANNOT_UNDO = "records cannot be taken back"
+PRODUCE_COLUMNS = (
+    Column("TOPIC", "topic"),
+    Column("SENT", "sent", right=True, show=count_text),
+    Column("FAILED", "failed", right=True, show=count_text),
+)
+
+
+class Shape(NamedTuple):
+    """What every record of one line shares, and how input becomes records."""
+
+    key: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    partition: int | None
+    timestamp_ms: int | None
+    key_separator: bytes | None
+    empty_is_null: bool
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields as librdkafka has them; those that are not said are not there."""
+        from klamm.client.messages.producing import headers_to_send
+
+        found: dict[str, Any] = {}
+        if self.key is not None:
+            found["key"] = self.key
+        if self.headers:
+            found["headers"] = headers_to_send(self.headers)
+        if self.partition is not None:
+            found["partition"] = self.partition
+        if self.timestamp_ms:
+            found["timestamp"] = self.timestamp_ms
+        return found
+
+
+async def produce(run: Run) -> Result:
+    """Send records from standard input, a file, a template or the line itself."""
+    values = run.values
+    shape = _shape(run)
+    source = _source(run)
+    with open_ended(run):
+        topic = await find_or_create(run)
+        _check_partition(topic, shape.partition)
+        if not await _guarded(run, topic.name, source):
+            return Result([{"topic": topic.name, "sent": 0, "failed": 0}], PRODUCE_COLUMNS)
+        from klamm.client.messages.producing import Sender
+
+        sender = Sender(run.cluster, _properties(run))
+        errors: list[ClientError] = []
+        try:
+            async with sender:
+                try:
+                    await _send(run, sender, topic.name, shape, source)
+                except ClientError as error:
+                    errors.append(error)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            run.note(f"interrupted: {sender.sent:,} records are in {topic.name}")
+            raise
+        errors += sender.errors
+        if sender.failed > len(sender.errors):
+            msg = f"{sender.failed - len(sender.errors):,} more records failed"
+            errors.append(ClientError("DELIVERY_FAILED", msg))
+        if errors:
+            run.note(f"{sender.sent:,} records were sent to {topic.name} before that; nothing after it")
+        if sender.sent:
+            await record(run, f"produced {sender.sent:,} records to {topic.name}", [], CANNOT_UNDO)
+        return _report(run, topic.name, sender, errors, values.text("output") is None)
+
+
+def _report(run: Run, topic: str, sender: Sender, errors: list[ClientError], quietly: bool) -> Result:
+    """Return the result; a line without ``-o`` says it on standard error, so that nothing is on standard output."""
+    item: Item = {"topic": topic, "sent": sender.sent, "failed": sender.failed}
+    if quietly:
+        if not errors:
+            run.note(f"{sender.sent:,} record{'' if sender.sent == 1 else 's'} sent to {topic}")
+        return Result((), (), errors, streamed=True)
+    return Result([item], PRODUCE_COLUMNS, errors)
+
+
+def _shape(run: Run) -> Shape:
+    values = run.values
+    if values.flag("tombstone") and values.text("key") is None:
+        msg = "--tombstone needs --key: it deletes that key where the topic is compacted"
+        raise UsageError(msg)
+    separator = values.text("key_separator")
+    if separator is not None and values.text("key") is not None:
+        msg = "--key gives every record the same key, --key-separator each its own: only one of them"
+        raise UsageError(msg)
+    headers: list[tuple[str, bytes | None]] = []
+    for pair in values.texts("header"):
+        name, equals, value = pair.partition("=")
+        if not name:
+            msg = f"--header {pair!r} is no NAME=VALUE"
+            raise UsageError(msg)
+        headers.append((name, raw(value) if equals else None))
+    key = values.text("key")
+    return Shape(
+        None if key is None else raw(key),
+        tuple(headers),
+        values.number("partition"),
+        _timestamp(values.text("timestamp")),
+        None if separator is None else raw(unescaped(separator)),
+        values.flag("empty_as_null"),
+    )
+
+
+def _timestamp(text: str | None) -> int | None:
+    if text is None:
+        return None
+    from klamm.client.positions import parse_time_ms
+
+    now = int(time.time() * 1000)
+    try:
+        found = int(text) if text.isdecimal() else parse_time_ms(text, now)
+        found = parse_time_ms(f"@{text}", now) if found is None else found
+    except SettingsError:
+        found = None
+    if found is None or found <= 0:
+        msg = f"--timestamp takes milliseconds or a time like 2026-11-23T10:00, not {text!r}"
+        raise UsageError(msg)
+    return found
+
+
+def raw(text: str) -> bytes:
+    """Return the bytes of a word of the line."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def unescaped(text: str) -> str:
+    r"""Return a separator with ``\t``, ``\n``, ``\0`` and ``\xNN`` as what they mean."""
+    import re
+
+    named = {"t": "\t", "n": "\n", "r": "\r", "0": "\0", "\\": "\\"}
+    return re.sub(
+        r"\\(?:x([0-9a-fA-F]{2})|(.))",
+        lambda m: chr(int(m[1], 16)) if m[1] else named.get(m[2], m[0]),
+        text,
+    )
+
+
+class _Input(NamedTuple):
+    """Where records come from: ``value``, ``tombstone``, ``template``, or a file's ``lines``, ``jsonl``, ``whole``."""
+
+    kind: str
+    text: str | None = None
+    path: str | None = None
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether somebody types it now."""
+        return self.path is None and self.kind in {"lines", "jsonl", "whole"} and sys.stdin.isatty()
+
+
+def _source(run: Run) -> _Input:
+    values = run.values
+    form = values.text("input") or "lines"
+    path = values.text("file")
+    chosen = [name for name in ("value", "template", "file") if values.text(name) is not None]
+    if values.flag("tombstone"):
+        chosen.append("tombstone")
+    if len(chosen) > 1:
+        msg = f"--{chosen[0]} and --{chosen[1]} exclude each other: records come from one place"
+        raise UsageError(msg)
+    if values.flag("tombstone"):
+        return _Input("tombstone")
+    for name in ("value", "template"):
+        if values.text(name) is not None:
+            return _Input(name, values.text(name))
+    if (values.text("rate") or values.number("count")) is not None:
+        msg = "--rate and --count are of --template"
+        raise UsageError(msg)
+    return _Input(form, None, None if path in {None, "-"} else path)
+
+
+async def find_or_create(run: Run, partitions: int | None = None) -> TopicMetadata:
+    """Return the topic of the line; with ``--create`` it may be new, with so many partitions or the broker's default.
+
+    Raises:
+        ClientError: There is no such topic, and nothing was created. Says which names are near.
+    """
+    from klamm.cli.topic import find_topics
+
+    name = run.values.required("topic")
+    _, topics, errors = await find_topics(run, [name])
+    if errors and errors[0].code == "UNKNOWN_TOPIC_OR_PARTITION" and run.values.flag("create"):
+        await _create(run, name, partitions)
+        for _ in range(50):  # Other brokers hear of it a moment later.
+            _, topics, errors = await find_topics(run, [name])
+            if topics and all(part.leader >= 0 for part in topics[0].partitions):
+                break
+            await asyncio.sleep(0.1)
+    if errors:
+        if errors[0].code == "UNKNOWN_TOPIC_OR_PARTITION" and not errors[0].next_step.startswith("klamm produce"):
+            errors[0].next_step = f"{errors[0].next_step}; or add --create"
+        raise errors[0]
+    if len(topics) != 1:
+        msg = f"{name!r} names {len(topics)} topics, and records go to one"
+        raise UsageError(msg)
+    return topics[0]
+
+
+async def _create(run: Run, name: str, partitions: int | None) -> None:
+    from klamm.client.topics import BROKER_DEFAULT, NewTopic, create_topics
+
+    new = NewTopic(name, BROKER_DEFAULT if partitions is None else partitions)
+    created, errors = await create_topics(run.cluster, [new])
+    for error in errors.values():
+        raise error
+    run.note(f"created {name} with {created[0].partitions} partitions")
+    await record(run, f"created {name}", [{"operation": "delete_topics", "names": [name]}])
+
+
+def _check_partition(topic: TopicMetadata, partition: int | None) -> None:
+    known = {part.partition for part in topic.partitions}
+    if partition is not None and partition not in known:
+        msg = f"{topic.name} has no partition {partition}; it has 0 to {max(known)}"
+        raise UsageError(msg)
+
+
+async def _guarded(run: Run, topic: str, source: _Input) -> bool:
+    """Ask where somebody sits at a terminal; what is piped or typed line by line is its own confirmation."""
+    asked = run.interactive and not source.is_typed
+    what = {"value": "one record", "tombstone": "a tombstone", "template": "records of a template"}
+    plan = Plan(f"produce {what.get(source.kind, 'records')} to {topic}", int(asked), topic, (), CANNOT_UNDO)
+    go = await guard(run, plan)
+    if go and source.is_typed:
+        run.note(f"type records for {topic}, one a line; Ctrl-D ends" if source.kind == "lines" else "Ctrl-D ends")
+    return go
+
+
+def _properties(run: Run) -> dict[str, Any]:
+    values = run.values
+    found: dict[str, Any] = {}
+    for option, name in (("acks", "acks"), ("compression", "compression.type"), ("partitioner", "partitioner")):
+        text = values.text(option)
+        if text is not None:
+            found[name] = text
+    return found
+
+
+async def _send(run: Run, sender: Sender, topic: str, shape: Shape, source: _Input) -> None:
+    match source.kind:
+        case "tombstone":
+            await sender.send_values(topic, [None], **shape.fields)
+        case "value":
+            await sender.send_values(topic, [raw(source.text or "")], **shape.fields)
+        case "template":
+            await _send_template(run, sender, topic, shape, source.text or "")
+        case "jsonl":
+            await _send_jsonl(sender, topic, shape, source)
+        case "whole":
+            parts = [chunk async for chunk in chunks(source.path)]
+            await sender.send_values(topic, [b"".join(parts)], **shape.fields)
+        case _:
+            await _send_lines(run, sender, topic, shape, source)
+
+
+async def _send_lines(run: Run, sender: Sender, topic: str, shape: Shape, source: _Input) -> None:
+    delimiter = raw(unescaped(run.values.text("delimiter") or "\n"))
+    fields = shape.fields
+    async for lines in split(chunks(source.path), delimiter):
+        if shape.key_separator is not None:
+            await sender.send(_keyed(lines, shape), topic)
+        elif shape.empty_is_null:
+            await sender.send_values(topic, [line or None for line in lines], **fields)
+        else:
+            await sender.send_values(topic, lines, **fields)
+        if source.is_typed or sender.errors:
+            sender.poll()
+        if sender.errors:
+            return
+
+
+def _keyed(lines: list[bytes], shape: Shape) -> Iterator[Draft]:
+    """Yield records of lines with keys; a line without the separator has no key, as with kcat."""
+    from klamm.client.messages.jsonl import Draft
+
+    separator = shape.key_separator
+    assert separator, "asked for"
+    for line in lines:
+        key, found, value = line.partition(separator)
+        kept = value if found else line
+        sent = None if shape.empty_is_null and not kept else kept
+        yield Draft(None, shape.partition, shape.timestamp_ms, key if found else None, sent, shape.headers)
+
+
+async def _send_jsonl(sender: Sender, topic: str, shape: Shape, source: _Input) -> None:
+    """Send records of JSONL into the topic of the line, whatever topic they name."""
+    from klamm.cli.message_files import read_drafts
+
+    async for drafts in read_drafts(source.path or "-", "jsonl"):
+        shaped = [
+            draft._replace(
+                topic=None,
+                partition=draft.partition if shape.partition is None else shape.partition,
+                timestamp_ms=shape.timestamp_ms or draft.timestamp_ms,
+                headers=(*draft.headers, *shape.headers),
+            )
+            for draft in drafts
+        ]
+        await sender.send(shaped, topic)
+        sender.poll()
+        if sender.errors:
+            return
+
+
+async def _send_template(run: Run, sender: Sender, topic: str, shape: Shape, template: str) -> None:
+    """Send records made of a template, at a rate if one is given, until there are as many as asked for."""
+    rate = _rate(run.values.text("rate"))
+    count = run.values.number("count")
+    if count is None and rate is None:
+        count = 1
+    make = compile_template(template)
+    make_key = None if shape.key is None else compile_template(shape.key.decode("utf-8", "surrogateescape"))
+    from klamm.client.messages.jsonl import Draft
+
+    began = time.monotonic()
+    number = 0
+    while count is None or number < count:
+        due = number + 1000 if rate is None else int((time.monotonic() - began) * rate) + 1
+        due = min(due, number + 1000, due if count is None else count)
+        drafts = [
+            Draft(
+                None, shape.partition, shape.timestamp_ms, None if make_key is None else raw(make_key(each)),
+                raw(make(each)), shape.headers,
+            )
+            for each in range(number, due)
+        ]  # fmt: skip
+        await sender.send(drafts, topic)
+        sender.poll()
+        if sender.errors:
+            return
+        number = max(number, due)
+        if rate is not None:
+            await asyncio.sleep(max(0.0, min(0.1, began + number / rate - time.monotonic())))
+
+
+def _rate(text: str | None) -> float | None:
+    """Return records a second of ``100``, ``100/s`` or ``5/m``."""
+    if text is None:
+        return None
+    number, _, unit = text.partition("/")
+    try:
+        rate = float(number) / parse_seconds(f"1{unit or 's'}", "--rate")
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        msg = f"--rate takes records a second like 100, 100/s or 5/m, not {text!r}"
+        raise UsageError(msg)
+    return rate
+
+
+def compile_template(text: str) -> Callable[[int], str]:
+    """Return a function of the record's number: ``{{i}} {{uuid}} {{now}} {{time}} {{random N}} {{pick a b}}``.
+
+    Raises:
+        UsageError: There is no such placeholder.
+    """
+    import random
+    import re
+    import uuid
+
+    parts = re.split(r"\{\{\s*(.*?)\s*\}\}", text)
+    makers: list[Callable[[int], str]] = []
+    for place, part in enumerate(parts):
+        if place % 2 == 0:
+            makers.append(lambda _, text=part: text)  # type: ignore[misc]
+            continue
+        name, *words = part.split()
+        if name == "i":
+            makers.append(str)
+        elif name == "uuid":
+            makers.append(lambda _: str(uuid.uuid4()))
+        elif name == "now":
+            makers.append(lambda _: str(int(time.time() * 1000)))
+        elif name == "time":
+            makers.append(lambda _: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        elif name == "random" and len(words) == 1 and words[0].isdecimal():
+            makers.append(lambda _, most=int(words[0]): str(random.randrange(most + 1)))  # type: ignore[misc]  # noqa: S311
+        elif name == "pick" and words:
+            makers.append(lambda _, words=words: random.choice(words))  # type: ignore[misc]  # noqa: S311
+        else:
+            msg = f"the template has no {{{{{part}}}}}; it has {{{{i}}}}, uuid, now, time, random N, pick A B"
+            raise UsageError(msg)
+    return lambda number: "".join([make(number) for make in makers])
+
+
+async def chunks(path: str | None) -> AsyncIterator[bytes]:
+    """Yield the bytes of a file, or of standard input as they come; Ctrl-C ends the waiting.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    if path is None:
+        source = sys.stdin.fileno()
+        try:
+            while chunk := await _read_ready(source):
+                yield chunk
+        except OSError as error:
+            msg = f"standard input cannot be read: {error.strerror}"
+            raise SettingsError(msg) from error
+        return
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: ASYNC230, PTH123 (a file of this machine does not wait)
+            while chunk := file.read(CHUNK_SIZE_BYTES):
+                yield chunk
+    except OSError as error:
+        msg = f"{path}: {error.strerror}"
+        raise SettingsError(msg) from error
+
+
+async def _read_ready(source: int) -> bytes:
+    """Read once there is something to read, without a thread that would outlive Ctrl-C."""
+    if not select.select([source], [], [], 0)[0]:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(source, lambda: None if ready.done() else ready.set_result(None))
+        try:
+            await ready
+        finally:
+            loop.remove_reader(source)
+    return os.read(source, CHUNK_SIZE_BYTES)
+
+
+async def split(source: AsyncIterator[bytes], delimiter: bytes) -> AsyncIterator[list[bytes]]:
+    """Yield lines as they come; the last one may lack its delimiter.
+
+    Raises:
+        SettingsError: A line has no end within any request's size.
+    """
+    rest: list[bytes] = []
+    size = 0
+    async for chunk in source:
+        lines = (b"".join([*rest, chunk]) if len(delimiter) > 1 else chunk).split(delimiter)
+        if len(lines) > 1:
+            if rest and len(delimiter) == 1:
+                lines[0] = b"".join([*rest, lines[0]])
+            rest, size = [lines.pop()], 0
+            yield lines
+        elif len(delimiter) > 1:
+            rest = lines
+        else:
+            rest.append(chunk)
+        size = sum(map(len, rest)) if size == 0 else size + len(chunk)
+        if size > LINE_SIZE_BYTES_MAX:
+            msg = f"a line of more than {LINE_SIZE_BYTES_MAX:,} bytes is no record"
+            raise SettingsError(msg, "--input whole sends everything as one; --delimiter says what ends a record")
+    last = b"".join(rest)
+    if last:
+        yield [last]

@@ -1,0 +1,224 @@
+"""The lossless form of a record, one JSON object a line: what ``consume -o jsonl`` writes and ``produce`` reads.
+
+| field | is |
+|---|---|
+| ``topic`` ``partition`` ``offset`` ``timestamp`` | where it stood; the timestamp in milliseconds |
+| ``timestampType`` | ``create``, ``append`` or ``none`` |
+| ``headers`` | ``[[name, base64], …]``, null for a null value |
+| ``key`` ``value`` | text, or base64 of what is not UTF-8, or null |
+| ``key_encoding`` ``value_encoding`` | ``utf8``, ``base64``, or null for null |
+
+Reading takes less: ``value`` alone is enough, an object as a value is written as JSON, headers may be an object of
+texts. A field that is not in this table is an error: a mistyped name must not become a tombstone.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from json.encoder import encode_basestring, encode_basestring_ascii
+from typing import Any, Final, NamedTuple
+
+from klamm.client.errors import ClientError
+from klamm.client.messages.record import Fields, Headers, Record, timestamp_type_of
+from klamm.client.offsets import Partition
+from klamm.records.batch import BatchHeader
+
+FIELDS: Final = (
+    "topic",
+    "partition",
+    "offset",
+    "timestamp",
+    "timestampType",
+    "headers",
+    "key",
+    "key_encoding",
+    "value",
+    "value_encoding",
+)
+_INT32_MAX: Final = (1 << 31) - 1
+_INT64_MAX: Final = (1 << 63) - 1
+
+
+class Draft(NamedTuple):
+    """A record to be sent. None: the topic that was asked for, the partitioner's partition, the time of sending."""
+
+    topic: str | None
+    partition: int | None
+    timestamp_ms: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class JsonlError(ClientError):
+    """A line that is no record; ``line`` counts from 1."""
+
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__("INVALID_JSONL", f"line {line}: {why}", "each line is one object; see docs/messages.md")
+        self.line = line
+
+
+def write_rows(where: Partition, rows: Iterable[tuple[BatchHeader, list[Fields]]], *, ascii_only: bool = False) -> str:
+    """Return the lines of records of one partition. ``ascii_only`` is for terminals, which some characters command."""
+    quote = encode_basestring_ascii if ascii_only else encode_basestring
+    head = f'{{"topic":{encode_basestring_ascii(where[0])},"partition":{where[1]},"offset":'
+    lines: list[str] = []
+    for header, fields_of_batch in rows:
+        for offset, timestamp, key, value, headers in fields_of_batch:
+            kind = timestamp_type_of(header, timestamp)
+            shown = "[]" if not headers else _headers(headers)
+            lines.append(
+                f'{head}{offset},"timestamp":{timestamp},"timestampType":"{kind}","headers":{shown},'
+                f'"key":{_field(key, "key", quote)},"value":{_field(value, "value", quote)}}}\n'
+            )
+    return "".join(lines)
+
+
+def write(record: Record) -> str:
+    """Return the line of one record."""
+    quote = encode_basestring
+    return (
+        f'{{"topic":{encode_basestring_ascii(record.topic)},"partition":{record.partition},"offset":{record.offset},'
+        f'"timestamp":{record.timestamp_ms},"timestampType":"{record.timestamp_type}","headers":{_headers(record.headers)},'
+        f'"key":{_field(record.key, "key", quote)},"value":{_field(record.value, "value", quote)}}}\n'
+    )
+
+
+def as_item(record: Record) -> dict[str, Any]:
+    """Return the same as plain data."""
+    found: dict[str, Any] = json.loads(write(record))
+    return found
+
+
+def _field(data: bytes | None, name: str, quote: Any) -> str:  # noqa: ANN401 (json's native function has no type)
+    if data is None:
+        return f'null,"{name}_encoding":null'
+    try:
+        return f'{quote(data.decode())},"{name}_encoding":"utf8"'
+    except UnicodeDecodeError:
+        return f'"{base64.b64encode(data).decode()}","{name}_encoding":"base64"'
+
+
+def _headers(headers: Headers) -> str:
+    # A name that is not UTF-8 has lone surrogates, which only ASCII escapes carry through a file.
+    return "[" + ",".join(f"[{encode_basestring_ascii(name)},{_header_value(value)}]" for name, value in headers) + "]"
+
+
+def _header_value(value: bytes | None) -> str:
+    return "null" if value is None else f'"{base64.b64encode(value).decode()}"'
+
+
+def read(line: bytes, number: int) -> Draft:
+    """Return the record of a line.
+
+    Raises:
+        JsonlError: The line is none; says why.
+    """
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        why = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise JsonlError(number, f"no JSON: {why}") from None
+    if not isinstance(found, dict):
+        raise JsonlError(number, f"{type(found).__name__} instead of an object")
+    unknown = [name for name in found if name not in FIELDS]
+    if unknown:
+        import difflib  # noqa: PLC0415 (only for whoever mistypes)
+
+        near = difflib.get_close_matches(unknown[0], FIELDS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(FIELDS)}"
+        raise JsonlError(number, f"a record has no {unknown[0]!r}{hint}")
+    if "value" not in found:
+        raise JsonlError(number, "there is no 'value'; null makes a tombstone")
+    try:
+        return Draft(
+            _topic(found.get("topic")),
+            _integer(found, "partition", _INT32_MAX),
+            _integer(found, "timestamp", _INT64_MAX),
+            _bytes(found, "key"),
+            _bytes(found, "value"),
+            _read_headers(found.get("headers")),
+        )
+    except _WrongError as wrong:
+        raise JsonlError(number, str(wrong)) from None
+
+
+class _WrongError(ValueError):
+    """What is wrong with a field."""
+
+
+def _topic(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    msg = "topic is no text"
+    raise _WrongError(msg)
+
+
+def _integer(found: dict[str, Any], name: str, most: int) -> int | None:
+    value = found.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not -1 <= value <= most:
+        msg = f"{name} is {json.dumps(value)[:40]}, no number from 0 to {most}"
+        raise _WrongError(msg)
+    return None if value < 0 else value
+
+
+def _bytes(found: dict[str, Any], name: str) -> bytes | None:
+    value = found.get(name)
+    encoding = found.get(f"{name}_encoding")
+    if encoding not in {None, "utf8", "base64", "json"}:
+        msg = f"{name}_encoding is {json.dumps(encoding)[:40]}, none of utf8, base64, json"
+        raise _WrongError(msg)
+    if value is None and encoding != "json":
+        return None
+    if encoding == "json" or not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _base64(value, name) if encoding == "base64" else _utf8(value, name)
+
+
+def _utf8(value: str, name: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        msg = f"{name} has a lone surrogate, which is no text"
+        raise _WrongError(msg) from None
+
+
+def _base64(value: str, name: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        msg = f"{name} is no base64"
+        raise _WrongError(msg) from None
+
+
+def _read_headers(value: Any) -> Headers:  # noqa: ANN401 (whatever the line holds)
+    if value is None:
+        return ()
+    if isinstance(value, dict):
+        return tuple((name, _header_text(name, each)) for name, each in value.items())
+    if not isinstance(value, list):
+        msg = "headers are no list of [name, base64]"
+        raise _WrongError(msg)
+    headers: list[tuple[str, bytes | None]] = []
+    for each in value:
+        if not (isinstance(each, list) and len(each) == 2 and isinstance(each[0], str)):  # noqa: PLR2004 (a pair)
+            msg = f"the header {json.dumps(each)[:60]} is no [name, base64]"
+            raise _WrongError(msg)
+        name, data = each
+        if data is not None and not isinstance(data, str):
+            msg = f"the header {name!r} has no base64"
+            raise _WrongError(msg)
+        headers.append((name, None if data is None else _base64(data, f"the header {name!r}")))
+    return tuple(headers)
+
+
+def _header_text(name: str, value: Any) -> bytes | None:  # noqa: ANN401 (whatever the line holds)
+    if value is None or isinstance(value, str):
+        return None if value is None else _utf8(value, f"the header {name!r}")
+    msg = f"the header {name!r} is no text"
+    raise _WrongError(msg)

@@ -1,0 +1,325 @@
+"""``klamm consume``, ``produce`` and ``message`` against klamm and Apache Kafka, as a user runs them."""
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from klamm.cli.docs import envelope_schema
+from tests.cli.conftest import Klamm
+from tests.clients.confluent import create_topic, make_producer
+from tests.support.brokers import Broker
+
+TIMEOUT_S = 60
+
+
+class Piped:
+    """Lines in processes of their own: what standard input and output are bytes for."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+
+    def __call__(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "klamm", *words, "-b", self.broker.bootstrap]
+        return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=TIMEOUT_S)
+
+    def ok(self, *words: str, stdin: bytes = b"") -> bytes:
+        ran = self(*words, stdin=stdin)
+        assert ran.returncode == 0, ran.stderr.decode()
+        return ran.stdout
+
+
+@pytest.fixture
+def piped(any_broker: Broker) -> Piped:
+    return Piped(any_broker)
+
+
+ODD: list[tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]]]] = [
+    (None, None, []),
+    (b"", b"", [("empty", b""), ("null", None)]),
+    (b"k\xff\x00", b"\x00\x01\xfe\xff", [("same", b"1"), ("same", b"2"), ("bin", b"\xff\x00")]),
+    ("schlüssel".encode(), 'zeile\n"zwei"\t\\ \u2028'.encode(), [("trace-id", b"a12c")]),
+    (b"big", b"x" * 900_000, []),
+]
+
+
+def _fill(broker: Broker, topic: str, partitions: int = 2) -> None:
+    create_topic(broker, topic, partitions)
+    producer = make_producer(broker, message_max_bytes=6_000_000)
+    for number, (key, value, headers) in enumerate(ODD):
+        producer.produce(
+            topic, value, key, partition=number % partitions, headers=headers, timestamp=1_700_000_000_000 + number
+        )
+    assert producer.flush(TIMEOUT_S) == 0
+
+
+def _content(jsonl: bytes) -> list[dict[str, object]]:
+    """Return what must survive a copy: everything but topic and offset."""
+    rows = [json.loads(line) for line in jsonl.splitlines()]
+    rows.sort(key=lambda row: (row["partition"], row["offset"]))
+    return [{name: value for name, value in row.items() if name not in {"topic", "offset"}} for row in rows]
+
+
+def test_consume_to_produce_loses_nothing(piped: Piped, topic: str) -> None:
+    _fill(piped.broker, topic)
+    create_topic(piped.broker, f"{topic}-copy", 2)
+    first = piped.ok("consume", topic, "-e", "-o", "jsonl")
+    rows = [json.loads(line) for line in first.splitlines()]
+    assert len(rows) == len(ODD)
+    odd = next(row for row in rows if row["key_encoding"] == "base64")
+    assert base64.b64decode(odd["key"]) == b"k\xff\x00"
+    assert [name for name, _ in odd["headers"]] == ["same", "same", "bin"]
+    piped.ok("produce", f"{topic}-copy", "--input", "jsonl", stdin=first)
+    assert _content(piped.ok("consume", f"{topic}-copy", "-e", "-o", "jsonl")) == _content(first)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "arrow", "parquet"])
+def test_export_and_import_give_the_same_hash(klamm: Klamm, any_broker: Broker, topic: str, suffix: str) -> None:
+    _fill(any_broker, topic)
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    out = klamm("message", "export", topic, "--to", f"all.{suffix}", *at)
+    assert out.code == 0, out.err
+    back = klamm("message", "import", f"all.{suffix}", f"{topic}-copy", "--create", "--yes", *at)
+    assert back.code == 0, back.err
+    again = klamm("message", "export", f"{topic}-copy", "--to", f"again.{suffix}", *at)
+    assert out.items[0]["records"] == back.items[0]["records"] == again.items[0]["records"] == len(ODD)
+    assert out.items[0]["hash"] == back.items[0]["hash"] == again.items[0]["hash"]
+    assert klamm("message", "export", topic, "--to", f"all.{suffix}", *at).code == 2, "a file is never replaced unasked"
+
+
+def test_produce_takes_keys_headers_tombstones_and_partitions(piped: Piped, topic: str) -> None:
+    create_topic(piped.broker, topic, 2)
+    piped.ok("produce", topic, "-K", ":", "-p", "1", "-H", "a=1", "-H", "b", "-Z", stdin=b"k:v\nk:\nplain\nlast:one")
+    piped.ok("produce", topic, "--key", "k", "--tombstone", "-p", "0", "--yes")
+    piped.ok("produce", topic, "--value", "x", "-p", "0", "--timestamp", "1700000000000")
+    out = piped.ok("consume", topic, "-e", "-p", "1", "-f", r"%p@%o %k=%s %h %S\n", "--null", "NULL")
+    headers = "a=1,b=NULL"
+    assert out.decode().splitlines() == [
+        f"1@0 k=v {headers} 1",
+        f"1@1 k=NULL {headers} -1",
+        f"1@2 NULL=plain {headers} 5",
+        f"1@3 last=one {headers} 3",
+    ]
+    out = piped.ok("consume", topic, "-e", "-p", "0", "-f", r"%K %S %T\t%%\x41")
+    assert out.decode().endswith("1700000000000\t%A")
+    assert out.startswith(b"1 -1 ")
+
+
+def test_a_template_makes_as_many_as_asked_for(piped: Piped, topic: str) -> None:
+    create_topic(piped.broker, topic, 1)
+    piped.ok("produce", topic, "--template", "n{{i}} {{pick a}}", "--count", "2500", "--rate", "100000/s")
+    out = piped.ok("consume", topic, "-e").decode().splitlines()
+    assert out == [f"n{number} a" for number in range(2500)]
+    ran = piped("produce", topic, "--template", "{{nothing}}")
+    assert ran.returncode == 2
+    assert b"{{i}}" in ran.stderr
+
+
+def test_a_line_that_is_no_jsonl_ends_it_and_says_what_was_sent(piped: Piped, topic: str) -> None:
+    create_topic(piped.broker, topic, 1)
+    lines = b'{"value":"a"}\n{"value":"b","headers":{"x":"y"}}\n{"vlaue":"c"}\n{"value":"d"}\n'
+    ran = piped("produce", topic, "--input", "jsonl", stdin=lines)
+    assert ran.returncode == 1
+    told = ran.stderr.decode()
+    assert "line 3" in told
+    assert "did you mean 'value'" in told
+    assert "2 records were sent" in told
+    assert piped.ok("consume", topic, "-e") == b"a\nb\n"
+
+
+def test_a_mistyped_topic_is_refused_with_the_near_one_and_never_created(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    create_topic(any_broker, topic, 1)
+    at = ("-b", any_broker.bootstrap)
+    for words in (
+        ("consume", f"{topic}x", "-e"),
+        ("produce", f"{topic}x", "--value", "v", "--yes"),
+        ("message", "find", f"{topic}x", "text"),
+        ("message", "get", f"{topic}x:0@0"),
+    ):
+        ran = klamm(*words, *at)
+        assert ran.code == 1, words
+        assert f"'{topic}'" in ran.err, words
+    names = [item["name"] for item in klamm("topics", *at, "-o", "json").items]
+    assert f"{topic}x" not in names
+
+
+def test_find_proves_what_it_searched_and_the_cursor_goes_on(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 3)
+    producer = make_producer(any_broker)
+    for number in range(3000):
+        producer.produce(topic, f'{{"n": {number}}}', f"key-{number % 100}", headers=[("m", str(number % 7))])
+    assert producer.flush(TIMEOUT_S) == 0
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    whole = klamm("message", "find", topic, "--key", "key-42", *at)
+    assert whole.code == 0, whole.err
+    jsonschema.validate(whole.envelope, envelope_schema())
+    assert len(whole.items) == 30
+    coverage = whole.envelope["coverage"]
+    assert sum(each["scanned"] for each in coverage) == 3000
+    assert all(each["complete"] and each["remaining"] == 0 for each in coverage)
+    for where, count in (
+        ('value.n >= 2990 and h.m == "1"', 2),
+        ("key=key-4*", 330),
+        ("value ~ '\"n\": 29\\d\\d}'", 100),
+    ):
+        found = klamm("message", "find", topic, "--where", where, *at)
+        assert len(found.items) == count, where
+    ran = klamm("message", "find", topic, "key-4", "-n", "100", *at)
+    seen = [(item["partition"], item["offset"]) for item in ran.items]
+    words = ran.err.split("Go on with: klamm ")[1].splitlines()[0].split()
+    rest = klamm(*[word for word in words if word not in {"-n", "100"}])
+    seen += [(item["partition"], item["offset"]) for item in rest.items]
+    everything = klamm("message", "find", topic, "key-4", *at).items
+    assert len(seen) == len(set(seen)) == len(everything) == 330
+    assert set(seen) == {(item["partition"], item["offset"]) for item in everything}
+
+
+def test_a_filter_that_cannot_be_parsed_has_a_caret(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 1)
+    ran = klamm("consume", topic, "-e", "--where", "value.total >", "-b", any_broker.bootstrap)
+    assert ran.code == 2
+    assert "  value.total >\n               ^\n" in ran.err
+
+
+def test_positions_say_what_they_were_taken_for(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 1)
+    producer = make_producer(any_broker)
+    for number in range(10):
+        producer.produce(topic, str(number), partition=0, timestamp=1_700_000_000_000 + number * 1000)
+    assert producer.flush(TIMEOUT_S) == 0
+
+    def values(*words: str) -> tuple[list[str], str]:
+        ran = klamm("consume", topic, *words, "-o", "jsonl", "-b", any_broker.bootstrap)
+        assert ran.code == 0, ran.err
+        return [json.loads(line)["value"] for line in ran.out.splitlines()], ran.err
+
+    assert values("--from", "-3", "-e")[0] == ["7", "8", "9"]
+    assert values("--from", "+2..5")[0] == ["2", "3", "4"]
+    assert values("--from", "@1700000004000..@1700000007000")[0] == ["4", "5", "6"]
+    assert "= 2023-11-14T22:13:24.000Z" in values("--from", "@1700000004000..end")[1]
+    found, told = values("--from", "99999", "-e")
+    assert found == []
+    assert "99999 in " in told
+    assert "beyond the log's end 10: taken as 10" in told
+    assert values("--from", "0=8", "-e")[0] == ["8", "9"]
+    assert values("--from", "now", "-e")[0] == []
+    assert "(in the future)" in values("--from", "@2100-01-01..end")[1]
+    assert klamm("consume", topic, "--from", "soon", "-e", "-b", any_broker.bootstrap).code == 2
+
+
+def test_n_counts_after_the_filter_and_count_prints_a_number(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 1)
+    producer = make_producer(any_broker)
+    for number in range(100):
+        producer.produce(topic, f"v{number}", partition=0)
+    assert producer.flush(TIMEOUT_S) == 0
+    at = ("-b", any_broker.bootstrap)
+    ran = klamm("consume", topic, "--where", "value ~ 'v.5'", "-n", "3", "-o", "name", *at)
+    assert ran.out.split() == [f"{topic}:0@15", f"{topic}:0@25", f"{topic}:0@35"]
+    assert klamm("consume", topic, "-e", "--count", *at).out == "100\n"
+    assert klamm("consume", topic, "-e", "--count", "--where", "offset < 7", *at).out == "7\n"
+
+
+def test_latest_is_the_last_value_of_each_key(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 2)
+    producer = make_producer(any_broker)
+    for number in range(30):
+        producer.produce(topic, str(number), f"k{number % 3}")
+    producer.produce(topic, None, "k2")
+    assert producer.flush(TIMEOUT_S) == 0
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    found = {item["key"]: item["value"] for item in klamm("message", "latest", topic, *at).items}
+    assert found == {"k0": "27", "k1": "28"}
+    assert len(klamm("message", "latest", topic, "--tombstones", *at).items) == 3
+    assert [item["value"] for item in klamm("message", "latest", topic, "--key", "k1", *at).items] == ["28"]
+    gone = klamm("message", "latest", topic, "--key", "k2", *at)
+    assert (gone.items[0]["value"], gone.code) == (None, 0)
+    assert "tombstone" in gone.err
+    assert klamm("message", "latest", topic, "--key", "none", *at).code == 1
+
+
+def test_get_shows_a_record_whole_and_says_why_there_is_none(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _fill(any_broker, topic)
+    at = ("-b", any_broker.bootstrap)
+    ran = klamm("message", "get", f"{topic}:1@1", *at)
+    assert ran.code == 0, ran.err
+    assert "trace-id = a12c" in ran.out
+    assert "schlüssel" in ran.out
+    missing = klamm("message", "get", f"{topic}:1@9", f"{topic}:7@0", "nonsense:0@0", *at, "-o", "json")
+    assert missing.code == 1
+    assert missing.codes == ["NO_RECORD", "UNKNOWN_PARTITION", "UNKNOWN_TOPIC_OR_PARTITION"]
+    assert klamm("message", "get", "orders", *at).code == 2
+
+
+def test_a_group_member_commits_what_it_printed_and_says_so(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 1)
+    producer = make_producer(any_broker)
+    for number in range(10):
+        producer.produce(topic, str(number), partition=0)
+    assert producer.flush(TIMEOUT_S) == 0
+    at = ("-b", any_broker.bootstrap)
+    ran = klamm("consume", topic, "--group", f"{topic}-g", "-n", "4", *at)
+    assert (ran.code, ran.out.split()) == (0, ["0", "1", "2", "3"]), ran.err
+    assert f"joined group {topic}-g" in ran.err
+    assert f"committed {topic} 0@4" in ran.err
+    ran = klamm("consume", topic, "--group", f"{topic}-g", "-e", *at)
+    assert ran.out.split() == ["4", "5", "6", "7", "8", "9"]
+
+
+def test_a_reader_that_goes_away_ends_it_silently(any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 1)
+    producer = make_producer(any_broker)
+    for number in range(20_000):
+        producer.produce(topic, f"{number:0200}", partition=0)
+    assert producer.flush(TIMEOUT_S) == 0
+    command = [sys.executable, "-m", "klamm", "consume", topic, "-e", "-b", any_broker.bootstrap]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().strip() == b"0" * 200
+        process.stdout.close()
+        told = process.stderr.read()
+        assert process.wait(TIMEOUT_S) == 141
+    assert b"Traceback" not in told
+    assert b"Broken" not in told
+
+
+def test_forms_that_would_hold_records_back_are_refused(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 1)
+    at = ("-b", any_broker.bootstrap)
+    assert klamm("consume", topic, "-e", "-o", "yaml", *at).code == 2
+    assert klamm("consume", topic, "-e", "--sort", "offset", *at).code == 2
+    assert klamm("consume", topic, "-e", "-o", "json", "-f", "%s", *at).code == 2
+    assert klamm("consume", topic, "-e", "-f", "%z", *at).code == 2
+    whole = klamm("consume", topic, "-e", "-o", "json", *at)
+    assert whole.items == []
+    assert klamm("consume", topic, "-e", "-o", "csv", *at).out.startswith("topic,partition,offset")
+
+
+def test_a_read_only_context_refuses_to_produce_and_lets_read(
+    klamm: Klamm, any_broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_topic(any_broker, topic, 1)
+    monkeypatch.setenv("KLAMM_READ_ONLY", "1")
+    at = ("-b", any_broker.bootstrap)
+    assert klamm("produce", topic, "--value", "v", *at).code == 4
+    assert klamm("consume", topic, "--group", "g", "-n", "1", *at).code == 4
+    assert klamm("consume", topic, "-e", *at).code == 0
+
+
+def test_an_import_needs_a_file_of_records(klamm: Klamm, any_broker: Broker, topic: str, tmp_path: Path) -> None:
+    create_topic(any_broker, topic, 1)
+    at = ("-b", any_broker.bootstrap, "--yes")
+    (tmp_path / "no.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "no.arrow").write_bytes(b"")
+    for name in ("no.parquet", "no.arrow", "absent.parquet", "absent.jsonl"):
+        ran = klamm("message", "import", name, topic, *at)
+        assert ran.code in {1, 2}, name
+        assert name in ran.err
+    assert klamm("message", "import", "no.bin", topic, *at).code == 2
