@@ -33,6 +33,9 @@ SCREENS: dict[str, ScreenSpec] = {
             "groups", "All groups, their lag", "data.groups:load", "screens.groups:GroupsView", "", ("g", "lag")
         ),
         ScreenSpec("brokers", "All brokers", "data.brokers:load", "screens.brokers:BrokersView", "", ("b", "nodes")),
+        ScreenSpec("cluster", "Quorum, features, moves", "data.cluster:load", "screens.cluster:ClusterView"),
+        ScreenSpec("topic", "One topic", "data.topic:load", "screens.topic:TopicView", "topic"),
+        ScreenSpec("broker", "One broker", "data.broker:load", "screens.broker:BrokerView", "broker"),
     )
 }
 START = "topics"

@@ -35,6 +35,7 @@ GUTTER: Final = 2
 OLD_MS: Final = 3_000
 """Figures older than this show their age."""
 _TWICE_S: Final = 1.0
+_MINUTE_MS: Final = 60_000
 _LINES_KEPT: Final = 512
 
 Line = tuple[tuple[Cell, ...], bool, bool]
@@ -257,13 +258,13 @@ class TableView(ScrollView, can_focus=True, inherit_bindings=False):
         right = f"{self.signs.sorted(rows.sort)}" if rows.sort else ""
         age = self._now_ms() - part.at_ms if part.at_ms else 0
         if age >= OLD_MS:
-            right = f"{right}  {duration_text(age // 1000 * 1000)} old".strip()
+            right = f"{right}  {age // 1000}s old" if age < _MINUTE_MS else f"{right}  {duration_text(age)} old"
         return "\x00".join(("  ".join(words), right, "focus" if self.has_focus else ""))
 
     def _title_strip(self, width: int) -> Strip:
         left, right, focus = self._title_text().split("\x00")
         rule = self.signs.heavy if focus else self.signs.rule
-        right = f" {right} {rule}" if right else ""
+        right = f" {right.strip()} {rule}" if right else ""
         left = f"{rule} {left} "
         room = width - cell_len(right)
         if cell_len(left) > room:

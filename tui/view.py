@@ -7,10 +7,11 @@ shown does not poll. States: loading → live ⇄ failed; failed keeps what was 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import DescendantFocus
 from textual.message import Message
 
 from klamm.tui.part import Loaded, Part
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
 
 Pane = TableView | TextPane
+WIDE: Final = 150
+HIGH: Final = 30
+"""From this size on panels stand side by side."""
 
 
 class View(Vertical):
@@ -38,9 +42,14 @@ class View(Vertical):
     """
 
     HELP: ClassVar[str | None] = ""
+    STACKED: ClassVar[bool] = False
+    """Whether panels that have no room side by side fold to their titles, all but the one that was focused last."""
     DEFAULT_CSS = """
     View { width: 1fr; height: 1fr; }
     View .pane-hidden { display: none; }
+    View.-stacked > TableView, View.-stacked > TextPane { height: 1; scrollbar-size-vertical: 0; }
+    View.-stacked > .-open { height: 1fr; scrollbar-size-vertical: 1; }
+    View.-grid { layout: grid; grid-size: 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "refresh_now", "Refresh", show=False, id="view.refresh"),
@@ -86,6 +95,19 @@ class View(Vertical):
 
     # Panels
 
+    def on_resize(self) -> None:
+        """Fold panels where there is no room for all."""
+        if self.STACKED:
+            wide = self.size.width >= WIDE and self.size.height >= HIGH
+            self.set_class(not wide, "-stacked")
+            self.set_class(wide, "-grid")
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Unfold the panel that is focused."""
+        if isinstance(event.widget, TableView | TextPane):
+            for pane in self.panes:
+                pane.set_class(pane is event.widget, "-open")
+
     @property
     def klamm(self) -> KlammApp:
         """The application."""
@@ -120,7 +142,7 @@ class View(Vertical):
         """Focus the panel that had the focus, or the first."""
         panes = [pane for pane in self.panes if pane.display]
         if panes and not any(pane.has_focus for pane in panes):
-            panes[0].focus()
+            next((pane for pane in panes if pane.has_class("-open")), panes[0]).focus()
 
     # Polling
 

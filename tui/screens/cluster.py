@@ -1,0 +1,89 @@
+"""Cluster: the metadata quorum, features, partitions on their way to other brokers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+
+from klamm.client.clusters import Feature, Voter
+from klamm.client.partitions import Reassignment
+from klamm.client.text import count_text, duration_text
+from klamm.tui.columns import Cell, Column
+from klamm.tui.signs import Signs
+from klamm.tui.table import TableView
+from klamm.tui.view import View
+
+
+def quorum_columns(signs: Signs, now_ms: Callable[[], int]) -> list[Column]:
+    """Return the columns of voters and observers."""
+
+    def caught_up(row: Voter) -> Cell:
+        if row.role == "leader":
+            return Cell(f"{signs.good} leads", "good")
+        if row.last_caught_up_ms is None:
+            return Cell("unknown", "dim")
+        return Cell(f"{duration_text(max(0, now_ms() - row.last_caught_up_ms) // 1000 * 1000)} ago")
+
+    return [
+        Column("replica", "NODE", lambda r: r.replica_id, None, 6, right=True),
+        Column("role", "ROLE", lambda r: r.role, lambda r: Cell(r.role, "accent" if r.role == "leader" else ""), 9),
+        Column.figure("end", "LOG END", lambda r: r.log_end_offset, lambda r: count_text(r.log_end_offset), 14),
+        Column.figure("lag", "LAG", lambda r: r.lag, lambda r: Cell(count_text(r.lag), "" if r.lag else "dim"), 9),
+        Column("caught-up", "CAUGHT UP", lambda r: r.last_caught_up_ms, caught_up, 14, right=True),
+    ]
+
+
+def feature_columns() -> list[Column]:
+    """Return the columns of features."""
+
+    def supported(row: Feature) -> str:
+        return "" if row.supported_max is None else f"{row.supported_min}–{row.supported_max}"
+
+    return [
+        Column("name", "FEATURE", lambda r: r.name, None, 24, flex=True, search=True),
+        Column(
+            "level", "LEVEL", lambda r: r.level, lambda r: Cell("" if r.level is None else str(r.level)), 7, right=True
+        ),
+        Column("supported", "SUPPORTED", supported, None, 10, right=True),
+    ]
+
+
+def moving_columns() -> list[Column]:
+    """Return the columns of partitions on their way."""
+
+    def ids(brokers: tuple[int, ...]) -> str:
+        return ",".join(map(str, brokers))
+
+    def name(row: Reassignment) -> str:
+        return f"{row.topic}:{row.partition}"
+
+    return [
+        Column("partition", "PARTITION", name, None, 24, flex=True, search=True),
+        Column("replicas", "REPLICAS", lambda r: ids(r.replicas), None, 14),
+        Column("adding", "ADDING", lambda r: ids(r.adding), lambda r: Cell(ids(r.adding), "good"), 10),
+        Column("removing", "REMOVING", lambda r: ids(r.removing), lambda r: Cell(ids(r.removing), "warn"), 10),
+    ]
+
+
+class ClusterView(View):
+    """The cluster."""
+
+    STACKED = True
+    HELP = (
+        "The nodes of the metadata quorum (KRaft) and how far each is, features, and partitions that are being moved."
+    )
+
+    def compose(self) -> ComposeResult:
+        """Yield the panels."""
+        columns = quorum_columns(self.signs, lambda: self.session.now_ms)
+        yield TableView("quorum", columns, title="Quorum", sort="replica", empty="The quorum has no replicas.")
+        yield TableView(
+            "reassignments", moving_columns(), title="Moving", key=lambda r: (r.topic, r.partition),
+            empty="No partition is being moved.",
+        )  # fmt: skip
+        yield TableView("features", feature_columns(), title="Features", sort="name", empty="It has no features.")
+
+    def command_line(self) -> str:
+        """Return the command that shows the same."""
+        return "klamm cluster quorum"
