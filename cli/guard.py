@@ -1,36 +1,16 @@
-"""The ladder before a change: plan, question, journal.
-
-| level | interactive | scripted |
-|---|---|---|
-| 0 additive (create a topic) | no question | no question |
-| 1 mild (a valid config) | y/N | ``--yes`` |
-| 2 moderate (seek, delete a group, add partitions) | plan, y/N | ``--yes`` |
-| 3 severe (delete or trim a topic) | type the name | ``--confirm NAME``; a bare ``--yes`` is refused |
-
-In a context with env = prod every level but 0 is one higher, and ``--write`` is needed as well.
-"""
+"""The ladder before a change, at a prompt: plan, question, journal. The ladder itself is ``client/guard.py``'s."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from klamm.cli.run import Run
 from klamm.client.errors import RefusedError
+from klamm.client.guard import SEVERE, Plan, journal_change, level_of
 
-SEVERE = 3
-
-
-class Plan(NamedTuple):
-    """What is about to change. ``name`` is what a severe change makes one type."""
-
-    what: str
-    level: int
-    name: str
-    lines: Sequence[str] = ()
-    cannot_undo: str = ""
+__all__ = ["Plan", "guard", "record"]
 
 
 async def guard(run: Run, plan: Plan) -> bool:
@@ -42,7 +22,7 @@ async def guard(run: Run, plan: Plan) -> bool:
     if not run.dry_run:
         await run.cluster.ensure_writable(plan.what)
     settings = run.resolved.settings
-    level = min(SEVERE, plan.level + 1) if settings.env == "prod" and plan.level > 0 else plan.level
+    level = level_of(plan, settings)
     if level > 0 or run.dry_run:
         where = f" in {settings.context}" if settings.context else ""
         run.note(f"{'Would' if run.dry_run else 'Plan:'} {plan.what}{where}")
@@ -61,11 +41,8 @@ async def guard(run: Run, plan: Plan) -> bool:
 
 async def record(run: Run, summary: str, inverse: list[dict[str, Any]], cannot: str = "") -> int | None:
     """Write a change to the undo journal and say how to take it back; return the entry's number."""
-    from klamm.client import journal
-
-    settings = run.resolved.settings
     try:
-        entry = journal.write(run.line, summary, settings.context, await run.cluster.cluster_id(), inverse, cannot)
+        entry = await journal_change(run.cluster, run.line, summary, inverse, cannot)
     except OSError as error:
         run.note(f"warning: the undo journal cannot be written: {error}")
         return None

@@ -7,7 +7,7 @@ so that going back finds cursor, scroll and filter as they were.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.app import App, ComposeResult
@@ -25,6 +25,7 @@ from klamm.tui.table import TableView
 from klamm.tui.view import View
 
 if TYPE_CHECKING:
+    from klamm.tui.dialogs.change import Change, MenuItem
     from klamm.tui.prompt import Prompt
 
 VIEWS_KEPT: Final = 12
@@ -72,6 +73,7 @@ class KlammApp(App[int], inherit_bindings=False):
         Binding("left_square_bracket", "history(-1)", "Back in history", show=False, id="app.history-back"),
         Binding("right_square_bracket", "history(1)", "Forward in history", show=False, id="app.history-forward"),
         Binding("minus", "last_view", "Last view", show=False, id="app.last-view"),
+        Binding("z", "undo", "Undo the last change…", show=False, id="app.undo"),
         Binding("ctrl+r", "next_interval", "Refresh interval", show=False, id="app.next-interval"),
     ]
 
@@ -304,6 +306,29 @@ class KlammApp(App[int], inherit_bindings=False):
 
         if self.main_table is not None:
             await self._prompt(FilterPrompt(self.main_table))
+
+    def open_change(self, change: Change) -> None:
+        """Open the dialog of a change."""
+        from klamm.tui.dialogs.screen import ChangeScreen
+
+        self.push_screen(ChangeScreen(self, change))
+
+    def open_menu(self, title: str, items: Sequence[MenuItem]) -> None:
+        """Open a menu of changes."""
+        from klamm.tui.dialogs.screen import MenuScreen
+
+        self.push_screen(MenuScreen(self, title, items))
+
+    def refresh_view(self) -> None:
+        """Load what is shown at once, all of it: something was changed."""
+        if self.view is not None:
+            self.view.refresh_all()
+
+    def action_undo(self) -> None:
+        """Open the plan that takes back the last change."""
+        from klamm.tui.dialogs.undo import UndoLast
+
+        self.open_change(UndoLast())
 
     def action_help(self) -> None:
         """Show the keys of the focused panel."""

@@ -23,6 +23,7 @@ from klamm.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
+    from klamm.tui.dialogs.change import MenuItem
 
 Pane = TableView | TextPane
 WIDE: Final = 150
@@ -58,6 +59,8 @@ class View(Vertical):
         Binding("plus", "zoom", "Zoom the pane", show=False, id="view.zoom"),
         Binding("underscore", "unzoom", "All panes", show=False, id="view.unzoom"),
         Binding("y", "copy", "Copy", show=False, id="view.copy"),
+        Binding("a", "change_menu", "Change…", id="view.change-menu"),
+        Binding("X", "danger_menu", "Destroy…", id="view.danger-menu"),
     ]
 
     class Refreshed(Message):
@@ -78,6 +81,10 @@ class View(Vertical):
 
     def open_row(self, table: TableView, row: Any) -> None:
         """Go where Enter on a row leads."""
+
+    def changes(self) -> list[MenuItem]:
+        """Return what can be changed here: ``a`` lists it, and ``X`` what destroys."""
+        return []
 
     def command_line(self) -> str:
         """Return the command line that shows the same; ``y`` copies it."""
@@ -203,6 +210,11 @@ class View(Vertical):
         """Load again at once."""
         self._wanted.set()
 
+    def refresh_all(self) -> None:
+        """Load again at once, also what is looked at seldom: something was changed."""
+        self.memory.clear()
+        self.refresh_now()
+
     # Messages and actions
 
     def on_table_view_opened(self, event: TableView.Opened) -> None:
@@ -251,6 +263,22 @@ class View(Vertical):
         for each in self.walk_children():
             each.remove_class("pane-hidden")
         return was
+
+    def action_change_menu(self) -> None:
+        """List what can be changed."""
+        items = [item for item in self.changes() if not item.destructive]
+        self._open_menu("Change", items)
+
+    def action_danger_menu(self) -> None:
+        """List what can be destroyed. Each has a dialog of its own, with Cancel focused."""
+        items = [item for item in self.changes() if item.destructive]
+        self._open_menu("Destroy", items)
+
+    def _open_menu(self, title: str, items: list[MenuItem]) -> None:
+        if items:
+            self.klamm.open_menu(title, items)
+        else:
+            self.klamm.say(f"there is nothing to {title.lower()} here", "dim")
 
     def action_copy(self) -> None:
         """Copy the row's name; with nothing under the cursor the command line of this screen."""

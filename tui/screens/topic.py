@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 
 from klamm.client.acls import Acl
 from klamm.client.configs import ConfigEntry
 from klamm.client.text import count_text, short_count, size_text
 from klamm.tui.columns import Cell, Column
 from klamm.tui.data.topic import ConsumerRow, PartitionRow
+from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
 from klamm.tui.screens.configs import config_columns, plain
-from klamm.tui.screens.topics import optional
+from klamm.tui.screens.topics import optional, topic_changes
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
 from klamm.tui.view import View
@@ -87,6 +89,7 @@ class TopicView(View):
     """One topic."""
 
     STACKED = True
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("e", "edit", "Edit", show=False, id="topic.edit")]
     HELP = (
         "One topic. SPAN is from log start to log end in offsets, not a number of messages. A leader with ! is not the "
         "preferred one. Configs with a mark were set on this topic; Enter shows what one does. Tab goes on to configs, "
@@ -115,6 +118,28 @@ class TopicView(View):
             self.klamm.go(Place("group", row.group))
         elif isinstance(row, ConfigEntry):
             self.klamm.say(f"{row.name}: {plain(row.documentation) or 'the broker sends no documentation'}")
+
+    def changes(self) -> list[MenuItem]:
+        """Return what can be done to the topic."""
+        from klamm.tui.dialogs import topics
+
+        items = topic_changes([self.place.name])
+        config = self.table("configs").rows.current if self.table("configs").has_focus else None
+        if config is not None:
+            resource = ("topic", self.place.name)
+            edit = MenuItem(f"Edit {config.name}…", lambda: topics.EditConfig(resource, config.name, config.value))
+            items.insert(0, edit)
+        return items
+
+    def action_edit(self) -> None:
+        """Edit the config under the cursor."""
+        from klamm.tui.dialogs.topics import EditConfig
+
+        config = self.table("configs").rows.current
+        if self.table("configs").has_focus and config is not None:
+            self.klamm.open_change(EditConfig(("topic", self.place.name), config.name, config.value))
+        else:
+            self.klamm.say("Tab goes to the configs; e edits the one under the cursor", "dim")
 
     def command_line(self) -> str:
         """Return the command that shows the same."""

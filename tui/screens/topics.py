@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 
-from klamm.client.text import count_text, duration_text, short_count, size_text
+from klamm.client.text import count_text, duration_text, printable, short_count, size_text
 from klamm.tui.columns import Cell, Column
 from klamm.tui.data.topics import TopicRow
+from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
 from klamm.tui.signs import Signs
 from klamm.tui.sparkline import sparkline
@@ -113,6 +114,41 @@ class TopicsView(View):
         """Open the topic."""
         self.klamm.go(Place("topic", row.name))
 
+    def changes(self) -> list[MenuItem]:
+        """Return what can be done to topics: to the marked ones, or to the one under the cursor."""
+        from klamm.tui.dialogs import topics
+
+        items = [MenuItem("Create a topic…", topics.CreateTopic)]
+        names = [row.name for row in self.table("topics").rows.chosen()]
+        if not names:
+            return items
+        return [*items, *topic_changes(names)]
+
     def command_line(self) -> str:
         """Return the command that lists the same."""
         return "klamm topic list"
+
+
+def topic_changes(names: list[str]) -> list[MenuItem]:
+    """Return what can be done to topics."""
+    from klamm.tui.dialogs import topics
+
+    about = printable(names[0]) if len(names) == 1 else f"{len(names)} topics"
+    items = [
+        MenuItem(f"Elect preferred leaders of {about}…", lambda: topics.ElectLeaders(names)),
+        MenuItem(f"Move partitions of {about}…", lambda: topics.Reassign(names)),
+        MenuItem(f"Delete {about}…", lambda: topics.DeleteTopics(names), destructive=True),
+        MenuItem(
+            f"Elect any leader of {about}, losing records…",
+            lambda: topics.ElectLeaders(names, unclean=True),
+            destructive=True,
+        ),
+    ]
+    if len(names) == 1:
+        (name,) = names
+        items[:0] = [
+            MenuItem(f"Set a config of {about}…", lambda: topics.EditConfig(("topic", name), "", None)),
+            MenuItem(f"Add partitions to {about}…", lambda: topics.AddPartitions(name)),
+        ]
+        items.append(MenuItem(f"Delete records of {about}…", lambda: topics.TrimTopic(name), destructive=True))
+    return items

@@ -1,0 +1,108 @@
+"""A change as a dialog has it: what is asked, what it would do, the same as a command line, and how it is made.
+
+Nothing here draws. ``prepare`` and ``apply`` run on the session's thread.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from klamm.client.errors import ClientError
+from klamm.client.guard import Plan, journal_change
+from klamm.client.settings import Settings
+from klamm.tui.session import Session
+
+Values = Mapping[str, str]
+
+
+class Field(NamedTuple):
+    """One thing a dialog asks for."""
+
+    key: str
+    label: str
+    default: str = ""
+    hint: str = ""
+
+
+class Done(NamedTuple):
+    """What came of it: what happened in a few words, what failed, and what takes it back."""
+
+    summary: str
+    errors: Sequence[ClientError] = ()
+    inverse: Sequence[Mapping[str, Any]] = ()
+    cannot_undo: str = ""
+    changed: bool = True
+
+
+class Prepared(NamedTuple):
+    """What would happen with the values as they are. With a ``problem`` it cannot be applied.
+
+    ``words`` are the command's; ``then`` are those of a second one, which reads what the first writes.
+    """
+
+    plan: Plan
+    words: Sequence[str]
+    apply: Callable[[], Awaitable[Done]] | None = None
+    undo: str = ""
+    problem: str = ""
+    then: Sequence[str] = ()
+
+    def line(self, settings: Settings) -> str:
+        """Return the command line that does the same."""
+        first = command_line(self.words, settings)
+        return f"{first} | {command_line(self.then, settings)}" if self.then else first
+
+
+class Change:
+    """One kind of change about some objects. Subclasses fill in what it is."""
+
+    title = ""
+    fields: Sequence[Field] = ()
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Look at what the change would do.
+
+        Raises:
+            ClientError: That cannot be found out.
+        """
+        raise NotImplementedError
+
+    def where(self) -> str:
+        """Return a few words on what it is about, for the title."""
+        return ""
+
+
+class MenuItem(NamedTuple):
+    """One line of a menu of changes."""
+
+    label: str
+    make: Callable[[], Change]
+    destructive: bool = False
+
+
+def command_line(words: Sequence[str], settings: Settings) -> str:
+    """Return the command line that makes the same change on the same cluster."""
+    where = ["-c", settings.context] if settings.context else ["-b", ",".join(str(each) for each in settings.bootstrap)]
+    return shlex.join(["klamm", *words, *where])
+
+
+async def make(session: Session, prepared: Prepared) -> tuple[Done, int | None]:
+    """Make a change and write it to the undo journal; return what came of it and the journal's number.
+
+    Raises:
+        ClientError: It was refused: read-only, another cluster than the context names, or by the broker.
+    """
+    assert prepared.apply is not None, f"{prepared.plan.what}: nothing to apply"
+    await session.cluster.ensure_writable(prepared.plan.what)
+    done = await prepared.apply()
+    if not done.changed:
+        return done, None
+    line = prepared.line(session.settings)
+    inverse = [dict(each) for each in done.inverse]
+    try:
+        entry = await journal_change(session.cluster, line, done.summary, inverse, done.cannot_undo)
+    except OSError:
+        return done, None
+    return done, entry.number if inverse else None

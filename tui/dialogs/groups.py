@@ -1,0 +1,265 @@
+"""Changes of groups: seek, copy and delete offsets, delete groups, remove members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from klamm.client.committed import Committed, Partition, commit_offsets, committed_offsets, delete_offsets
+from klamm.client.errors import ClientError
+from klamm.client.groups import (
+    DescribedGroup,
+    ListedGroup,
+    coordinators,
+    delete_groups,
+    describe_groups,
+    find_groups,
+    remove_members,
+)
+from klamm.client.guard import MODERATE, Plan
+from klamm.client.positions import resolve_positions
+from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
+from klamm.tui.session import Session
+
+_LIVE = frozenset({"Stable", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"})
+
+
+class SeekGroup(Change):
+    """A group's committed offsets set to a position."""
+
+    title = "Reset offsets"
+
+    def __init__(self, group: str, topic: str = "") -> None:
+        self.group = group
+        self.fields = (
+            Field("to", "To", "", "start, end, an offset, +100, -100, -1h, @2026-11-23T10:00"),
+            Field("topic", "Topic", topic, "empty: all it has offsets of"),
+        )
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Resolve the position in each partition."""
+        cluster, name = session.cluster, self.group
+        position, topic = values["to"].strip(), values["topic"].strip()
+        group, before, members = await _group(session, name)
+        words = ["group", "seek", name, "--to", position, *(["--topic", topic] if topic else []), "--yes"]
+        plan = Plan(f"seek {name} to {position or '…'}", MODERATE, name)
+        if not position:
+            return Prepared(plan._replace(lines=_lines(before, {})), words, problem="to where?")
+        topics = [topic] if topic else sorted({each for each, _ in before})
+        metadata = await cluster.metadata(topics)
+        where = [
+            (t.name, p.partition)
+            for t in metadata.topics
+            for p in t.partitions
+            if topic or (t.name, p.partition) in before
+        ]
+        if not where:
+            problem = f"there is no topic {topic!r}" if topic else "the group has no committed offsets: name a topic"
+            return Prepared(plan, words, problem=problem)
+        resolved, failed = await resolve_positions(cluster, metadata, where, position)
+        for error in failed.values():
+            raise error
+        target = {place: Committed(each.offset, -1, "") for place, each in resolved.items()}
+        plan = plan._replace(lines=_effect(before, target) + _lines(before, target))
+
+        async def apply() -> Done:
+            errors = await commit_offsets(cluster, group.coordinator, name, target, metadata)
+            inverse = _inverse(name, before, target, errors)
+            return Done(plan.what, list(errors.values()), inverse, changed=bool(inverse))
+
+        return Prepared(plan, words, apply, "commits the offsets of before", _live(group, members))
+
+
+class CopyOffsets(Change):
+    """A group's offsets given to another group."""
+
+    title = "Copy offsets"
+    fields = (Field("to", "To group", "", "a new name, or a group without members"),)
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Compare the two groups."""
+        cluster, name, other = session.cluster, self.group, values["to"].strip()
+        _, source, _ = await _group(session, name)
+        plan = Plan(f"copy offsets of {name} to {other or '…'}", MODERATE, other or name)
+        words, then = (
+            ["group", "offsets", "export", name, "-o", "json"],
+            ["group", "offsets", "import", other, "-", "--yes"],
+        )
+        if not source:
+            return Prepared(plan, words, problem=f"{name} has no committed offsets")
+        if not other or other == name:
+            return Prepared(plan._replace(lines=_lines({}, source)), words, problem="to which group?")
+        found, _, _ = await find_groups(cluster, [other])
+        before: Mapping[Partition, Committed] = {}
+        if found:
+            target_group, before, members = await _group(session, other)
+            problem, coordinator = _live(target_group, members), target_group.coordinator
+        else:
+            where, failed = await coordinators(cluster, [other])
+            for error in failed.values():
+                raise error
+            problem, coordinator = "", where[other]
+        plan = plan._replace(lines=_lines(before, source))
+
+        async def apply() -> Done:
+            metadata = await cluster.metadata(sorted({topic for topic, _ in source}))
+            errors = await commit_offsets(cluster, coordinator, other, source, metadata)
+            inverse = _inverse(other, before, source, errors)
+            return Done(plan.what, list(errors.values()), inverse, changed=bool(inverse))
+
+        return Prepared(plan, words, apply, "brings back the offsets of before", problem, then)
+
+
+class DeleteOffsets(Change):
+    """A group's offsets of one topic."""
+
+    title = "Delete offsets"
+
+    def __init__(self, group: str, topic: str) -> None:
+        self.group = group
+        self.fields = (Field("topic", "Topic", topic),)
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Find the offsets."""
+        cluster, name, topic = session.cluster, self.group, values["topic"].strip()
+        group, commits, _ = await _group(session, name)
+        before = {where: each for where, each in commits.items() if where[0] == topic}
+        lines = [f"{t}:{index}  {each.offset:,} → none" for (t, index), each in sorted(before.items())]
+        plan = Plan(f"delete {len(before)} offsets of {name}", MODERATE, name, lines)
+        words = ["group", "offsets", "delete", name, "--topic", topic, "--yes"]
+        if not before:
+            return Prepared(plan, words, problem=f"{name} has no offsets of {topic!r}")
+
+        async def apply() -> Done:
+            refused = await delete_offsets(cluster, group.coordinator, name, before)
+            gone = {where: each for where, each in before.items() if where not in refused}
+            return Done(plan.what, list(refused.values()), [_restore(name, gone)] if gone else (), changed=bool(gone))
+
+        return Prepared(plan, words, apply, "commits them again")
+
+
+class DeleteGroups(Change):
+    """Groups with their offsets."""
+
+    title = "Delete groups"
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Find what the groups have committed."""
+        cluster, names = session.cluster, self.names
+        groups, errors, _ = await find_groups(cluster, names)
+        for error in errors.values():
+            raise error
+        commits, _ = await committed_offsets(cluster, [group for group in groups if group.type != "share"])
+        lines = [f"{name}: {len(commits.get(name, {}))} committed offsets" for name in names]
+        what = f"delete group {names[0]}" if len(names) == 1 else f"delete {len(names)} groups"
+        plan = Plan(what, MODERATE, ",".join(names), lines)
+        live = [group.group_id for group in groups if group.state in _LIVE]
+        problem = f"{', '.join(live)} has live members: stop them first" if live else ""
+
+        async def apply() -> Done:
+            done, failed = await delete_groups(cluster, groups)
+            inverse = [_restore(name, commits[name]) for name in done if commits.get(name)]
+            return Done(what.replace("delete", "deleted"), list(failed.values()), inverse, changed=bool(done))
+
+        return Prepared(plan, ["group", "delete", *names, "--yes"], apply, "commits their offsets again", problem)
+
+
+class RemoveMember(Change):
+    """A member made to leave."""
+
+    title = "Remove a member"
+
+    def __init__(self, group: str, member_id: str) -> None:
+        self.group = group
+        self.member_id = member_id
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Find the member."""
+        cluster, name = session.cluster, self.group
+        group, _, described = await _group(session, name)
+        members = [each for each in described.members if each.member_id == self.member_id] if described else []
+        plan = Plan(
+            f"remove {self.member_id} from {name}",
+            MODERATE,
+            name,
+            [f"{each.client_id} at {each.client_host}: {len(each.assignments)} partitions" for each in members],
+            "a member that lives joins again",
+        )
+        words = ["group", "remove-member", name, self.member_id, "--yes"]
+        if not members:
+            return Prepared(plan, words, problem="the member has left")
+
+        async def apply() -> Done:
+            left, failed = await remove_members(cluster, group, members, "klamm ui")
+            return Done(plan.what, list(failed.values()), (), plan.cannot_undo, bool(left))
+
+        return Prepared(plan, words, apply)
+
+
+async def _group(
+    session: Session, name: str
+) -> tuple[ListedGroup, Mapping[Partition, Committed], DescribedGroup | None]:
+    """Return a group, what it has committed, and its members.
+
+    Raises:
+        ClientError: There is no such group, or it may not be read.
+    """
+    found, errors, _ = await find_groups(session.cluster, [name])
+    for error in errors.values():
+        raise error
+    commits, failed = await committed_offsets(session.cluster, found)
+    for refused in failed.values():
+        raise refused
+    described, _ = await describe_groups(session.cluster, found)
+    return found[0], commits.get(name, {}), described[0] if described else None
+
+
+def _live(group: ListedGroup, described: DescribedGroup | None) -> str:
+    count = len(described.members) if described is not None else 0
+    if count or group.state in _LIVE:
+        return f"{group.group_id} has {count} live members: stop them first, or they would commit over it"
+    return ""
+
+
+def _lines(before: Mapping[Partition, Committed], target: Mapping[Partition, Committed]) -> list[str]:
+    lines: list[str] = []
+    for (topic, index), each in sorted((target or before).items()):
+        old = before.get((topic, index))
+        if not target:
+            lines.append(f"{topic}:{index}  {each.offset:,} → …")
+            continue
+        moved = "" if old is None else f"  ({each.offset - old.offset:+,})"
+        lines.append(f"{topic}:{index}  {'none' if old is None else f'{old.offset:,}'} → {each.offset:,}{moved}")
+    return lines
+
+
+def _effect(before: Mapping[Partition, Committed], target: Mapping[Partition, Committed]) -> list[str]:
+    """Return what moving offsets means for the group: what it reads again, what it never reads."""
+    moves = [each.offset - before[where].offset for where, each in target.items() if where in before]
+    again, skipped = -sum(move for move in moves if move < 0), sum(move for move in moves if move > 0)
+    lines = [f"{again:,} offsets are read again"] if again else []
+    return lines + ([f"{skipped:,} offsets are skipped: never read by this group"] if skipped else [])
+
+
+def _restore(group: str, offsets: Mapping[Partition, Committed]) -> dict[str, Any]:
+    rows = [[topic, index, each.offset, each.leader_epoch, each.metadata] for (topic, index), each in offsets.items()]
+    return {"operation": "commit_offsets", "group": group, "offsets": rows}
+
+
+def _inverse(
+    group: str,
+    before: Mapping[Partition, Committed],
+    target: Mapping[Partition, Committed],
+    errors: Mapping[Partition, ClientError],
+) -> list[dict[str, Any]]:
+    """Return what brings back the offsets of before, and takes those that are new."""
+    kept = {where: before[where] for where in target if where in before and where not in errors}
+    new = [list(where) for where in target if where not in before and where not in errors]
+    inverse = [_restore(group, kept)] if kept else []
+    return inverse + ([{"operation": "delete_offsets", "group": group, "partitions": new}] if new else [])

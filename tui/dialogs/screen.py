@@ -1,0 +1,333 @@
+"""The dialog before a change, and the menus that lead to it.
+
+The dialog shows what would happen, the same as a command line, what takes it back, and asks as much as the ladder in
+``klamm.client.guard`` wants. Cancel has the focus, unless something has to be typed first; Enter in a field never
+applies anything.
+
+States: looking (what would happen is being found out) → ready or refused, again after each change of a field →
+applying → closed, or refused with what went wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from klamm.client.errors import ClientError
+from klamm.client.guard import LEVELS, SEVERE, level_of
+from klamm.client.text import printable
+from klamm.tui.columns import Cell, Column
+from klamm.tui.dialogs.change import Change, Done, MenuItem, Prepared, make
+from klamm.tui.part import Part
+from klamm.tui.table import TableView
+from klamm.tui.text_pane import TextLine, TextPane
+
+if TYPE_CHECKING:
+    from klamm.tui.app import KlammApp
+
+SETTLE_S: Final = 0.3
+"""Somebody who pauses typing for this long wants to see what it would do."""
+
+
+class Choice(Widget, can_focus=True):
+    """A word one can choose: Enter, Space or a click."""
+
+    DEFAULT_CSS = """
+    Choice { width: auto; height: 1; min-width: 10; margin: 0 1; background: $panel; color: $foreground; }
+    Choice:focus { background: $primary; color: $foreground; text-style: bold; }
+    Choice.-danger:focus { background: $error; }
+    Choice.-off { color: $text-disabled; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "choose", "Choose", id="dialog.choose")]
+
+    class Chosen(Message):
+        """It was chosen."""
+
+        def __init__(self, choice: Choice) -> None:
+            super().__init__()
+            self.choice = choice
+
+    def __init__(self, label: str, name: str) -> None:
+        super().__init__(name=name, id=name)
+        self.label = label
+        self.off = False
+
+    def get_content_width(self, container: object, viewport: object) -> int:
+        """Return the width of the label with its brackets."""
+        return len(self.label) + 6
+
+    def render_line(self, y: int) -> Strip:
+        """Return the label; brackets tell focus without colour."""
+        left, right = ("[ ", " ]") if self.has_focus else ("  ", "  ")
+        text = f"{left}{self.label}{right}".center(self.size.width)
+        return Strip([Segment(text, self.rich_style + Style.null())])
+
+    def turn(self, *, off: bool) -> None:
+        """Make it choosable, or not."""
+        if off != self.off:
+            self.off = off
+            self.set_class(off, "-off")
+            self.refresh()
+
+    def action_choose(self) -> None:
+        """Choose it."""
+        if not self.off:
+            self.post_message(self.Chosen(self))
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose it."""
+        self.action_choose()
+
+
+class ChangeScreen(ModalScreen[Done | None]):
+    """The dialog of one change."""
+
+    DEFAULT_CSS = """
+    ChangeScreen { align: center middle; background: $background 60%; }
+    ChangeScreen #dialog {
+        width: 96; max-width: 98%; height: auto; max-height: 96%; background: $surface; border: round $primary;
+        padding: 0 1; border-title-style: bold; border-title-color: $foreground;
+    }
+    ChangeScreen.-prod #dialog { border: heavy $error; border-title-color: $error; }
+    ChangeScreen .field { height: 1; }
+    ChangeScreen .label { width: 14; color: $text-muted; }
+    ChangeScreen .hint { width: auto; max-width: 50%; color: $text-muted; padding: 0 1; }
+    ChangeScreen Input { border: none; height: 1; padding: 0 1; width: 1fr; background: $panel; }
+    ChangeScreen Input:focus { border: none; background: $primary 25%; }
+    ChangeScreen TextPane { height: auto; min-height: 3; max-height: 16; background: $surface; margin-top: 1; }
+    ChangeScreen #line { height: auto; max-height: 4; color: $text-accent; }
+    ChangeScreen #problem { height: auto; color: $text-error; text-style: bold; }
+    ChangeScreen #undo { height: auto; color: $text-muted; }
+    ChangeScreen #choices { height: 1; align-horizontal: right; margin-top: 1; }
+    ChangeScreen #confirm { display: none; }
+    ChangeScreen #confirm.-wanted { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel", id="dialog.cancel"),
+        Binding("y", "copy", "Copy the command line", id="dialog.copy"),
+        Binding("tab,down", "app.focus_next", "Next", show=False, id="dialog.next"),
+        Binding("shift+tab,up", "app.focus_previous", "Previous", show=False, id="dialog.previous"),
+    ]
+
+    def __init__(self, app: KlammApp, change: Change) -> None:
+        super().__init__()
+        self._klamm = app
+        self.change = change
+        self.prepared: Prepared | None = None
+        self._asked = 0
+        self._applying = False
+
+    # What is shown
+
+    def compose(self) -> ComposeResult:
+        """Yield fields, plan, command line, choices."""
+        with Vertical(id="dialog"):
+            for field in self.change.fields:
+                with Horizontal(classes="field"):
+                    yield Static(field.label, classes="label", markup=False)
+                    yield Input(field.default, id=f"field-{field.key}", select_on_focus=False)
+                    yield Static(field.hint, classes="hint", markup=False)
+            yield TextPane("plan", title="Plan")
+            yield Static("", id="undo", markup=False)
+            yield Static("", id="line", markup=False)
+            yield Static("", id="problem", markup=False)
+            with Horizontal(id="confirm", classes="field"):
+                yield Static("", id="confirm-label", classes="label", markup=False)
+                yield Input("", id="confirm-name", select_on_focus=False)
+            with Horizontal(id="choices"):
+                yield Choice("Cancel", "cancel")
+                yield Choice("Apply", "apply")
+
+    def on_mount(self) -> None:
+        """Name the cluster, find out what would happen, focus Cancel."""
+        settings = self._klamm.session.settings
+        self.set_class(settings.env == "prod", "-prod")
+        where = settings.context or ",".join(str(each) for each in settings.bootstrap[:1])
+        env = f"  {settings.env.upper()}" if settings.env else ""
+        self.query_one("#dialog").border_title = f"{self.change.title}   {printable(where)}{env}".replace("[", "\\[")
+        pane = self.query_one(TextPane)
+        pane.signs = self._klamm.signs
+        pane.can_focus = False
+        self.query_one("#apply", Choice).turn(off=True)
+        empty = [field for field in self.change.fields if not field.default]
+        first = self.query_one(f"#field-{empty[0].key}") if empty else self.query_one("#cancel")
+        first.focus()
+        self._look()
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What the fields say."""
+        return {field.key: self.query_one(f"#field-{field.key}", Input).value for field in self.change.fields}
+
+    @property
+    def level(self) -> int:
+        """How much has to be confirmed."""
+        return level_of(self.prepared.plan, self._klamm.session.settings) if self.prepared is not None else 0
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Find out anew what would happen; a name that is typed only opens Apply."""
+        if event.input.id == "confirm-name":
+            self._open_apply()
+        elif self.prepared is not None or self._asked:
+            self.prepared = None
+            self._open_apply()
+            self._asked += 1
+            asked = self._asked
+            self.set_timer(SETTLE_S, lambda: self._look() if asked == self._asked else None)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go on to the next field, then to Cancel: Enter in a field applies nothing."""
+        self.app.action_focus_next()
+
+    def _look(self) -> None:
+        self._asked += 1
+        self.run_worker(self._prepare(self._asked), group="prepare", exclusive=True)
+
+    async def _prepare(self, asked: int) -> None:
+        values = self.values
+        session = self._klamm.session
+        if self.prepared is None:
+            self.query_one(TextPane).show_lines([Cell("looking …", "dim")])
+        try:
+            prepared = await session.run(lambda: self.change.prepare(session, values))
+        except ClientError as error:
+            if asked == self._asked:
+                self._refuse(error)
+            return
+        if asked == self._asked:
+            self.prepared = prepared
+            self._show_plan(prepared)
+
+    def _show_plan(self, prepared: Prepared) -> None:
+        plan, signs = prepared.plan, self._klamm.signs
+        lines: list[TextLine] = [Cell(plan.what, "strong")]
+        for line in plan.lines:
+            style = "good" if line.startswith("+ ") else "bad" if line.startswith("- ") else ""
+            lines.append(Cell(f"  {line}", style))
+        pane = self.query_one(TextPane)
+        pane.show_lines(lines, f"Plan ({LEVELS[self.level]})")
+        pane.styles.height = min(16, len(lines) + 1)
+        undo = f"Undo: {prepared.undo}" if prepared.undo else ""
+        if plan.cannot_undo:
+            undo += ("\n" if undo else "") + f"{signs.warn} Cannot be undone: {plan.cannot_undo}"
+        self.query_one("#undo", Static).update(undo)
+        self.query_one("#line", Static).update(f"$ {printable(prepared.line(self._klamm.session.settings))}")
+        problem = f"{signs.bad} {prepared.problem}" if prepared.problem else ""
+        if self._klamm.is_read_only and not problem:
+            problem = f"{signs.bad} read-only: nothing can be changed here"
+        self.query_one("#problem", Static).update(printable(problem))
+        self.query_one("#confirm").set_class(self.level >= SEVERE and not problem, "-wanted")
+        self.query_one("#confirm-label", Static).update("To apply type")
+        self.query_one("#confirm-name", Input).placeholder = plan.name
+        apply = self.query_one("#apply", Choice)
+        apply.set_class(self.level > 1, "-danger")
+        self._open_apply()
+
+    def _refuse(self, error: ClientError) -> None:
+        text = f"{self._klamm.signs.bad} {error.code}: {error.message}"
+        if error.next_step:
+            text += f"  next: {error.next_step}"
+        if self.prepared is None:
+            self.query_one(TextPane).show_lines([Cell("", "dim")])
+        self.query_one("#problem", Static).update(printable(text))
+        self._open_apply()
+
+    def _open_apply(self) -> None:
+        prepared = self.prepared
+        ready = prepared is not None and prepared.apply is not None and not prepared.problem
+        if ready and prepared is not None and self.level >= SEVERE:
+            ready = self.query_one("#confirm-name", Input).value == prepared.plan.name
+        self.query_one("#apply", Choice).turn(off=not ready or self._applying or self._klamm.is_read_only)
+
+    # What is done
+
+    def on_choice_chosen(self, event: Choice.Chosen) -> None:
+        """Cancel, or apply."""
+        if event.choice.name == "cancel":
+            self.dismiss(None)
+        elif self.prepared is not None and not self._applying:
+            self._applying = True
+            self._open_apply()
+            self.run_worker(self._apply(self.prepared), group="apply")
+
+    async def _apply(self, prepared: Prepared) -> None:
+        session = self._klamm.session
+        try:
+            done, number = await session.run(lambda: make(session, prepared))
+        except ClientError as error:
+            self._applying = False
+            self._refuse(error)
+            return
+        self._applying = False
+        if done.errors:
+            self._refuse(done.errors[0])
+            self.prepared = None
+            self._open_apply()
+            self._klamm.refresh_view()
+            return
+        undo = "" if number is None else "; z takes it back"
+        self._klamm.say(f"{self._klamm.signs.good} {done.summary}{undo}", "good")
+        self._klamm.refresh_view()
+        self.dismiss(done)
+
+    def action_cancel(self) -> None:
+        """Change nothing."""
+        self.dismiss(None)
+
+    def action_copy(self) -> None:
+        """Copy the command line."""
+        if self.prepared is not None:
+            line = self.prepared.line(self._klamm.session.settings)
+            self._klamm.copy_to_clipboard(line)
+            self.query_one("#undo", Static).update(f"{self._klamm.signs.good} copied: {printable(line)}")
+
+
+class MenuScreen(ModalScreen[None]):
+    """A list of changes; each opens its dialog."""
+
+    DEFAULT_CSS = """
+    MenuScreen { align: center middle; background: $background 60%; }
+    MenuScreen TableView { width: 60; max-width: 96%; height: 14; max-height: 90%; background: $surface; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close", id="menu.close")]
+
+    def __init__(self, app: KlammApp, title: str, items: Sequence[MenuItem]) -> None:
+        super().__init__()
+        self._klamm = app
+        self._title = title
+        self._items = list(items)
+
+    def compose(self) -> ComposeResult:
+        """Yield the list."""
+        columns = [Column("label", "", lambda row: row.label, None, 40, flex=True, search=True)]
+        yield TableView("menu", columns, title=self._title, empty="There is nothing to change here.")
+
+    def on_mount(self) -> None:
+        """Show it."""
+        table = self.query_one(TableView)
+        table.signs = self._klamm.signs
+        table.show_part(Part(self._items))
+        table.focus()
+
+    def on_table_view_opened(self, event: TableView.Opened) -> None:
+        """Open the dialog."""
+        event.stop()
+        item: MenuItem = event.row
+        self.dismiss(None)
+        self._klamm.open_change(item.make())
+
+    def action_close(self) -> None:
+        """Change nothing."""
+        self.dismiss(None)

@@ -1,0 +1,347 @@
+"""Changes of topics: create, delete, trim, more partitions, configs, leaders, moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from klamm.client.blast import blast_radius, topic_specs
+from klamm.client.configs import Change as ConfigChange
+from klamm.client.configs import alter_configs, describe_configs, inverse_of
+from klamm.client.errors import ResponseError, SettingsError
+from klamm.client.guard import ADDITIVE, MILD, MODERATE, SEVERE, Plan
+from klamm.client.partitions import PREFERRED, UNCLEAN, elect_leaders, reassign, spread
+from klamm.client.positions import resolve_positions
+from klamm.client.topics import (
+    BROKER_DEFAULT,
+    NewTopic,
+    add_partitions,
+    create_topics,
+    delete_records,
+    delete_topics,
+    find_topics,
+)
+from klamm.client.wire import ClusterMetadata, TopicMetadata
+from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
+from klamm.tui.session import Session
+
+_ELECTION_NOT_NEEDED = "ELECTION_NOT_NEEDED"
+
+
+class CreateTopic(Change):
+    """A new topic."""
+
+    title = "Create a topic"
+    fields = (
+        Field("name", "Name"),
+        Field("partitions", "Partitions", "", "empty: the broker's default"),
+        Field("replication", "Replicas", "", "empty: the broker's default"),
+        Field("configs", "Configs", "", "KEY=VALUE KEY=VALUE, for example retention.ms=86400000"),
+    )
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Have the broker check the topic."""
+        name = values["name"].strip()
+        plan = Plan(f"create {name or '…'}", ADDITIVE, name)
+        words = ["topic", "create", name]
+        if not name:
+            return Prepared(plan, words, problem="a topic needs a name")
+        configs = _pairs(values["configs"])
+        partitions, replicas = _number(values["partitions"], "Partitions"), _number(values["replication"], "Replicas")
+        words += [] if partitions is None else ["--partitions", str(partitions)]
+        words += [] if replicas is None else ["--replication-factor", str(replicas)]
+        for key, value in configs.items():
+            words += ["--config", f"{key}={value}"]
+        new = NewTopic(
+            name,
+            BROKER_DEFAULT if partitions is None else partitions,
+            BROKER_DEFAULT if replicas is None else replicas,
+            configs,
+        )
+        found, errors = await create_topics(session.cluster, [new], validate_only=True)
+        for error in errors.values():
+            return Prepared(plan, words, problem=error.message)
+        lines = [f"{each.partitions} partitions, {each.replication_factor} replicas each" for each in found]
+
+        async def apply() -> Done:
+            created, failed = await create_topics(session.cluster, [new])
+            names = [each.name for each in created]
+            inverse = [{"operation": "delete_topics", "names": names}]
+            return Done(f"created {name}", list(failed.values()), inverse if names else (), changed=bool(names))
+
+        return Prepared(plan._replace(lines=lines), words, apply, "deletes the topic again")
+
+
+class DeleteTopics(Change):
+    """Topics with their records."""
+
+    title = "Delete topics"
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Look at what hangs on the topics."""
+        cluster = session.cluster
+        metadata, topics, errors = await find_topics(cluster, self.names)
+        for error in errors.values():
+            raise error
+        cluster.ensure_unprotected(self.names)
+        radius = await blast_radius(cluster, metadata, topics)
+        specs = await topic_specs(cluster, topics)
+        what = f"delete {self.names[0]}" if len(self.names) == 1 else f"delete {len(self.names)} topics"
+        plan = Plan(what, SEVERE, ",".join(self.names), [each.text() for each in radius], "the records are gone")
+
+        async def apply() -> Done:
+            done, failed = await delete_topics(cluster, self.names)
+            inverse = [{"operation": "create_topics", "topics": [spec for spec in specs if spec["name"] in done]}]
+            return Done(what.replace("delete", "deleted"), list(failed.values()), inverse, "the records", bool(done))
+
+        words = ["topic", "delete", *self.names, "--confirm", plan.name]
+        return Prepared(plan, words, apply, "makes the topics again, with their configs and without records")
+
+
+class TrimTopic(Change):
+    """Records below a position."""
+
+    title = "Delete records"
+    fields = (Field("before", "Before", "end", "end, an offset, +100, -100, -1h, @2026-11-23T10:00"),)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Resolve the position in each partition."""
+        cluster, name, position = session.cluster, self.name, values["before"].strip() or "end"
+        metadata, topics = await _topic(session, name)
+        cluster.ensure_unprotected([name])
+        where = [(name, part.partition) for part in topics[0].partitions]
+        resolved, failed = await resolve_positions(cluster, metadata, where, position)
+        for error in failed.values():
+            raise error
+        radius = await blast_radius(cluster, metadata, topics)
+        lines = [each.text() for each in radius]
+        lines += [
+            f"{name}:{index}  {each.start:,} → {each.offset:,}  ({each.offset - each.start:,} offsets)"
+            for (_, index), each in resolved.items()
+        ]
+        plan = Plan(f"trim {name} before {position}", SEVERE, name, lines, "the records are gone")
+        total = sum(each.offset - each.start for each in resolved.values())
+
+        async def apply() -> Done:
+            before = {place: each.offset for place, each in resolved.items()}
+            done, refused = await delete_records(cluster, metadata, before)
+            return Done(f"trimmed {name}", list(refused.values()), (), "the records are gone", bool(done))
+
+        words = ["topic", "trim", name, "--before", position, "--confirm", name]
+        return Prepared(plan, words, apply, problem="" if total else "there is nothing below that position")
+
+
+class AddPartitions(Change):
+    """More partitions."""
+
+    title = "Add partitions"
+    fields = (Field("count", "Partitions", "", "how many there shall be"),)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Have the broker check the number."""
+        cluster, name = session.cluster, self.name
+        _, topics = await _topic(session, name)
+        now, count = len(topics[0].partitions), _number(values["count"], "Partitions")
+        lines = [f"{now} partitions now", "records with a key go to other partitions from then on"]
+        plan = Plan(
+            f"grow {name} to {count or '…'} partitions", MODERATE, name, lines, "partitions cannot be taken away"
+        )
+        words = ["topic", "add-partitions", name, "--to", str(count or ""), "--yes"]
+        if count is None or count <= now:
+            return Prepared(plan, words, problem=f"it has {now}; more are needed")
+        total: int = count
+        _, errors = await add_partitions(cluster, {name: total}, validate_only=True)
+        for error in errors.values():
+            return Prepared(plan, words, problem=error.message)
+
+        async def apply() -> Done:
+            done, failed = await add_partitions(cluster, {name: total})
+            return Done(f"{name} has {total} partitions", list(failed.values()), (), plan.cannot_undo, bool(done))
+
+        return Prepared(plan, words, apply)
+
+
+class EditConfig(Change):
+    """One config of a topic, a broker or all brokers."""
+
+    title = "Edit a config"
+
+    def __init__(self, resource: tuple[str, str], key: str, value: str | None) -> None:
+        self.resource = resource
+        self.key = key
+        self.fields = (
+            Field("key", "Config", key),
+            Field("value", "Value", value or "", "empty: back to the default"),
+        )
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Show before and after, and have the broker check it."""
+        cluster, resource = session.cluster, self.resource
+        key, wanted = values["key"].strip(), values["value"].strip()
+        found, errors = await describe_configs(cluster, [resource])
+        for error in errors.values():
+            raise error
+        entries = found[resource]
+        before = next((each for each in entries if each.name == key), None)
+        shown = f"{resource[0]} {resource[1] or 'default'}"
+        change = ConfigChange(key, wanted or None)
+        words = [
+            "config",
+            "set" if wanted else "unset",
+            resource[0],
+            resource[1],
+            f"{key}={wanted}" if wanted else key,
+            "--yes",
+        ]
+        plan = Plan(f"{'set' if wanted else 'unset'} {key} of {shown}", MILD, resource[1] or resource[0])
+        if before is None:
+            return Prepared(plan, words, problem=f"{shown} has no config {key!r}")
+        after = wanted or f"{before.default} (default)"
+        lines = [f"- {key}={_value(before.value)}  ({before.source})", f"+ {key}={after}"]
+        plan = plan._replace(lines=lines)
+        if wanted == (before.value or "") or (not wanted and not before.overridden):
+            return Prepared(plan, words, problem="that is what it is now")
+        refused = await alter_configs(cluster, {resource: [change]}, validate_only=True)
+        for error in refused.values():
+            return Prepared(plan, words, problem=error.message)
+        back = inverse_of(entries, [change])
+
+        async def apply() -> Done:
+            failed = await alter_configs(cluster, {resource: [change]})
+            inverse = {
+                "operation": "alter_configs",
+                "type": resource[0],
+                "name": resource[1],
+                "changes": [each._asdict() for each in back],
+            }
+            return Done(plan.what, list(failed.values()), [inverse], changed=not failed)
+
+        return Prepared(plan, words, apply, "sets it back to what it was")
+
+
+class ElectLeaders(Change):
+    """The preferred leaders of topics, or any leader at all for partitions without one."""
+
+    title = "Elect leaders"
+
+    def __init__(self, names: Sequence[str], *, unclean: bool = False) -> None:
+        self.names = list(names)
+        self.unclean = unclean
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Find the partitions that are not led as they should be."""
+        cluster = session.cluster
+        _, topics, errors = await find_topics(cluster, self.names)
+        for error in errors.values():
+            raise error
+        parts = [
+            (topic.name, part.partition)
+            for topic in topics
+            for part in topic.partitions
+            if (part.leader < 0 if self.unclean else part.leader != part.replicas[0])
+        ]
+        name = ",".join(self.names)
+        cannot = "records that only the lost replicas have are gone" if self.unclean else ""
+        level = SEVERE if self.unclean else MODERATE
+        lines = [f"{topic}:{index}" for topic, index in parts]
+        plan = Plan(f"elect leaders of {len(parts)} partitions", level, name, lines, cannot)
+        words = ["partition", "elect", *self.names]
+        words += ["--unclean", "--confirm", name] if self.unclean else ["--yes"]
+        if not parts:
+            return Prepared(plan, words, problem="every partition is led as it should be")
+
+        async def apply() -> Done:
+            _, failed = await elect_leaders(cluster, parts, UNCLEAN if self.unclean else PREFERRED)
+            real = [error for error in failed.values() if error.code != _ELECTION_NOT_NEEDED]
+            return Done(plan.what, real, (), cannot or "leadership: elect again")
+
+        return Prepared(plan, words, apply)
+
+
+class Reassign(Change):
+    """Replicas spread over other brokers."""
+
+    title = "Move partitions"
+    fields = (Field("brokers", "To brokers", "", "ids with commas; empty: all"),)
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Compute the moves."""
+        cluster = session.cluster
+        metadata, topics, errors = await find_topics(cluster, self.names)
+        for error in errors.values():
+            raise error
+        known = sorted(each.broker_id for each in metadata.brokers)
+        chosen = [
+            number for each in values["brokers"].split(",") if (number := _number(each, "To brokers")) is not None
+        ]
+        unknown = [each for each in chosen if each not in known]
+        before = {(t.name, p.partition): p.replicas for t in topics for p in t.partitions}
+        targets = {} if unknown else spread(topics, chosen or known)
+        lines = [f"{t}:{p}  {_ids(before[t, p])} → {_ids(targets[t, p])}" for t, p in sorted(targets)]
+        plan = Plan(f"move {len(targets)} partitions", SEVERE, ",".join(self.names), lines)
+        words = ["partition", "reassign", "plan", *self.names, "-o", "json"]
+        words += ["--to-brokers", ",".join(map(str, chosen))] if chosen else []
+        then = ["partition", "reassign", "apply", "-", "--confirm", plan.name]
+        if unknown:
+            return Prepared(plan, words, problem=f"there is no broker {unknown[0]}; there is {_ids(known)}")
+        if not targets:
+            return Prepared(plan, words, problem="nothing has to move")
+
+        async def apply() -> Done:
+            failed = await reassign(cluster, targets)
+            done = [where for where in targets if where not in failed]
+            inverse = {"operation": "reassign", "partitions": [[t, p, list(before[t, p])] for t, p in done]}
+            summary = f"{len(done)} partitions are moving; :cluster shows how far"
+            return Done(summary, list(failed.values()), [inverse], changed=bool(done))
+
+        return Prepared(plan, words, apply, "moves them back", "", then)
+
+
+async def _topic(session: Session, name: str) -> tuple[ClusterMetadata, list[TopicMetadata]]:
+    metadata, topics, errors = await find_topics(session.cluster, [name])
+    for error in errors.values():
+        raise error
+    if not topics:
+        raise ResponseError(3, None, name=name)
+    return metadata, topics
+
+
+def _number(text: str, label: str) -> int | None:
+    text = text.strip()
+    if not text:
+        return None
+    if not text.isdigit():
+        msg = f"{label}: {text!r} is no number"
+        raise SettingsError(msg)
+    return int(text)
+
+
+def _pairs(text: str) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for word in text.split():
+        key, equals, value = word.partition("=")
+        if not equals:
+            msg = f"Configs: {word!r} is no KEY=VALUE"
+            raise SettingsError(msg)
+        found[key] = value
+    return found
+
+
+def _ids(brokers: Any) -> str:
+    return ",".join(map(str, brokers))
+
+
+def _value(value: str | None) -> str:
+    return "(secret)" if value is None else value
