@@ -96,9 +96,10 @@ class LagWatcher:
         latest = self.history.latest
         if latest is None:
             return []
-        return [self._watched(total) for total in latest.totals()]
+        return [self.watched(total) for total in latest.totals()]
 
-    def _watched(self, total: GroupLag) -> Watched:
+    def watched(self, total: GroupLag) -> Watched:
+        """Return one group's line."""
         risks = [(risk, row) for row in self.rows(total.group) if (risk := self.risk(row)) is not None]
         nearest = min(risks, key=_nearness, default=None)
         risk, row = nearest or (None, None)

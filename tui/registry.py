@@ -35,6 +35,7 @@ SCREENS: dict[str, ScreenSpec] = {
         ScreenSpec("brokers", "All brokers", "data.brokers:load", "screens.brokers:BrokersView", "", ("b", "nodes")),
         ScreenSpec("cluster", "Quorum, features, moves", "data.cluster:load", "screens.cluster:ClusterView"),
         ScreenSpec("topic", "One topic", "data.topic:load", "screens.topic:TopicView", "topic"),
+        ScreenSpec("group", "One group", "data.group:load", "screens.group:GroupView", "group"),
         ScreenSpec("broker", "One broker", "data.broker:load", "screens.broker:BrokerView", "broker"),
     )
 }

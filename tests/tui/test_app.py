@@ -19,10 +19,26 @@ from tests.tui.scripted import NOW_MS, ScriptedSession, loaded, make_app, settle
 
 TOPICS = [TopicRow(f"topic-{number:03}", 3, 3, 0, 0, records=number * 10, rate=float(number)) for number in range(100)]
 GROUPS = [
-    GroupRow("billing", "Stable", "classic", 2, 1, 77, 0, 0, 10.0, 5.0, (1.0, 2.0), None, growing=True),
-    GroupRow("audit", "Empty", "classic", 0, 1, 0, 0, 0, 1.0, 1.0, (), None, growing=False),
+    GroupRow("billing", "Stable", "classic", 2, 1, 77, rate_in=10.0, rate_out=5.0, trend=(1.0, 2.0), never=True),
+    GroupRow("audit", "Empty", "classic", 0, 1, 0),
 ]
-PARTITIONS = [PartitionRow("orders", 0, 5, 82, 77, "client-1", "", None, None)]
+PARTITIONS = [
+    PartitionRow(
+        "orders",
+        0,
+        5,
+        82,
+        77,
+        1200,
+        interpolated=False,
+        rate_in=None,
+        rate_out=None,
+        eta_ms=None,
+        never=False,
+        owner="client-1",
+        problem="",
+    )
+]
 BROKERS = [BrokerRow(1, "b1:9092", None, "controller", "up", 3, 9, 0, 10, 50, 100, 1)]
 SCRIPT = {
     "topics": loaded(topics=TOPICS),

@@ -1,32 +1,33 @@
 """Rows of the Groups screen, the lag board, and of the group under its cursor.
 
-What one refresh sends: one ListGroups, one OffsetFetch and, every five seconds, one or two describes to each broker;
-one Metadata of the topics read; one ListOffsets to each leader.
+What one refresh sends is what ``klamm.client.lag`` does: one ListGroups, one OffsetFetch and one ListOffsets to each
+broker, one Metadata, and one or two Fetches to each leader of what lags most, for the time. Every five seconds also one
+or two describes to each broker; once a minute the topics' configs, for retention.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from klamm.client.committed import Committed, committed_offsets
 from klamm.client.errors import ClientError
-from klamm.client.groups import DescribedGroup, ListedGroup, describe_groups, list_groups
-from klamm.client.offsets import LATEST, list_offsets
+from klamm.client.groups import DescribedGroup, ListedGroup, describe_groups
+from klamm.client.lag import LagRow, list_groups
+from klamm.client.lag_history import Rates, Risk
+from klamm.client.lag_report import GroupLag, LagReport
+from klamm.client.lag_watch import LagWatcher, Watched
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
 
 DESCRIBE_MS: Final = 5_000
 """How often members are looked at."""
-RING: Final = 60
-"""Samples kept of each group, for its rates and its trend: a minute at one a second."""
-RATE_SAMPLES: Final = 10
-"""Rates are over the last ten samples: one alone jumps with every commit."""
-
-Partition = tuple[str, int]
+TIMED_MAX: Final = 200
+"""Partitions whose time is measured exactly in one refresh, the worst of each group first."""
+JUDGED_MAX: Final = 200
+"""Groups beyond those in view whose rates and risk are computed in one refresh; the others follow in turns."""
+SPARK: Final = 10
 
 
 class GroupRow(NamedTuple):
@@ -35,17 +36,25 @@ class GroupRow(NamedTuple):
     name: str
     state: str
     type: str
-    members: int | None
-    topics: int
-    lag: int | None
-    no_commit: int
-    unavailable: int
-    rate_in: float | None
-    rate_out: float | None
-    trend: tuple[float, ...]
-    eta_s: float | None
-    growing: bool
-    protocol: str = ""
+    members: int | None = None
+    topics: int = 0
+    lag: int | None = None
+    no_commit: int = 0
+    unavailable: int = 0
+    lag_time_ms: int | None = None
+    interpolated: bool = False
+    rate_in: float | None = None
+    rate_out: float | None = None
+    trend: tuple[float, ...] = ()
+    direction: str = ""
+    eta_ms: int | None = None
+    never: bool = False
+    used: float | None = None
+    loss_in_ms: int | None = None
+    because: str = ""
+    lost_offsets: int = 0
+    stuck_ms: int | None = None
+    error: str = ""
     coordinator: int = -1
 
 
@@ -57,153 +66,138 @@ class PartitionRow(NamedTuple):
     committed: int | None
     end: int | None
     lag: int | None
-    owner: str
-    problem: str
+    lag_time_ms: int | None
+    interpolated: bool
     rate_in: float | None
     rate_out: float | None
-
-
-class Sample(NamedTuple):
-    """What a group had at one time: sums over the partitions with both a commit and an end."""
-
-    at_ms: int
-    committed: int
-    end: int
+    eta_ms: int | None
+    never: bool
+    owner: str
+    problem: str
+    lost_offsets: int = 0
 
 
 @dataclass
 class Known:
-    """What is kept between refreshes: of each group ``RING`` samples."""
+    """What is kept between refreshes. The watcher's history has 600 samples at most."""
 
-    samples: dict[str, deque[Sample]] = field(default_factory=dict)
+    watcher: LagWatcher
     described: dict[str, DescribedGroup] = field(default_factory=dict)
     described_at_ms: int = 0
-    refreshes: int = 0
+    judged: dict[str, Watched] = field(default_factory=dict)
+    next_judged: int = 0
 
 
 async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     """Return groups, and the partitions of the one under the cursor. The first refresh is the list alone."""
-    known = memory.setdefault("known", Known())
     cluster = session.cluster
-    groups, warnings = await list_groups(cluster)
-    session.names["group"] = [group.group_id for group in groups]
-    known.refreshes += 1
-    if known.refreshes == 1:
-        rows = [_listed(group) for group in groups]
+    known: Known | None = memory.get("known")
+    if known is None:
+        listed, warnings = await list_groups(cluster)
+        memory["known"] = Known(LagWatcher(cluster, timed_max=TIMED_MAX, listed=listed))
+        session.names["group"] = [group.group_id for group in listed]
+        rows = [_listed(group) for group in listed]
         return Loaded(session.now_ms, {"groups": Part(rows, None, session.now_ms, "", warnings)}, more=True)
-    # Committed first, then ends: the other way round a lag can be negative (linkedin/Burrow#740).
-    commits, failed = await committed_offsets(cluster, [group for group in groups if group.type != "share"])
-    warnings = [*warnings, *_one_of_each(failed.values())]
+    report = await known.watcher.sample()
+    session.names["group"] = [group.group_id for group in report.groups]
     if session.now_ms - known.described_at_ms >= DESCRIBE_MS:
-        found, _ = await describe_groups(cluster, groups)
+        found, _ = await describe_groups(cluster, report.groups)
         known.described = {group.group_id: group for group in found}
         known.described_at_ms = session.now_ms
-    ends, end_errors = await _ends(session, known, commits)
+    rows = board(known, report, memory.get("in_view", ()))
     now = session.now_ms
-    names = {group.group_id for group in groups}
-    for gone in [name for name in known.samples if name not in names]:
-        del known.samples[gone]
-    rows = [_row(group, commits.get(group.group_id), failed.get(group.group_id), ends, known, now) for group in groups]
-    parts = {"groups": Part(rows, None, now, "", warnings)}
-    current = memory.get("current")
-    chosen = str(current) if current is not None else rows[0].name if rows else ""
-    detail = partition_rows(commits.get(chosen, {}), known.described.get(chosen), ends, end_errors)
-    parts["partitions"] = Part(detail, failed.get(chosen), now, chosen)
+    chosen = str(memory.get("current") or (rows[0].name if rows else ""))
+    refused = report.group_errors.get(chosen)
+    detail = [partition_row(known.watcher, row, known.described.get(chosen)) for row in known.watcher.rows(chosen)]
+    parts = {
+        "groups": Part(rows, None, now, "", one_of_each([*report.broker_errors, *report.group_errors.values()])),
+        "partitions": Part(None if refused else detail, refused, now, chosen),
+    }
     return Loaded(now, parts)
 
 
-def partition_rows(
-    commits: Mapping[Partition, Committed],
-    described: DescribedGroup | None,
-    ends: Mapping[Partition, int],
-    errors: Mapping[Partition, ClientError],
-) -> list[PartitionRow]:
-    """Return a group's partitions: those it has committed and those its members have."""
-    owners = {where: m.client_id for m in described.members for where in m.assignments} if described else {}
-    rows: list[PartitionRow] = []
-    for where in sorted({*commits, *owners}):
-        commit, end = commits.get(where), ends.get(where)
-        lag = None if commit is None or end is None else max(0, end - commit.offset)
-        problem = errors[where].code if where in errors else ""
-        rows.append(
-            PartitionRow(
-                where[0],
-                where[1],
-                commit.offset if commit else None,
-                end,
-                lag,
-                owners.get(where, ""),
-                problem,
-                None,
-                None,
-            )
-        )
-    return rows
+def board(known: Known, report: LagReport, in_view: Sequence[str]) -> list[GroupRow]:
+    """Return a row for each group; rates and risk are judged for those in view and, in turns, for the others."""
+    totals = report.totals()
+    names = [total.group for total in totals]
+    start = known.next_judged
+    turn = {names[(start + step) % len(names)] for step in range(min(JUDGED_MAX, len(names)))} if names else set[str]()
+    known.next_judged = (start + JUDGED_MAX) % max(1, len(names))
+    wanted = turn.union(in_view)
+    judged = {name: each for name, each in known.judged.items() if name in set(names)}
+    for total in totals:
+        if total.group in wanted:
+            judged[total.group] = known.watcher.watched(total)
+    known.judged = judged
+    return [group_row(total, judged.get(total.group), known) for total in totals]
 
 
-async def _ends(
-    session: Session, known: Known, commits: Mapping[str, Mapping[Partition, Committed]]
-) -> tuple[dict[Partition, int], dict[Partition, ClientError]]:
-    partitions = {where for offsets in commits.values() for where in offsets}
-    partitions |= {where for g in known.described.values() for m in g.members for where in m.assignments}
-    if not partitions:
-        return {}, {}
-    metadata = await session.cluster.metadata(sorted({topic for topic, _ in partitions}))
-    existing = {(t.name, p.partition) for t in metadata.topics for p in t.partitions}
-    wanted = dict.fromkeys(sorted(partitions & existing), LATEST)
-    found, errors = await list_offsets(session.cluster, metadata, wanted)
-    return {where: each.offset for where, each in found.items()}, errors
-
-
-def _listed(group: ListedGroup) -> GroupRow:
+def group_row(total: GroupLag, judged: Watched | None, known: Known) -> GroupRow:
+    """Return a group's row."""
+    described = known.described.get(total.group)
+    rates: Rates | None = judged.rates if judged is not None else None
+    risk: Risk | None = judged.risk if judged is not None else None
     return GroupRow(
-        group.group_id, group.state, group.type, None, 0, None, 0, 0, None, None, (), None, growing=False,
-        protocol=group.protocol_type, coordinator=group.coordinator,
-    )  # fmt: skip
-
-
-def _row(
-    group: ListedGroup,
-    commits: Mapping[Partition, Committed] | None,
-    failed: ClientError | None,
-    ends: Mapping[Partition, int],
-    known: Known,
-    now_ms: int,
-) -> GroupRow:
-    described = known.described.get(group.group_id)
-    row = _listed(group)._replace(members=None if described is None else len(described.members))
-    if commits is None or failed is not None:
-        return row
-    both = [(commit.offset, ends[where]) for where, commit in commits.items() if where in ends]
-    owned = {where for member in described.members for where in member.assignments} if described else set()
-    ring = known.samples.setdefault(group.group_id, deque(maxlen=RING))
-    sample = Sample(now_ms, sum(committed for committed, _ in both), sum(end for _, end in both))
-    ring.append(sample)
-    lag = sum(max(0, end - committed) for committed, end in both) if both or not commits else None
-    rate_in, rate_out = _rates(ring)
-    draining = None if rate_in is None or rate_out is None else rate_out - rate_in
-    return row._replace(
-        topics=len({topic for topic, _ in {*commits, *owned}}),
-        lag=lag if commits else None,
-        no_commit=len(owned - set(commits)),
-        unavailable=len(commits) - len(both),
-        rate_in=rate_in,
-        rate_out=rate_out,
-        trend=tuple(float(each.end - each.committed) for each in ring),
-        eta_s=lag / draining if lag and draining and draining > 0 else None,
-        growing=bool(lag and draining is not None and draining < 0),
+        name=total.group,
+        state=total.state,
+        type=total.type,
+        members=None if described is None else len(described.members),
+        topics=total.topics,
+        lag=total.lag,
+        no_commit=total.no_commit,
+        unavailable=total.unavailable,
+        lag_time_ms=total.lag_time_ms,
+        interpolated=total.lag_time_kind == "interpolated",
+        rate_in=None if rates is None else rates.in_rate,
+        rate_out=None if rates is None else rates.out_rate,
+        trend=tuple(float(each) for each in known.watcher.history.sparkline(total.group, SPARK)),
+        direction=(rates.trend or "") if rates is not None else "",
+        eta_ms=None if rates is None else rates.eta_ms,
+        never=rates is not None and rates.never,
+        used=None if risk is None else risk.used,
+        loss_in_ms=None if risk is None else risk.loss_in_ms,
+        because="" if risk is None else risk.because,
+        lost_offsets=total.lost_offsets,
+        stuck_ms=total.stuck_ms,
+        error=total.error,
+        coordinator=total.coordinator,
     )
 
 
-def _rates(ring: Sequence[Sample]) -> tuple[float | None, float | None]:
-    if len(ring) < 2:  # noqa: PLR2004 (a rate needs two samples)
-        return None, None
-    newest, oldest = ring[-1], ring[max(0, len(ring) - RATE_SAMPLES)]
-    seconds = (newest.at_ms - oldest.at_ms) / 1000
-    if seconds <= 0:
-        return None, None
-    return max(0.0, (newest.end - oldest.end) / seconds), max(0.0, (newest.committed - oldest.committed) / seconds)
+def partition_row(watcher: LagWatcher, row: LagRow, described: DescribedGroup | None) -> PartitionRow:
+    """Return a partition's row."""
+    where = (row.topic, row.partition)
+    members = described.members if described is not None else ()
+    owner = next((f"{m.client_id}@{m.client_host.strip('/')}" for m in members if where in m.assignments), "")
+    rates = watcher.history.rates(row)
+    return PartitionRow(
+        row.topic,
+        row.partition,
+        row.committed_offset,
+        row.log_end_offset,
+        None if row.lag is None else max(0, row.lag),
+        row.lag_time_ms,
+        row.lag_time_kind == "interpolated",
+        rates.in_rate,
+        rates.out_rate,
+        rates.eta_ms,
+        rates.never,
+        owner,
+        row.reason,
+        row.lost_offsets,
+    )
 
 
-def _one_of_each(errors: Iterable[ClientError]) -> list[ClientError]:
+def one_of_each(errors: Sequence[ClientError]) -> list[ClientError]:
+    """Return one error of each kind."""
     return list({error.code: error for error in errors}.values())
+
+
+def partitions_of(described: Mapping[str, DescribedGroup], name: str) -> set[tuple[str, int]]:
+    """Return the partitions that a group's members have."""
+    group = described.get(name)
+    return {where for member in group.members for where in member.assignments} if group is not None else set()
+
+
+def _listed(group: ListedGroup) -> GroupRow:
+    return GroupRow(group.group_id, group.state, group.type, coordinator=group.coordinator)

@@ -110,7 +110,8 @@ class ChangeScreen(ModalScreen[Done | None]):
     ChangeScreen #line { height: auto; max-height: 4; color: $text-accent; }
     ChangeScreen #problem { height: auto; color: $text-error; text-style: bold; }
     ChangeScreen #undo { height: auto; color: $text-muted; }
-    ChangeScreen #choices { height: 1; align-horizontal: right; margin-top: 1; }
+    ChangeScreen #choices { height: 1; margin-top: 1; }
+    ChangeScreen #keys { width: 1fr; color: $text-muted; }
     ChangeScreen #confirm { display: none; }
     ChangeScreen #confirm.-wanted { display: block; }
     """
@@ -147,6 +148,7 @@ class ChangeScreen(ModalScreen[Done | None]):
                 yield Static("", id="confirm-label", classes="label", markup=False)
                 yield Input("", id="confirm-name", select_on_focus=False)
             with Horizontal(id="choices"):
+                yield Static("y copies the line, Esc cancels", id="keys", markup=False)
                 yield Choice("Cancel", "cancel")
                 yield Choice("Apply", "apply")
 

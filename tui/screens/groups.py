@@ -4,61 +4,88 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from klamm.client.text import count_text, duration_text, short_count
+from klamm.client.text import count_text, duration_text, printable, short_count
 from klamm.tui.columns import Cell, Column
-from klamm.tui.data.groups import GroupRow, PartitionRow
-from klamm.tui.part import Loaded
+from klamm.tui.data.groups import SPARK, GroupRow, PartitionRow
+from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
 from klamm.tui.signs import Signs
 from klamm.tui.sparkline import sparkline
 from klamm.tui.table import TableView
 from klamm.tui.view import View
 
-TREND_WIDTH = 12
-_STEADY = frozenset({"Stable", "Empty"})
+SOON_MS = 86_400_000
+"""Retention that reaches what is not read within a day is an alarm."""
+KEEPS_UP_MS = 10_000
+"""Members commit every five seconds unless told otherwise: who is less than two of them behind keeps up."""
+HALF = 0.5
+"""Half of the retention is over: a warning."""
+_REBALANCING = frozenset({"PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"})
 
 
 class Show:
-    """How a group's figures are written."""
+    """How lag is written."""
 
     def __init__(self, signs: Signs) -> None:
         self.signs = signs
 
     def state(self, row: GroupRow) -> Cell:
         """Return the state; what is neither stable nor empty is marked."""
-        if row.state in _STEADY:
-            return Cell(row.state, "dim" if row.state == "Empty" else "good")
-        return Cell(f"{self.signs.warn} {row.state}", "warn")
+        if row.error:
+            return Cell(f"{self.signs.bad} {row.error}", "bad")
+        if row.state in _REBALANCING:
+            return Cell(f"{self.signs.warn} Rebalancing", "warn")
+        return Cell(row.state, {"Stable": "good", "Empty": "dim"}.get(row.state, "warn"))
 
     def lag(self, row: GroupRow) -> Cell:
         """Return the lag; partitions without a commit or an end are said, never counted as nothing."""
         doubts = f" {self.signs.none}{row.no_commit}" if row.no_commit else ""
         doubts += f" ?{row.unavailable}" if row.unavailable else ""
         if row.lag is None:
-            return Cell(doubts.strip() or "", "warn" if doubts else "dim")
+            return Cell(doubts.strip(), "warn" if doubts else "dim")
         return Cell(count_text(row.lag) + doubts, "warn" if doubts else "strong" if row.lag else "dim")
 
-    def rates(self, row: GroupRow) -> Cell:
-        """Return what comes in and what is read, a second."""
-        if row.rate_in is None or row.rate_out is None:
+    def time(self, row: GroupRow | PartitionRow) -> Cell:
+        """Return the lag as time; ~ is interpolated."""
+        if row.lag_time_ms is None:
             return Cell("", "dim")
-        return Cell(f"{short_count(row.rate_in)} {self.signs.arrow} {short_count(row.rate_out)}")
+        text = duration_text(row.lag_time_ms)
+        return Cell(f"~{text}" if row.interpolated else text, "" if row.lag_time_ms else "dim")
+
+    def rates(self, row: GroupRow | PartitionRow) -> Cell:
+        """Return what comes in and what is read, a second."""
+        if row.rate_in is None:
+            return Cell("", "dim")
+        out = "?" if row.rate_out is None else short_count(row.rate_out)
+        return Cell(f"{short_count(row.rate_in)} {self.signs.arrow} {out}")
 
     def trend(self, row: GroupRow) -> Cell:
         """Return the lag's course, and where it goes."""
-        bars = sparkline(row.trend, TREND_WIDTH - 2, ascii_only=self.signs.ascii)
-        arrow = self.signs.up if row.growing else self.signs.down if row.eta_s is not None else " "
-        return Cell(f"{bars} {arrow}", "warn" if row.growing else "accent" if row.lag else "dim")
+        bars = sparkline(row.trend, SPARK, ascii_only=self.signs.ascii)
+        arrow = {"growing": self.signs.up, "draining": self.signs.down}.get(row.direction, " ")
+        style = "warn" if row.direction == "growing" and row.lag else "accent" if row.lag else "dim"
+        return Cell(f"{bars} {arrow}", style)
 
-    def eta(self, row: GroupRow) -> Cell:
-        """Return when the group has caught up."""
+    def eta(self, row: GroupRow | PartitionRow) -> Cell:
+        """Return when it has caught up."""
         if row.lag == 0:
             return Cell("caught up", "dim")
-        if row.eta_s is not None:
-            return Cell(duration_text(row.eta_s * 1000), "good")
-        if row.growing:
-            return Cell("never", "bad")
-        return Cell("", "dim")
+        if row.eta_ms is not None:
+            return Cell(duration_text(row.eta_ms), "good")
+        if row.never and row.lag_time_ms is not None and row.lag_time_ms < KEEPS_UP_MS:
+            return Cell("keeps up", "dim")
+        return Cell("never", "bad") if row.never else Cell("", "dim")
+
+    def retention(self, row: GroupRow) -> Cell:
+        """Return how near retention is to what is not read."""
+        if row.lost_offsets:
+            return Cell(f"{self.signs.bad} lost {short_count(row.lost_offsets)}", "bad")
+        if row.used is None and row.loss_in_ms is None:
+            return Cell("", "dim")
+        share = "" if row.used is None else f"{row.used:.0%}" if row.used >= 0.01 else "<1%"  # noqa: PLR2004 (1 %)
+        if row.loss_in_ms is not None and (row.loss_in_ms < SOON_MS and (row.used is None or row.used > HALF)):
+            return Cell(f"{self.signs.bad} {share} in {duration_text(row.loss_in_ms)}".replace("  ", " "), "bad")
+        return Cell(share, "warn" if row.used is not None and row.used > HALF else "dim")
 
 
 def group_columns(signs: Signs) -> list[Column]:
@@ -66,50 +93,75 @@ def group_columns(signs: Signs) -> list[Column]:
     show = Show(signs)
     return [
         Column("group", "GROUP", lambda r: r.name, None, 20, flex=True, search=True),
-        Column("state", "STATE", lambda r: r.state, show.state, 12, search=True),
-        Column.figure("members", "MEM", lambda r: r.members, None, 4, drop=3),
+        Column("state", "STATE", lambda r: r.state, show.state, 13, search=True),
+        Column.figure("members", "MEM", lambda r: r.members, None, 4, drop=4),
+        Column.figure("lag", "LAG", lambda r: r.lag, show.lag, 12),
+        Column.figure("lag-t", "LAG-T", lambda r: r.lag_time_ms, show.time, 8),
+        Column.figure("rate", "IN/s→OUT", lambda r: r.rate_in, show.rates, 14, drop=2),
+        Column("trend", "TREND", lambda r: r.lag, show.trend, SPARK + 2, descending=True, drop=3),
+        Column("eta", "ETA", lambda r: r.eta_ms, show.eta, 9, right=True),
+        Column.figure("retention", "RETENTION", lambda r: r.used, show.retention, 12, drop=1),
         Column.figure("topics", "TOPICS", lambda r: r.topics, None, 6, drop=6),
-        Column.figure("lag", "LAG", lambda r: r.lag, show.lag, 14),
-        Column.figure("rate", "IN/s→OUT", lambda r: r.rate_in, show.rates, 15, drop=2),
-        Column("trend", "TREND", lambda r: r.lag, show.trend, TREND_WIDTH, descending=True, drop=1),
-        Column.figure("eta", "ETA", lambda r: r.eta_s, show.eta, 9),
-        Column("type", "TYPE", lambda r: r.type, lambda r: Cell(r.type, "dim"), 8, drop=5),
+        Column("type", "TYPE", lambda r: r.type, lambda r: Cell(r.type, "dim"), 8, drop=5, search=True),
     ]
 
 
 def partition_columns(signs: Signs) -> list[Column]:
     """Return the columns of a group's partitions."""
+    show = Show(signs)
 
     def committed(row: PartitionRow) -> Cell:
         return Cell(f"{signs.none} none", "warn") if row.committed is None else Cell(count_text(row.committed))
 
     def end(row: PartitionRow) -> Cell:
-        return Cell("? " + row.problem, "bad") if row.end is None else Cell(count_text(row.end))
+        return Cell("?", "bad") if row.end is None else Cell(count_text(row.end))
 
     def lag(row: PartitionRow) -> Cell:
         if row.lag is None:
-            return Cell("?" if row.end is None else signs.none, "warn")
-        return Cell(count_text(row.lag), "strong" if row.lag else "dim")
+            return Cell(f"? {row.problem}" if row.problem else signs.none, "warn")
+        lost = f"{signs.bad} lost {short_count(row.lost_offsets)} " if row.lost_offsets else ""
+        return Cell(lost + count_text(row.lag), "bad" if lost else "strong" if row.lag else "dim")
 
     def owner(row: PartitionRow) -> Cell:
         return Cell(row.owner) if row.owner else Cell("(nobody)", "dim")
 
     return [
-        Column("topic", "TOPIC", lambda r: r.topic, None, 20, flex=True, search=True),
-        Column("partition", "P", lambda r: r.partition, None, 5, right=True),
-        Column.figure("committed", "COMMITTED", lambda r: r.committed, committed, 14),
-        Column.figure("end", "END", lambda r: r.end, end, 14),
+        Column("topic", "TOPIC", lambda r: r.topic, None, 16, flex=True, search=True),
+        Column("partition", "P", lambda r: r.partition, None, 4, right=True),
+        Column.figure("committed", "COMMITTED", lambda r: r.committed, committed, 13, drop=2),
+        Column.figure("end", "END", lambda r: r.end, end, 13, drop=3),
         Column.figure("lag", "LAG", lambda r: r.lag, lag, 12),
-        Column("owner", "OWNER", lambda r: r.owner, owner, 24, flex=True, search=True, drop=1),
+        Column.figure("lag-t", "LAG-T", lambda r: r.lag_time_ms, show.time, 8),
+        Column.figure("rate", "IN/s→OUT", lambda r: r.rate_in, show.rates, 14, drop=4),
+        Column("eta", "ETA", lambda r: r.eta_ms, show.eta, 9, right=True, drop=5),
+        Column("owner", "OWNER", lambda r: r.owner, owner, 16, flex=True, search=True, drop=1),
     ]
+
+
+def group_changes(names: list[str], topic: str = "") -> list[MenuItem]:
+    """Return what can be done to groups."""
+    from klamm.tui.dialogs import groups
+
+    about = printable(names[0]) if len(names) == 1 else f"{len(names)} groups"
+    items = [MenuItem(f"Delete {about}…", lambda: groups.DeleteGroups(names), destructive=True)]
+    if len(names) == 1:
+        (name,) = names
+        items[:0] = [
+            MenuItem(f"Copy the offsets of {about}…", lambda: groups.CopyOffsets(name)),
+            MenuItem(f"Reset the offsets of {about}…", lambda: groups.SeekGroup(name, topic), destructive=True),
+            MenuItem(f"Delete offsets of {about}…", lambda: groups.DeleteOffsets(name, topic), destructive=True),
+        ]
+    return items
 
 
 class GroupsView(View):
     """All groups and how far each is behind."""
 
     HELP = (
-        "Every group and its lag in offsets. ∅ are partitions without a commit, ? those whose end could not be found "
-        "out: neither counts as lag 0. The lower table has the partitions of the group under the cursor."
+        "Every group and its lag: offsets, then the age of the oldest record not read (~ is interpolated), what comes "
+        "in and what is read a second, the trend, when it is caught up, and how much of the topic's retention is over "
+        "for that record. ∅ are partitions without a commit, ? those whose end could not be found out: neither counts "
+        "as 0. X resets offsets."
     )
     DEFAULT_CSS = """
     GroupsView #partitions { height: 1fr; }
@@ -153,9 +205,11 @@ class GroupsView(View):
             if known is not None:
                 self.refresh_now()
 
-    def received(self, loaded: Loaded) -> None:
-        """Nothing more."""
+    def changes(self) -> list[MenuItem]:
+        """Return what can be done to groups: to the marked ones, or to the one under the cursor."""
+        names = [row.name for row in self.table("groups").rows.chosen()]
+        return group_changes(names) if names else []
 
     def command_line(self) -> str:
         """Return the command that shows the same."""
-        return "klamm group describe"
+        return "klamm lag watch"
