@@ -90,17 +90,24 @@ class Format(NamedTuple):
 
 
 def parse_format(
-    text: str | None, columns: str | None, sort: str | None, filters: Sequence[str], *, no_color: bool
+    text: str | None,
+    columns: str | None,
+    sort: str | None,
+    filters: Sequence[str],
+    *,
+    no_color: bool,
+    more: Sequence[str] = (),
 ) -> Format:
-    """Return the form that the options ask for.
+    """Return the form that the options ask for; ``more`` are forms of one command's own.
 
     Raises:
         UsageError: There is no such form.
     """
     name, _, path = (text or "table").partition("=")
-    if name != "jsonpath" and (name not in OUTPUT_FORMATS or path):
-        hint = suggestion(name, [*OUTPUT_FORMATS, "jsonpath"])
-        msg = f"-o {text!r} is none of {', '.join(OUTPUT_FORMATS)}, jsonpath=EXPRESSION.{hint}"
+    known = (*OUTPUT_FORMATS, *more)
+    if name != "jsonpath" and (name not in known or path):
+        hint = suggestion(name, [*known, "jsonpath"])
+        msg = f"-o {text!r} is none of {', '.join(known)}, jsonpath=EXPRESSION.{hint}"
         raise UsageError(msg)
     terminal = sys.stdout.isatty()
     color = terminal and not no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -39,7 +39,7 @@ class Run:
     def __init__(self, line: Line) -> None:
         self.command: Command = line.command
         self.values: Values = line.values
-        self.form: Format = _format(line.values)
+        self.form: Format = _format(line.values, line.command.formats)
         self._resolved: Resolved | None = None
         self._cluster: Cluster | None = None
         self._deadline: asyncio.Timeout | None = None
@@ -276,13 +276,14 @@ def _paged(text: str) -> bool:
     return True
 
 
-def _format(values: Values) -> Format:
+def _format(values: Values, more: Sequence[str] = ()) -> Format:
     return parse_format(
         values.text("output"),
         values.text("columns"),
         values.text("sort"),
         values.texts("filter"),
         no_color=values.flag("no_color"),
+        more=more,
     )
 
 

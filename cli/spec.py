@@ -55,7 +55,8 @@ class Command(NamedTuple):
 
     ``level`` is its step on the ladder of dangerous things: 0 reads, 1 mild, 2 moderate, 3 severe. ``requests`` are
     the Kafka requests it sends, ``acls`` the rights it needs; ``local`` commands need no cluster.
-    ``run`` takes a ``klamm.cli.run.Run``.
+    ``run`` takes a ``klamm.cli.run.Run``. ``formats`` are forms of output that only this command has: it makes the text
+    itself.
     """
 
     path: str
@@ -70,6 +71,7 @@ class Command(NamedTuple):
     level: int = 0
     local: bool = False
     details: str = ""
+    formats: tuple[str, ...] = ()
 
     @property
     def changes(self) -> bool:

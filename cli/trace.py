@@ -1,23 +1,27 @@
-"""``klamm trace``: path, find."""
+"""``klamm trace``: path, find, send, follow, listen, export."""
 
 from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from klamm.cli.output import Item, Result
+from klamm.cli.output import Result
 from klamm.cli.parser import UsageError, suggestion
-from klamm.cli.run import Run
+from klamm.cli.run import Run, parse_seconds
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.cli.trace_export import FORMATS, export_result
 from klamm.cli.trace_find import find
-from klamm.client.errors import ClientError
+from klamm.cli.trace_hops import path_result
+from klamm.cli.trace_listen import listen
+from klamm.cli.trace_live import send
 
 if TYPE_CHECKING:
-    from klamm.client.tracing import Hop, Trace
+    from klamm.client.tracing import Trace
     from klamm.client.tracing.waterfall import Style
 
 _MESSAGE = re.compile(r"([a-zA-Z0-9._-]{1,249}):(\d{1,9})@(\S+)")
+_NO_MESSAGE = frozenset({"deleted", "beyond", "compacted", "control"})
 _WIDTH_DEFAULT = 80
 """Columns where no terminal says how many there are."""
 _SGR = {"title": "1", "head": "1", "span": "36", "wait": "33", "pending": "35", "error": "31", "dim": "2"}
@@ -26,11 +30,34 @@ _SGR["critical"] = "1;33"
 
 async def show_path(run: Run) -> Result:
     """Draw the life of one message."""
-    from klamm.client.tracing import trace_path
+    trace = await _trace(run)
+    result = path_result(trace)
+    if trace.state in _NO_MESSAGE:  # said as an error already
+        trace = trace._replace(notes=tuple(note for note in trace.notes if note.code != trace.state))
+    return result._replace(text=_text(run, trace))
 
+
+async def export(run: Run) -> Result:
+    """Write the life of one message for another program."""
+    to = run.values.text("to")
+    if to is None and run.form.name == "table":
+        msg = f"klamm trace export needs -o {', '.join(FORMATS)} or json, or --to http://HOST:4318"
+        raise UsageError(msg)
+    return await export_result(await _trace(run), run.form.name, to)
+
+
+async def _trace(run: Run) -> Trace:
+    from klamm.client.tracing import trace_path
+    from klamm.client.tracing.path import CHILDREN_S
+    from klamm.client.tracing.span_files import read_files
+
+    files, children = run.values.texts("spans"), run.values.text("children")
+    seconds = (
+        CHILDREN_S if children is None else 0.0 if children in {"0", "no"} else parse_seconds(children, "--children")
+    )
     topic, partition, offset = await _message(run, run.values.required("message"))
-    trace = await trace_path(run.cluster, topic, partition, offset)
-    return _result(run, trace)
+    spans = read_files(files) if files else None
+    return await trace_path(run.cluster, topic, partition, offset, spans=spans, children_s=seconds)
 
 
 async def _message(run: Run, text: str) -> tuple[str, int, int]:
@@ -54,37 +81,6 @@ async def _message(run: Run, text: str) -> tuple[str, int, int]:
     return topic, partition, offset
 
 
-def _result(run: Run, trace: Trace) -> Result:
-    errors = [*trace.errors]
-    if trace.state not in {"stored", "not_visible"}:
-        note = next(note for note in trace.notes if note.code == trace.state)
-        trace = trace._replace(notes=tuple(each for each in trace.notes if each is not note))
-        errors.insert(0, ClientError(_STATE_CODES[trace.state], note.text, _next_step(trace), name=trace.name))
-    notes = [note._asdict() for note in trace.notes]
-    return Result([_item(hop) for hop in trace.hops], (), errors, text=_text(run, trace), notes=notes)
-
-
-_STATE_CODES = {
-    "deleted": "OFFSET_DELETED",
-    "beyond": "OFFSET_BEYOND_END",
-    "compacted": "RECORD_COMPACTED",
-    "control": "CONTROL_RECORD",
-}
-
-
-def _next_step(trace: Trace) -> str:
-    where = f"{trace.topic}:{trace.partition}"
-    if trace.state == "deleted":
-        return (
-            f"klamm trace path {where}@{trace.log_start_offset}"
-            if trace.high_watermark > trace.log_start_offset
-            else ""
-        )
-    if trace.state == "beyond" and trace.high_watermark > trace.log_start_offset:
-        return f"the last record: klamm trace path {where}@{trace.high_watermark - 1}"
-    return ""
-
-
 def _text(run: Run, trace: Trace) -> str:
     from klamm.client.tracing.waterfall import waterfall
 
@@ -98,14 +94,16 @@ def _paint(style: Style, text: str) -> str:
     return text if code is None or not text.strip() else f"\x1b[{code}m{text}\x1b[0m"
 
 
-def _item(hop: Hop) -> Item:
-    item: dict[str, Any] = hop._asdict()
-    item["name"] = hop.name or f"{hop.hop} {hop.group or hop.topic or ''}".rstrip()
-    item["duration_ms"] = hop.duration_ms
-    return item
-
-
 _ASCII = Option(("--ascii",), "draw with ASCII only")
+_SOURCES = (
+    Option(
+        ("--spans",),
+        "take spans from this file, too: lines of OTLP JSON, as `listen --save` writes",
+        "FILE",
+        repeat=True,
+    ),
+    Option(("--children",), "how long to look for messages of the same trace (default: 100ms; 0: not)", "TIME"),
+)
 _PATH_ARGUMENTS = (Argument("message", "TOPIC:PARTITION@OFFSET; behind the @ any position may stand"),)
 _PATH_REQUESTS = (
     *("Metadata", "Fetch", "ListOffsets", "ListGroups", "OffsetFetch"),
@@ -119,6 +117,9 @@ an earlier one can be compacted away. What is not known is shown as unknown."""
 _FIND_DETAILS = """\
 A trace id is found in every dialect: traceparent, ce_traceparent, b3, X-B3-*, uber-trace-id, x-datadog-*. How much was
 looked at is said on standard error and in the envelope's notes; a partition that could not be read is an error."""
+_LISTEN_DETAILS = """\
+Takes what OpenTelemetry SDKs export (protobuf or JSON, gzip or not). Names and attributes of every instrumentation are
+brought to one form; the offset that a span does not know is found by the trace context in the record."""
 COMMANDS = (
     Command(
         "trace path",
@@ -126,7 +127,7 @@ COMMANDS = (
         show_path,
         "TracePath",
         _PATH_ARGUMENTS,
-        (_ASCII,),
+        (*_SOURCES, _ASCII),
         (
             Example("klamm trace path orders:3@1842", "the life of one message"),
             Example("klamm trace path orders:3@-1 -o json", "of the last one, an item for each hop"),
@@ -164,12 +165,74 @@ COMMANDS = (
         details=_FIND_DETAILS,
     ),
     Command(
+        "trace send",
+        "Send a probe with a fresh trace and print its hops as they happen",
+        send,
+        "TracePath",
+        (Argument("topic", "where to", completes="topic"),),
+        (
+            Option(("-d", "--data"), "its value (default: klamm probe)", "TEXT"),
+            Option(("--key",), "its key", "KEY"),
+            Option(("--partition",), "which partition (default: any)", "N"),
+            Option(("--follow",), "go on until every group has passed it"),
+            Option(("--for",), "follow for so long at most (default: 60s)", "TIME"),
+        ),
+        (
+            Example("klamm trace send orders --yes", "where it went and how long that took"),
+            Example("klamm trace send orders --follow --yes", "until every group has committed past it"),
+        ),
+        ("Produce", *_PATH_REQUESTS),
+        ("WRITE on the topic", *_PATH_ACLS),
+        level=1,
+        details="The record carries a sampled traceparent and a klamm-probe header, by which consumers can tell it.",
+    ),
+    Command(
+        "trace listen",
+        "Receive applications' spans over OTLP/HTTP and say which records they are about",
+        listen,
+        "TraceSpans",
+        (Argument("address", "HOST:PORT to listen on (default: 127.0.0.1:4318)", required=False),),
+        (
+            Option(("--save",), "append every export to this file, as lines of OTLP JSON", "FILE"),
+            Option(("--topic",), "print only spans about this topic", "NAME", repeat=True),
+            Option(("--count",), "end after so many spans", "N"),
+            Option(("--for",), "end after so long", "TIME"),
+            Option(("--no-join",), "do not look up records: no cluster is needed"),
+        ),
+        (
+            Example(
+                "klamm trace listen --save spans.jsonl", "then: klamm trace path orders:3@1842 --spans spans.jsonl"
+            ),
+            Example("klamm trace listen 0.0.0.0:4318 -o jsonl", "a line for each span about a message"),
+        ),
+        ("Metadata", "ListOffsets", "Fetch"),
+        ("READ on the topics that spans name",),
+        details=_LISTEN_DETAILS,
+    ),
+    Command(
+        "trace export",
+        "Write the life of one message for another program, or send it to a tracing backend",
+        export,
+        "TracePath",
+        _PATH_ARGUMENTS,
+        (Option(("--to",), "send it as OTLP to this endpoint: http://HOST:4318", "URL"), *_SOURCES),
+        (
+            Example("klamm trace export orders:3@1842 -o mermaid", "a sequence diagram, as GitHub draws it"),
+            Example("klamm trace export orders:3@1842 -o perfetto > trace.json", "for ui.perfetto.dev"),
+            Example("klamm trace export orders:3@1842 --to http://localhost:4318", "to Jaeger, Tempo or a Collector"),
+        ),
+        _PATH_REQUESTS,
+        _PATH_ACLS,
+        details="-o otlp is a line of OTLP JSON, -o perfetto trace events, -o mermaid a sequence diagram.",
+        formats=FORMATS,
+    ),
+    Command(
         "trace",
         "The same as `klamm trace path`",
         show_path,
         "TracePath",
         _PATH_ARGUMENTS,
-        (_ASCII,),
+        (*_SOURCES, _ASCII),
         (Example("klamm trace orders:3@1842", "the life of one message"),),
         _PATH_REQUESTS,
         _PATH_ACLS,

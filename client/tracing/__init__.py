@@ -5,8 +5,20 @@
 | ``model`` | a trace, its hops and notes |
 | ``path`` | ``trace_path``: one message's hops from record timestamps, commits and groups |
 | ``commits`` | when groups passed an offset: read in ``__consumer_offsets`` from a place found by time |
+| ``bystanders`` | what groups have committed in the message's partition, and who reads it |
+| ``retention`` | why an offset is gone |
+| ``children`` | other messages with the same trace id, within a bound |
+| ``recorded`` | what is in ``__klamm_flow`` and ``otlp_spans`` of a message |
+| ``assembly``, ``joining`` | from all of that to hops and notes; pure |
+| ``critical`` | where the time went |
+| ``waterfall`` | the picture |
+| ``exports`` | a trace as OTLP, Perfetto, Mermaid |
 | ``reading`` | one record, and stretches of a partition's log |
 | ``propagation`` | trace contexts in record headers, in every dialect |
+| ``finding`` | every record of topics with an id, a header or a key |
+| ``otlp``, ``normalise``, ``spans`` | OTLP as bytes; the words of every instrumentation in one form; a bounded store |
+| ``receiver``, ``joiner``, ``span_files`` | OTLP over HTTP; which record a span is about; spans in a file |
+| ``probe`` | a record sent to be timed |
 """
 
 from klamm.client.tracing.model import Hop, Note, Trace

@@ -60,7 +60,7 @@ def break_down(trace: Trace) -> Breakdown | None:
     _, last, _, end_ms = max(timed, key=lambda each: each[3])
     if end_ms <= start_ms or last.hop in {"produce", "append"}:  # the latter where clocks disagree
         return None
-    chain = [each for each in timed if each[1].group in {None, last.group}]
+    chain = [each for each in timed if _leads_to(each[1], last)]
     times = sorted({time for _, _, *both in chain for time in both if start_ms <= time <= end_ms})
     places: dict[Place, float] = dict.fromkeys(_FIRST, 0.0)
     shares: dict[int, float] = {}
@@ -82,6 +82,11 @@ def break_down(trace: Trace) -> Breakdown | None:
 def place_of(hop: Hop) -> Place:
     """Return where a message is during a hop."""
     return _PLACES[hop.hop]
+
+
+def _leads_to(hop: Hop, last: Hop) -> bool:
+    """Whether the last hop may have waited for this one: not for what a broker sent to another reader."""
+    return hop.group == last.group or (hop.group is None and not (hop.hop == "fetch" and hop.broker is not None))
 
 
 def _rank(each: tuple[int, Hop]) -> tuple[int, float]:

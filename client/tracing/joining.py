@@ -14,6 +14,8 @@ from klamm.client.tracing.spans import Span, SpanId
 from klamm.records.flow_schema import FlowRecord
 
 Place = tuple[str, int, int]
+_OURSELVES: Final = "klamm/"
+"""The client id of a person who looks: no step in a message's life."""
 _KINDS: Final[dict[str, HopKind]] = {
     "send": "produce",
     "create": "produce",
@@ -42,7 +44,8 @@ def hops_of_flow(records: Iterable[FlowRecord], place: Place) -> list[Hop]:
     hops: list[Hop] = []
     for record in records:
         at_us = record.time_us(place[2])
-        if at_us is None:
+        by_us = record.kind == "fetch" and (record.client_id or "").startswith(_OURSELVES)
+        if at_us is None or by_us:
             continue
         at = at_us / 1000
         hop = Hop("append", *place, at, at, "span", client_id=record.client_id, broker=record.broker)

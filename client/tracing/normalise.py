@@ -126,8 +126,8 @@ def _operation(name: str, kind: str, attributes: Attributes, topic: str | None) 
 
 
 def _name(name: str, operation: str, topic: str | None) -> str:
-    if topic is None or not operation:
+    """Return ``{operation} {destination}``; what stands in that order already keeps its own verb."""
+    if topic is None or not operation or name.endswith(f" {topic}"):
         return name
-    shown = name.removesuffix(f" {topic}") if name.endswith(f" {topic}") else operation
-    verb = operation if shown.lower() in _OPERATIONS and operation == _OPERATIONS[shown.lower()] else shown
-    return f"{verb} {topic}"
+    is_old = name.startswith(f"{topic} ") or name.lower() in _OPERATIONS
+    return f"{operation} {topic}" if is_old else name

@@ -68,13 +68,15 @@ def duration_text(duration_ms: float) -> str:
     return f"{duration_ms / _DAY_MS:.1f}d"
 
 
-def label_of(hop: Hop) -> str:
-    """Return who and what a hop is, without its time."""
+def label_of(hop: Hop, place: tuple[str, int, int]) -> str:
+    """Return what a hop is and who did it, without its time; with its place where that is another than the trace's."""
     who = hop.group or hop.service or hop.client_id
-    if hop.hop in {"append", "replicate", "fetch"} and hop.broker is not None and hop.group is None:
+    if hop.hop in {"append", "replicate"} and hop.broker is not None:
         who = f"broker {hop.broker}"
-    name = hop.name or hop.hop
-    return f"{name}  {printable(who)}" if who else name
+    what = hop.name.partition(" ")[0] or hop.hop
+    if hop.hop == "produce" and hop.topic is not None and (hop.topic, hop.partition, hop.offset) != place:
+        what += f" {hop.topic}" if hop.offset is None else f" {hop.topic}:{hop.partition}@{hop.offset}"
+    return f"{printable(what)}  {printable(who)}" if who else printable(what)
 
 
 def printable(text: str) -> str:
@@ -95,7 +97,8 @@ class _Drawing:
         self.paint = paint
         self.width = width
         self.breakdown: Breakdown | None = break_down(trace)
-        longest = max((len(label_of(hop)) for hop in trace.hops), default=0) + 2
+        self.place = (trace.topic, trace.partition, trace.offset)
+        longest = max((len(label_of(hop, self.place)) for hop in trace.hops), default=0) + 2
         self.label_width = max(14, min(_LABEL_MAX, longest, width // 3))
         self.bar_width = width - self.label_width - _DURATION - _EVIDENCE - _SHARE - 3
         self.start_ms, self.end_ms = self._axis()
@@ -170,7 +173,7 @@ class _Drawing:
         return min(self.bar_width - 1, max(0, int(fraction * self.bar_width)))
 
     def _row(self, number: int, hop: Hop) -> list[str]:
-        label = ("  " if hop.hop in {"append", "replicate", "fetch"} else "") + label_of(hop)
+        label = ("  " if hop.hop in {"append", "replicate", "fetch"} else "") + label_of(hop, self.place)
         if len(label) > self.label_width:
             label = label[: self.label_width - 1] + self.glyphs.ellipsis
         bar, style = self._bar(hop)
@@ -192,7 +195,8 @@ class _Drawing:
 
     def _bar(self, hop: Hop) -> tuple[str, Style]:
         glyphs = self.glyphs
-        style: Style = "error" if hop.error else "wait" if hop.hop == "commit" else "span"
+        waits = hop.hop == "commit" or (hop.hop == "fetch" and hop.broker is not None)
+        style: Style = "error" if hop.error else "wait" if waits else "span"
         if hop.hop == "pending":
             begin = 0 if hop.start_ms is None else self._place(hop.start_ms)
             return " " * begin + glyphs.wait * (self.bar_width - begin - 1) + glyphs.onward, "pending"
@@ -202,17 +206,14 @@ class _Drawing:
             note = f"{glyphs.unknown} {printable(hop.note)}" if self._fits(hop) else glyphs.unknown
             return note.ljust(self.bar_width), "dim"
         begin, finish = self._place(begin_ms), self._place(finish_ms)
-        if finish == begin:
-            drawn = glyphs.point if finish_ms - begin_ms < 1 or hop.hop != "commit" else glyphs.wait
-        else:
-            drawn = (glyphs.wait if hop.hop == "commit" else glyphs.work) * (finish - begin + 1)
+        drawn = glyphs.point if finish == begin else (glyphs.wait if waits else glyphs.work) * (finish - begin + 1)
         return (" " * begin + drawn).ljust(self.bar_width), style
 
     def _duration(self, hop: Hop) -> str:
         if hop.hop == "pending":
             return "not yet"
         duration = hop.duration_ms
-        if duration is None or (duration == 0 and hop.evidence == "inferred"):
+        if duration is None or (duration == 0 and hop.hop != "commit"):
             return ""
         return (self.glyphs.at_most if hop.bound == "at_most" else "") + duration_text(duration)
 

@@ -15,21 +15,21 @@ from tests.tracing.facts import OFFSET, TRACEPARENT, WRITTEN
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def _passing(group: str, after_ms: int, *, exact: bool = True, back: int | None = None) -> Passing:
+def passing(group: str, after_ms: int, *, exact: bool = True, back: int | None = None) -> Passing:
     return Passing(group, WRITTEN + after_ms, OFFSET + 40, exact, None, back)
 
 
 TRACES: dict[str, Trace] = {
     "groups": facts.trace(
         facts.found([TRACEPARENT]),
-        [_passing("billing", 810), _passing("fraud-scorer", 4_120), _passing("audit", 2_310)],
+        [passing("billing", 810), passing("fraud-scorer", 4_120), passing("audit", 2_310)],
         {"search-index": OFFSET - 12_003},
         {"search-index": Pace(316.0, WRITTEN + 6_900, OFFSET - 12_003)},
     ),
     "append-time": facts.trace(
-        facts.found([TRACEPARENT], log_append_time_ms=WRITTEN), [_passing("billing", 810)]
+        facts.found([TRACEPARENT], log_append_time_ms=WRITTEN), [passing("billing", 810)]
     ),
-    "compacted-commits": facts.trace(facts.found(), [_passing("billing", 5_000, exact=False)], {"old": OFFSET + 900}),
+    "compacted-commits": facts.trace(facts.found(), [passing("billing", 5_000, exact=False)], {"old": OFFSET + 900}),
     "pending": facts.trace(
         facts.found(),
         committed={"slow": OFFSET - 99, "stopped": OFFSET - 9, "crashed": OFFSET, "moved": 12},
@@ -37,10 +37,10 @@ TRACES: dict[str, Trace] = {
         states={"stopped": "Empty"},
         uncommitted=["new"],
     ),
-    "clock-skew": facts.trace(facts.found(), [_passing("billing", -3_200)]),
+    "clock-skew": facts.trace(facts.found(), [passing("billing", -3_200)]),
     "headers": facts.trace(
         facts.found([(b"traceparent", b"00-zz"), (b"b3", b"\xff"), (b"uber-trace-id", b"1:2:0:0")]),
-        [_passing("a-group-with-a-name-longer-than-any-label-may-be-here", 40)],
+        [passing("a-group-with-a-name-longer-than-any-label-may-be-here", 40)],
     ),
     "not-visible": facts.trace(facts.found(), state="not_visible", ends=(0, OFFSET)),
     "deleted": facts.trace(
@@ -73,7 +73,7 @@ def test_ascii_is_ascii(name: str) -> None:
 
 
 def test_what_a_name_holds_does_not_command_the_terminal() -> None:
-    hostile = facts.trace(facts.found([(b"b3\x1b[2J", b"x")]), [_passing("evil\x1b[2J\n", 10)])
+    hostile = facts.trace(facts.found([(b"b3\x1b[2J", b"x")]), [passing("evil\x1b[2J\n", 10)])
     assert "\x1b" not in waterfall(hostile, 80)
 
 

@@ -1,0 +1,158 @@
+"""``klamm trace listen``: an OTLP/HTTP receiver that says of each span which record it is about."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from klamm.cli.output import Item, Result
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run, parse_seconds
+from klamm.cli.trace_find import time_text, unhurried
+from klamm.cli.trace_live import Live
+
+if TYPE_CHECKING:
+    from klamm.client.tracing.joiner import Joiner, Place
+    from klamm.client.tracing.spans import Span
+
+_ADDRESS = "127.0.0.1:4318"
+_LOOK_S = 0.25
+_JOIN_S = 2.0
+"""A span is printed without offset if its record was not seen for so long."""
+_WAITING_MAX = 10_000
+"""Spans waiting for their record at most; more are printed at once."""
+
+
+async def listen(run: Run) -> Result:
+    """Receive applications' spans, join them with topics and offsets, print and keep them."""
+    from klamm.client.settings import parse_address
+    from klamm.client.tracing.joiner import Joiner
+    from klamm.client.tracing.receiver import Receiver
+
+    address = parse_address(run.values.text("address") or _ADDRESS)
+    count = run.values.number("count")
+    seconds = None if run.values.text("for") is None else parse_seconds(run.values.required("for"), "--for")
+    joins = not run.values.flag("no_join")
+    if joins:
+        await run.cluster.metadata([])  # says at once where no cluster answers
+    file = _opened(run.values.text("save"))
+    joiner = Joiner(run.cluster)
+    table = _Arrivals(Live(run, _span_line), joiner, file, set(run.values.texts("topic")), joins=joins)
+    receiver = Receiver(table.take)
+    port = await receiver.start(address.host, address.port)
+    url = f"http://{address.host}:{port}"
+    run.note(f"listening on {url}/v1/traces   (OTEL_EXPORTER_OTLP_ENDPOINT={url})")
+    deadline = None if seconds is None else time.monotonic() + seconds
+    try:
+        with unhurried(run):
+            while (count is None or table.live.count < count) and (deadline is None or time.monotonic() < deadline):
+                table.print_known(_JOIN_S if joins else 0.0)
+                await asyncio.sleep(_LOOK_S)
+        table.print_known(0.0)
+    finally:
+        await receiver.close()
+        await joiner.close()
+        if file is not None:
+            file.close()
+    refused = ", ".join(f"{number} with {status}" for status, number in sorted(receiver.refused.items()))
+    text = f"{receiver.posts:,} exports taken" + (f"; refused: {refused}" if refused else "")
+    text += f"; {receiver.rejected:,} spans without ids" if receiver.rejected else ""
+    run.note(text)
+    return table.live.result(list(joiner.errors.values()), [{"code": "received", "text": text}])
+
+
+class _Arrivals:
+    """Spans as they come: kept in a file, printed once it is known which record each is about."""
+
+    def __init__(
+        self, live: Live, joiner: Joiner, file: TextIOWrapper | None, topics: set[str], *, joins: bool
+    ) -> None:
+        self.live = live
+        self._joiner = joiner
+        self._file = file
+        self._topics = topics
+        self._joins = joins
+        self._waiting: list[tuple[float, Span]] = []
+
+    def take(self, spans: Sequence[Span]) -> None:
+        """Take what an export brought."""
+        from klamm.client.tracing.span_files import line_of
+
+        if self._file is not None:
+            self._file.write(line_of(spans))
+            self._file.flush()
+        now = time.monotonic()
+        for span in spans:
+            if not span.operation or (self._topics and span.topic not in self._topics):
+                continue
+            if self._joins and span.topic is not None:
+                self._joiner.follow(span.topic)
+            self._waiting.append((now, span))
+        if len(self._waiting) > _WAITING_MAX:
+            self.print_known(0.0)
+
+    def print_known(self, patience_s: float) -> None:
+        """Print the spans whose record is known, and those that have waited for long enough."""
+        now = time.monotonic()
+        waiting, self._waiting = self._waiting, []
+        for since, span in waiting:
+            place = self._joiner.place_of(span)
+            if place is None and now - since < patience_s:
+                self._waiting.append((since, span))
+            else:
+                self.live.emit(_span_item(span, place))
+
+
+def _opened(path: str | None) -> TextIOWrapper | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).open("a", encoding="utf-8")
+    except OSError as error:
+        msg = f"--save {path}: {error.strerror or error}"
+        raise UsageError(msg) from error
+
+
+def _span_item(span: Span, place: Place | None) -> Item:
+    from klamm.client.tracing.joining import hops_of_spans
+
+    unknown: Place = ("", -1, -1)
+    hops = hops_of_spans([span], None, place or unknown)
+    hop = hops[0] if hops else None
+    topic, partition, offset = place or (span.topic, span.partition, span.offset)
+    message = topic if partition is None or offset is None else f"{topic}:{partition}@{offset}"
+    return {
+        "name": span.name,
+        "hop": span.operation if hop is None else hop.hop,
+        "message": message,
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "service": span.service,
+        "group": span.group,
+        "client_id": span.client_id,
+        "start_ms": span.start_ns / 1e6,
+        "end_ms": span.end_ns / 1e6,
+        "duration_ms": (span.end_ns - span.start_ns) / 1e6,
+        "evidence": "span",
+        "error": span.error,
+        "trace_id": span.trace_id,
+        "span_id": span.span_id,
+        "parent_span_id": span.parent,
+        "links": [f"{trace_id}-{span_id}" for trace_id, span_id in span.links],
+    }
+
+
+def _span_line(item: Item) -> str:
+    from klamm.client.tracing.waterfall import duration_text, printable
+
+    at = time_text(item["start_ms"])[11:]
+    failed = f"  ERR {item['error']}" if item["error"] else ""
+    what = f"{item['hop']:<8} {item['message'] or item['name']}"
+    took = duration_text(item["duration_ms"])
+    line = f"{at}  {item['service'] or '-':<16} {what}  {took}  {item['trace_id'][:8]}{failed}"
+    return printable(line)

@@ -1,0 +1,173 @@
+"""Spans and flow records in a path: in the place of what was inferred; gaps and clocks that disagree are said."""
+
+import json
+from typing import Any
+
+import pytest
+
+from klamm.client.tracing.children import Child, Children
+from klamm.client.tracing.critical import break_down
+from klamm.client.tracing.exports import to_mermaid, to_perfetto, to_spans
+from klamm.client.tracing.model import Hop, Trace
+from klamm.client.tracing.spans import Span, make_span
+from klamm.client.tracing.waterfall import waterfall
+from klamm.records.flow_schema import FlowRange, FlowRecord
+from tests.tracing import facts
+from tests.tracing.facts import OFFSET, TRACEPARENT, WRITTEN
+from tests.tracing.test_waterfall import passing
+
+TRACE, SEND = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def span(
+    number: int, name: str, kind: str, begin: int, end: int, service: str, parent: str | None = None, **more: Any
+) -> Span:
+    """Return a span of our trace; times are milliseconds after the message's timestamp."""
+    links = more.pop("links", ())
+    error = more.pop("error", None)
+    trace = more.pop("trace", TRACE)
+    times = ((WRITTEN + begin) * 1_000_000, (WRITTEN + end) * 1_000_000)
+    attributes = {"messaging.system": "kafka", **more.pop("attributes", {})}
+    return make_span(trace, f"{number:016x}", parent, name, kind, times, service, links, error, attributes)
+
+
+ORDERS = {"messaging.destination": "orders"}
+SCORED = {"messaging.destination": "scored"}
+CREATOR = span(0, "orders send", "producer", -4, 10, "checkout", attributes=ORDERS)._replace(span_id=SEND)
+PROCESS = span(2, "orders process", "consumer", 4_000, 4_610, "scorer", links=((TRACE, SEND),), trace="c" * 32,
+               attributes={**ORDERS, "messaging.kafka.consumer.group": "scorer"})  # fmt: skip
+SCORE = span(3, "scored send", "producer", 4_580, 4_590, "scorer", parent=PROCESS.span_id, trace="c" * 32,
+             attributes=SCORED)  # fmt: skip
+DECLINED = span(4, "scored process", "consumer", 5_000, 5_120, "billing", links=(SCORE.key,), trace="d" * 32,
+                attributes=SCORED, error="CardDeclined")  # fmt: skip
+SPANS = (CREATOR, PROCESS, SCORE, DECLINED)
+
+
+def flow(kind: str, after_ms: float, **more: Any) -> FlowRecord:
+    ranges = (FlowRange(OFFSET - 5, OFFSET + 5, round((WRITTEN + after_ms) * 1000)),)
+    return FlowRecord(kind, 1, "orders", 3, ranges, **more)
+
+
+FLOW = (
+    flow("append", 2, client_id="checkout-7"),
+    flow("visible", 9),
+    flow("replicate", 8, replica=3),
+    flow("fetch", 3_900, group="scorer", client_id="scorer-1"),
+    flow("fetch", 4_500, group="scorer", client_id="scorer-1"),
+    flow("fetch", 5_000, client_id="klamm/0.1.0"),
+    flow("commit", 4_700, group="scorer"),
+)
+
+
+def traced(**changed: Any) -> Trace:
+    return facts.trace(facts.found([TRACEPARENT]), [passing("scorer", 4_700)], now=WRITTEN + 6_000, **changed)
+
+
+def hops(trace: Trace) -> list[tuple[str, str | None, str]]:
+    return [(hop.hop, hop.group or hop.service or hop.client_id, hop.evidence) for hop in trace.hops]
+
+
+def the(trace: Trace, kind: str) -> Hop:
+    [found] = [hop for hop in trace.hops if hop.hop == kind]
+    return found
+
+
+def test_spans_take_the_place_of_what_was_inferred_and_bring_the_rest_of_the_flow() -> None:
+    trace = traced(spans=SPANS)
+    assert hops(trace) == [
+        ("produce", "checkout", "span"),
+        ("append", None, "inferred"),
+        ("process", "scorer", "span"),
+        ("produce", "scorer", "span"),
+        ("commit", "scorer", "commit"),
+        ("process", "billing", "span"),
+    ]
+    assert (trace.hops[0].topic, trace.hops[0].offset) == ("orders", OFFSET)
+    assert trace.hops[0].duration_ms == pytest.approx(14, abs=0.01)
+    assert (trace.hops[3].topic, trace.hops[3].offset) == ("scored", None)
+    assert trace.hops[5].error == "CardDeclined"
+
+
+def test_a_message_that_was_sent_because_of_it_gets_its_offset_from_its_record() -> None:
+    child = Child("scored", 4, 12_877, WRITTEN + 4_585, SCORE.span_id)
+    trace = traced(spans=SPANS, children=Children((child,), 10, 3, 0, 0, asked=True))
+    sent = [hop for hop in trace.hops if hop.hop == "produce"][1]
+    assert (sent.topic, sent.partition, sent.offset, sent.evidence) == ("scored", 4, 12_877, "span")
+    assert "send scored:4@12877" in waterfall(trace, 100)
+
+
+def test_without_spans_a_message_of_the_same_trace_is_inferred_and_brothers_are_counted() -> None:
+    children = [Child("scored", 4, 1, WRITTEN + 4_585, "1" * 16), Child("orders", 3, 7, WRITTEN, SEND)]
+    trace = traced(children=Children(tuple(children), 10, 3, 500, 0, asked=True))
+    assert [(hop.topic, hop.offset, hop.evidence) for hop in trace.hops if hop.hop == "produce"] == [
+        ("orders", OFFSET, "inferred"),
+        ("scored", 1, "inferred"),
+    ]
+    assert [note.code for note in trace.notes] == ["same_context", "children_bounded"]
+
+
+def test_a_brokers_flow_says_who_wrote_it_when_it_was_appended_visible_fetched_and_committed() -> None:
+    trace = traced(flow=FLOW)
+    assert hops(trace) == [
+        ("produce", "checkout-7", "inferred"),
+        ("append", "checkout-7", "span"),
+        ("replicate", None, "span"),
+        ("replicate", None, "span"),
+        ("fetch", "scorer", "span"),
+        ("commit", "scorer", "commit"),
+    ]
+    assert the(trace, "append").start_ms == WRITTEN + 2
+    fetched = the(trace, "fetch")
+    assert (fetched.start_ms, fetched.end_ms, fetched.client_id) == (WRITTEN + 9, WRITTEN + 3_900, "scorer-1")
+
+
+def test_a_flow_record_makes_a_passing_exact_that_was_only_bounded() -> None:
+    late = facts.trace(facts.found(), [passing("scorer", 5_900, exact=False)], flow=FLOW, now=WRITTEN + 6_000)
+    commit = the(late, "commit")
+    assert (commit.end_ms, commit.bound, commit.evidence, commit.note) == (WRITTEN + 4_700, "exact", "span", "")
+
+
+def test_the_time_between_a_fetch_and_its_commit_was_spent_in_the_application() -> None:
+    found = break_down(traced(flow=FLOW))
+    assert found is not None
+    assert found.places["app"] == 800
+    assert found.places["broker"] == 7
+    assert found.total_ms == 4_700
+
+
+def test_the_time_in_spans_is_the_applications() -> None:
+    found = break_down(traced(spans=SPANS[:3]))
+    assert found is not None
+    assert found.places["app"] == pytest.approx(10 + 4 + 610, abs=0.01)
+
+
+def test_missing_spans_and_clocks_that_disagree_are_said() -> None:
+    early = PROCESS._replace(
+        start_ns=(WRITTEN - 3_000) * 1_000_000, end_ns=(WRITTEN - 2_500) * 1_000_000, parent="9" * 16
+    )
+    trace = traced(spans=(CREATOR, early))
+    assert [note.code for note in trace.notes] == ["missing_spans", "clock_skew"]
+    assert "2.5 s" in trace.notes[1].text
+    assert [note.code for note in traced(spans=(PROCESS,)).notes] == ["missing_spans"]
+
+
+def test_what_is_exported_is_whole_and_the_same_each_time() -> None:
+    trace = facts.trace(
+        facts.found([TRACEPARENT]),
+        [passing("scorer", 4_700)],
+        {"late; #x": 5},
+        spans=SPANS,
+        flow=FLOW,
+        now=WRITTEN + 6_000,
+    )
+    spans = to_spans(trace)
+    assert spans == to_spans(trace)
+    assert len({each.span_id for each in spans}) == len(spans)
+    assert CREATOR.key in {each.key for each in spans}
+    events = json.loads(json.dumps(to_perfetto(trace)))["traceEvents"]
+    assert len([event for event in events if event["ph"] == "X"]) == len(spans)
+    picture = to_mermaid(trace)
+    assert picture.startswith("sequenceDiagram\n")
+    assert ";" not in picture
+    assert "#" not in picture
+    assert "not yet" in picture
