@@ -354,7 +354,7 @@ class KlammApp(App[int], inherit_bindings=False):
         """Mount a prompt and focus its input before the next key is looked at: nothing typed quickly is lost."""
         await self.screen.query("#prompt").remove()
         await self.screen.mount(prompt)
-        prompt.query_one("Input").focus()
+        self.screen.set_focus(prompt.query_one("Input"))  # Widget.focus() would wait for a turn of the loop
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave keys that are text to whoever is typing, and to dialogs."""

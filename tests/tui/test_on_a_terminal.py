@@ -1,0 +1,28 @@
+"""The interface on a terminal of its own, against a real broker, typed to as fast as a program can type."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tests.support.brokers import Broker
+from tests.support.terminal import Terminal
+
+
+def test_commands_that_come_in_one_piece_are_understood(any_broker: Broker, tmp_path: Path) -> None:
+    environment = {
+        **os.environ, "TERM": "xterm-256color", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path),
+        "XDG_STATE_HOME": str(tmp_path), "KLAMM_CONFIG": str(tmp_path / "config.toml"),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "klamm", "ui", "topics", "-b", any_broker.bootstrap]
+    with Terminal(command, environment, columns=120, lines=40) as terminal:
+        terminal.wait_for("━ Topics ", 60)
+        terminal.type(":brokers\r")
+        terminal.wait_for("━ Brokers 1 ", 60)
+        terminal.type(":groups\r")
+        terminal.wait_for("━ Groups ", 60)
+        terminal.type(":transactions\r")
+        terminal.wait_for("━ Transactions ", 60)
+        terminal.type(":q\r")
+        assert terminal.end(60) == 0
