@@ -12,4 +12,5 @@
 | `controller.py`, `metadata_log.py` | the cluster's metadata |
 | `group_coordinator.py` | one partition of `__consumer_offsets` |
 | `disk.py`, `exporter.py` | what waits for the disk; what is told of the broker |
+| `log_cleaner.py`, `cleaner_worker.py` | which log is compacted next; a round of it, on a thread |
 """

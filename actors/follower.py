@@ -19,7 +19,7 @@ def rows_to_append(message: FollowerAppend, log_end_offset: int) -> Iterator[Log
     for number, (position, header) in enumerate(iter_batches(message.records)):
         if header.base_offset < log_end_offset:
             continue
-        check_batch(message.records, position)
+        check_batch(message.records, position, compacted=True)
         yield LogRow.of_batch(
             message.records[position : position + header.size],
             append_time_us=times[number] if number < len(times) else None,

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from klamm.core.partition import PartitionSettings
 from klamm.model.errors import KafkaError
+from klamm.storage.cleaned import CleanedSegments
 
 
 class AppendReply(Protocol):
@@ -178,6 +179,21 @@ class SettingsChanged:
 @dataclass(frozen=True, slots=True)
 class Maintain:
     """Apply retention, expire producers, save a snapshot: asked for now and then."""
+
+
+class SegmentsReplaced(Protocol):
+    """Whoever compacts a log, told what became of a swap. Called once, from any thread."""
+
+    def __call__(self, *, done: bool) -> None:
+        """Take the word; not ``done``: the log has changed meanwhile, the file is to be removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceSegments:
+    """Put a compacted file in the place of the segments that it was made of."""
+
+    cleaned: CleanedSegments
+    answer: SegmentsReplaced
 
 
 @dataclass(frozen=True, slots=True)

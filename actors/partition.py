@@ -34,6 +34,7 @@ from klamm.actors.messages import (
     FollowerFetched,
     LogMaintained,
     Maintain,
+    ReplaceSegments,
     SettingsChanged,
     TruncateTo,
 )
@@ -135,7 +136,6 @@ class PartitionActor(LoopActor):
         self._unwritten_size = 0
         self._waiting: deque[_Waiting] = deque()
         self._readers: list[FetchWaits] = []
-        self._producers_loaded = False
         self._flushing = False
         self._flush_began_ns = 0
         self.flush_count = 0
@@ -196,6 +196,8 @@ class PartitionActor(LoopActor):
                 self._maintain()
             case DeleteLog():
                 self._delete()
+            case ReplaceSegments():
+                self._replace(message)
             case TruncateTo():
                 self._truncate(message)
             case _:
@@ -213,7 +215,7 @@ class PartitionActor(LoopActor):
             header = check_produced_batch(view) if not message.from_broker else check_batch(view)
             if header.batch_length + LENGTH_OVERHEAD != len(view):
                 view = view[: header.size]
-            if not self._producers_loaded:
+            if not state.producers_loaded:
                 self._load_producers()
             settings = state.settings
             if (settings.compacted or settings.compression_type != "producer") and not message.from_broker:
@@ -455,7 +457,7 @@ class PartitionActor(LoopActor):
             else:
                 self.log.truncate_to(message.offset)
             self.state.followed(self.log.log_end_offset)
-            self.state.producers, self._producers_loaded = ProducerStates(), False  # rebuilt from what is left
+            self.state.producers, self.state.producers_loaded = ProducerStates(), False  # rebuilt from what is left
         if message.applied is not None:
             message.applied(current=current)
 
@@ -475,7 +477,7 @@ class PartitionActor(LoopActor):
         if rows:
             state.followed(self.log.log_end_offset)
         for row in rows:
-            if row.producer_id >= 0 and self._producers_loaded:  # else they are loaded with all others
+            if row.producer_id >= 0 and state.producers_loaded:  # else they are loaded with all others
                 state.producers.replay(*_producer_fields(row))
         state.high_watermark = max(state.high_watermark, min(message.high_watermark, state.log_end_offset))
         if message.log_start_offset > self.log.log_start_offset:
@@ -487,7 +489,7 @@ class PartitionActor(LoopActor):
 
     def _load_producers(self) -> None:
         """Rebuild the producers' state: the newest snapshot, then the rows behind it."""
-        self._producers_loaded = True
+        self.state.producers_loaded = True
         offset = self.log.log_start_offset
         snapshot = self.log.load_producer_snapshot()
         if snapshot is not None:
@@ -515,7 +517,7 @@ class PartitionActor(LoopActor):
         now_ms = self._ports.clock.now_ms()
         state, log = self.state, self.log
         log.apply_retention(now_ms, state.high_watermark)
-        if self._producers_loaded and len(state.producers):
+        if state.producers_loaded and len(state.producers):
             state.producers.expire(now_ms, state.settings.producer_expiration_ms)
             content, offset = state.producers.snapshot(), state.log_end_offset
             self._on_disk(lambda: log.save_producer_snapshot(content, offset))
@@ -527,6 +529,18 @@ class PartitionActor(LoopActor):
         if not self._maintaining:
             self._maintaining = True
             self._on_disk(self.log.maintain, LogMaintained())
+
+    def _replace(self, message: ReplaceSegments) -> None:
+        """Swap a compacted file in; readers of the old ones read on."""
+        done = False
+        try:
+            done = not self._closed and self.log.replace_segments(message.cleaned)
+        except StorageFailureError as failure:
+            logger.warning("a compacted segment was not taken", extra={"partition": self.actor_name, "reason": failure})
+        finally:
+            message.answer(done=done)
+        if done and self.log.needs_maintenance:
+            self._maintain_log()
 
     def _on_disk(self, work: Callable[[], object], done: LogMaintained | None = None) -> None:
         """Have something done on the disk's threads; ``done`` is told to this actor afterwards, also if it failed."""
@@ -558,7 +572,7 @@ class PartitionActor(LoopActor):
 
     def _close(self) -> CleanState:
         self._wind_up(KafkaError("the broker is stopping", code=ErrorCode.NOT_LEADER_OR_FOLLOWER))
-        if self._producers_loaded:
+        if self.state.producers_loaded:
             self.log.save_producer_snapshot(self.state.producers.snapshot(), self.state.log_end_offset)
         return self.log.close()
 
@@ -573,6 +587,8 @@ class PartitionActor(LoopActor):
             message.reply.appended(message.slot, _offline(), -1, -1, -1)
         elif type(message) is FetchWaits:
             message.waiter.advanced()
+        elif type(message) is ReplaceSegments:
+            message.answer(done=False)
 
     def on_failure(
         self,
@@ -614,7 +630,7 @@ def _producer_fields(row: LogRow) -> tuple[int, int, int, int, int, int]:
         row.producer_id,
         row.producer_epoch,
         row.base_sequence,
-        row.record_count,
+        row.last_offset - row.base_offset + 1,  # compaction may have left fewer records
         row.base_offset,
         row.max_timestamp_ms,
     )

@@ -4,6 +4,7 @@
 |---|---|
 | `partition.py` | who may append, at which offset; the high watermark |
 | `producer_state.py` | sequences of idempotent producers, and duplicates |
+| `log_cleaning.py` | which log is compacted next, and how far |
 | `replica_fetcher.py` | what a follower asks its leader for, and where their logs part |
 | `controller*.py` | topics, partitions, configs, brokers |
 | `metadata_*.py` | what the metadata log says, the picture it gives, what changed |

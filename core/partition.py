@@ -89,6 +89,7 @@ class PartitionState:
         "log_end_offset",
         "partition_epoch",
         "producers",
+        "producers_loaded",
         "replicas",
         "settings",
     )
@@ -104,6 +105,7 @@ class PartitionState:
         self.joining: frozenset[int] = frozenset()
         self.followers: dict[int, FollowerProgress] = {}
         self.producers = ProducerStates()
+        self.producers_loaded = False  # until the owner has replayed the log into them
         self.log_end_offset = log_end_offset
         self.flushed_end_offset = 0
         self.epoch_start_offset = log_end_offset  # where the leader epoch that we lead in began

@@ -134,6 +134,15 @@ class ProducerStates:
         new = AppendedBatch(base_sequence, _add(base_sequence, record_count - 1), base_offset, timestamp_ms)
         self._entries[producer_id] = _entry(producer_epoch, batches, new)
 
+    def last_offsets(self, now_ms: int, expiration_ms: int) -> dict[int, int]:
+        """Return the last offset that each producer appended, by its id, without those that have expired."""
+        return {
+            producer_id: batch.base_offset + _add(batch.last_sequence, -batch.base_sequence)
+            for producer_id, entry in self._entries.items()
+            if entry.batches and now_ms - entry.timestamp_ms < expiration_ms
+            for batch in entry.batches[-1:]
+        }
+
     def expire(self, now_ms: int, expiration_ms: int) -> int:
         """Forget producers whose last batch is older than ``expiration_ms`` (``producer.id.expiration.ms``).
 
@@ -197,5 +206,4 @@ def _entry(producer_epoch: int, batches: tuple[AppendedBatch, ...], new: Appende
 
 def _add(sequence: int, count: int) -> int:
     """Return ``sequence + count``, wrapping from 2^31 - 1 to 0 (Kafka's DefaultRecordBatch.incrementSequence)."""
-    total = sequence + count
-    return total if total <= SEQUENCE_MAX else total - SEQUENCE_MAX - 1
+    return (sequence + count) % (SEQUENCE_MAX + 1)

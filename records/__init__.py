@@ -7,6 +7,7 @@
 | `compression.py` | the codecs, in the framings of Kafka clients, with a limit on what comes out |
 | `record.py` | records inside a batch, decoded and encoded; batches that the broker writes |
 | `rewrite.py` | what a topic's config may make of a produced batch |
+| `compaction.py` | what compaction makes of a batch |
 | `offsets_schema.py` | the records of `__consumer_offsets` |
 | `flow_schema.py`, `state_schema.py` | the records of `__klamm_flow` and `__klamm_state` |
 | `group_partition.py` | which partition of `__consumer_offsets` a group is in |

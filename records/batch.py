@@ -143,10 +143,11 @@ def read_header(view: Buffer, position: int = 0) -> BatchHeader:
     return header
 
 
-def check_batch(view: Buffer, position: int = 0) -> BatchHeader:
+def check_batch(view: Buffer, position: int = 0, *, compacted: bool = False) -> BatchHeader:
     """Read the header at ``position`` and check that the batch is whole and says nothing that contradicts itself.
 
-    Whole means: inside ``view``, the CRC right, at least one record, and as many records as the offsets say. The
+    Whole means: inside ``view``, the CRC right, at least one record, and as many records as the offsets say; with
+    ``compacted``, as a leader sends what it has compacted, no more records than the offsets say. The
     records themselves are not decoded. What stands after the batch is not looked at: compare ``header.size``.
 
     Raises:
@@ -167,6 +168,8 @@ def check_batch(view: Buffer, position: int = 0) -> BatchHeader:
     if computed != crc:
         msg = f"crc={crc:#010x} != computed={computed:#010x}"
         raise CorruptMessageError(msg)
+    if compacted and 0 <= record_count <= last_offset_delta + 1:
+        return header
     if record_count < 1 or last_offset_delta != record_count - 1:
         msg = f"record_count={record_count} does not fit last_offset_delta={last_offset_delta}"
         raise InvalidRecordError(msg)

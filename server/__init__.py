@@ -9,6 +9,7 @@
 | `fetch_sessions.py` | what consumers read (KIP-227) |
 | `partitions.py` | the partitions of this node, their actors, their recovery |
 | `group_coordinators.py` | the group coordinators of this node |
+| `log_cleaning.py` | the log cleaner of this node |
 | `data_store.py` | the data directory and the logs in it |
 | `node.py` | one broker put together: start, stop |
 | `telemetry.py`, `state_rounds.py`, `own_topics.py` | what a node tells of itself, and the topics it tells it in |

@@ -37,6 +37,7 @@ from klamm.model.ids import BrokerId, PartitionIndex, TopicName, TopicPartition
 from klamm.model.own_topics import STATE
 from klamm.server.data_store import DataStore
 from klamm.server.listener import Listener
+from klamm.server.log_cleaning import LogCleaning
 from klamm.server.options import Address, NodeOptions
 from klamm.server.partitions import Partition, PartitionTable
 from klamm.server.served_apis import prewarm, serve_apis
@@ -96,6 +97,7 @@ class Node:
         self._ports = PartitionPorts(self.clock, LoopTimers(loop), self.disk, self.journal)
         self.supervisor = Supervisor.start(self.clock, self._ports.timers, dispatcher=self.dispatcher)
         self._table = PartitionTable(self)
+        self._cleaning = LogCleaning(self)
         self._groups: GroupCoordinators | None = None
         self._listener: Listener | None = None
         self._controller: LoopActorRef | None = None
@@ -227,6 +229,7 @@ class Node:
         self.image = delta.image
         if delta.broker_config is not None:
             self.config = delta.broker_config
+            self._cleaning.look()
         self._table.apply(delta)
         if self._groups is not None:
             self._groups.metadata_changed(delta)
@@ -269,6 +272,7 @@ class Node:
             self._maintain_later()
             if self.journal is not None:
                 self._tell_later(self.journal)
+            self._cleaning.start()
             self.disk.run(self.data.remove_deleted)
             self.disk.run(lambda: prewarm(self.apis.values()))
         except BaseException:
@@ -342,6 +346,7 @@ class Node:
             await self.telemetry.stop()
         if self._groups is not None:
             self._groups.stop()
+        await self._cleaning.stop()
         await self.supervisor.stop(block=False)
         states = await self._table.close()
         if self._metadata_log is not None:

@@ -40,9 +40,12 @@ def partition_settings(topic: str, settings: TopicSettings, config: BrokerConfig
 
 def log_settings(settings: TopicSettings) -> LogSettings:
     """Return what a topic's configs mean to its logs: when to roll, what to keep."""
+    segment_ms = settings.segment_ms
+    if settings.compacted:  # the active segment is never compacted (LogConfig.maxSegmentMs)
+        segment_ms = min(segment_ms, settings.max_compaction_lag_ms)
     return LogSettings(
         segment_bytes=settings.segment_bytes,
-        segment_ms=settings.segment_ms,
+        segment_ms=segment_ms,
         retention_bytes=settings.retention_bytes,
         retention_ms=settings.retention_ms,
         delete_old=settings.deleted_by_retention,

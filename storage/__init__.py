@@ -10,6 +10,7 @@
 | `arrow_format.py`, `flatbuffer.py`, `footer.py`, `row.py` | the bytes of a segment |
 | `index.py`, `timestamps.py` | finding offsets and times |
 | `recovery.py` | the walk after an unclean stop, and the quarantine |
+| `cleaning.py`, `cleaned.py`, `offset_map.py` | compaction: one round over a log; the last offset of each key |
 | `retention.py`, `epochs.py`, `snapshots.py`, `checkpoint.py` | what is too old; epochs, producers, all logs' states |
 | `handles.py`, `settings.py`, `errors.py` | open files, what may be set, what can go wrong |
 | `inspect.py` | looking into a data directory without a broker |

@@ -12,7 +12,7 @@ from klamm.storage.filesystem import Filesystem
 from klamm.storage.footer import Footer, SegmentState, read_footer_of
 from klamm.storage.handles import FileHandles
 from klamm.storage.log_directory import parse_partition, read_meta
-from klamm.storage.recovery import HEAD_SIZE_MAX, QUARANTINE_SUFFIX, base_offset_of
+from klamm.storage.recovery import HEAD_SIZE_MAX, QUARANTINE_SUFFIX, base_offset_of, decode_replaced
 from klamm.storage.row import LogRow
 from klamm.storage.segment import Segment
 
@@ -83,10 +83,8 @@ def list_segments(filesystem: Filesystem, path: str) -> Iterator[SegmentReport]:
         LogDirectoryError: See :func:`log_directories`.
     """
     for log, directory in log_directories(filesystem, path):
-        for name in filesystem.list_directory(directory):
-            report = _report(filesystem, log, f"{directory}/{name}", name)
-            if report is not None:
-                yield report if report.status is not SegmentStatus.OPEN else _measured(filesystem, report)
+        for report in _reports(filesystem, log, directory):
+            yield report if report.status is not SegmentStatus.OPEN else _measured(filesystem, report)
 
 
 def verify_segments(filesystem: Filesystem, path: str) -> Iterator[SegmentReport]:
@@ -97,12 +95,10 @@ def verify_segments(filesystem: Filesystem, path: str) -> Iterator[SegmentReport
     """
     for log, directory in log_directories(filesystem, path):
         expected: int | None = None
-        for name in filesystem.list_directory(directory):
-            report = _report(filesystem, log, f"{directory}/{name}", name)
-            if report is None:
-                continue
+        for found in _reports(filesystem, log, directory):
+            report = found
             if report.status in {SegmentStatus.CLOSED, SegmentStatus.OPEN}:
-                report = _verified(filesystem, report)
+                report = _verified(filesystem, found)
                 if expected is not None and report.base_offset is not None and report.base_offset < expected:
                     fault = f"base_offset={report.base_offset} < end offset {expected} of the segment before"
                     report = report._replace(status=SegmentStatus.DAMAGED, fault=report.fault or fault)
@@ -117,9 +113,8 @@ def dump_segments(filesystem: Filesystem, path: str, start: int = 0) -> Iterator
         LogDirectoryError: See :func:`log_directories`.
     """
     for log, directory in log_directories(filesystem, path):
-        for name in filesystem.list_directory(directory):
-            report = _report(filesystem, log, f"{directory}/{name}", name)
-            if report is None or report.status is SegmentStatus.QUARANTINE:
+        for report in _reports(filesystem, log, directory):
+            if report.status is SegmentStatus.QUARANTINE:
                 continue
             if report.status is SegmentStatus.DAMAGED:
                 yield report
@@ -127,9 +122,27 @@ def dump_segments(filesystem: Filesystem, path: str, start: int = 0) -> Iterator
             segment, end, _ = _opened(filesystem, report)
             try:
                 for position, _, rows in segment.checked_groups(segment.data_start, end):
-                    yield from (DumpedBatch(log, name, position, row) for row in rows if row.last_offset >= start)
+                    yield from (
+                        DumpedBatch(log, report.name, position, row) for row in rows if row.last_offset >= start
+                    )
             except (CorruptSegmentError, OSError) as error:
                 yield report._replace(status=SegmentStatus.DAMAGED, fault=_fault(error))
+
+
+def _reports(filesystem: Filesystem, log: str, directory: str) -> Iterator[SegmentReport]:
+    """Yield what is in a log's directory, but for segments that a compaction replaced and had no time to remove."""
+    replaced: set[int] = set()
+    for name in filesystem.list_directory(directory):
+        if base_offset_of(name) in replaced:
+            continue
+        report = _report(filesystem, log, f"{directory}/{name}", name)
+        if report is None:
+            continue
+        if report.status is SegmentStatus.CLOSED:
+            replaced.update(
+                decode_replaced(read_footer_of(filesystem.open(report.path, read_only=True), name).metadata)
+            )
+        yield report
 
 
 def _report(filesystem: Filesystem, log: str, path: str, name: str) -> SegmentReport | None:

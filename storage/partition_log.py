@@ -14,19 +14,26 @@ row group; rows before it are served. The owner takes the partition offline. ``k
 
 from __future__ import annotations
 
+import json
+import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
+from operator import attrgetter
 from typing import Final
 from uuid import uuid4
 
 from klamm.storage import retention, timestamps
+from klamm.storage.cleaned import CleanedSegments, CleaningSource
 from klamm.storage.errors import StorageFailureError
-from klamm.storage.recovery import TRUNCATED_MARKER
+from klamm.storage.recovery import CLEANED_NAME, TRUNCATED_MARKER
 from klamm.storage.row import LogRow
 from klamm.storage.segment import Segment
 from klamm.storage.segmented_log import CleanState, ColdRead, SegmentedLog, SegmentInfo, base_offset_of_segment
 from klamm.storage.snapshots import Snapshot, drop_snapshots_after, load_snapshot, save_snapshot
 from klamm.storage.timestamps import OffsetAndTimestamp
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["CleanState", "ColdRead", "PartitionLog", "SegmentInfo"]
 
@@ -182,10 +189,116 @@ class PartitionLog(SegmentedLog):
                 self._filesystem.replace_file(f"{self.directory}/{TRUNCATED_MARKER}", b"")
                 self._truncation_marked = True
             with self._files_lock:
+                self._unlink_doomed()  # a new segment may get the name of one
                 change()
+                if self._filesystem.exists(f"{self.directory}/{CLEANED_NAME}"):
+                    self._note_cleaned(min(self._read_first_dirty_offset(), self.log_end_offset))
         except OSError as error:
             self._failure = f"{self.directory}: truncation failed: {error}"
             raise StorageFailureError(self._failure, fatal=True) from error
+
+    # --- compaction -----------------------------------------------------------------------------------------------
+
+    @property
+    def knows_first_dirty_offset(self) -> bool:
+        """Whether :meth:`first_dirty_offset` answers without looking at the disk."""
+        return self._first_dirty_offset is not None
+
+    def first_dirty_offset(self) -> int:
+        """Return where the last compaction ended, the log start if there was none. May wait for the disk.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        if self._first_dirty_offset is None:
+            self._first_dirty_offset = self._on_disk(self._read_first_dirty_offset)
+        found = self._first_dirty_offset
+        return found if self.log_start_offset <= found <= self.log_end_offset else self.log_start_offset
+
+    def mark_cleaned(self) -> None:
+        """Keep that from now on offsets may have gaps; before the first compaction. *Flushed* when it returns.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+
+        def mark() -> None:
+            if not self._filesystem.exists(f"{self.directory}/{CLEANED_NAME}"):
+                self._note_cleaned(self.log_start_offset)
+
+        self._on_disk(mark)
+
+    def note_cleaned(self, first_dirty_offset: int) -> None:
+        """Keep that the log is compacted below ``first_dirty_offset``: *flushed* when it returns. Any thread, one only.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        self._on_disk(lambda: self._note_cleaned(first_dirty_offset))
+
+    def _note_cleaned(self, first_dirty_offset: int) -> None:
+        content = json.dumps({"first_dirty_offset": first_dirty_offset}).encode()
+        self._filesystem.replace_file(f"{self.directory}/{CLEANED_NAME}", content)
+        self._first_dirty_offset = first_dirty_offset
+
+    def _read_first_dirty_offset(self) -> int:
+        path = f"{self.directory}/{CLEANED_NAME}"
+        if not self._filesystem.exists(path):
+            return self.log_start_offset
+        try:
+            return int(json.loads(self._filesystem.read_file(path))["first_dirty_offset"])
+        except (ValueError, KeyError, TypeError):  # damaged: everything is cleaned again
+            logger.warning("a log's cleaning point is damaged: it is compacted from its start", extra={"path": path})
+            return self.log_start_offset
+
+    def closed_segments(self) -> tuple[Segment, ...]:
+        """Return the segments that compaction may touch, oldest first: those before the first without a footer."""
+        return tuple(takewhile(attrgetter("sealed"), self._segments[:-1]))
+
+    def cleaning_source(self) -> CleaningSource:
+        """Return the log as a round of compaction takes it up."""
+        return CleaningSource(
+            self._handles,
+            self.directory,
+            self._schema_metadata(),
+            self.epochs,
+            self.closed_segments(),
+            self._truncations,
+        )
+
+    def replace_segments(self, cleaned: CleanedSegments) -> bool:
+        """Put a compacted file in the place of the segments that it was made of; they go with :meth:`maintain`.
+
+        Whoever is reading them reads on. *Written* when it returns: a power cut leaves the old files or the new one.
+
+        Returns:
+            False: the log was cut meanwhile, or a segment went; nothing is changed, and the file is to be removed.
+
+        Raises:
+            StorageFailureError: The disk refused; nothing is changed.
+        """
+        segment, replaced, truncations = cleaned
+        segments = self._segments
+        at = bisect_right(segments, replaced[0].base_offset, key=base_offset_of_segment) - 1
+        there = segments[at : at + len(replaced)]
+        if self._retired or truncations != self._truncations or [*replaced] != there:
+            return False
+
+        def swap() -> None:
+            for old in replaced:
+                old.pin()
+            self._filesystem.rename(segment.path, replaced[0].path)
+
+        self._on_disk(swap)
+        segment.path = replaced[0].path
+        for old in replaced:
+            old.removed = True
+        self._segments = [*segments[:at], segment, *segments[at + len(replaced) :]]
+        self._doomed.extend(replaced[1:])
+        self._directory_synced = False
+        return True
+
+    # --- producers ------------------------------------------------------------------------------------------------
 
     def save_producer_snapshot(self, content: bytes, offset: int) -> None:
         """Keep ``content``, the producer state below ``offset``: *flushed* when it returns. May wait for the disk.

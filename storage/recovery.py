@@ -12,13 +12,14 @@ Nothing has mapped these files yet, so cutting them in place is safe.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from klamm.storage.arrow_format import file_head, read_schema_metadata
-from klamm.storage.epochs import LeaderEpochs
+from klamm.storage.epochs import EpochStart, LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.filesystem import Filesystem
-from klamm.storage.footer import EPOCHS_KEY, SegmentState, read_footer_of
+from klamm.storage.footer import ABORTED_KEY, EPOCHS_KEY, REPLACES_KEY, SegmentState, read_footer_of
 from klamm.storage.handles import FileHandles
 from klamm.storage.segment import Segment
 
@@ -27,6 +28,9 @@ QUARANTINE_SUFFIX: Final = ".quarantine"
 TRUNCATED_MARKER: Final = "truncated"
 """A file of this name says that the log was truncated since the last clean start: what a checkpoint says of its
 unsealed segments may be about bytes that were replaced."""
+CLEANED_NAME: Final = "cleaned"
+"""A file of this name says that the log was compacted, and up to where: from then on offsets may have gaps, whatever
+the topic's cleanup.policy becomes."""
 HEAD_SIZE_MAX: Final = 64 * 1024
 """More than a schema with any topic's name needs."""
 _COPY_SIZE_BYTES: Final = 1024 * 1024
@@ -82,6 +86,7 @@ class Recovery:
         self._directory = directory
         self._gaps_allowed = gaps_allowed
         self._cuts: list[Cut] = []
+        self._replaced: set[int] = set()
         self._checked_bytes = 0
 
     def run(self, known: dict[int, SegmentState], epochs: LeaderEpochs) -> Recovered:
@@ -97,10 +102,14 @@ class Recovery:
         for name in names:
             if name.endswith(".tmp"):
                 self._filesystem.unlink(f"{self._directory}/{name}")
+        self._gaps_allowed = self._gaps_allowed or CLEANED_NAME in names
         bases = [base for base in map(base_offset_of, names) if base is not None]
         segments: list[Segment] = []
         expected: int | None = None
         for index, base in enumerate(bases):
+            if base in self._replaced:  # compaction ended between renaming the new file and removing this one
+                self._filesystem.unlink(segment_path(self._directory, base))
+                continue
             segment = self._recover(base, known.get(base), epochs, expected)
             if segment is None:
                 for other in bases[index:]:
@@ -127,6 +136,7 @@ class Recovery:
             if footer.state.base_offset == base:
                 for epoch, offset in decode_epochs(footer.metadata):
                     epochs.assign(epoch, offset)
+                self._replaced.update(decode_replaced(footer.metadata))
                 return Segment(self._handles, path, footer.state)
         size = file.size()
         if known is None or known.sealed or not start <= known.data_end <= size:
@@ -201,6 +211,22 @@ class Recovery:
 def encode_epochs(epochs: LeaderEpochs) -> str:
     """Return the epochs as a footer keeps them: ``epoch:start offset`` separated by spaces."""
     return " ".join(f"{epoch}:{start}" for epoch, start in epochs.entries)
+
+
+def epochs_below(entries: Iterable[EpochStart], end_offset: int) -> dict[str, str]:
+    """Return the metadata of a footer of a segment that ends at ``end_offset``."""
+    known = LeaderEpochs(entry for entry in entries if entry.start_offset < end_offset)
+    return {EPOCHS_KEY: encode_epochs(known), ABORTED_KEY: ""}
+
+
+def encode_replaced(base_offsets: Iterable[int]) -> str:
+    """Return the base offsets of replaced segments as a footer keeps them."""
+    return " ".join(map(str, base_offsets))
+
+
+def decode_replaced(metadata: Mapping[str, str]) -> list[int]:
+    """Read the base offsets of the segments that this one replaced."""
+    return [int(item) for item in metadata.get(REPLACES_KEY, "").split() if item.isdecimal()]
 
 
 def decode_epochs(metadata: dict[str, str]) -> list[tuple[int, int]]:

@@ -59,6 +59,7 @@ class Segment:
         "_file",
         "_handles",
         "_hints",
+        "_pinned",
         "_verified",
         "base_offset",
         "data_end",
@@ -80,6 +81,7 @@ class Segment:
     def __init__(self, handles: FileHandles, path: str, state: SegmentState) -> None:
         self._handles = handles
         self._file: File | None = None
+        self._pinned: File | None = None
         self._hints: dict[int, int] = {}
         self._verified: tuple[tuple[int, int], ...] = ()
         self.path = path
@@ -132,12 +134,24 @@ class Segment:
         self.used = True
         file = self._file
         if file is None:
-            file = self._file = self._handles.open(self.path, self)
+            file = self._handles.open(self.path, self)
+            if self._pinned is not None:  # looked at after opening: the path may be another file's by now
+                file = self._pinned
+            self._file = file
         return file
+
+    def pin(self) -> None:
+        """Keep the file open until nobody reads this segment any more: its path is about to be another file's.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        self._pinned = self.file()
+        self._handles.forget(self)
 
     def release(self) -> None:
         """Let go of the file."""
-        self._file = None
+        self._file = self._pinned
 
     def append(self, rows: Sequence[LogRow]) -> None:
         """Write ``rows`` as one row group: *written* when it returns.
@@ -167,7 +181,7 @@ class Segment:
         if self.first_timestamp == NO_TIMESTAMP:
             self.first_timestamp = rows[0].max_timestamp_ms
         for row in rows:
-            if row.max_timestamp_ms > self.max_timestamp:
+            if row.max_timestamp_ms > self.max_timestamp and row.record_count:
                 self.max_timestamp = row.max_timestamp_ms
                 self.max_timestamp_offset = row.base_offset
         self.data_end = position + size
@@ -428,20 +442,24 @@ class Segment:
             self.file().sync()
             self.synced_end = max(self.synced_end, end)
 
-    def seal(self, schema_metadata: Mapping[str, str], footer_metadata: Mapping[str, str]) -> None:
+    def seal(
+        self, schema_metadata: Mapping[str, str], footer_metadata: Mapping[str, str], blocks: bytes | None = None
+    ) -> None:
         """Write the footer: from now on any Arrow reader opens the file. Nothing may be appended any more.
 
-        May wait for the disk; flushed when it returns. Safe from another thread than the one that appended.
+        ``blocks``, where all row groups are, is found by walking them unless it is given. May wait for the disk;
+        flushed when it returns. Safe from another thread than the one that appended.
 
         Raises:
             CorruptSegmentError: A row group on the way is damaged: the segment stays as it was.
             OSError: The disk refused: the segment stays as it was.
         """
         self.load_index()
-        blocks = b"".join(
-            BLOCK.pack(position, METADATA_SIZE, group.size - METADATA_SIZE)
-            for position, group, _ in self.walk(self.data_start, self.data_end)
-        )
+        if blocks is None:
+            blocks = b"".join(
+                BLOCK.pack(position, METADATA_SIZE, group.size - METADATA_SIZE)
+                for position, group, _ in self.walk(self.data_start, self.data_end)
+            )
         file = self.file()
         file.sync()  # first, so that a footer is proof of all before it: recovery trusts sealed segments
         try:

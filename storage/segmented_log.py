@@ -25,8 +25,6 @@ from klamm.storage.epochs import EpochEnd, EpochStart, LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.filesystem import Filesystem
 from klamm.storage.footer import (
-    ABORTED_KEY,
-    EPOCHS_KEY,
     FORMAT_VERSION_KEY,
     PARTITION_KEY,
     TOPIC_ID_KEY,
@@ -34,7 +32,7 @@ from klamm.storage.footer import (
     SegmentState,
 )
 from klamm.storage.handles import FileHandles
-from klamm.storage.recovery import TRUNCATED_MARKER, Recovery, RecoveryReport, encode_epochs, segment_path
+from klamm.storage.recovery import TRUNCATED_MARKER, Recovery, RecoveryReport, epochs_below, segment_path
 from klamm.storage.row import LogRow
 from klamm.storage.segment import Segment
 from klamm.storage.settings import LogSettings
@@ -79,6 +77,7 @@ class SegmentInfo(NamedTuple):
     end_offset: int
     size_bytes: int
     sealed: bool
+    first_timestamp: int
     max_timestamp: int
 
 
@@ -110,6 +109,7 @@ class SegmentedLog:
         self._truncation_marked = False
         self._retired = False
         self._truncations = 0
+        self._first_dirty_offset: int | None = None
         self._flush_lock = Lock()
         """Held while the flushed end offset changes: a flush must not raise it above a truncation."""
         self._files_lock = Lock()
@@ -222,7 +222,7 @@ class SegmentedLog:
             OSError: The disk refused; the log is as it was.
         """
         path = segment_path(self.directory, base_offset)
-        segment = Segment.create(self._handles, path, base_offset, _schema_metadata(self._identity))
+        segment = Segment.create(self._handles, path, base_offset, self._schema_metadata())
         self._directory_synced = False
         self._segments = [*self._segments, segment]
         return segment
@@ -277,13 +277,8 @@ class SegmentedLog:
             StorageFailureError: The disk refused; call again later.
         """
         try:
-            while self._doomed:
-                segment = self._doomed[0]
-                if self._filesystem.exists(segment.path):
-                    segment.sync()  # its name may come back after a crash: see flush
-                    self._filesystem.unlink(segment.path)
-                self._handles.forget(segment)
-                self._doomed.pop(0)
+            with self._files_lock:
+                self._unlink_doomed()
             for segment in self._segments[:-1]:
                 if not segment.sealed:
                     self._seal(segment)
@@ -291,13 +286,20 @@ class SegmentedLog:
             msg = f"{self.directory}: maintenance: {error}"
             raise StorageFailureError(msg) from error
 
+    def _unlink_doomed(self) -> None:
+        while self._doomed:
+            segment = self._doomed[0]
+            if self._filesystem.exists(segment.path):
+                segment.sync()  # its name may come back after a crash: see flush
+                self._filesystem.unlink(segment.path)
+            self._handles.forget(segment)
+            self._doomed.pop(0)
+
     def _seal(self, segment: Segment) -> None:
         with self._files_lock:
             if segment.removed:
                 return
-            entries = (entry for entry in self._epochs.entries if entry.start_offset < segment.end_offset)
-            footer = {EPOCHS_KEY: encode_epochs(LeaderEpochs(entries)), ABORTED_KEY: ""}
-            segment.seal(_schema_metadata(self._identity), footer)
+            segment.seal(self._schema_metadata(), epochs_below(self._epochs.entries, segment.end_offset))
 
     def read(
         self, start_offset: int, end_offset: int, size_max: int, *, at_least_one: bool = True
@@ -346,7 +348,7 @@ class SegmentedLog:
     def segments(self) -> list[SegmentInfo]:
         """Return what there is, oldest first."""
         return [
-            SegmentInfo(s.path, s.base_offset, s.end_offset, s.data_end, s.sealed, s.max_timestamp)
+            SegmentInfo(s.path, s.base_offset, s.end_offset, s.data_end, s.sealed, s.first_timestamp, s.max_timestamp)
             for s in self._segments
         ]
 
@@ -358,6 +360,15 @@ class SegmentedLog:
     def update_settings(self, settings: LogSettings) -> None:
         """Obey ``settings`` from the next append on."""
         self.settings = settings
+
+    def _schema_metadata(self) -> dict[str, str]:
+        topic_id, topic, partition = self._identity
+        return {
+            FORMAT_VERSION_KEY: str(FORMAT_VERSION),
+            TOPIC_KEY: topic,
+            TOPIC_ID_KEY: str(topic_id),
+            PARTITION_KEY: str(partition),
+        }
 
     def _on_disk(self, look: Callable[[], _T]) -> _T:
         try:
@@ -375,6 +386,8 @@ class SegmentedLog:
             StorageFailureError: The flush failed: leave this log out of the marker.
         """
         self.flush()
+        with self._files_lock:
+            self._on_disk(self._unlink_doomed)  # the next start believes the marker and looks for nothing else
         for segment in self._segments:
             self._handles.forget(segment)
         if self._truncation_marked:
@@ -413,13 +426,3 @@ def _sync_names(filesystem: Filesystem, directory: str) -> None:
     """Flush the names of a log's segments, and the log's own."""
     filesystem.sync_directory(directory)
     filesystem.sync_directory(directory.rpartition("/")[0] or ".")
-
-
-def _schema_metadata(identity: tuple[UUID, str, int]) -> dict[str, str]:
-    topic_id, topic, partition = identity
-    return {
-        FORMAT_VERSION_KEY: str(FORMAT_VERSION),
-        TOPIC_KEY: topic,
-        TOPIC_ID_KEY: str(topic_id),
-        PARTITION_KEY: str(partition),
-    }

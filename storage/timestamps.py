@@ -51,6 +51,8 @@ def largest(segments: Sequence[Segment], start: int, end: int) -> OffsetAndTimes
         if best is not None and segment.max_timestamp < best.max_timestamp_ms:
             break
         for row in _candidates(segment, start, end):
+            if not row.record_count:  # compacted away
+                continue
             if best is None or (row.max_timestamp_ms, -row.base_offset) > (best.max_timestamp_ms, -best.base_offset):
                 best = row
     return None if best is None else _first(best, best.max_timestamp_ms, start)
@@ -68,7 +70,8 @@ def _first(row: LogRow, timestamp: int, start: int) -> OffsetAndTimestamp | None
     """Return the first record of the batch from ``start`` on that is at ``timestamp`` or later."""
     from klamm.records.record import decode_records  # noqa: PLC0415  # codecs: only where somebody asks by time
 
-    if read_header(row.payload).timestamp_type == LOG_APPEND_TIME:
+    whole = row.record_count == row.last_offset - row.base_offset + 1  # nothing was compacted away
+    if whole and read_header(row.payload).timestamp_type == LOG_APPEND_TIME:
         return OffsetAndTimestamp(max(row.base_offset, start), row.max_timestamp_ms)
     for record in decode_records(row.payload):
         if record.offset >= start and record.timestamp_ms >= timestamp:

@@ -24,6 +24,7 @@ from klamm.records.batch import (
     set_log_append_time,
     write_crc,
 )
+from klamm.records.compaction import emptied
 from klamm.records.compression import Codec
 from klamm.records.record import Record, build_batch, decode_records
 
@@ -171,3 +172,11 @@ def test_a_batch_without_a_key_is_told_from_an_empty_key() -> None:
 def test_a_gap_in_the_offsets_is_not_a_produced_batch() -> None:
     with pytest.raises(InvalidRecordError):
         check_batch(build_batch([Record(0, 0, None, b"a"), Record(5, 0, None, b"b")]))
+
+
+def test_a_leader_may_send_what_it_has_compacted() -> None:
+    batch = build_batch([Record(0, 0, None, b"a"), Record(5, 0, None, b"b")])
+    assert check_batch(batch, compacted=True).record_count == 2
+    with pytest.raises(InvalidRecordError):
+        check_batch(emptied(read_header(batch)))
+    assert check_batch(emptied(read_header(batch)), compacted=True).last_offset == 5
