@@ -24,9 +24,9 @@ class Export(NamedTuple):
 class ExporterActor(LoopActor):
     """Does one piece of work after another; what goes wrong with one must not end it."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self.actor_name = "telemetry exporter"
+        self.actor_name = name
 
     def on_receive(self, message: object) -> None:
         """Work."""

@@ -302,7 +302,9 @@ class PartitionActor(LoopActor):
         advanced = self.state.appended()
         if journal is not None:
             journal.add(
-                Written(self.actor_name, _batches(rows), self.state.high_watermark, began_ns, perf_counter_ns())
+                Written(
+                    self.actor_name, _batches(rows), len(rows), self.state.high_watermark, began_ns, perf_counter_ns()
+                )
             )
         self._schedule_flush()
         if self.log.needs_maintenance:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-VALUES: Final = ("--data", "--listen", "--advertise", "--config", "-X")
+VALUES: Final = ("--data", "--listen", "--advertise", "--config", "--metrics", "-X")
 FLAGS: Final = ("--memory", "--quiet", "-q")
 
 
@@ -39,6 +39,7 @@ def quick(words: Sequence[str]) -> int | None:
             config=Path(config[-1]) if config else None,
             overrides=tuple(values["-X"]),
             memory=bool(values["--memory"]),
+            metrics=(values["--metrics"] or [""])[-1],
             quiet=bool(values["--quiet"] or values["-q"]),
         )
     )

@@ -19,6 +19,8 @@ Examples:
   klamm serve --data ./data -X num.partitions=6 -X log.retention.hours=24
 
   klamm serve --listen 0.0.0.0:9092 --advertise broker.example:9092
+
+  klamm serve --metrics 127.0.0.1:9464          metrics for Prometheus
 """
 
 
@@ -32,6 +34,9 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="A server.properties, with Kafka's key names.")] = None,
     x: Annotated[list[str] | None, typer.Option("-X", metavar="KEY=VALUE", help="A broker config; repeatable.")] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory, nothing on disk.")] = False,
+    metrics: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Serve metrics for Prometheus there, as on 127.0.0.1:9464.")
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings.")] = False,
 ) -> None:
     """Serve the Kafka protocol from this machine."""
@@ -44,6 +49,7 @@ def serve(
         config=config,
         overrides=tuple(x or ()),
         memory=memory,
+        metrics=metrics,
         quiet=quiet,
     )
     raise typer.Exit(run(options))

@@ -12,7 +12,9 @@
 | `log_cleaning.py` | the log cleaner of this node |
 | `data_store.py` | the data directory and the logs in it |
 | `node.py` | one broker put together: start, stop |
-| `telemetry.py`, `state_rounds.py`, `own_topics.py` | what a node tells of itself, and the topics it tells it in |
+| `telemetry.py`, `teller.py` | what a node tells of itself: collected on the loop, told on a thread |
+| `state_rounds.py`, `metrics.py`, `group_lag.py` | what it looks at for that |
+| `own_topics.py`, `exporters.py`, `exports_wanted.py` | where it tells it |
 | `embedded.py`, `pytest_plugin.py` | a broker inside another program, and in a test |
 | `serve.py`, `options.py` | a broker as a process |
 | `replica_fetchers.py`, `replica_fetch_port.py` | which partitions are copied, and how a follower reaches its leader |

@@ -58,6 +58,7 @@ class ResponseSlot:
     """The place of one response in its connection's order."""
 
     __slots__ = (
+        "began_ns",
         "buffers",
         "connection",
         "done",
@@ -77,6 +78,7 @@ class ResponseSlot:
         self.done = False
         self.pinned: ReceiveBuffer | None = None
         self.pinned_size = 0
+        self.began_ns = 0
         self.received_ns = 0
         self.waited_ns = 0
         self.error_code = 0
@@ -106,6 +108,7 @@ class Connection(asyncio.BufferedProtocol):
         self._start = 0
         self._end = 0
         self._wanted = 0
+        self._partial_ns = 0
         self._slots: deque[ResponseSlot] = deque()
         self._pinned_size = 0
         self._reading = False
@@ -243,6 +246,8 @@ class Connection(asyncio.BufferedProtocol):
                 raise ProtocolError(msg)
             if available < LENGTH_SIZE + size:
                 self._wanted = LENGTH_SIZE + size
+                if not self._partial_ns:
+                    self._partial_ns = perf_counter_ns()
                 return
             position = self._start + LENGTH_SIZE
             self._start = position + size
@@ -260,6 +265,7 @@ class Connection(asyncio.BufferedProtocol):
             msg = f"{api.name} version {header.api_version} is not served ({api.version_min} to {api.version_max})"
             raise ProtocolError(msg)
         slot = api.receive(self, header, frame)
+        slot.began_ns, self._partial_ns = self._partial_ns, 0
         slot.received_ns = received_ns
         slot.stats = api.stats
         slot.header = header
@@ -396,6 +402,7 @@ class Connection(asyncio.BufferedProtocol):
                     slot.error_code,
                     slot.batches(),
                     slot.size,
+                    slot.began_ns,
                     slot.received_ns,
                     slot.waited_ns,
                     sent_ns,

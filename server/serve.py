@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from klamm.model.errors import InvalidConfigError
 from klamm.model.properties import parse_properties
 from klamm.model.version import VERSION
 from klamm.server.event_loop import new_event_loop
+from klamm.server.exports_wanted import wanted
 from klamm.server.node import Node
 from klamm.server.options import DEFAULT_HOST, DEFAULT_PORT, Address, AddressError, NodeOptions
 from klamm.storage.errors import StorageError
@@ -40,6 +43,7 @@ class ServeOptions:
     config: Path | None = None
     overrides: tuple[str, ...] = ()
     memory: bool = False
+    metrics: str = ""
     quiet: bool = False
 
 
@@ -82,7 +86,10 @@ def configure(options: ServeOptions) -> tuple[BrokerConfig, NodeOptions, list[st
     if options.memory:
         properties.setdefault("acks.all.single", "written")  # nothing survives anyway: no flush is worth waiting for
     try:
+        if options.metrics:
+            properties["klamm.metrics.listen"] = options.metrics
         config, warnings = BrokerConfig.from_properties(properties)
+        metrics = wanted(os.environ, config.klamm_metrics_listen)
         listen = Address.parse(options.listen or _first(config.listeners) or f"{DEFAULT_HOST}:{DEFAULT_PORT}")
         advertised_text = options.advertise or _first(config.advertised_listeners)
         advertised = Address.parse(advertised_text) if advertised_text else None
@@ -95,8 +102,30 @@ def configure(options: ServeOptions) -> tuple[BrokerConfig, NodeOptions, list[st
         warnings.append(
             f"listening on {listen} without authentication: whoever reaches this port can read and write all"
         )
+    if metrics.prometheus is not None and config.klamm_telemetry_enable:
+        _check_free(metrics.prometheus)
+    if metrics.anything and not config.klamm_telemetry_enable:
+        warnings.append("klamm.telemetry.enable is false: no metrics and traces are exported")
     data = None if options.memory else _data_directory(options, config)
     return config, NodeOptions(data, listen, advertised), warnings
+
+
+def _check_free(address: Address) -> None:
+    """Check that metrics can be served there, before anything is started.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    try:
+        with socket.create_server((address.host, address.port), family=_family(address)):
+            pass
+    except OSError as error:
+        msg = f"cannot serve metrics on {address}: {error.strerror or error}; give another address with --metrics"
+        raise UsageError(msg) from error
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address.host else socket.AF_INET
 
 
 def _properties(options: ServeOptions) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a node tells about itself: collects on the loop once a second, does the rest on the exporter's thread.
+"""What a node tells about itself: collects on the loop once a second, has the rest done on the exporter's thread.
 
 A collection with nothing new and nobody watching costs a few comparisons. When the exporter has not done with what it
 was told before, what was collected is dropped and counted: telemetry is lost rather than queued, and never in the way.
@@ -8,75 +8,76 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import psutil
 import pykka
 
 from klamm.actors.dispatchers import ThreadDispatcher
 from klamm.actors.exporter import Export, ExporterActor
-from klamm.model.own_topics import FLOW, STATE
-from klamm.records import flow_schema, state_schema
-from klamm.records.state_schema import RoundState, StateKey, key_of
-from klamm.server.own_topics import OwnRecord, OwnTopics
-from klamm.server.state_rounds import groups_by_client, node_state, yielding
-from klamm.server.topic_settings import NOT_RECORDED
-from klamm.telemetry.flow import FlowRecorder, Names
+from klamm.model.own_topics import FLOW, METRICS, STATE
+from klamm.records.state_schema import WATCHED_MS
+from klamm.server.exports_wanted import wanted
+from klamm.server.own_topics import OwnTopics
+from klamm.server.teller import Teller
 
 if TYPE_CHECKING:
+    from klamm.actors.runtime import LoopActorRef
     from klamm.core.metadata_image import TopicImage
-    from klamm.records.flow_schema import FlowRecord
     from klamm.server.node import Node
-    from klamm.telemetry.journal import Journal, Note, TopicKey
+    from klamm.telemetry.journal import Journal
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 1.0
-WATCHED_NS: Final = state_schema.WATCHED_MS * 1_000_000
+WATCHED_NS: Final = WATCHED_MS * 1_000_000
 EXPORTS_MAX: Final = 4
 """Pieces of work that wait for the exporter; a further one is dropped."""
 
-PAUSE_FACTOR: Final = 20
-"""A round of state that took long is followed by so many times as long a pause: 5 % of a core at most."""
+SENDS_MAX: Final = 1
+"""Exports that wait while another is under way: the next ones are dropped."""
 
 EXPIRY_CHECK_S: Final = 5.0
 """How often is looked for offsets that retention removed."""
+
+METRICS_TOPIC_S: Final = 10.0
+"""How often metrics are written to ``otlp_metrics``, once somebody has asked for it."""
 
 STOP_TIMEOUT_S: Final = 10.0
 
 
 class NodeTelemetry:
-    """Tells about one node, from :meth:`start` to :meth:`stop`. Everything without a comment runs on the node's loop.
+    """Tells about one node, from :meth:`start` to :meth:`stop`. Everything runs on the node's loop.
 
     Attributes:
+        dispatcher: Runs the exporter and the sender, each on its own thread.
+        topics: The broker's own topics.
         dropped: Notes that were collected and not told, because the exporter was behind.
     """
 
     def __init__(self, node: Node, journal: Journal) -> None:
         self._node = node
         self._journal = journal
+        self._wanted = wanted(os.environ, node.config.klamm_metrics_listen)
         self.dispatcher = ThreadDispatcher("telemetry")
-        self._exporter = ExporterActor.start(dispatcher=self.dispatcher)
+        self._exporter = ExporterActor.start("telemetry exporter", dispatcher=self.dispatcher)
+        self._sender = ExporterActor.start("telemetry sender", dispatcher=self.dispatcher)
         self.topics = OwnTopics(node)
+        self.teller = Teller(node, self.topics, self._wanted, self._send)
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self.dropped = 0
         self._deleted: list[str] = []
-        self._state_due = 0.0
-        self._expiry_due = 0.0
-        # Only the exporter's thread touches what follows.
-        self._process = psutil.Process()
-        self._flow = FlowRecorder(node.broker_id)
-        self._log_starts: dict[str, int] = {}
-        self._round = 0
-        self._keys: set[StateKey] = set()
+        self._state_due = self._expiry_due = self._topic_due = 0.0
+        self._otlp_due = node.loop.time() + self._wanted.interval_s
 
     def start(self) -> None:
         """Begin."""
         self._journal.on_watch = self._watched
+        self._tell(self.teller.begin)
         self._tick()
 
     async def stop(self) -> None:
@@ -86,16 +87,46 @@ class NodeTelemetry:
         if self._timer is not None:
             self._timer.cancel()
         self._collect()
+        if self._wanted.otlp_metrics:
+            self._tell(self.teller.metrics_to_otlp)
+        self._tell(self.teller.end)
         try:
-            await asyncio.to_thread(self.dispatcher.close, STOP_TIMEOUT_S)
+            await asyncio.to_thread(self._close)
         except pykka.Timeout:
             logger.warning("telemetry was still being exported when the broker stopped")
+
+    def _close(self) -> None:
+        """End the exporter once it has told everything, then the sender: what it sends may wait a moment, no longer."""
+        self._exporter.stop(timeout=STOP_TIMEOUT_S)
+        stopping = self._sender.stop(block=False)
+        try:
+            stopping.get(timeout=STOP_TIMEOUT_S / 10)
+        except pykka.Timeout:
+            if self.teller.exporters is not None:
+                self.teller.exporters.unblock()
+        self.dispatcher.close(STOP_TIMEOUT_S)
 
     def topics_deleted(self, topics: Iterable[TopicImage]) -> None:
         """Forget what is known of the partitions of deleted topics."""
         self._deleted += [f"{topic.name}-{one.partition}" for topic in topics for one in topic.partitions]
 
-    # --- on the loop ----------------------------------------------------------------------------------------------
+    def counts(self) -> list[tuple[str, tuple[str, int]]]:
+        """Return what became of what was to be told: (instrument, (label, count)); from any thread."""
+        messages = self.teller.message_counts
+        return [
+            ("klamm.telemetry.dropped", ("journal", self._journal.lost)),
+            ("klamm.telemetry.dropped", ("exporter", self.dropped)),
+            ("klamm.telemetry.dropped", ("topic", self.topics.refused)),
+            ("klamm.telemetry.dropped", ("otlp", self.teller.exports_dropped)),
+            ("klamm.telemetry.batches", ("inspected", messages.inspected)),
+            ("klamm.telemetry.batches", ("skipped", messages.skipped)),
+            ("klamm.telemetry.messages", ("traced", messages.traced)),
+            ("klamm.telemetry.messages", ("limited", messages.limited)),
+            ("klamm.telemetry.messages", ("malformed", messages.malformed)),
+            ("klamm.telemetry.spans", ("", self.teller.spans_made)),
+        ]
+
+    # --- collecting -----------------------------------------------------------------------------------------------
 
     def _watched(self) -> None:
         """Somebody has begun to watch: the first round need not wait for the next tick."""
@@ -109,81 +140,45 @@ class NodeTelemetry:
         self._collect()
 
     def _collect(self) -> None:
-        journal, now = self._journal, self._node.loop.time()
-        if journal.notes or self._deleted:
-            if self.topics.exists(FLOW):
-                deleted, self._deleted = self._deleted, []
-                notes = journal.collect()
-                if not self._tell(partial(self._write_flow, notes, deleted)):
-                    self.dropped += len(notes)
-            elif not self._stopped:
-                self.topics.create_later(FLOW)  # the notes wait for it in the journal
+        now = self._node.loop.time()
+        self._collect_notes()
         if now >= self._expiry_due and self.topics.exists(FLOW):
             self._expiry_due = now + EXPIRY_CHECK_S
-            self._tell(self._write_expired)
-        watched = journal.watched_ns and time.perf_counter_ns() - journal.watched_ns < WATCHED_NS
+            self._tell(self.teller.tell_expired)
+        watched_ns = self._journal.watched_ns
+        watched = watched_ns and time.perf_counter_ns() - watched_ns < WATCHED_NS
         if watched and now >= self._state_due and self.topics.exists(STATE):
-            self._state_due = now + INTERVAL_S / 2
-            self._tell(self._write_state)
+            self._state_due = now + self.teller.state_pause_s
+            self._tell(self.teller.tell_state)
+        if now >= self._topic_due and self.topics.exists(METRICS):
+            self._topic_due = now + METRICS_TOPIC_S
+            self._tell(self.teller.metrics_to_topic)
+        if self._wanted.otlp_metrics and now >= self._otlp_due:
+            self._otlp_due = now + self._wanted.interval_s
+            self._tell(self.teller.metrics_to_otlp)
+
+    def _collect_notes(self) -> None:
+        if not self._journal.notes and not self._deleted:
+            return
+        if self.topics.exists(FLOW):
+            deleted, self._deleted = self._deleted, []
+            notes = self._journal.collect()
+            if not self._tell(partial(self.teller.tell, notes, deleted)):
+                self.dropped += len(notes)
+        elif not self._stopped:
+            self.topics.create_later(FLOW)  # the notes wait for it in the journal
 
     def _tell(self, work: Callable[[], None]) -> bool:
         """Have the exporter do something; return whether it has not too much to do already."""
-        if not self._exporter.is_alive() or len(self._exporter.actor_inbox.messages) >= EXPORTS_MAX:
-            return False
-        self._exporter.tell(Export(work))
-        return True
+        return _hand(self._exporter, work, EXPORTS_MAX)
 
-    # --- on the exporter's thread ---------------------------------------------------------------------------------
+    def _send(self, work: Callable[[], None]) -> bool:
+        """Have the sender do something; from the exporter's thread."""
+        return _hand(self._sender, work, SENDS_MAX)
 
-    def _topic_name(self, key: TopicKey) -> str | None:
-        name = key if isinstance(key, str) else self._node.topic_names.get(key)
-        return None if name in NOT_RECORDED else name
 
-    def _write_flow(self, notes: list[Note], deleted: list[str]) -> None:
-        offset_ns = time.time_ns() - time.perf_counter_ns()
-        names = Names(self._topic_name, groups_by_client(self._node))
-        records = self._flow.records(notes, names, lambda at_ns: (at_ns + offset_ns) // 1000)
-        for partition in deleted:
-            self._flow.forget(partition)
-            self._log_starts.pop(partition, None)
-        self._append_flow(records)
-
-    def _append_flow(self, records: Iterable[FlowRecord]) -> None:
-        self.topics.append(
-            FLOW, (OwnRecord(flow_schema.encode_key(one), flow_schema.encode_value(one)) for one in records)
-        )
-
-    def _write_expired(self) -> None:
-        """Tell of offsets that are gone since the last look."""
-        records: list[FlowRecord] = []
-        now_us = time.time_ns() // 1000
-        for partition in list(self._node.partitions.values()):
-            if partition.topic in NOT_RECORDED:
-                continue
-            name, start = str(partition), partition.log.log_start_offset
-            before = self._log_starts.get(name)
-            self._log_starts[name] = start
-            if before is not None and start > before:
-                records.append(self._flow.expired(name, before, start, now_us))
-        self._append_flow(records)
-
-    def _write_state(self) -> None:
-        """Write one round; the next one waits longer if this one took long."""
-        began = time.perf_counter()
-        self._round += 1
-        number, broker = self._round, self._node.broker_id
-        keys: set[StateKey] = set()
-        records: list[OwnRecord] = []
-        for name, value in yielding(node_state(self._node, self._process)):
-            key = key_of(broker, name, value)
-            keys.add(key)
-            records.append(OwnRecord(state_schema.encode_key(key), state_schema.encode_value(number, value)))
-        gone = [OwnRecord(state_schema.encode_key(key), None) for key in self._keys - keys]
-        self._keys = keys
-        took = time.perf_counter() - began
-        pause = max(INTERVAL_S / 2, PAUSE_FACTOR * took)
-        self._state_due = self._node.loop.time() + pause
-        interval_ms = max(state_schema.INTERVAL_MS, round(pause * 1000))
-        end = RoundState(time.time_ns() // 1_000_000, len(records), interval_ms)
-        last = OwnRecord(state_schema.encode_key(key_of(broker, "", end)), state_schema.encode_value(number, end))
-        self.topics.append(STATE, [*gone, *records, last])
+def _hand(ref: LoopActorRef, work: Callable[[], None], waiting_max: int) -> bool:
+    if not ref.is_alive() or len(ref.actor_inbox.messages) >= waiting_max:
+        return False
+    ref.tell(Export(work))
+    return True

@@ -6,4 +6,7 @@
 | `requests.py` | each API: requests, errors, bytes, time |
 | `journal.py` | what the hot path notes down, for all that follows |
 | `flow.py` | the records of `__klamm_flow`, made of the journal's notes |
+| `spans.py`, `message_spans.py`, `request_spans.py` | spans, made of them as well |
+| `instruments.py` | every metric: name, unit, labels |
+| `otel_*.py` | the same through the OpenTelemetry SDK: imported only where something is asked for |
 """

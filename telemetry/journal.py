@@ -25,10 +25,11 @@ Batches = tuple[tuple[bytes | None, int, int], ...]
 
 
 class Written(NamedTuple):
-    """A partition wrote batches; ``high_watermark`` is what it was afterwards."""
+    """A partition wrote ``batch_count`` batches; ``high_watermark`` is what it was afterwards."""
 
     partition: str
     batches: Batches
+    batch_count: int
     high_watermark: int
     began_ns: int
     written_ns: int
@@ -84,6 +85,7 @@ class Request(NamedTuple):
         error_code: Kafka's; 0 for a slow one.
         batches: Of a Produce: (topic, partition, base offset; -1 where refused).
         size: Bytes received.
+        began_ns: When its first byte had been read, if that was before; else 0.
         received_ns: When its last byte had been read.
         waited_ns: How long after that its response was complete; 0: in the same turn of the loop.
         sent_ns: When its response was handed to the transport.
@@ -98,6 +100,7 @@ class Request(NamedTuple):
     error_code: int
     batches: tuple[tuple[TopicKey, int, int], ...]
     size: int
+    began_ns: int
     received_ns: int
     waited_ns: int
     sent_ns: int

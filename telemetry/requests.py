@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-BUCKETS: Final = 44
-"""Buckets of durations: one for each power of two nanoseconds, up to 2.4 hours."""
+BUCKETS: Final = 64
+"""Buckets of durations: one for each power of two nanoseconds, more than any clock can say."""
 
 NEVER_SLOW: Final = 2**63 - 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
@@ -30,7 +31,9 @@ def _produce(broker: klamm.Broker, topic: str, count: int, client_id: str) -> No
     assert producer.flush(DEADLINE_S) == 0
 
 
-def _consume_and_commit(broker: klamm.Broker, topic: str, count: int, client_id: str, group: str) -> None:
+@contextmanager
+def _consumed_and_committed(broker: klamm.Broker, topic: str, count: int, client_id: str, group: str) -> Iterator[None]:
+    """Have a group read and commit everything; it stays: whose a fetch was is known while it has this member."""
     settings = {"bootstrap.servers": broker.bootstrap, "group.id": group, "client.id": client_id}
     consumer = Consumer({**settings, "auto.offset.reset": "earliest", "enable.auto.commit": False})
     consumer.subscribe([topic])
@@ -39,18 +42,20 @@ def _consume_and_commit(broker: klamm.Broker, topic: str, count: int, client_id:
         assert time.monotonic() < deadline
         seen += len(consumer.consume(count, 0.2))
     consumer.commit(offsets=[TopicPartition(topic, 0, count)], asynchronous=False)
-    time.sleep(1.2)  # a member while the fetches are told of: only then is it known whose they were
-    consumer.close()
+    try:
+        yield
+    finally:
+        consumer.close()
 
 
 def test_flow_tells_who_appended_fetched_and_committed_an_offset_and_when(broker: klamm.Broker, topic: str) -> None:
     before_us = time.time_ns() // 1000
     _produce(broker, topic, 5, "checkout")
-    _consume_and_commit(broker, topic, 5, "billing-1", "billing")
-    records = flow_until(
-        broker,
-        lambda found: {"append", "visible", "fetch", "commit"} <= {one.kind for one in found if one.topic == topic},
-    )
+    with _consumed_and_committed(broker, topic, 5, "billing-1", "billing"):
+        records = flow_until(
+            broker,
+            lambda found: {"append", "visible", "fetch", "commit"} <= {one.kind for one in found if one.topic == topic},
+        )
     mine = [one for one in records if one.topic == topic and one.time_us(4) is not None]
     appended, visible = (next(one for one in mine if one.kind == kind) for kind in ("append", "visible"))
     fetched = next(one for one in mine if one.kind == "fetch")

@@ -1,0 +1,315 @@
+"""Spans in the traces of messages whose producers sampled them: append, replicate, dwell, settle, expire.
+
+What the journal notes is enough to know when each happened; what is looked for in the records is the ``traceparent``
+header, and only in as many batches and bytes a second as the limits allow. The context in the record is never changed.
+
+Life of a traced message: appended → visible (replicate) → dwelt and settled, once for each group → forgotten, after
+:data:`FORGET_AFTER_S` or when there are :data:`MESSAGES_MAX`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
+
+from klamm.model.errors import CorruptMessageError, KafkaError
+from klamm.records.batch import HEADER_SIZE
+from klamm.records.compression import Codec, decompress
+from klamm.records.record import Record, decode_records
+from klamm.telemetry.flow import Names, split_partition
+from klamm.telemetry.journal import Advanced, Committed, Fetched, Note, Written
+from klamm.telemetry.spans import Attribute, Span, TokenBucket, TraceContext, new_context, parse_traceparent
+
+INSPECTED_SIZE_PER_S: Final = 8 * 1024 * 1024
+"""Bytes looked through in a second, decompressed: some 10 ms of a core."""
+
+DECODED_SIZE_MAX: Final = 4 * 1024 * 1024
+"""What a batch may decompress to and still be looked into."""
+
+MESSAGES_MAX: Final = 5_000
+FORGET_AFTER_S: Final = 3_600.0
+HEADER_NAME: Final = b"traceparent"
+_CODEC_MASK: Final = 7
+_NAMED: Final = re.compile(rb"\x16traceparent")
+"""The header's name behind its length, 11, as a zigzag varint."""
+_SAMPLED: Final = re.compile(rb"\x16traceparent\x6e[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]")
+_UNSAMPLED: Final = re.compile(rb"\x16traceparent\x6e[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][02468ace]")
+
+
+class Batch(Protocol):
+    """A stored batch, as ``klamm.storage.row.LogRow`` has it."""
+
+    @property
+    def payload(self) -> bytes | bytearray | memoryview:
+        """The whole record batch."""
+        ...
+
+    @property
+    def base_offset(self) -> int:
+        """The offset of its first record."""
+        ...
+
+    @property
+    def attributes(self) -> int:
+        """The codec is in the lowest bits."""
+        ...
+
+
+ReadBatches = Callable[[str, int], Iterator[Batch]]
+"""Yields the batches of a partition from an offset on."""
+
+
+@dataclass(slots=True)
+class _Traced:
+    offset: int
+    context: TraceContext
+    appended_ns: int
+    visible_ns: int = 0
+    dwelt: set[str] = field(default_factory=set[str])
+    settled: set[str] = field(default_factory=set[str])
+
+
+class MessageCounts(NamedTuple):
+    """What became of the batches and messages so far."""
+
+    inspected: int
+    skipped: int
+    traced: int
+    limited: int
+    malformed: int
+
+
+class MessageTracer:
+    """Makes the spans of traced messages.
+
+    Args:
+        read: Reads batches back.
+        batches_per_s: How many may be looked into.
+        messages_per_s: How many messages may be traced.
+    """
+
+    def __init__(self, read: ReadBatches, batches_per_s: int, messages_per_s: int) -> None:
+        self._read = read
+        self._batches = TokenBucket(batches_per_s)
+        self._sizes = TokenBucket(INSPECTED_SIZE_PER_S)
+        self._messages = TokenBucket(messages_per_s)
+        self._traced: dict[str, list[_Traced]] = {}
+        self._count = 0
+        self._inspected = self._skipped = self._malformed = self._traced_count = 0
+
+    @property
+    def counts(self) -> MessageCounts:
+        """What became of the batches and messages so far."""
+        return MessageCounts(
+            self._inspected, self._skipped, self._traced_count, self._messages.refused, self._malformed
+        )
+
+    def contexts(self, partition: str, first_offset: int, end_offset: int) -> tuple[TraceContext, ...]:
+        """Return the contexts of traced messages among these offsets, for links."""
+        return tuple(one.context for one in self._traced.get(partition, ()) if first_offset <= one.offset < end_offset)
+
+    def spans(self, notes: Iterable[Note], names: Names, now_s: float, wall_ns: Callable[[int], int]) -> list[Span]:
+        """Return the spans that the notes complete; ``wall_ns`` turns their times into time since 1970."""
+        for bucket in (self._batches, self._sizes, self._messages):
+            bucket.refill(now_s)
+        notes = list(notes)
+        chosen = self._choose([note for note in notes if isinstance(note, Written)])
+        spans: list[Span] = []
+        for note in notes:
+            match note:
+                case Written():
+                    if id(note) in chosen:
+                        spans += self._appended(note, wall_ns)
+                    spans += self._visible(note.partition, note.high_watermark, wall_ns(note.written_ns))
+                case Advanced(partition, high_watermark, _, at_ns):
+                    spans += self._visible(partition, high_watermark, wall_ns(at_ns))
+                case Fetched():
+                    spans += self._fetched(note, names, wall_ns(note.at_ns))
+                case Committed():
+                    spans += self._committed(note, wall_ns(note.at_ns))
+                case _:
+                    pass
+        return spans
+
+    def expired(self, partition: str, log_start_offset: int, at_ns: int) -> list[Span]:
+        """Return the spans of messages that were removed; they are forgotten."""
+        known = self._traced.get(partition)
+        if not known:
+            return []
+        gone = [one for one in known if one.offset < log_start_offset]
+        self._traced[partition] = [one for one in known if one.offset >= log_start_offset]
+        self._count -= len(gone)
+        spans: list[Span] = []
+        for one in gone:
+            unsettled = one.dwelt - one.settled
+            attributes: dict[str, Attribute] = {"klamm.groups.settled": len(one.settled)}
+            if unsettled:
+                attributes["klamm.groups.unsettled"] = ",".join(sorted(unsettled))
+            error = "EXPIRED_BEFORE_COMMIT" if unsettled or not one.settled else None
+            spans.append(_span("expire", partition, one, at_ns, at_ns, attributes)._replace(error=error))
+        return spans
+
+    def forget(self, partition: str) -> None:
+        """Forget what is traced in a partition that was deleted."""
+        self._count -= len(self._traced.pop(partition, ()))
+
+    def sweep(self, now_ns: int) -> None:
+        """Forget what was appended long ago."""
+        oldest_ns = now_ns - int(FORGET_AFTER_S * 1e9)
+        for partition, known in list(self._traced.items()):
+            kept = [one for one in known if one.appended_ns > oldest_ns]
+            self._count -= len(known) - len(kept)
+            if kept:
+                self._traced[partition] = kept
+            else:
+                del self._traced[partition]
+
+    # --- inspecting -----------------------------------------------------------------------------------------------
+
+    def _choose(self, written: list[Written]) -> set[int]:
+        """Return which writes to look into: all, or as many as the limits allow, spread over the time."""
+        count = sum(note.batch_count for note in written)
+        allowed = self._batches.left
+        if count <= allowed:
+            return {id(note) for note in written}
+        share = allowed / count
+        chosen: set[int] = set()
+        seen = 0
+        for note in written:
+            before, seen = int(seen * share), seen + note.batch_count
+            if int(seen * share) > before:
+                chosen.add(id(note))
+            else:
+                self._skipped += note.batch_count
+        return chosen
+
+    def _appended(self, note: Written, wall_ns: Callable[[int], int]) -> list[Span]:
+        """Look for sampled messages among what was written; return their first spans."""
+        first, end = note.batches[0][1], note.batches[-1][2]
+        spans: list[Span] = []
+        left = note.batch_count
+        for batch in self._read(note.partition, first):
+            if batch.base_offset >= end:
+                break
+            if not self._batches.take() or not self._sizes.take(len(batch.payload)):
+                break
+            left -= 1
+            self._inspected += 1
+            for record, context in self._sampled(batch):
+                if not self._messages.take():
+                    continue
+                self._traced_count += 1
+                traced = _Traced(record.offset, context, wall_ns(note.written_ns))
+                parent, traced.context = context, new_context(context.trace_id)
+                span = _span("append", note.partition, traced, wall_ns(note.began_ns), traced.appended_ns, {})
+                spans.append(span._replace(context=traced.context, parent=parent))
+                self._remember(note.partition, traced)
+        self._skipped += max(left, 0)
+        return spans
+
+    def _sampled(self, batch: Batch) -> list[tuple[Record, TraceContext]]:
+        """Return the records of a batch whose traceparent is sampled; count those that are malformed."""
+        payload = memoryview(batch.payload)
+        codec = Codec(batch.attributes & _CODEC_MASK)
+        try:
+            plain = (
+                bytes(payload[HEADER_SIZE:])
+                if codec is Codec.NONE
+                else decompress(codec, payload[HEADER_SIZE:], DECODED_SIZE_MAX)
+            )
+            if codec is not Codec.NONE:
+                self._sizes.take(len(plain))
+            named = len(_NAMED.findall(plain))
+            if not named:
+                return []
+            self._malformed += max(0, named - len(_SAMPLED.findall(plain)) - len(_UNSAMPLED.findall(plain)))
+            if not _SAMPLED.search(plain):
+                return []
+            found: list[tuple[Record, TraceContext]] = []
+            for record in decode_records(payload, size_max=DECODED_SIZE_MAX):
+                values = [value for name, value in record.headers if name == HEADER_NAME]
+                context = parse_traceparent(values[-1]) if values else None
+                if context is not None and context.sampled:
+                    found.append((record, context))
+        except (CorruptMessageError, KafkaError):  # larger than is looked into; what is stored is whole
+            self._skipped += 1
+            return []
+        return found
+
+    def _remember(self, partition: str, traced: _Traced) -> None:
+        if self._count >= MESSAGES_MAX:
+            oldest = min(self._traced, key=lambda name: self._traced[name][0].appended_ns)
+            del self._traced[oldest][0]
+            self._count -= 1
+            if not self._traced[oldest]:
+                del self._traced[oldest]
+        self._traced.setdefault(partition, []).append(traced)
+        self._count += 1
+
+    # --- what becomes of them -------------------------------------------------------------------------------------
+
+    def _visible(self, partition: str, high_watermark: int, at_ns: int) -> list[Span]:
+        spans: list[Span] = []
+        for one in self._traced.get(partition, ()):
+            if not one.visible_ns and one.offset < high_watermark:
+                one.visible_ns = at_ns
+                spans.append(_span("replicate", partition, one, one.appended_ns, at_ns, {}))
+        return spans
+
+    def _fetched(self, note: Fetched, names: Names, at_ns: int) -> list[Span]:
+        spans: list[Span] = []
+        for key, index, first_offset, end_offset in note.ranges:
+            topic = names.topic(key)
+            partition = f"{topic}-{index}"
+            known = self._traced.get(partition)
+            if not known:
+                continue
+            groups = names.groups.get((note.client_id or "", note.host), frozenset())
+            group = next(iter(groups)) if len(groups) == 1 else None
+            who = group if group is not None else f"\x00{note.client_id}"
+            attributes: dict[str, Attribute] = {"klamm.group.match": "client_id" if group is not None else "none"}
+            if group is not None:
+                attributes["messaging.consumer.group.name"] = group
+            if note.client_id is not None:
+                attributes["messaging.client.id"] = note.client_id
+            attributes["network.peer.address"] = note.host
+            for one in known:
+                if first_offset <= one.offset < end_offset and who not in one.dwelt:
+                    one.dwelt.add(who)
+                    start_ns = one.visible_ns or one.appended_ns
+                    spans.append(_span("dwell", partition, one, start_ns, at_ns, attributes))
+        return spans
+
+    def _committed(self, note: Committed, at_ns: int) -> list[Span]:
+        spans: list[Span] = []
+        for topic, index, offset in note.offsets:
+            partition = f"{topic}-{index}"
+            for one in self._traced.get(partition, ()):
+                if one.offset < offset and note.group not in one.settled:
+                    one.settled.add(note.group)
+                    attributes: dict[str, Attribute] = {"messaging.consumer.group.name": note.group}
+                    if note.client_id is not None:
+                        attributes["messaging.client.id"] = note.client_id
+                    start_ns = one.visible_ns or one.appended_ns
+                    spans.append(_span("settle", partition, one, start_ns, at_ns, attributes))
+        return spans
+
+
+def _span(
+    operation: str, partition: str, one: _Traced, start_ns: int, end_ns: int, attributes: dict[str, Attribute]
+) -> Span:
+    """Return a span below the message's append span."""
+    topic, index = split_partition(partition)
+    named: dict[str, Attribute] = {
+        "messaging.system": "kafka",
+        "messaging.operation.name": operation,
+        "messaging.destination.name": topic,
+        "messaging.destination.partition.id": str(index),
+        "messaging.kafka.offset": one.offset,
+    }
+    context = new_context(one.context.trace_id)
+    return Span(
+        f"{operation} {topic}", "internal", context, one.context, start_ns, max(end_ns, start_ns), named | attributes
+    )

@@ -1,0 +1,252 @@
+"""The rules behind spans, flow and thresholds, on notes made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+
+from klamm.records.flow_schema import RESOLUTION_US, FlowRange
+from klamm.records.record import Record, build_batch
+from klamm.storage.row import LogRow
+from klamm.telemetry.flow import FlowRecorder, Names
+from klamm.telemetry.journal import NOTES_MAX, Advanced, Committed, Fetched, Journal, Note, Replicated, Request, Written
+from klamm.telemetry.message_spans import MessageTracer
+from klamm.telemetry.request_spans import SLOW_NS_MIN, RequestTracer, SlowThresholds
+from klamm.telemetry.requests import NEVER_SLOW, RequestStats
+from klamm.telemetry.spans import TokenBucket, TraceContext, parse_traceparent
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+NAMES = Names(lambda key: key if isinstance(key, str) else None, {("c", "h"): frozenset({"g"})})
+
+
+@pytest.mark.parametrize(
+    ("value", "sampled"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", True),
+        (f"00-{TRACE}-{SPAN}-00", False),
+        (f"00-{TRACE}-{SPAN}-03", True),
+        (f"01-{TRACE}-{SPAN}-01-more", True),
+    ],
+)
+def test_a_traceparent_is_read(value: str, sampled: bool) -> None:  # noqa: FBT001
+    assert parse_traceparent(value.encode()) == TraceContext(int(TRACE, 16), int(SPAN, 16), sampled)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"\xff\xfe",
+        f"00-{TRACE}-{SPAN}-01-more".encode(),
+        f"00-{TRACE}-{SPAN}-1".encode(),
+        f"ff-{TRACE}-{SPAN}-01".encode(),
+        f"00-{TRACE.upper()}-{SPAN}-01".encode(),
+        f"00-{'0' * 32}-{SPAN}-01".encode(),
+        f"00-{TRACE}-{'0' * 16}-01".encode(),
+        f"00-{TRACE}-{SPAN}-01\n".encode(),
+    ],
+)
+def test_a_malformed_traceparent_is_none(value: bytes | None) -> None:
+    assert parse_traceparent(value) is None
+
+
+def test_a_token_bucket_allows_its_rate_and_counts_the_rest() -> None:
+    bucket = TokenBucket(2)
+    bucket.refill(0.0)
+    assert [bucket.take() for _ in range(4)] == [True, True, False, False]
+    bucket.refill(0.5)
+    assert [bucket.take() for _ in range(2)] == [True, False]
+    assert bucket.refused == 3
+    bucket.refill(100.0)
+    assert bucket.left == 2
+
+
+def test_a_journal_that_is_full_counts_what_it_loses() -> None:
+    journal = Journal()
+    note = Advanced("t-0", 1, 0, 1)
+    for _ in range(NOTES_MAX + 3):
+        journal.add(note)
+    assert (len(journal.collect()), journal.lost, journal.notes) == (NOTES_MAX, 3, [])
+
+
+def _written(base: int, end: int, at_ns: int, high_watermark: int | None = None) -> Written:
+    return Written("t-0", ((b"c", base, end),), 1, end if high_watermark is None else high_watermark, at_ns, at_ns)
+
+
+def _flow(recorder: FlowRecorder, *notes: Note) -> dict[str, tuple[FlowRange, ...]]:
+    records = recorder.records(notes, NAMES, lambda ns: ns // 1000)
+    return {one.kind: one.ranges for one in records}
+
+
+def test_ranges_that_follow_within_the_resolution_are_one() -> None:
+    step_ns = RESOLUTION_US * 1000
+    flow = _flow(
+        FlowRecorder(1), _written(0, 1, 0), _written(1, 2, 1000), _written(2, 3, step_ns), _written(9, 10, step_ns)
+    )
+    assert flow["append"] == (
+        FlowRange(0, 2, 1),
+        FlowRange(2, 3, RESOLUTION_US),
+        FlowRange(9, 10, RESOLUTION_US),
+    )
+
+
+def test_flow_knows_what_became_visible_was_replicated_and_committed_since_the_last_time() -> None:
+    recorder = FlowRecorder(1)
+    flow = _flow(
+        recorder, _written(0, 5, 1000, 0), Replicated("t-0", 2, 0, 2000), Committed("g", "c", (("t", 0, 2),), 1)
+    )
+    assert "visible" not in flow
+    assert "replicate" not in flow
+    assert flow["commit"] == (FlowRange(2, 2, 0),)
+    flow = _flow(
+        recorder,
+        Replicated("t-0", 2, 5, 4000),
+        Advanced("t-0", 5, 0, 4000),
+        Committed("g", "c", (("t", 0, 5),), 5000),
+        Committed("g", "c", (("t", 0, 1),), 6000),
+    )
+    assert flow["replicate"] == (FlowRange(0, 5, 4),)
+    assert flow["visible"] == (FlowRange(0, 5, 4),)
+    assert flow["commit"] == (FlowRange(2, 5, 5), FlowRange(1, 1, 6))
+
+
+def test_a_fetch_of_a_topic_that_is_not_recorded_says_nothing() -> None:
+    unknown = UUID(int=7)
+    assert _flow(FlowRecorder(1), Fetched("c", "h", 5, ((unknown, 0, 0, 5),), 1)) == {}
+
+
+def _row(base_offset: int, *traceparents: bytes | None) -> LogRow:
+    records = [
+        Record(base_offset + number, 0, None, b"v", () if one is None else ((b"traceparent", one),))
+        for number, one in enumerate(traceparents)
+    ]
+    return LogRow.of_batch(bytes(build_batch(records)))
+
+
+class _Log:
+    def __init__(self, *rows: LogRow) -> None:
+        self.rows = rows
+        self.reads = 0
+
+    def read(self, partition: str, offset: int) -> Iterator[LogRow]:
+        assert partition == "t-0"
+        for row in self.rows:
+            if row.last_offset >= offset:
+                self.reads += 1
+                yield row
+
+
+SAMPLED = f"00-{TRACE}-{SPAN}-01".encode()
+
+
+def _tracer(log: _Log, batches: int = 100, messages: int = 20) -> MessageTracer:
+    return MessageTracer(log.read, batches, messages)
+
+
+def test_a_message_dwells_until_a_fetch_and_settles_at_a_commit_each_once_a_group() -> None:
+    tracer = _tracer(_Log(_row(0, None, SAMPLED)))
+    notes: list[Note] = [
+        _written(0, 2, 10, 0),
+        Advanced("t-0", 2, 5, 20),
+        Fetched("c", "h", 1, (("t", 0, 0, 2),), 30),
+        Fetched("c", "h", 1, (("t", 0, 0, 2),), 40),
+        Committed("g", "c", (("t", 0, 1),), 50),
+        Committed("g", "c", (("t", 0, 2),), 60),
+        Committed("g", "c", (("t", 0, 2),), 70),
+        Fetched("other", "h", 1, (("t", 0, 0, 2),), 80),
+    ]
+    spans = tracer.spans(notes, NAMES, 0.0, lambda ns: ns)
+    assert [(one.name, one.start_ns, one.end_ns) for one in spans] == [
+        ("append t", 10, 10),
+        ("replicate t", 10, 20),
+        ("dwell t", 20, 30),
+        ("settle t", 20, 60),
+        ("dwell t", 20, 80),
+    ]
+    assert spans[-1].attributes["klamm.group.match"] == "none"
+    assert {one.context.trace_id for one in spans} == {int(TRACE, 16)}
+    assert spans[0].parent == TraceContext(int(TRACE, 16), int(SPAN, 16))
+
+
+def test_a_message_that_is_removed_before_a_group_committed_it_is_an_error() -> None:
+    tracer = _tracer(_Log(_row(0, SAMPLED)))
+    tracer.spans([_written(0, 1, 10), Fetched("c", "h", 1, (("t", 0, 0, 1),), 30)], NAMES, 0.0, lambda ns: ns)
+    assert tracer.expired("t-0", 0, 50) == []
+    [span] = tracer.expired("t-0", 1, 50)
+    assert (span.name, span.error, span.attributes["klamm.groups.unsettled"]) == (
+        "expire t",
+        "EXPIRED_BEFORE_COMMIT",
+        "g",
+    )
+    assert tracer.expired("t-0", 1, 60) == []
+
+
+def test_no_more_batches_are_looked_into_than_the_limit_and_the_rest_is_counted() -> None:
+    log = _Log(*(_row(number, None) for number in range(100)))
+    tracer = _tracer(log, batches=10)
+    tracer.spans([_written(number, number + 1, number) for number in range(100)], NAMES, 0.0, lambda ns: ns)
+    counts = tracer.counts
+    assert counts.inspected == 10
+    assert counts.skipped == 90
+
+
+def test_no_batch_is_looked_into_where_the_limit_is_zero() -> None:
+    log = _Log(_row(0, SAMPLED))
+    tracer = _tracer(log, batches=0)
+    assert tracer.spans([_written(0, 1, 1)], NAMES, 0.0, lambda ns: ns) == []
+    assert (log.reads, tracer.counts.skipped) == (0, 1)
+
+
+def _request(error_code: int = 0, batches: tuple[tuple[str, int, int], ...] = (), waited_ns: int = 0) -> Request:
+    return Request("Produce", 13, 7, "c", "h", 5, error_code, batches, 100, 0, 1000, waited_ns, 9000)
+
+
+def test_a_slow_request_has_a_span_for_each_hop_and_links_to_what_it_carried() -> None:
+    linked = TraceContext(1, 2)
+    tracer = RequestTracer(("b", 9092), str, lambda *_: (linked,))
+    notes: list[Note] = [
+        Written("t-0", ((b"c", 0, 5),), 1, 0, 2000, 3000),
+        Advanced("t-0", 5, 3500, 8000),
+        _request(0, (("t", 0, 0),), waited_ns=7500),
+    ]
+    root, *hops = tracer.spans(notes, 0.0, lambda ns: ns)
+    assert (root.name, root.kind, root.start_ns, root.end_ns, root.links) == (
+        "produce t",
+        "server",
+        1000,
+        9000,
+        (linked,),
+    )
+    assert [(hop.name, hop.start_ns, hop.end_ns) for hop in hops] == [
+        ("mailbox t-0", 1000, 2000),
+        ("append t", 2000, 3000),
+        ("flush", 3500, 8000),
+        ("await.hw", 3000, 8000),
+        ("net.write", 8500, 9000),
+    ]
+    assert all(hop.parent == root.context for hop in hops)
+
+
+def test_requests_beyond_the_limit_make_no_spans() -> None:
+    tracer = RequestTracer(("b", 9092), str, lambda *_: ())
+    roots = [one for one in tracer.spans([_request(1)] * 50, 0.0, lambda ns: ns) if one.kind == "server"]
+    assert len(roots) == 5
+    assert {one.error for one in roots} == {"OFFSET_OUT_OF_RANGE"}
+
+
+def test_slow_is_what_takes_longer_than_nearly_all() -> None:
+    stats = RequestStats()
+    assert stats.slow_ns == NEVER_SLOW
+    thresholds = SlowThresholds()
+    stats.buckets[20] = 995
+    stats.buckets[25] = 5
+    thresholds.update([("Produce", stats)])
+    assert stats.slow_ns == max(SLOW_NS_MIN, 2**20)
+    stats.buckets[25] += 500
+    thresholds.update([("Produce", stats)])
+    assert stats.slow_ns == 2**25
+    thresholds.off([("Produce", stats)])
+    assert stats.slow_ns == NEVER_SLOW
