@@ -6,6 +6,7 @@ what the SDK collected, as any exporter then sees it.
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -140,7 +141,7 @@ class _Reader(MetricReader):
     """Collects when it is told to, and hands on what was collected."""
 
     def __init__(self, metrics: BrokerMetrics, send: Send, temporality: dict[type, AggregationTemporality]) -> None:
-        super().__init__(preferred_temporality=temporality, cardinality_limits=LIMITS)
+        super().__init__(preferred_temporality=temporality, **_limits())
         self._broker = metrics
         self._send = send
 
@@ -156,7 +157,7 @@ class _PrometheusReader(PrometheusMetricReader):
     """Prometheus' reader of the SDK, with the histogram."""
 
     def __init__(self, metrics: BrokerMetrics, registry: CollectorRegistry) -> None:
-        super().__init__(scope_info_enabled=False, registry=registry, cardinality_limits=LIMITS)
+        super().__init__(scope_info_enabled=False, registry=registry, **_limits())
         self._broker = metrics
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> None:
@@ -183,13 +184,6 @@ class PrometheusEndpoint(NamedTuple):
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
-
-
-LIMITS: Final[Any] = {
-    ObservableCounter: CARDINALITY_LIMIT,
-    ObservableGauge: CARDINALITY_LIMIT,
-    ObservableUpDownCounter: CARDINALITY_LIMIT,
-}
 
 
 def encoded(data: MetricsData) -> Iterator[bytes]:
@@ -230,3 +224,11 @@ def _make(meter: Meter, instrument: Instrument, observe: Callable[[CallbackOptio
         case "histogram":
             msg = f"{name}: a histogram is not observed"
             raise AssertionError(msg)
+
+
+def _limits() -> dict[str, Any]:
+    """Return the argument that lifts a reader's limit on points, where the SDK is new enough to have one."""
+    if "cardinality_limits" not in inspect.signature(MetricReader.__init__).parameters:
+        return {}
+    kinds = (ObservableCounter, ObservableGauge, ObservableUpDownCounter)
+    return {"cardinality_limits": dict.fromkeys(kinds, CARDINALITY_LIMIT)}
