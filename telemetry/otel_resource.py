@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from klamm.model.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["Resource", "broker_resource", "untraced"]
 
@@ -30,7 +30,7 @@ def broker_resource(broker_id: int, cluster_id: str) -> Resource:
 
 
 @contextmanager
-def untraced() -> Iterator[None]:
+def untraced() -> Generator[None, None, None]:
     """Do something that no instrumentation of this process makes spans of: our own export is never traced."""
     token = context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent import futures
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,7 +61,7 @@ def spans_of(request: ExportTraceServiceRequest) -> list[Any]:
 
 
 @contextmanager
-def http_receiver(status: int = 200, delay_s: float = 0.0) -> Iterator[Received]:
+def http_receiver(status: int = 200, delay_s: float = 0.0) -> Generator[Received, None, None]:
     """Run a receiver of OTLP over HTTP that answers with a status, after a while."""
     received = Received()
     stopping = threading.Event()
@@ -102,7 +102,7 @@ def http_receiver(status: int = 200, delay_s: float = 0.0) -> Iterator[Received]
 
 
 @contextmanager
-def grpc_receiver() -> Iterator[Received]:
+def grpc_receiver() -> Generator[Received, None, None]:
     """Run a receiver of OTLP over gRPC."""
     received = Received()
 

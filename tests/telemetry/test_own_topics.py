@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -32,7 +32,9 @@ def _produce(broker: klamm.Broker, topic: str, count: int, client_id: str) -> No
 
 
 @contextmanager
-def _consumed_and_committed(broker: klamm.Broker, topic: str, count: int, client_id: str, group: str) -> Iterator[None]:
+def _consumed_and_committed(
+    broker: klamm.Broker, topic: str, count: int, client_id: str, group: str
+) -> Generator[None, None, None]:
     """Have a group read and commit everything; it stays: whose a fetch was is known while it has this member."""
     settings = {"bootstrap.servers": broker.bootstrap, "group.id": group, "client.id": client_id}
     consumer = Consumer({**settings, "auto.offset.reset": "earliest", "enable.auto.commit": False})

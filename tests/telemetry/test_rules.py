@@ -11,14 +11,35 @@ from klamm.records.flow_schema import RESOLUTION_US, FlowRange
 from klamm.records.record import Record, build_batch
 from klamm.storage.row import LogRow
 from klamm.telemetry.flow import FlowRecorder, Names
-from klamm.telemetry.journal import NOTES_MAX, Advanced, Committed, Fetched, Journal, Note, Replicated, Request, Written
+from klamm.telemetry.journal import (
+    NOTES_MAX,
+    Advanced,
+    Committed,
+    Fetched,
+    Journal,
+    Note,
+    Replicated,
+    Request,
+    TopicKey,
+    Written,
+)
 from klamm.telemetry.message_spans import MessageTracer
 from klamm.telemetry.request_spans import SLOW_NS_MIN, RequestTracer, SlowThresholds
 from klamm.telemetry.requests import NEVER_SLOW, RequestStats
 from klamm.telemetry.spans import TokenBucket, TraceContext, parse_traceparent
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-NAMES = Names(lambda key: key if isinstance(key, str) else None, {("c", "h"): frozenset({"g"})})
+
+
+def _by_name(key: TopicKey) -> str | None:
+    return key if isinstance(key, str) else None
+
+
+def _no_links(_partition: str, _first: int, _end: int) -> tuple[TraceContext, ...]:
+    return ()
+
+
+NAMES = Names(_by_name, {("c", "h"): frozenset({"g"})})
 
 
 @pytest.mark.parametrize(
@@ -206,7 +227,11 @@ def _request(error_code: int = 0, batches: tuple[tuple[str, int, int], ...] = ()
 
 def test_a_slow_request_has_a_span_for_each_hop_and_links_to_what_it_carried() -> None:
     linked = TraceContext(1, 2)
-    tracer = RequestTracer(("b", 9092), str, lambda *_: (linked,))
+
+    def links(_partition: str, _first: int, _end: int) -> tuple[TraceContext, ...]:
+        return (linked,)
+
+    tracer = RequestTracer(("b", 9092), _by_name, links)
     notes: list[Note] = [
         Written("t-0", ((b"c", 0, 5),), 1, 0, 2000, 3000),
         Advanced("t-0", 5, 3500, 8000),
@@ -231,7 +256,7 @@ def test_a_slow_request_has_a_span_for_each_hop_and_links_to_what_it_carried() -
 
 
 def test_requests_beyond_the_limit_make_no_spans() -> None:
-    tracer = RequestTracer(("b", 9092), str, lambda *_: ())
+    tracer = RequestTracer(("b", 9092), _by_name, _no_links)
     roots = [one for one in tracer.spans([_request(1)] * 50, 0.0, lambda ns: ns) if one.kind == "server"]
     assert len(roots) == 5
     assert {one.error for one in roots} == {"OFFSET_OUT_OF_RANGE"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,7 +54,9 @@ def _attributes(span: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _consumed_and_committed(broker: klamm.Broker, topic: str, group: str, count: int = 1) -> Iterator[None]:
+def _consumed_and_committed(
+    broker: klamm.Broker, topic: str, group: str, count: int = 1
+) -> Generator[None, None, None]:
     """Have a group read and commit everything; it stays: whose a fetch was is known while it has this member."""
     settings = {"bootstrap.servers": broker.bootstrap, "group.id": group, "client.id": f"{group}-1"}
     consumer = Consumer({**settings, "auto.offset.reset": "earliest", "enable.auto.commit": False})
