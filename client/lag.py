@@ -98,17 +98,18 @@ async def measure_times(
         report.timed.add(row.group)
         if row.lag is not None and row.lag > 0 and row.committed_offset is not None:
             places.append((row.topic, row.partition, row.committed_offset))
+    if not places:
+        return
     try:
         async with asyncio.timeout(broker_timeout_s):
             found, _ = await record_times(cluster, report.leaders, places)
-            report.times.update(found)
             held = {
                 (topic, index, each.last_stable_offset)
                 for (topic, index, _), each in found.items()
                 if 0 <= each.last_stable_offset < each.high_watermark
             }
             stable, _ = await record_times(cluster, report.leaders, held)
-            report.stable_times.update(stable)
+            report.add_times(found, stable)
     except TimeoutError:
         msg = f"no record came within {broker_timeout_s:g} s: the time lag is not known"
         report.broker_errors.append(DeadlineError(msg))

@@ -168,7 +168,7 @@ class LagHistory:
 
     def group_rates(self, total: GroupLag) -> Rates:
         """Return how all of one group moves."""
-        if self.latest is None:
+        if self.latest is None or self._samples < 2:  # noqa: PLR2004 (a rate is between two)
             return UNKNOWN
         return self._rates(self.latest.rows_of(total.group))
 

@@ -6,7 +6,7 @@ other: a number, no commit, unavailable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from klamm.client.errors import ClientError, ResponseError
@@ -126,6 +126,7 @@ class LagReport:
         self.share_lags: dict[tuple[str, str, int], int] = {}
         self.broker_errors: list[ClientError] = []
         self.topics: frozenset[str] | None = None
+        self._rows: dict[str, list[LagRow]] = {}
 
     @property
     def errors(self) -> list[ClientError]:
@@ -142,6 +143,17 @@ class LagReport:
 
     def rows_of(self, group: str) -> list[LagRow]:
         """Return the partitions of one group: those it has committed, the others of these topics, and its members'."""
+        if group not in self._rows:
+            self._rows[group] = self._rows_of(group)
+        return self._rows[group]
+
+    def add_times(self, times: Mapping[Place, RecordTime], stable_times: Mapping[Place, RecordTime]) -> None:
+        """Take in when records were written; rows and totals have it from now on."""
+        self.times.update(times)
+        self.stable_times.update(stable_times)
+        self._rows.clear()
+
+    def _rows_of(self, group: str) -> list[LagRow]:
         commits = self.commits.get(group, {})
         owners = self.owners.get(group, {})
         topics = {*commits, *(topic for topic, _ in owners)}

@@ -84,7 +84,8 @@ class LagWatcher:
         """Return a group's rows of the newest sample, with interpolated times where there are no exact ones."""
         if self.history.latest is None:
             return []
-        return [self.history.interpolated(row) for row in self.history.latest.rows_of(group)]
+        rows = self.history.latest.rows_of(group)
+        return rows if len(self.history) < 2 else [self.history.interpolated(row) for row in rows]  # noqa: PLR2004 (between two)
 
     def risk(self, row: LagRow) -> Risk | None:
         """Return what retention threatens."""
@@ -100,7 +101,8 @@ class LagWatcher:
 
     def watched(self, total: GroupLag) -> Watched:
         """Return one group's line."""
-        risks = [(risk, row) for row in self.rows(total.group) if (risk := self.risk(row)) is not None]
+        rows = self.rows(total.group) if self.retention else ()
+        risks = [(risk, row) for row in rows if (risk := self.risk(row)) is not None]
         nearest = min(risks, key=_nearness, default=None)
         risk, row = nearest or (None, None)
         return Watched(total, self.history.group_rates(total), risk, row)
@@ -114,6 +116,8 @@ class LagWatcher:
 
 def worst_first(report: LagReport, count: int) -> list[LagRow]:
     """Return up to ``count`` rows that lag: the worst partition of every group first, then their second worst."""
+    if count <= 0:
+        return []
     ranked: list[tuple[int, int, LagRow]] = []
     for group in report.groups:
         behind = sorted(
