@@ -125,6 +125,13 @@ async def watch(run: Run) -> Result:
     return await run_board(run, await choose(run))
 
 
+async def history(run: Run) -> Result:
+    """Show lag over time."""
+    from klamm.cli.lag_history import show_history
+
+    return await show_history(run)
+
+
 async def check(run: Run) -> Result:
     """Say whether groups keep up; exit code 3 if not."""
     from klamm.client.lag import group_lags, measure_times
@@ -485,6 +492,27 @@ COMMANDS = (
         _REQUESTS,
         _ACLS,
         details="On a terminal the board is drawn in place. Elsewhere each sample is printed after the one before.",
+    ),
+    Command(
+        "lag history",
+        "Show lag over time, from a recording or by looking for a while",
+        history,
+        "LagHistory",
+        (_NAMES,),
+        (
+            _GROUP,
+            _TOPIC,
+            Option(("--every",), "time between two lines (a second; of a recording a twentieth of it)", "TIME"),
+            Option(("--for",), "how long to look, without a recording (10s)", "TIME"),
+            Option(("--since",), "with --replay: where to begin, as --at says where to end", "TIME"),
+        ),
+        (
+            Example("klamm lag history billing --replay night.arrows", "how its lag went while you slept"),
+            Example("klamm lag history billing --replay night.arrows --since 03:00 --at 03:20 --every 1s", "closely"),
+            Example("klamm lag history --for 30s -o csv", "the next half minute of every group"),
+        ),
+        _REQUESTS[:5],
+        _ACLS[:2],
     ),
     Command(
         "lag check",

@@ -39,6 +39,9 @@ NOUNS: dict[str, Noun] = {
         "klamm.cli.group", "Groups: list describe members seek offsets delete remove-member", "Cluster", ("groups",)
     ),
     "lag": Noun("klamm.cli.lag", "Lag of groups in offsets and time: show watch check history", "Cluster"),
+    "record": Noun(
+        "klamm.cli.record", "Record a cluster's state for --replay: metadata, offsets, groups, configs", "Cluster"
+    ),
     "partition": Noun("klamm.cli.partition", "Partitions: list elect reassign", "Cluster", ("partitions",)),
     "broker": Noun("klamm.cli.broker", "Brokers: list describe config logdirs", "Cluster", ("brokers",)),
     "actor": Noun("klamm.cli.actor", "Actors of a klamm broker: list top describe", "Cluster", ("actors",)),

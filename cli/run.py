@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 from klamm.cli.output import Format, Result, parse_format, render
 from klamm.cli.parser import Line, UsageError, Values
@@ -18,6 +19,9 @@ from klamm.cli.spec import Command
 from klamm.client.cluster import Cluster
 from klamm.client.contexts import Layers, Resolved, resolve
 from klamm.client.errors import ClientError, DeadlineError, RefusedError, SettingsError, UnreachableError
+
+if TYPE_CHECKING:
+    from klamm.client.recording.reading import Recording
 
 TIMEOUT_S_DEFAULT = 60.0
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 1, 2, 4, 5, 124, 130
@@ -53,9 +57,15 @@ class Run:
 
     @property
     def resolved(self) -> Resolved:
-        """Settings with their origins."""
+        """Settings with their origins.
+
+        Raises:
+            RefusedError: The line is about a recording, which has none: nothing may reach the live cluster.
+        """
         if self._resolved is None:
             values = self.values
+            if values.text("replay") is not None:
+                raise self._only_recorded()
             layers = Layers(values.text("context"), values.text("bootstrap"), values.texts("X"), values.flag("write"))
             self._resolved = resolve(layers)
         return self._resolved
@@ -63,10 +73,21 @@ class Run:
     @property
     def cluster(self) -> Cluster:
         """The cluster; it connects when first asked."""
-        if self._cluster is None:
+        if self._cluster is None and self.values.text("replay") is not None:
+            if self.command.changes:
+                raise self._only_recorded()
+            self._cluster = self._recorded()
+        elif self._cluster is None:
             on_request = self._say_request if self.values.flag("verbose") else None
             self._cluster = Cluster(self.resolved.settings, on_request)
         return self._cluster
+
+    @property
+    def recording(self) -> Recording:
+        """The recording of ``--replay``."""
+        from klamm.client.recording.reading import Recording
+
+        return Recording(self.values.text("replay") or "")
 
     @property
     def dry_run(self) -> bool:
@@ -112,10 +133,26 @@ class Run:
 
     def context_name(self) -> str | None:
         """Return the context's name without failing where settings cannot be resolved."""
+        if self.values.text("replay") is not None:
+            return None
         try:
             return self.resolved.settings.context
         except ClientError:
             return self.values.text("context")
+
+    def _only_recorded(self) -> RefusedError:
+        msg = f"klamm {self.command.path} refused: it goes to a live cluster, and --replay is a recording"
+        return RefusedError(msg, "leave --replay out if you mean the live cluster")
+
+    def _recorded(self) -> Cluster:
+        from klamm.client.recording.reading import parse_at, time_text
+
+        recording = self.recording
+        at = self.values.text("at")
+        cluster = recording.cluster_at(None if at is None else parse_at(at, recording.times))
+        span = f"{time_text(recording.times[0])} to {time_text(recording.times[-1])}"
+        self.note(f"replaying {recording.path} at {time_text(cluster.recorded_at_ms)} (it holds {span})")
+        return cluster
 
     def _say_request(self, api: str, address: str) -> None:
         self.note(f"→ {api} to {address}")
@@ -213,7 +250,7 @@ def _with_start_hint(run: Run, error: ClientError) -> ClientError:
     """Tell who has no context and nothing on localhost how to get a broker."""
     if isinstance(error, UnreachableError) and error.step == "tcp":
         with contextlib.suppress(ClientError):
-            if not run.resolved.chosen:
+            if not (run.values.text("replay") or run.resolved.chosen):
                 error.next_step = "start a broker: klamm serve; or say where one is: klamm topics -b HOST:PORT"
     return error
 

@@ -95,6 +95,10 @@ SHARED_OPTIONS: tuple[Option, ...] = (
     Option(
         ("--filter",), "show items where COLUMN=GLOB, COLUMN!=GLOB, COLUMN<N or COLUMN>N", "EXPRESSION", repeat=True
     ),
+    Option(("--replay",), "read a recording made by `klamm record` instead of a cluster", "FILE"),
+    Option(
+        ("--at",), "with --replay: 03:12, @2026-11-23T10:00, -10m before its end; the last sample if not said", "TIME"
+    ),
     Option(("--no-color",), "no colour, as with NO_COLOR=1"),
     Option(("--no-input",), "never ask; refuse instead"),
     Option(("--explain",), "print the requests and rights this needs, and do nothing"),

@@ -3,6 +3,7 @@
 | folder | owns |
 |---|---|
 | `lag*.py` | lag of groups: read (`lag.py`), what it means (`lag_report.py`), over time (`lag_history.py`) |
+| `recording/` | a cluster's state sampled into Arrow files, and served again as a cluster |
 | `in_process.py` | a cluster that a function answers for, on which every operation works |
 | `decoding/` | keys and values as something a person or a filter can use |
 | `registry/` | schema registries |

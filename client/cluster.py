@@ -113,6 +113,10 @@ class Cluster:
         open_ones += [task.result() for task in done if task.exception() is None]
         return ", ".join(f"{each.waiting_for} from {each.address}" for each in open_ones if each.waiting_for)
 
+    def now_ms(self) -> int:
+        """Return the time that ages count from: now, or for a recording when it was made."""
+        return int(time.time() * 1000)
+
     async def any_connection(self) -> BrokerConnection:
         """Return an open connection to some broker.
 

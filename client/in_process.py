@@ -56,14 +56,21 @@ class InProcessConnection(BrokerConnection):
 class InProcessCluster(Cluster):
     """A cluster that a function answers for; ``brokers`` maps each id to the address it goes by."""
 
+    connection_class: type[InProcessConnection] = InProcessConnection
+
     def __init__(
         self, brokers: Mapping[int, Address], answer: Answer, versions: Versions, settings: Settings | None = None
     ) -> None:
         super().__init__(settings or Settings(tuple(brokers.values()), {}, read_only=True))
         self._in_process = {
-            broker_id: InProcessConnection(broker_id, address, self.settings, answer, versions)
+            broker_id: self.connection_class(broker_id, address, self.settings, answer, versions)
             for broker_id, address in brokers.items()
         }
+
+    @property
+    def connections(self) -> list[InProcessConnection]:
+        """A connection for each broker."""
+        return list(self._in_process.values())
 
     async def any_connection(self) -> BrokerConnection:
         """Return the connection to the first broker.

@@ -12,7 +12,6 @@ not a number of records. Lag as time is the age of the record at the committed o
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -32,7 +31,7 @@ __all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "list_group
 BROKER_TIMEOUT_S: Final = 10.0
 """A broker that has not answered by then counts as unavailable: the others' lag is shown."""
 RETENTION_KEYS: Final = ("cleanup.policy", "retention.bytes", "retention.ms")
-_LATEST: Final = -1
+LATEST: Final = -1
 _GROUP_ID_NOT_FOUND: Final = 69
 _LEADER_NOT_AVAILABLE: Final = 5
 _UNKNOWN_TOPIC: Final = 3
@@ -79,10 +78,10 @@ async def group_lags(
         _read_share_commits(cluster, report, broker_timeout_s),
         *([_read_members(cluster, report, broker_timeout_s)] if members else []),
     )
-    report.committed_at_ms = _now_ms()
+    report.committed_at_ms = cluster.now_ms()
     # Committed first, then ends: the other way round whoever keeps up would seem to be ahead.
     await _read_ends(cluster, report, broker_timeout_s)
-    report.ends_at_ms = _now_ms()
+    report.ends_at_ms = cluster.now_ms()
     return report
 
 
@@ -348,13 +347,37 @@ def _by_leader(report: LagReport, metadata: ClusterMetadata) -> dict[int, dict[s
     return by_leader
 
 
+async def list_offsets_at(
+    cluster: Cluster, metadata: ClusterMetadata, timestamp: int, broker_timeout_s: float = BROKER_TIMEOUT_S
+) -> tuple[dict[str, dict[int, int]], list[ClientError]]:
+    """Return the offsets of every partition at LATEST or EARLIEST, by topic, and brokers' errors. One request to each.
+
+    A partition that answers with an error, or has no leader, is left out.
+    """
+    by_leader: dict[int, dict[str, list[int]]] = {}
+    for topic in metadata.topics:
+        for part in topic.partitions:
+            if part.leader >= 0:
+                by_leader.setdefault(part.leader, {}).setdefault(topic.name, []).append(part.partition)
+
+    async def send(leader: int, partitions: dict[str, list[int]]) -> dict[str, list[tuple[int, int, int]]]:
+        return await _within(broker_timeout_s, leader, _fetch_ends(cluster, leader, partitions, timestamp))
+
+    answers, failures = await cluster.per_broker(by_leader, send)
+    found: dict[str, dict[int, int]] = {}
+    for answer in answers.values():
+        for name, partitions in answer.items():
+            found.setdefault(name, {}).update({index: offset for index, code, offset in partitions if not code})
+    return found, list(failures.values())
+
+
 async def _fetch_ends(
-    cluster: Cluster, leader: int, partitions: Mapping[str, Sequence[int]]
+    cluster: Cluster, leader: int, partitions: Mapping[str, Sequence[int]], timestamp: int = LATEST
 ) -> dict[str, list[tuple[int, int, int]]]:
     version, frame = await cluster.ask_encoded(
         lag_wire.LIST_OFFSETS,
         lag_wire.LIST_OFFSETS_VERSIONS,
-        lambda version, number, client: lag_wire.encode_list_offsets(version, number, client, partitions, _LATEST),
+        lambda version, number, client: lag_wire.encode_list_offsets(version, number, client, partitions, timestamp),
         leader,
     )
     try:
@@ -367,7 +390,7 @@ async def _read_moved(
     cluster: Cluster, report: LagReport, metadata: ClusterMetadata, moved: Sequence[Partition]
 ) -> None:
     """Ask again for partitions whose leader is another by now, a few times, as ``offsets.list_offsets`` does."""
-    from klamm.client.offsets import LATEST, list_offsets  # noqa: PLC0415 (as above)
+    from klamm.client.offsets import list_offsets  # noqa: PLC0415 (as above)
 
     found, errors = await list_offsets(cluster, metadata, dict.fromkeys(moved, LATEST))
     for (topic, index), each in found.items():
@@ -383,7 +406,3 @@ async def _within(seconds: float, broker_id: int, asked: Awaitable[_Result]) -> 
     except TimeoutError:
         msg = f"broker {broker_id} did not answer within {seconds:g} s"
         raise DeadlineError(msg) from None
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

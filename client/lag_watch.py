@@ -13,7 +13,7 @@ from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.groups import ListedGroup
 from klamm.client.lag import group_lags, measure_times, retentions
-from klamm.client.lag_history import LagHistory, Rates, Retention, Risk
+from klamm.client.lag_history import WINDOW_MS, LagHistory, Rates, Retention, Risk
 from klamm.client.lag_report import GroupLag, LagReport, LagRow
 
 TIMED_MAX: Final = 1000
@@ -47,12 +47,13 @@ class LagWatcher:
         members: bool = False,
         timed_max: int = TIMED_MAX,
         listed: Sequence[ListedGroup] | None = None,
+        window_ms: int = WINDOW_MS,
     ) -> None:
         """Watch the groups with some names, or whose name passes a test, or all.
 
         ``listed`` is what was listed a moment ago: the first sample does not ask again.
         """
-        self.history = LagHistory()
+        self.history = LagHistory(window_ms=window_ms)
         self.retention: dict[str, Retention] = {}
         self._cluster = cluster
         self._groups = groups
@@ -62,12 +63,14 @@ class LagWatcher:
         self._listed = listed
         self._retention_read_s = -RETENTION_EVERY_S
 
-    async def sample(self, *, with_retention: bool = True) -> LagReport:
-        """Take a sample.
+    async def sample(self, *, with_retention: bool = True, cluster: Cluster | None = None) -> LagReport:
+        """Take a sample; ``cluster`` replaces the one so far: a recording is another at each time.
 
         Raises:
             ClientError: The cluster does not answer; what was sampled before stays.
         """
+        if cluster is not None:
+            self._cluster = cluster
         listed, self._listed = self._listed, None
         report = await group_lags(
             self._cluster, self._groups, topics=self._topics, members=self._members, listed=listed

@@ -21,6 +21,13 @@ def shapes(api_key: int) -> Any:  # noqa: ANN401 (a module of generated classes)
     return _Shapes(newest)
 
 
+def response_shapes(api_key: int) -> Any:  # noqa: ANN401 (as above)
+    """Return the module with the newest response of an API and the classes it is made of: for who answers."""
+    from klamm.protocol import messages  # noqa: PLC0415 (as above)
+
+    return _Shapes(messages.response_class(api_key))
+
+
 class _Shapes:
     """The classes of one request by name.
 

@@ -12,8 +12,8 @@ from klamm.client.settings import Address
 from klamm.model.errors import ErrorCode
 from klamm.protocol import messages
 
-METADATA, LIST_OFFSETS, FETCH, OFFSET_FETCH, LIST_GROUPS, SHARE_OFFSETS = 3, 2, 1, 9, 16, 90
-VERSIONS = {1: (4, 18), 2: (1, 11), 3: (0, 13), 9: (1, 10), 15: (0, 6), 16: (0, 5), 32: (1, 4), 69: (0, 1), 90: (0, 1)}
+METADATA, LIST_OFFSETS, FETCH, OFFSET_FETCH, LIST_GROUPS, SHARE_OFFSETS, DESCRIBE_GROUPS = 3, 2, 1, 9, 16, 90, 15
+VERSIONS = {1: (4, 18), 2: (1, 11), 3: (0, 13), 9: (1, 10), 15: (0, 6), 16: (0, 5), 90: (0, 1)}
 
 
 @dataclass
@@ -64,6 +64,7 @@ class Scripted:
         answers = {
             METADATA: self._metadata, LIST_GROUPS: self._list_groups, OFFSET_FETCH: self._offset_fetch,
             LIST_OFFSETS: self._list_offsets, FETCH: self._fetch, SHARE_OFFSETS: self._share_offsets,
+            DESCRIBE_GROUPS: self._describe_groups,
         }  # fmt: skip
         return answers[api](broker, request, shape)
 
@@ -107,6 +108,18 @@ class Scripted:
                 if each.coordinator == broker
             ),
         )
+
+    def _describe_groups(self, _broker: int, request: Any, shape: Any) -> Any:
+        return shape.DescribeGroupsResponse(
+            throttle_time=timedelta(0),
+            groups=tuple(
+                shape.DescribedGroup(
+                    error_code=_code(ErrorCode.NONE), error_message=None, group_id=name, group_state="Empty",
+                    protocol_type="consumer", protocol_data="range", members=(),
+                )
+                for name in request.groups
+            ),
+        )  # fmt: skip
 
     def _offset_fetch(self, _broker: int, request: Any, shape: Any) -> Any:
         groups = []

@@ -1,0 +1,12 @@
+"""Recordings: what a cluster was like, sampled into Arrow IPC files, and served again as a cluster.
+
+| file | owns |
+|---|---|
+| `state.py` | what a sample knows, as rows by key, and how rows stand in Arrow |
+| `sampling.py` | asks a cluster for one sample |
+| `writing.py` | writes samples: changes since the sample before, all of it now and then, bounded files |
+| `reading.py` | a recording's times, and the state at one of them |
+| `serving.py` | answers requests from a state, so that every reading operation works on a recording |
+
+`from klamm.client.recording.reading import Recording`; `Recording(path).cluster_at(time_ms)` is a cluster.
+"""
