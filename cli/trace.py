@@ -12,6 +12,7 @@ from klamm.cli.run import Run, parse_seconds
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.cli.trace_export import FORMATS, export_result
 from klamm.cli.trace_find import find
+from klamm.cli.trace_follow import follow
 from klamm.cli.trace_hops import path_result
 from klamm.cli.trace_listen import listen
 from klamm.cli.trace_live import send
@@ -185,6 +186,34 @@ COMMANDS = (
         ("WRITE on the topic", *_PATH_ACLS),
         level=1,
         details="The record carries a sampled traceparent and a klamm-probe header, by which consumers can tell it.",
+    ),
+    Command(
+        "trace follow",
+        "Show messages live as groups pass them, or the slowest, or those that went wrong",
+        follow,
+        "TraceFlow",
+        (),
+        (
+            Option(
+                ("--topic",), "only of this topic, by name or glob; all but internal ones if none", "NAME", repeat=True
+            ),
+            Option(("--slowest",), "every --every the ones that took or wait longest, worst first"),
+            Option(
+                ("--errors",), "only messages that went wrong: an error span in otlp_spans, or in a dead letter topic"
+            ),
+            Option(("--all",), "every message, not only those with a sampled trace"),
+            Option(("--every",), "how often --slowest looks (default: 2s)", "TIME"),
+            Option(("--top",), "how many --slowest shows (default: 10)", "N"),
+            Option(("--count",), "end after so many", "N"),
+            Option(("--for",), "end after so long", "TIME"),
+        ),
+        (
+            Example("klamm trace follow", "each traced message with how long it took until the last group"),
+            Example("klamm trace follow --topic orders --all --slowest", "what waits longest, worst first"),
+        ),
+        ("Metadata", "ListGroups", "OffsetFetch", "ListOffsets", "Fetch"),
+        ("READ on the topics, on __consumer_offsets and otlp_spans", "DESCRIBE on the groups"),
+        details="A message is printed once every group that reads its partition has committed past it.",
     ),
     Command(
         "trace listen",

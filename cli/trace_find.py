@@ -93,11 +93,12 @@ FOUND_COLUMNS = (
 async def chosen_topics(run: Run, names: Sequence[str]) -> tuple[ClusterMetadata, list[ClientError]]:
     """Return the metadata of topics by name or glob, or of all that are not internal, and errors of those missing."""
     metadata = await run.cluster.metadata()
-    chosen, missing = names_or_all(names, [topic.name for topic in metadata.topics])
+    known = [topic.name for topic in metadata.topics]
+    chosen, missing = names_or_all(names, known)
     own = {topic.name for topic in metadata.topics if topic.internal or topic.name.startswith(("__", "otlp_"))}
     wanted = set(chosen) if names else set(chosen) - own
     errors: list[ClientError] = [
-        ResponseError(3, f"there is no topic {name!r}.{suggestion(name, chosen)}", "klamm topic list", name=name)
+        ResponseError(3, f"there is no topic {name!r}.{suggestion(name, known)}", "klamm topic list", name=name)
         for name in missing
     ]
     errors += [

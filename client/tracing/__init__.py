@@ -5,6 +5,7 @@
 | ``model`` | a trace, its hops and notes |
 | ``path`` | ``trace_path``: one message's hops from record timestamps, commits and groups |
 | ``commits`` | when groups passed an offset: read in ``__consumer_offsets`` from a place found by time |
+| ``asking`` | the exchanges of a path, without ``kio`` |
 | ``bystanders`` | what groups have committed in the message's partition, and who reads it |
 | ``retention`` | why an offset is gone |
 | ``children`` | other messages with the same trace id, within a bound |
@@ -18,6 +19,7 @@
 | ``finding`` | every record of topics with an id, a header or a key |
 | ``otlp``, ``normalise``, ``spans`` | OTLP as bytes; the words of every instrumentation in one form; a bounded store |
 | ``receiver``, ``joiner``, ``span_files`` | OTLP over HTTP; which record a span is about; spans in a file |
+| ``following`` | messages live, with the commits that pass them |
 | ``probe`` | a record sent to be timed |
 """
 

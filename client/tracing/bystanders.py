@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
-from klamm.client.committed import Committed, committed_offsets
+from klamm.client.committed import Committed
 from klamm.client.errors import ClientError
-from klamm.client.groups import DescribedGroup, ListedGroup, Member, describe_groups, list_groups
+from klamm.client.groups import DescribedGroup, ListedGroup, Member, describe_groups
+from klamm.client.lag import list_groups
 from klamm.client.offsets import Partition
+from klamm.client.tracing.asking import committed_in
 
 DESCRIBED_MAX: Final = 200
 """Groups described for one message: those that have not passed it and those with members and no commit."""
@@ -40,11 +42,10 @@ async def find_bystanders(cluster: Cluster, where: Partition, offset: int) -> By
     """Return the groups of a partition, as the cluster has them now; those not past ``offset`` with their reader."""
     groups, errors = await list_groups(cluster)
     classic = [group for group in groups if group.type != "share"]
-    commits, failed = await committed_offsets(cluster, classic, where)
-    errors += failed.values()
-    committed = {name: offsets[where] for name, offsets in commits.items() if where in offsets}
+    committed, failed = await committed_in(cluster, classic, where)
+    errors += failed
     wanted = [group for group in classic if _may_wait(group, committed.get(group.group_id), offset)]
-    described, refused = await describe_groups(cluster, wanted[:DESCRIBED_MAX])
+    described, refused = await describe_groups(cluster, wanted[:DESCRIBED_MAX]) if wanted else ([], {})
     errors += refused.values()
     readers = {group.group_id: reader for group in described if (reader := _reader(group, where)) is not None}
     uncommitted = tuple(sorted(readers.keys() - committed.keys()))

@@ -7,15 +7,17 @@ much that was is said. ``klamm trace find`` looks at everything.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
-from klamm.client.messages.record import Record
-from klamm.client.offsets import LATEST, list_offsets
+from klamm.client.offsets import LATEST
 from klamm.client.positions import Range
-from klamm.client.tracing.finding import Query, condition_of
+from klamm.client.tracing.asking import offsets_at
 from klamm.client.tracing.propagation import read_headers
+
+if TYPE_CHECKING:
+    from klamm.client.messages.record import Record
 
 CHILDREN_MAX: Final = 100
 PARTITIONS_MAX: Final = 256
@@ -53,7 +55,8 @@ async def find_children(
     cluster: Cluster, place: tuple[str, int, int], trace_id: str, from_ms: int, seconds: float
 ) -> Children:
     """Return the other records with a trace id since ``from_ms``, as far as ``seconds`` allow."""
-    from klamm.client.messages.scan import Scan  # noqa: PLC0415 (only for messages that have a trace)
+    from klamm.client.messages.scan import Scan  # noqa: PLC0415 (only for messages that have a trace: 50 ms)
+    from klamm.client.tracing.finding import Query, condition_of  # noqa: PLC0415 (the same)
 
     if seconds <= 0:
         return Children()
@@ -67,13 +70,12 @@ async def find_children(
     ]
     chosen = partitions[:PARTITIONS_MAX]
     (starts, _), (ends, _) = await asyncio.gather(
-        list_offsets(cluster, metadata, dict.fromkeys(chosen, from_ms)),
-        list_offsets(cluster, metadata, dict.fromkeys(chosen, LATEST)),
+        offsets_at(cluster, metadata, chosen, from_ms), offsets_at(cluster, metadata, chosen, LATEST)
     )
     ranges: dict[tuple[str, int], Range] = {}
     for where in chosen:
-        if where in starts and where in ends and 0 <= starts[where].offset < ends[where].offset:
-            ranges[where] = Range(starts[where].offset, ends[where].offset, 0, ends[where].offset)
+        if where in starts and where in ends and 0 <= starts[where] < ends[where]:
+            ranges[where] = Range(starts[where], ends[where], 0, ends[where])
     scan = Scan(cluster, metadata, ranges, condition_of(Query(trace_id=trace_id)))
     records: list[Record] = []
     try:

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple, Protocol
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
-from klamm.client.offsets import Partition, list_offsets
+from klamm.client.offsets import Partition
+from klamm.client.tracing.asking import offsets_at
 from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, STRETCH_SIZE_BYTES, Stretch, fetch_stretch
 from klamm.client.wire import ClusterMetadata, PartitionMetadata, TopicMetadata
 from klamm.model.errors import KafkaError
@@ -267,12 +268,11 @@ async def _each_partition(
     by_partition: dict[int, set[str]] = {}
     for group in groups:
         by_partition.setdefault(partition_for(group, len(partitions)), set()).add(group)
-    times = {(CONSUMER_OFFSETS, index): from_ms for index in by_partition}
-    starts, failed = await list_offsets(cluster, metadata, times)
+    starts, failed = await offsets_at(cluster, metadata, [(CONSUMER_OFFSETS, each) for each in by_partition], from_ms)
     errors = {index: error for (_, index), error in failed.items()}
 
     async def one(index: int, wanted: set[str]) -> None:
-        start = starts[CONSUMER_OFFSETS, index].offset
+        start = starts[CONSUMER_OFFSETS, index]
         if start < 0:  # nothing was committed since
             return
         reading = _Reading(cluster, topic, partitions[index], where)

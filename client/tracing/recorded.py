@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
-from klamm.client.offsets import list_offsets
+from klamm.client.tracing.asking import offsets_at
 from klamm.client.tracing.otlp import OtlpError, decode_json, decode_protobuf
 from klamm.client.tracing.reading import read_forward
 from klamm.client.tracing.spans import Span, SpanStore
@@ -105,13 +105,13 @@ async def _read(
     cluster: Cluster, metadata: ClusterMetadata, topic: TopicMetadata, from_ms: int, needles: Sequence[bytes]
 ) -> tuple[list[Record], list[ClientError]]:
     led = [each for each in topic.partitions if each.leader >= 0]
-    starts, failed = await list_offsets(cluster, metadata, {(topic.name, each.partition): from_ms for each in led})
+    starts, failed = await offsets_at(cluster, metadata, [(topic.name, each.partition) for each in led], from_ms)
     errors = list(failed.values())
     found: list[Record] = []
     share = SIZE_BYTES_MAX // max(1, len(led))
 
     async def one(index: int) -> None:
-        start = starts[topic.name, index].offset
+        start = starts[topic.name, index]
         if start < 0:
             return
         partition = next(each for each in led if each.partition == index)

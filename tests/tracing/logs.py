@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from klamm.client.errors import ClientError, ResponseError
-from klamm.client.offsets import FoundOffset
 from klamm.client.tracing import commits
 from klamm.client.tracing.reading import Stretch
 from klamm.client.wire import BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata
@@ -74,17 +73,15 @@ class Log:
             found += batch
         return Stretch(memoryview(bytes(found)), self.end, self.end, self.start, self.aborted)
 
-    async def list_offsets(self, *arguments: Any, **options: Any) -> tuple[dict[Any, FoundOffset], dict[Any, Any]]:
-        found: dict[Any, FoundOffset] = {}
-        for where, time_ms in arguments[2].items():
-            place = next(((offset, at) for offset, at, _ in self.batches if at >= time_ms), (-1, -1))
-            found[where] = FoundOffset(*place)
-        return found, {}
+    async def offsets_at(self, *arguments: Any) -> tuple[dict[Any, int], dict[Any, Any]]:
+        _, _, partitions, time_ms = arguments
+        first = next((offset for offset, at, _ in self.batches if at >= time_ms), -1)
+        return dict.fromkeys(partitions, first), {}
 
     def attach(self, monkeypatch: pytest.MonkeyPatch) -> ClusterMetadata:
         """Stand in for a cluster with one partition of ``__consumer_offsets``; return its metadata."""
         monkeypatch.setattr(commits, "fetch_stretch", self.fetch)
-        monkeypatch.setattr(commits, "list_offsets", self.list_offsets)
+        monkeypatch.setattr(commits, "offsets_at", self.offsets_at)
         partition = PartitionMetadata(0, 0, 1, 0, (1,), (1,), ())
         topic = TopicMetadata(0, commits.CONSUMER_OFFSETS, bytes(16), internal=True, partitions=[partition])
         return ClusterMetadata([BrokerNode(1, "localhost", 9092, None)], "id", 1, [topic])

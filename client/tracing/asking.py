@@ -1,0 +1,109 @@
+"""The exchanges of a path, without ``kio``, whose import takes as long as the whole answer may.
+
+What groups have committed in one partition, and offsets by time. What the light way cannot do is asked the general way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from klamm.client import lag_wire
+from klamm.client.cluster import Cluster
+from klamm.client.committed import Committed
+from klamm.client.errors import ClientError, ResponseError
+from klamm.client.groups import ListedGroup
+from klamm.client.offsets import Partition
+from klamm.client.wire import ClusterMetadata
+from klamm.protocol.errors import ProtocolError
+
+
+async def committed_in(
+    cluster: Cluster, groups: Iterable[ListedGroup], where: Partition
+) -> tuple[dict[str, Committed], list[ClientError]]:
+    """Return what groups have committed in a partition, of those that have, and errors. One request to each broker."""
+    by_broker: dict[int, list[ListedGroup]] = {}
+    for group in groups:
+        by_broker.setdefault(group.coordinator, []).append(group)
+
+    async def send(broker_id: int, asked: list[ListedGroup]) -> dict[str, Committed]:
+        return await _committed(cluster, broker_id, asked, where, errors)
+
+    errors: list[ClientError] = []
+    answers, failures = await cluster.per_broker(by_broker, send)
+    return {name: each for found in answers.values() for name, each in found.items()}, [*errors, *failures.values()]
+
+
+async def offsets_at(
+    cluster: Cluster, metadata: ClusterMetadata, partitions: Iterable[Partition], timestamp: int
+) -> tuple[dict[Partition, int], dict[Partition, ClientError]]:
+    """Return the first offset at or after a timestamp (-1: none), or what LATEST and EARLIEST mean, and errors."""
+    leaders = {(topic.name, each.partition): each.leader for topic in metadata.topics for each in topic.partitions}
+    by_leader: dict[int, dict[str, list[int]]] = {}
+    wanted = list(partitions)
+    for where in wanted:
+        if leaders.get(where, -1) >= 0:
+            by_leader.setdefault(leaders[where], {}).setdefault(where[0], []).append(where[1])
+
+    async def send(leader: int, asked: Mapping[str, Sequence[int]]) -> dict[Partition, int]:
+        return await _offsets(cluster, leader, asked, timestamp)
+
+    answers, _ = await cluster.per_broker(by_leader, send)
+    found = {where: offset for answer in answers.values() for where, offset in answer.items()}
+    left = [where for where in wanted if where not in found]
+    if not left:
+        return found, {}
+    from klamm.client.offsets import list_offsets  # noqa: PLC0415 (loads kio: leaders that move, and errors by name)
+
+    general, errors = await list_offsets(cluster, metadata, dict.fromkeys(left, timestamp))
+    return found | {where: each.offset for where, each in general.items()}, errors
+
+
+async def _committed(
+    cluster: Cluster, broker_id: int, groups: list[ListedGroup], where: Partition, errors: list[ClientError]
+) -> dict[str, Committed]:
+    connection = await cluster.broker(broker_id)
+    low, high = lag_wire.OFFSET_FETCH_VERSIONS
+    theirs = connection.versions.get(lag_wire.OFFSET_FETCH, (0, 0))
+    if theirs[1] < low or theirs[0] > high:
+        from klamm.client.committed import committed_offsets  # noqa: PLC0415 (a broker of before Kafka 3.0)
+
+        commits, failed = await committed_offsets(cluster, groups, where)
+        errors += failed.values()
+        return {name: offsets[where] for name, offsets in commits.items() if where in offsets}
+    names = [group.group_id for group in groups]
+    topics = {where[0]: [where[1]]}
+    _, frame = await cluster.ask_encoded(
+        lag_wire.OFFSET_FETCH,
+        lag_wire.OFFSET_FETCH_VERSIONS,
+        lambda version, number, client: lag_wire.encode_offset_fetch(version, number, client, names, topics),
+        broker_id,
+    )
+    found: dict[str, Committed] = {}
+    for each in lag_wire.decode_offset_fetch(frame):
+        if each.error_code:
+            errors.append(ResponseError(each.error_code, None, name=each.group))
+        for partition, offset, epoch, error_code in each.topics.get(where[0], ()):
+            if partition == where[1] and offset >= 0 and not error_code:
+                found[each.group] = Committed(offset, epoch, each.metadata.get(where, ""))
+    return found
+
+
+async def _offsets(
+    cluster: Cluster, leader: int, asked: Mapping[str, Sequence[int]], timestamp: int
+) -> dict[Partition, int]:
+    version, frame = await cluster.ask_encoded(
+        lag_wire.LIST_OFFSETS,
+        lag_wire.LIST_OFFSETS_VERSIONS,
+        lambda version, number, client: lag_wire.encode_list_offsets(version, number, client, asked, timestamp),
+        leader,
+    )
+    try:
+        answer = lag_wire.decode_list_offsets(frame, version)
+    except ProtocolError:
+        return {}  # the general way says what is wrong
+    return {
+        (topic, partition): offset
+        for topic, each in answer.items()
+        for partition, error_code, offset in each
+        if not error_code
+    }
