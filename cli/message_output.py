@@ -18,7 +18,7 @@ from klamm.cli.run import Run
 from klamm.client.decoding import RecordDecoder, visible
 from klamm.client.errors import ClientError
 from klamm.client.messages import jsonl
-from klamm.client.messages.formats import Format, compile_format
+from klamm.client.messages.formats import Format
 from klamm.client.messages.record import Fields, Record, to_record
 from klamm.client.offsets import Partition
 from klamm.records.batch import BatchHeader
@@ -94,8 +94,8 @@ class Formatted(Sink):
 
     def rows(self, where: Partition, rows: Rows) -> None:
         """Write records as the format says."""
-        form, partition = self._form, where[1]
-        self.write(b"".join([form(partition, fields) for _, batch in rows for fields in batch]))
+        render, partition = self._form.render, where[1]
+        self.write(b"".join([text for _, batch in rows for text in render(partition, batch)]))
 
 
 class Jsonl(Sink):
@@ -241,7 +241,7 @@ def choose_sink(run: Run, topic: str, *, people: bool) -> Sink:
         if run.values.text("output") is not None:
             msg = "--format and -o exclude each other"
             raise UsageError(msg)
-        return Formatted(compile_format(template, topic, (run.values.text("null") or "").encode()))
+        return Formatted(Format(template, topic, (run.values.text("null") or "").encode()))
     if form.name not in FORMS:
         msg = f"-o {form.name} would hold every record back; records come as {', '.join(FORMS)} or --format"
         raise UsageError(msg)

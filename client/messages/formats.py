@@ -7,7 +7,8 @@ said otherwise, and its length is -1. ``%h`` is ``name=value,name=value``, with 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from struct import Struct
 from typing import Any, Final
 
@@ -17,59 +18,109 @@ from klamm.client.messages.record import Fields, Headers
 _INT32: Final = Struct(">i")
 _ESCAPES: Final = {"n": b"\n", "t": b"\t", "r": b"\r", "0": b"\x00", "\\": b"\\"}
 _PIECE: Final = re.compile(r"%(.)|\\x([0-9a-fA-F]{2})|\\(.)|([^%\\]+)|(.)", re.DOTALL)
-Format = Callable[[int, Fields], bytes]
+_PLAIN_FIELDS: Final = {"o": 0, "T": 1, "k": 2, "s": 3}
+"""Placeholders that are a record's fields as they are, and which."""
+_NUMBERS: Final = frozenset("oTSK")
+_PLACEHOLDERS: Final = "tpokshTSKR"
 
 
-def compile_format(text: str, topic: str, null: bytes = b"") -> Format:
-    """Return a function of (partition, fields) that prints a record as kcat would.
+class Format:
+    """A format string at work on records of one topic.
 
-    Raises:
-        SettingsError: There is no such placeholder.
+    What is the same for a whole partition is put into the template once; fields that are printed as they are leave the
+    record's tuple together. A call for each placeholder would take longer than all the rest.
     """
-    template = bytearray()
-    getters: list[Callable[[int, Fields], Any]] = []
-    makers = _makers(topic, null)
+
+    def __init__(self, text: str, topic: str, null: bytes = b"") -> None:
+        """Parse ``text``; ``null`` is what a null key or value prints.
+
+        Raises:
+            SettingsError: There is no such placeholder.
+        """
+        self._pieces = _parse(text)
+        self._topic = topic.encode()
+        self._null = null
+        self._by_partition: dict[int, Callable[[Fields], bytes]] = {}
+
+    def render(self, partition: int, rows: Sequence[Fields]) -> list[bytes]:
+        """Return what each record prints."""
+        make = self._by_partition.get(partition)
+        if make is None:
+            make = self._by_partition[partition] = self._compile(partition)
+        return [make(fields) for fields in rows]
+
+    def _compile(self, partition: int) -> Callable[[Fields], bytes]:
+        constant = {"t": self._topic, "p": b"%d" % partition}
+        template = bytearray()
+        names: list[str] = []
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                template += piece.replace(b"%", b"%%")
+            elif piece in constant:
+                template += constant[piece].replace(b"%", b"%%")
+            else:
+                template += b"%d" if piece in _NUMBERS else b"%b"
+                names.append(piece)
+        shape = bytes(template)
+        if not names:
+            whole = shape % ()
+            return lambda _: whole
+        null = self._null
+        if all(name in _PLAIN_FIELDS for name in names):
+            places = [_PLAIN_FIELDS[name] for name in names]
+            pick = itemgetter(*places, 0)  # one more, so that it is a tuple even of one
+
+            def plain(fields: Fields) -> bytes:
+                picked: tuple[Any, ...] = pick(fields)[:-1]
+                if None in picked:
+                    picked = tuple([null if each is None else each for each in picked])
+                return shape % picked
+
+            return plain
+        makers = [_maker(name, null) for name in names]
+        return lambda fields: shape % tuple([make(fields) for make in makers])
+
+
+def _parse(text: str) -> list[bytes | str]:
+    """Return bytes as they are printed, and placeholders as their letters."""
+    pieces: list[bytes | str] = []
     for match in _PIECE.finditer(text):
         placeholder, code, escape, plain, other = match.groups()
         if placeholder == "%":
-            template += b"%%"
+            pieces.append(b"%")
         elif placeholder is not None:
-            maker = makers.get(placeholder)
-            if maker is None:
-                msg = f"--format has no %{placeholder}; it has {' '.join('%' + each for each in makers)} and %%"
+            if placeholder not in _PLACEHOLDERS:
+                known = " ".join(f"%{each}" for each in _PLACEHOLDERS)
+                msg = f"--format has no %{placeholder}; it has {known} and %%"
                 raise SettingsError(msg, r"for example --format '%p@%o %k: %s\n'")
-            template += b"%d" if placeholder in "poTSK" else b"%b"
-            getters.append(maker)
+            pieces.append(placeholder)
         elif code is not None:
-            template += bytes([int(code, 16)]).replace(b"%", b"%%")
+            pieces.append(bytes([int(code, 16)]))
         elif escape is not None:
-            template += _ESCAPES.get(escape, f"\\{escape}".encode().replace(b"%", b"%%"))
+            pieces.append(_ESCAPES.get(escape, f"\\{escape}".encode()))
         else:
-            template += (plain or other).encode("utf-8", "surrogateescape").replace(b"%", b"%%")
-    shape = bytes(template)
-    if not getters:
-        constant = shape % ()
-        return lambda _partition, _fields: constant
-    if len(getters) == 1:
-        get = getters[0]
-        return lambda partition, fields: shape % (get(partition, fields),)
-    return lambda partition, fields: shape % tuple([get(partition, fields) for get in getters])
+            pieces.append((plain or other).encode("utf-8", "surrogateescape"))
+    return pieces
 
 
-def _makers(topic: str, null: bytes) -> dict[str, Callable[[int, Fields], Any]]:
-    name = topic.encode()
-    return {
-        "t": lambda _, fields: name,  # noqa: ARG005 (each takes the same)
-        "p": lambda partition, _: partition,
-        "o": lambda _, fields: fields[0],
-        "k": lambda _, fields: null if fields[2] is None else fields[2],
-        "s": lambda _, fields: null if fields[3] is None else fields[3],
-        "h": lambda _, fields: headers_text(fields[4]),
-        "T": lambda _, fields: fields[1],
-        "S": lambda _, fields: -1 if fields[3] is None else len(fields[3]),
-        "K": lambda _, fields: -1 if fields[2] is None else len(fields[2]),
-        "R": lambda _, fields: _INT32.pack(-1 if fields[3] is None else len(fields[3])),
-    }
+def _maker(name: str, null: bytes) -> Callable[[Fields], Any]:
+    match name:
+        case "o":
+            return lambda fields: fields[0]
+        case "T":
+            return lambda fields: fields[1]
+        case "k":
+            return lambda fields: null if fields[2] is None else fields[2]
+        case "s":
+            return lambda fields: null if fields[3] is None else fields[3]
+        case "h":
+            return lambda fields: headers_text(fields[4])
+        case "K":
+            return lambda fields: -1 if fields[2] is None else len(fields[2])
+        case "S":
+            return lambda fields: -1 if fields[3] is None else len(fields[3])
+        case _:
+            return lambda fields: _INT32.pack(-1 if fields[3] is None else len(fields[3]))
 
 
 def headers_text(headers: Headers) -> bytes:

@@ -17,6 +17,11 @@ NONE: Final = "none"
 _RECORD_SIZE_MIN: Final = 7
 """Bytes of the smallest record: a byte each for size, attributes, two deltas, null key, null value, no headers."""
 
+_BYTE: Final = 0x7F
+"""The largest value that a varint has in one byte; above it more follow."""
+_NULL: Final = 1
+"""A size of -1, in zigzag."""
+
 Headers = tuple[tuple[str, bytes | None], ...]
 Fields = tuple[int, int, bytes | None, bytes | None, Headers]
 """Offset, timestamp in milliseconds, key, value, headers: what differs from record to record of one batch."""
@@ -67,116 +72,148 @@ def decode_batch(topic: str, partition: int, header: BatchHeader, plain: bytes) 
     return [to_record(topic, partition, header, fields) for fields in decode_fields(header, plain)]
 
 
-def decode_fields(header: BatchHeader, plain: bytes) -> list[Fields]:  # noqa: C901, PLR0915 (the hot loop)
+def decode_fields(header: BatchHeader, plain: bytes) -> list[Fields]:  # noqa: C901, PLR0912, PLR0915 (the hot loop)
     """Return the fields of each record of a batch; ``plain`` are the bytes behind its header, decompressed.
 
     Raises:
         CorruptMessageError: The bytes are no such records.
     """
-    count = header.record_count
-    if not 0 <= count * _RECORD_SIZE_MIN <= len(plain):
-        msg = f"record_count={count} in {len(plain)} bytes"
-        raise CorruptMessageError(msg)
     base_offset = header.base_offset
     base_timestamp = header.base_timestamp
     append_time = header.max_timestamp if header.timestamp_type == LOG_APPEND_TIME else None
     found: list[Fields] = []
+    add = found.append
     position = 0
-    # Every varint is read in place: a call for each would take longer than all the rest. One byte is the usual case.
+    # Every varint is read in place: a call for each would take longer than all the rest. One byte is the usual case,
+    # for sizes two.
     try:
-        for _ in range(count):
+        for _ in range(_count(header, plain)):
             size = plain[position]
             position += 1
-            if size > 0x7F:  # noqa: PLR2004 (more bytes follow)
-                size, position = _more(plain, position, size)
+            if size > _BYTE:
+                more = plain[position]
+                if more > _BYTE:
+                    size, position = _more(plain, position, size)
+                else:
+                    size = size & _BYTE | more << 7
+                    position += 1
             end = position + (size >> 1)
             position += 1  # attributes: none are defined
             delta = plain[position]
             position += 1
-            if delta > 0x7F:  # noqa: PLR2004
+            if delta > _BYTE:
                 delta, position = _more(plain, position, delta)
-            timestamp = base_timestamp + ((delta >> 1) ^ -(delta & 1)) if append_time is None else append_time
             offset = plain[position]
             position += 1
-            if offset > 0x7F:  # noqa: PLR2004
-                offset, position = _more(plain, position, offset)
+            if offset > _BYTE:
+                more = plain[position]
+                if more > _BYTE:
+                    offset, position = _more(plain, position, offset)
+                else:
+                    offset = offset & _BYTE | more << 7
+                    position += 1
             size = plain[position]
             position += 1
-            if size > 0x7F:  # noqa: PLR2004
+            if size > _BYTE:
                 size, position = _more(plain, position, size)
-            key: bytes | None = None
-            if size != 1:  # 1 is -1, null
+            if size == _NULL:
+                key = None
+            else:
                 start = position
                 position += size >> 1
                 key = plain[start:position]
             size = plain[position]
             position += 1
-            if size > 0x7F:  # noqa: PLR2004
-                size, position = _more(plain, position, size)
-            value: bytes | None = None
-            if size != 1:
+            if size > _BYTE:
+                more = plain[position]
+                if more > _BYTE:
+                    size, position = _more(plain, position, size)
+                else:
+                    size = size & _BYTE | more << 7
+                    position += 1
+            if size == _NULL:
+                value = None
+            else:
                 start = position
                 position += size >> 1
                 value = plain[start:position]
-            headers: Headers = () if plain[position] == 0 else _headers(plain, position, end)
-            found.append((base_offset + (offset >> 1), timestamp, key, value, headers))
-            # What does not fit together would make every later record nonsense: the sizes must add up.
-            if position >= end or (not headers and position + 1 != end):
-                raise _corrupt(header, len(found))
+            timestamp = base_timestamp + ((delta >> 1) ^ -(delta & 1)) if append_time is None else append_time
+            if plain[position]:
+                add((base_offset + (offset >> 1), timestamp, key, value, _headers(plain, position, end)))
+            else:
+                add((base_offset + (offset >> 1), timestamp, key, value, ()))
+                # The sizes must add up, or every later record would be nonsense.
+                if position + 1 != end:
+                    raise _corrupt(header, len(found))
             position = end
     except IndexError:
         raise _corrupt(header, len(found)) from None
     if position != len(plain):
-        msg = f"{len(plain) - position} bytes behind the last of {count} records at offset {base_offset}"
-        raise CorruptMessageError(msg)
+        raise _left_over(header, plain, position)
     return found
 
 
-def decode_values(header: BatchHeader, plain: bytes) -> list[bytes]:  # noqa: C901 (the hot loop)
+def decode_values(header: BatchHeader, plain: bytes) -> list[bytes]:  # noqa: C901, PLR0912 (the hot loop)
     """Return only the values of a batch's records, null as nothing: what ``consume`` prints unless told otherwise.
 
     Raises:
         CorruptMessageError: The bytes are no such records.
     """
-    count = header.record_count
-    if not 0 <= count * _RECORD_SIZE_MIN <= len(plain):
-        msg = f"record_count={count} in {len(plain)} bytes"
-        raise CorruptMessageError(msg)
     found: list[bytes] = []
+    add = found.append
     position = 0
     try:
-        for _ in range(count):
+        for _ in range(_count(header, plain)):
             size = plain[position]
             position += 1
-            if size > 0x7F:  # noqa: PLR2004
-                size, position = _more(plain, position, size)
+            if size > _BYTE:
+                more = plain[position]
+                if more > _BYTE:
+                    size, position = _more(plain, position, size)
+                else:
+                    size = size & _BYTE | more << 7
+                    position += 1
             end = position + (size >> 1)
             position += 1
-            while plain[position] > 0x7F:  # noqa: PLR2004 (the timestamp's delta)
+            while plain[position] > _BYTE:  # the timestamp's delta
                 position += 1
             position += 1
-            while plain[position] > 0x7F:  # noqa: PLR2004 (the offset's delta)
+            while plain[position] > _BYTE:  # the offset's delta
                 position += 1
             size = plain[position + 1]
             position += 2
-            if size > 0x7F:  # noqa: PLR2004 (the key's size)
+            if size > _BYTE:
                 size, position = _more(plain, position, size)
-            if size != 1:
+            if size != _NULL:
                 position += size >> 1
             size = plain[position]
             position += 1
-            if size > 0x7F:  # noqa: PLR2004
-                size, position = _more(plain, position, size)
-            found.append(b"" if size == 1 else plain[position : position + (size >> 1)])
-            if position + (size >> 1) >= end:
+            if size > _BYTE:
+                more = plain[position]
+                if more > _BYTE:
+                    size, position = _more(plain, position, size)
+                else:
+                    size = size & _BYTE | more << 7
+                    position += 1
+            start = position
+            if size != _NULL:
+                position += size >> 1
+            add(plain[start:position])
+            if position >= end:
                 raise _corrupt(header, len(found))
             position = end
     except IndexError:
         raise _corrupt(header, len(found)) from None
     if position != len(plain):
-        msg = f"{len(plain) - position} bytes behind the last of {count} records at offset {header.base_offset}"
-        raise CorruptMessageError(msg)
+        raise _left_over(header, plain, position)
     return found
+
+
+def _count(header: BatchHeader, plain: bytes) -> int:
+    if not 0 <= header.record_count * _RECORD_SIZE_MIN <= len(plain):
+        msg = f"record_count={header.record_count} in {len(plain)} bytes"
+        raise CorruptMessageError(msg)
+    return header.record_count
 
 
 def _more(plain: bytes, position: int, first: int) -> tuple[int, int]:
@@ -218,6 +255,11 @@ def _headers(plain: bytes, position: int, end: int) -> Headers:
 def _varint(plain: bytes, position: int) -> tuple[int, int]:
     first = plain[position]
     return (first, position + 1) if first < 0x80 else _more(plain, position + 1, first)  # noqa: PLR2004
+
+
+def _left_over(header: BatchHeader, plain: bytes, position: int) -> CorruptMessageError:
+    count, offset = header.record_count, header.base_offset
+    return CorruptMessageError(f"{len(plain) - position} bytes behind the last of {count} records at offset {offset}")
 
 
 def _corrupt(header: BatchHeader, number: int) -> CorruptMessageError:
