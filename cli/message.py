@@ -91,6 +91,13 @@ _FORMAT = Option(("-f", "--format"), r"kcat's format: %t %p %o %k %s %h %T %S %K
 _NULL = Option(("--null",), "what --format prints for a null key or value, instead of nothing", "TEXT")
 _KEY_AS = Option(("--key-as",), "decode keys as text, json, hex, base64, msgpack, int32, uuid, …", "FORM")
 _VALUE_AS = Option(("--value-as",), "decode values likewise; on a terminal auto", "FORM")
+_DECODING = (
+    _KEY_AS,
+    _VALUE_AS,
+    Option(("--key-schema",), "schema to decode keys with: .avsc, .json, or shop.proto:shop.Order", "FILE"),
+    Option(("--value-schema",), "schema to decode values with", "FILE"),
+    Option(("--registry",), "schema registry, instead of the context's", "URL"),
+)
 _LIMIT = Option(("-n",), "stop after so many, counted after the filter", "COUNT")
 _COUNT = Option(("--count",), "print only how many there are")
 _AS = Option(
@@ -123,7 +130,7 @@ def _consume(path: str) -> Command:
         (_TOPIC,),
         (
             _FROM, _UNTIL, Option(("-e", "--exit"), "stop at the end of the log, as --until end"), _LIMIT, _COUNT,
-            _PARTITION, _WHERE, _KEY, _HEADER, _FORMAT, _NULL, _KEY_AS, _VALUE_AS, _ISOLATION,
+            _PARTITION, _WHERE, _KEY, _HEADER, _FORMAT, _NULL, *_DECODING, _ISOLATION,
             Option(("-g", "--group"), "join this consumer group, commit what was printed, and say so", "GROUP"),
             Option(("--write",), "with --group, in a context whose env is prod"),
             Option(("--text",), "records with this text in key, value or headers", "TEXT"),
@@ -215,8 +222,7 @@ COMMANDS = (
             _PARTITION,
             _FORMAT,
             _NULL,
-            _KEY_AS,
-            _VALUE_AS,
+            *_DECODING,
             _ISOLATION,
             Option(("-e", "--exit"), "stop at the end of the log: the default here"),
         ),
@@ -238,7 +244,7 @@ COMMANDS = (
         get,
         "Records",
         (Argument("places", "records as TOPIC:PARTITION@OFFSET", repeat=True),),
-        (_FORMAT, _NULL, _KEY_AS, _VALUE_AS),
+        (_FORMAT, _NULL, *_DECODING),
         (
             Example("klamm message get orders:0@42", "headers, key and value of one record"),
             Example("klamm message get orders:0@42 orders:1@7 -o jsonl", "two, without loss"),
@@ -258,8 +264,7 @@ COMMANDS = (
             _PARTITION,
             _FORMAT,
             _NULL,
-            _KEY_AS,
-            _VALUE_AS,
+            *_DECODING,
             _ISOLATION,
             _COUNT,
             Option(("--until",), "where to stop, exclusive", "POSITION"),

@@ -61,7 +61,7 @@ async def export(run: Run) -> Result:
     errors: list[ClientError] = []
     with open_ended(run):
         source = await find_source(run)
-        scan = await make_scan(run, source, run.values.text("until") or "end", make_condition(run))
+        scan = await make_scan(run, source, run.values.text("until") or "end", await make_condition(run))
         part = path if path == "-" else f"{path}.part"
         try:
             with _opened(part, kind, source.topic) as writer:

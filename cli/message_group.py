@@ -40,8 +40,8 @@ async def consume_in_group(run: Run) -> Result:
         msg = "with --group there is only --until end, and the group assigns partitions: leave --partition out"
         raise UsageError(msg)
     limit = values.number("n")
-    condition = make_condition(run)
-    sink = choose_sink(run, values.required("topic"), people=False)
+    condition = await make_condition(run)
+    sink = await choose_sink(run, values.required("topic"), people=False)
     with open_ended(run):
         await run.cluster.ensure_writable(f"consuming in group {group}")
         source = await find_source(run)
@@ -59,7 +59,10 @@ async def _consume(run: Run, member: _Member, sink: Sink, condition: Filter | No
         while left != 0 and not member.is_at_end:
             kept: dict[tuple[str, int], list[tuple[BatchHeader, list[Fields]]]] = {}
             seen: dict[tuple[str, int], int] = {}
-            for where, header, fields in member.poll(BATCH):
+            polled = member.poll(BATCH)
+            if condition is not None and condition.prepare is not None:
+                await condition.prepare([fields for _, _, fields in polled])
+            for where, header, fields in polled:
                 seen[where] = fields[0]
                 if condition is None or condition.test(where[1], fields):
                     matched += 1
@@ -69,6 +72,7 @@ async def _consume(run: Run, member: _Member, sink: Sink, condition: Filter | No
                         break
             for where, rows in kept.items():
                 if not counts:
+                    await sink.prepare(where, rows)
                     sink.rows(where, rows)
             member.done(seen)
             await asyncio.sleep(0)

@@ -40,6 +40,9 @@ class Sink:
     def begin(self) -> None:
         """Write what stands in front."""
 
+    async def prepare(self, where: Partition, rows: Rows) -> None:
+        """Load what decoding these records needs."""
+
     def rows(self, where: Partition, rows: Rows) -> None:
         """Write records of one partition."""
         raise NotImplementedError
@@ -169,6 +172,10 @@ class Decoded(Sink):
         super().__init__()
         self._decoder = decoder
 
+    async def prepare(self, where: Partition, rows: Rows) -> None:
+        """Load the schemas that the records name."""
+        await self._decoder.prepare(_records(where, rows))
+
     def rows(self, where: Partition, rows: Rows) -> None:
         """Write values as text that is safe to print."""
         self.write("".join([f"{self._decoder.value(each).text}\n" for each in _records(where, rows)]).encode())
@@ -182,6 +189,10 @@ class Table(Sink):
         self._decoder = decoder
         self._width = width
         self._titled = False
+
+    async def prepare(self, where: Partition, rows: Rows) -> None:
+        """Load the schemas that the records name."""
+        await self._decoder.prepare(_records(where, rows))
 
     def rows(self, where: Partition, rows: Rows) -> None:
         """Write the rows, the titles in front of the first."""
@@ -226,7 +237,28 @@ def time_text(timestamp_ms: int) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{timestamp_ms % 1000:03}Z"
 
 
-def choose_sink(run: Run, topic: str, *, people: bool) -> Sink:
+async def make_decoder(run: Run) -> RecordDecoder:
+    """Return what decodes keys and values as the line says, with the registry and the schemas that it names.
+
+    Raises:
+        SettingsError: There is no such form, or no such schema.
+    """
+    from klamm.client.decoding import open_decoder
+
+    values = run.values
+    settings = run.resolved.settings
+    if values.text("registry") is not None:
+        settings = settings._replace(registry={"url": values.text("registry") or ""})
+    return await open_decoder(
+        settings,
+        values.text("key_as") or "auto",
+        values.text("value_as") or "auto",
+        values.text("key_schema"),
+        values.text("value_schema"),
+    )
+
+
+async def choose_sink(run: Run, topic: str, *, people: bool) -> Sink:
     """Return the sink that the line asks for; ``people`` commands print a table unless told otherwise.
 
     Raises:
@@ -245,11 +277,12 @@ def choose_sink(run: Run, topic: str, *, people: bool) -> Sink:
     if form.name not in FORMS:
         msg = f"-o {form.name} would hold every record back; records come as {', '.join(FORMS)} or --format"
         raise UsageError(msg)
-    decoder = RecordDecoder(run.values.text("key_as") or "auto", run.values.text("value_as") or "auto")
     if form.name == "table":
-        if people or run.values.text("output") is not None or run.values.text("key_as") is not None:
-            return Table(decoder, form.width)
-        return Decoded(decoder) if run.values.text("value_as") or sys.stdout.isatty() else Lines()
+        values = run.values
+        decodes = any(values.text(name) is not None for name in ("value_as", "value_schema", "registry"))
+        if people or values.text("output") is not None or values.text("key_as") or values.text("key_schema"):
+            return Table(await make_decoder(run), form.width)
+        return Decoded(await make_decoder(run)) if decodes or sys.stdout.isatty() else Lines()
     if form.name == "json":
         return Envelope(run.command.kind, run.context_name())
     return {"jsonl": Jsonl, "csv": Csv, "name": Names}[form.name]()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klamm.cli.output import Item, Result
@@ -16,6 +17,8 @@ from klamm.client.errors import ClientError
 
 if TYPE_CHECKING:
     from klamm.cli.message_output import Sink
+    from klamm.client.decoding import RecordDecoder
+    from klamm.client.messages.conditions import Node
     from klamm.client.messages.filters import Filter
     from klamm.client.messages.record import Fields, Record
     from klamm.client.messages.scan import Found, Scan
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from klamm.client.wire import ClusterMetadata
     from klamm.records.batch import BatchHeader
 
+KEY_PLACE = 2
+"""Where a record's fields have the key."""
 PARTITIONS_TOLD = 12
 """As many partitions are summed up one by one after a search; of more only those that have something to say."""
 PLACE = r"(?P<topic>[\w.-]+):(?P<partition>\d+)@(?P<offset>\d+)"
@@ -67,8 +72,8 @@ async def _read(run: Run, *, until: str | None, people: bool) -> Result:
     from klamm.cli.message_output import Counting, choose_sink
 
     limit = _limit(run)
-    where_to = choose_sink(run, run.values.required("topic"), people=people)
-    condition = make_condition(run)
+    where_to = await choose_sink(run, run.values.required("topic"), people=people)
+    condition = await make_condition(run)
     with open_ended(run):
         source = await find_source(run)
         scan = await make_scan(run, source, until, condition)
@@ -118,17 +123,19 @@ async def _print_found(run: Run, scan: Scan, sink: Sink, limit: int | None) -> b
                 bar.at(total - (scan.remaining or 0))
             if left is None:
                 if found.rows:
+                    await sink.prepare(found.where, found.rows)
                     sink.rows(found.where, found.rows)
                 continue
-            left -= _print_some(scan, sink, found, left)
+            left -= await _print_some(scan, sink, found, left)
             if left == 0:
                 return True
     return not scan.errors
 
 
-def _print_some(scan: Scan, sink: Sink, found: Found, most: int) -> int:
+async def _print_some(scan: Scan, sink: Sink, found: Found, most: int) -> int:
     """Print at most ``most`` of what was found, and let the scan stand right behind the last one."""
     count = sum(len(rows) for _, rows in found.rows)
+    await sink.prepare(found.where, found.rows)
     if count <= most:
         if found.rows:
             sink.rows(found.where, found.rows)
@@ -238,7 +245,7 @@ def _conditions(run: Run) -> list[str]:
     return [*several, *(each for each in single if each is not None)]
 
 
-def make_condition(run: Run) -> Filter | None:
+async def make_condition(run: Run) -> Filter | None:
     """Return what the line looks for, None for everything.
 
     Raises:
@@ -247,7 +254,7 @@ def make_condition(run: Run) -> Filter | None:
     if not _conditions(run):
         return None
     from klamm.client.messages.conditions import joined, parse
-    from klamm.client.messages.filters import both, build, literal_filter
+    from klamm.client.messages.filters import both, literal_filter
 
     values = run.values
     key = values.text("key")
@@ -262,24 +269,45 @@ def make_condition(run: Run) -> Filter | None:
             key=None if key is None else _raw(key), text=None if text is None else _raw(text), headers=headers
         )
     node = joined([parse(each) for each in (*values.texts("where"), *values.texts("filter"))])
-    return both(literals, None if node is None else build(node, decoder_of(run)))
+    return both(literals, None if node is None else await _built(run, node))
 
 
-def decoder_of(run: Run) -> Callable[[bytes], Any]:
-    """Return what makes bytes into something that paths go into."""
-    from klamm.client.messages.filters import decode_json
+async def _built(run: Run, node: Node) -> Filter:
+    """Return a filter at work, with the decoding that its paths need."""
+    from klamm.client.decoding import open_decoder
+    from klamm.client.messages.filters import build, decode_json
+    from klamm.client.messages.record import Record
 
-    form = run.values.text("value_as") if run.values.has("value_as") else None
-    if form in {None, "auto", "json"}:
-        return decode_json
-    from klamm.client.decoding import Options, decode
+    values = run.values
+    named = [
+        values.text(name)
+        for name in ("key_as", "value_as", "key_schema", "value_schema", "registry")
+        if values.has(name)
+    ]
+    settings = run.resolved.settings
+    topic = values.required("topic")
+    plain = not any(named) and not settings.registry and not topic.startswith("__")
+    if plain:
+        decoder = await open_decoder(settings)
+    else:
+        from klamm.cli.message_output import make_decoder
 
-    options = Options(form or "auto")
+        decoder = await make_decoder(run)
 
-    def decoded(data: bytes) -> object:
-        return decode(data, options).value
+    def as_record(fields: Fields) -> Record:
+        return Record(topic, -1, fields[0], fields[1], "", fields[2], fields[3], fields[4])
 
-    return decoded
+    def decode(fields: Fields, place: int) -> object:
+        if plain:
+            with contextlib.suppress(ValueError):
+                return decode_json(fields, place)
+        record = as_record(fields)
+        return (decoder.key(record) if place == KEY_PLACE else decoder.value(record)).value
+
+    async def prepare(rows: Sequence[Fields]) -> None:
+        await decoder.prepare(as_record(fields) for fields in rows)
+
+    return build(node, decode, None if plain else prepare, literal=plain)
 
 
 def _raw(text: str) -> bytes:
@@ -362,23 +390,27 @@ def gap_errors(scan: Scan) -> list[ClientError]:
 
 async def get(run: Run) -> Result:
     """Show single records whole, by TOPIC:PARTITION@OFFSET."""
-    from klamm.cli.message_output import choose_sink
+    from klamm.cli.message_output import choose_sink, make_decoder
     from klamm.client.messages.record import to_record
 
     places = [_place(text) for text in run.values.texts("places")]
     errors: list[ClientError] = []
     shown: list[str] = []
     table = run.form.name == "table" and run.values.text("format") is None
-    sink = None if table else choose_sink(run, places[0][0], people=True)
+    sink = None if table else await choose_sink(run, places[0][0], people=True)
+    decoder = await make_decoder(run) if table else None
     if sink is not None:
         sink.begin()
     for topic, partition, offset in places:
         try:
             rows = await _rows_at(run, topic, partition, offset)
             if sink is not None:
+                await sink.prepare((topic, partition), rows)
                 sink.rows((topic, partition), rows)
-            else:
-                shown += [_whole(run, to_record(topic, partition, header, f)) for header, batch in rows for f in batch]
+            elif decoder is not None:
+                records = [to_record(topic, partition, header, fields) for header, batch in rows for fields in batch]
+                await decoder.prepare(records)
+                shown += [_whole(decoder, record) for record in records]
         except ClientError as error:
             errors.append(error)
     if sink is not None:
@@ -444,14 +476,13 @@ def _place(text: str) -> tuple[str, int, int]:
     return match["topic"], int(match["partition"]), int(match["offset"])
 
 
-def _whole(run: Run, record: Record) -> str:
+def _whole(decoder: RecordDecoder, record: Record) -> str:
     """Return one record for a person: where it stands, headers, key and value, JSON in lines."""
     import json
 
     from klamm.cli.message_output import time_text
-    from klamm.client.decoding import RecordDecoder, decode, visible
+    from klamm.client.decoding import decode, visible
 
-    decoder = RecordDecoder(run.values.text("key_as") or "auto", run.values.text("value_as") or "auto")
     key, value = decoder.key(record), decoder.value(record)
     lines = [
         f"{record.topic}:{record.partition}@{record.offset}   {time_text(record.timestamp_ms)} {record.timestamp_type}"
@@ -479,7 +510,7 @@ async def latest(run: Run) -> Result:
 
     key = run.values.text("key")
     condition = None if key is None else literal_filter(key=_raw(key))
-    sink = choose_sink(run, run.values.required("topic"), people=True)
+    sink = await choose_sink(run, run.values.required("topic"), people=True)
     with open_ended(run):
         source = await find_source(run)
         scan = await make_scan(run, source, "end", condition)
@@ -494,6 +525,7 @@ async def latest(run: Run) -> Result:
     else:
         sink.begin()
         for each in sorted(kept, key=lambda each: (each.where, each.fields[0])):
+            await sink.prepare(each.where, [(each.header, [each.fields])])
             sink.rows(each.where, [(each.header, [each.fields])])
         sink.end(errors)
     for each in newest.values() if key is not None else ():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fnmatch import translate
 from typing import Any, Final, NamedTuple, assert_never
 
@@ -16,7 +16,9 @@ from klamm.client.messages.conditions import ANY, Comparison, Joined, Literal, N
 from klamm.client.messages.record import Fields
 
 Test = Callable[[int, Fields], bool]
-Decode = Callable[[bytes], Any]
+Decode = Callable[[Fields, int], Any]
+"""Makes the key (place 2) or the value (place 3) of a record into what paths go into, or raises ``ValueError``."""
+Prepare = Callable[[Sequence[Fields]], Awaitable[None]]
 Needles = tuple[tuple[bytes, ...], ...]
 _PLAIN: Final = re.compile(r"[^\"\\/\x00-\x1f\x7f]+")
 _UNICODE_ESCAPE: Final = b"\\u"
@@ -25,31 +27,50 @@ _META: Final = set(".^$*+?{}[]\\|()")
 
 
 class Filter(NamedTuple):
-    """A filter ready for :class:`klamm.client.messages.scan.Scan`."""
+    """A filter ready for :class:`klamm.client.messages.scan.Scan`; ``prepare`` loads what its decoding needs."""
 
     check: Test
     needles: Sequence[Sequence[bytes]]
+    prepare: Prepare | None = None
 
     def test(self, partition: int, fields: Fields) -> bool:
         """Return whether a record matches."""
         return self.check(partition, fields)
 
 
-def decode_json(data: bytes) -> object:
+def decode_json(fields: Fields, place: int) -> object:
     """Return JSON in UTF-8.
 
     Raises:
         ValueError: It is none.
     """
+    data = fields[place]
+    assert isinstance(data, bytes), f"place {place} is looked into only where it is not null"
     return json.loads(data.decode())
 
 
-def build(node: Node, decode: Decode = decode_json) -> Filter:
-    """Return a filter at work. ``decode`` turns bytes into what paths go into, or raises ``ValueError``."""
-    needles = _needles(node, json_only=decode is decode_json)
+def build(node: Node, decode: Decode = decode_json, prepare: Prepare | None = None, *, literal: bool = True) -> Filter:
+    """Return a filter at work.
+
+    ``literal`` says that what ``decode`` gives stands in the bytes as it is, or in JSON's escapes: then a path's names
+    and texts rule out batches as well.
+    """
+    needles = _needles(node, json_only=literal)
     # The longest literal is the rarest: it is searched for first.
     ordered = sorted(needles, key=lambda clause: (len(clause), -min(len(each) for each in clause)))
-    return Filter(_test(node, decode), ordered)
+    return Filter(_test(node, decode), ordered, prepare if _has_paths(node) else None)
+
+
+def _has_paths(node: Node) -> bool:
+    match node:
+        case Joined(_, parts):
+            return any(_has_paths(part) for part in parts)
+        case Negated(part):
+            return _has_paths(part)
+        case Comparison():
+            return bool(node.operand.path) and node.operand.root != "header"
+        case _:
+            assert_never(node)
 
 
 def literal_filter(
@@ -76,7 +97,7 @@ def both(first: Filter | None, second: Filter | None) -> Filter | None:
     if first is None or second is None:
         return first or second
     needles = sorted([*first.needles, *second.needles], key=lambda c: (len(c), -min(len(each) for each in c)))
-    return Filter(_all([first.check, second.check]), needles)
+    return Filter(_all([first.check, second.check]), needles, first.prepare or second.prepare)
 
 
 def _anywhere(text: bytes) -> Test:
@@ -160,11 +181,10 @@ def _compare(node: Comparison, decode: Decode) -> Test:
     path = operand.path
 
     def check(_: int, fields: Fields) -> bool:
-        data: Any = fields[place]
-        if data is None:
+        if fields[place] is None:
             return False
         try:
-            decoded = decode(data)
+            decoded = decode(fields, place)
         except (ValueError, RecursionError):
             return False
         return any(map(on_value, _at(decoded, path)))

@@ -7,7 +7,7 @@ on: a search that was stopped and resumed there sees each record once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -35,6 +35,11 @@ class Condition(Protocol):
     @property
     def needles(self) -> Sequence[Sequence[bytes]]:
         """The literals."""
+        ...
+
+    @property
+    def prepare(self) -> Callable[[Sequence[Fields]], Awaitable[None]] | None:
+        """What has to be awaited with records before they are tested; None for nothing."""
         ...
 
     def test(self, partition: int, fields: Fields) -> bool:
@@ -193,7 +198,7 @@ class Scan:
         A partition's coverage moves on when the next is asked for: what was yielded last counts once it was used.
         """
         async for fetched in self._fetcher:
-            yield Found(fetched.where, list(self._look(fetched)))
+            yield Found(fetched.where, await self._look(fetched))
             self._advance(fetched)
         self._pass_gaps()
 
@@ -224,21 +229,25 @@ class Scan:
         coverage.position = offset
         coverage.matched -= matched
 
-    def _look(self, fetched: Fetched) -> Iterator[tuple[BatchHeader, list[Fields]]]:
-        """Yield the matching records of what was fetched by batch, and count them."""
+    async def _look(self, fetched: Fetched) -> list[tuple[BatchHeader, list[Fields]]]:
+        """Return the matching records of what was fetched by batch, and count them."""
         coverage = self.coverage[fetched.where]
         partition = fetched.where[1]
         condition = self._condition
         coverage.scanned_bytes += sum(header.size for _, header in fetched.batches)
+        found: list[tuple[BatchHeader, list[Fields]]] = []
         for position, header in self._candidates(fetched, coverage):
             rows = self._decode(fetched, position, header)
             coverage.scanned += len(rows)
             if condition is not None:
+                if condition.prepare is not None:
+                    await condition.prepare(rows)
                 test = condition.test
                 rows = [fields for fields in rows if test(partition, fields)]
             coverage.matched += len(rows)
             if rows:
-                yield header, rows
+                found.append((header, rows))
+        return found
 
     def _decode(self, fetched: Fetched, position: int, header: BatchHeader) -> list[Fields]:
         """Return the records of a batch that are in the range; none if it is corrupt."""
