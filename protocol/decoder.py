@@ -10,10 +10,11 @@ the schema lacks gets its default, what the shape lacks is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from itertools import groupby
 from struct import Struct
 from struct import error as struct_error
 from typing import Any, Final
@@ -39,6 +40,8 @@ from klamm.protocol.varint import read_unsigned_varint
 
 Budget = list[int]
 Read = Callable[[memoryview, int, Budget], tuple[Any, int]]
+_Step = tuple[tuple[str, ...], Struct | None, str | None, Read]
+"""Names and layout of numbers that stand side by side; or (with no layout) one field's name, and what reads it."""
 
 _NO_UUID: Final = bytes(16)
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -77,21 +80,25 @@ def _compile(schema: type[Message], shape: type[Message]) -> Read:
     targets = {each.name: each for each in schema_fields(shape)}
     present = {each.name for each in fields(schema)}
     defaults = {name: each.default for name, each in targets.items() if name not in present}
-    steps: list[tuple[str | None, Read]] = []
+    untagged: list[SchemaField] = []
     tagged: dict[int, tuple[str | None, Read]] = {}
     for each in schema_fields(schema):
-        target = targets.get(each.name)
-        step = (None if target is None else each.name, _field_reader(each, target or each, flexible=flexible))
         if each.tag is None:
-            steps.append(step)
-        else:
-            tagged[each.tag] = step
-            if target is not None:
-                defaults[each.name] = target.default
+            untagged.append(each)
+            continue
+        target = targets.get(each.name)
+        tagged[each.tag] = None if target is None else each.name, _field_reader(each, target or each, flexible=flexible)
+        if target is not None:
+            defaults[each.name] = target.default
+    steps = list(_steps(untagged, targets, flexible=flexible))
 
     def read(view: memoryview, position: int, budget: Budget) -> tuple[Message, int]:
         values = dict(defaults)
-        for name, read_field in steps:
+        for names, numbers, name, read_field in steps:
+            if numbers is not None:
+                values.update(zip(names, numbers.unpack_from(view, position)))  # noqa: B905 (strict= costs 0.2 µs)
+                position += numbers.size
+                continue
             value, position = read_field(view, position, budget)
             if name is not None:
                 values[name] = value
@@ -103,6 +110,28 @@ def _compile(schema: type[Message], shape: type[Message]) -> Read:
         return shape(**values), position
 
     return read
+
+
+def _steps(untagged: list[SchemaField], targets: dict[str, SchemaField], *, flexible: bool) -> Iterator[_Step]:
+    """Yield what reads the fields in turn: one step for each run of numbers, one for each other field."""
+    for are_numbers, run in groupby(untagged, lambda each: _is_number(each) and each.name in targets):
+        found = list(run)
+        if are_numbers and len(found) > 1:
+            numbers = Struct(">" + "".join(FIXED[each.wire_type] for each in found))
+            yield tuple(each.name for each in found), numbers, None, _nothing
+            continue
+        for each in found:
+            target = targets.get(each.name)
+            name = None if target is None else each.name
+            yield (), None, name, _field_reader(each, target or each, flexible=flexible)
+
+
+def _is_number(each: SchemaField) -> bool:
+    return not each.is_array and not is_dataclass(each.inner) and each.wire_type in FIXED
+
+
+def _nothing(_view: memoryview, position: int, _: Budget) -> tuple[Any, int]:
+    return None, position
 
 
 def _read_tagged(

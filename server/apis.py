@@ -2,14 +2,16 @@
 
 Nothing is advertised that isn't here. Produce and Fetch have receivers of their own; every other API is one function
 ``handler(node, context, request)`` that takes the newest shape of its request and returns the newest shape of its
-response, or an awaitable of it.
+response, or an awaitable of it, or a :class:`Later`.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from klamm.model.errors import KafkaError, UnsupportedVersionError
@@ -25,8 +27,39 @@ from klamm.telemetry.requests import RequestStats
 if TYPE_CHECKING:
     from klamm.server.node import Node
 
+logger = logging.getLogger(__name__)
+
 Handler = Callable[["Node", RequestContext, Any], Any]
-"""Takes the newest shape of a request, returns the newest shape of its response or an awaitable of it."""
+"""Takes the newest shape of a request, returns the newest shape of its response, an awaitable or a Later of it."""
+
+
+class Later:
+    """A response that an actor's answer will make: an awaitable without a task, for what is asked often.
+
+    ``set`` is called once, on the loop, with the answer; ``make`` turns that into the response. The connection reads on
+    meanwhile, so this is for requests whose order among each other the actor's mailbox keeps.
+    """
+
+    __slots__ = ("_answer", "_done", "_take", "make")
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+        self._done = False
+        self._answer: object = None
+        self._take: Callable[[object], None] | None = None
+
+    def set(self, answer: object) -> None:
+        """Take the answer, within the drain of whoever gives it."""
+        assert not self._done, "an answer came twice"
+        self._done, self._answer = True, answer
+        if self._take is not None:
+            self._take(answer)
+
+    def then(self, take: Callable[[object], None]) -> None:
+        """Have ``take`` called with the answer; it must not raise."""
+        self._take = take
+        if self._done:
+            take(self._answer)
 
 
 class Api(Protocol):
@@ -75,11 +108,21 @@ class HandledApi:
             result = handler(self._node, connection.context(header), request)
         except KafkaError as error:
             result = self._refused(slot, error)
-        if inspect.isawaitable(result):
+        if type(result) is Later:
+            result.then(partial(self._complete, slot, header, result.make))
+        elif inspect.isawaitable(result):
             connection.run(self._finish(slot, header, result))
         else:
             slot.complete([encode_response(self.key, header.api_version, result, header.correlation_id)])
         return slot
+
+    def _complete(self, slot: ResponseSlot, header: RequestHeader, make: Callable[[Any], Any], answer: object) -> None:
+        """Answer; what goes wrong here is this connection's matter, and not the actor's in whose drain it happens."""
+        try:
+            slot.complete([encode_response(self.key, header.api_version, make(answer), header.correlation_id)])
+        except Exception:
+            logger.exception("an answer could not be told")
+            slot.connection.abort("its request could not be answered: see the error above")
 
     async def _finish(self, slot: ResponseSlot, header: RequestHeader, awaitable: Awaitable[Any]) -> None:
         try:

@@ -11,7 +11,8 @@ Limits, and what happens at them:
 - :data:`REQUESTS_MAX` unanswered requests or :data:`PINNED_SIZE_MAX` received bytes in use: reading pauses;
 - a peer that doesn't read its responses: reading pauses at the transport's high-water mark, so that at most the
   responses to what was read already are held;
-- handlers that wait (anything but Produce and Fetch) run one at a time, as in Kafka: reading pauses meanwhile.
+- handlers that wait run one at a time, as in Kafka: reading pauses meanwhile. Produce and Fetch do not wait, nor does
+  what a group's coordinator answers by itself (``klamm.server.apis.Later``).
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import NO_TOPIC_ID, PartitionIndex, TopicId, TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
+from klamm.server.apis import Later
 from klamm.server.message_types import response_types
 from klamm.telemetry.journal import Committed
 
@@ -195,20 +196,25 @@ async def sync_group(node: Node, _context: RequestContext, request: Any) -> Any:
     )
 
 
-async def heartbeat(node: Node, _context: RequestContext, request: Any) -> Any:
+def heartbeat(node: Node, _context: RequestContext, request: Any) -> Any:
     """Take a classic member's heartbeat."""
+    if not request.group_id:
+        return _beaten(ErrorCode.INVALID_GROUP_ID)
     asked = Heartbeat(request.group_id, request.member_id, request.group_instance_id, request.generation_id)
-    error = ErrorCode.INVALID_GROUP_ID
-    if request.group_id:
-        try:
-            error = cast("ErrorCode", await node.groups.ask(request.group_id, asked))
-        except KafkaError as refused:
-            error = refused.error_code
-    return _beaten(error)
+    later = Later(_beaten)
+    try:
+        node.groups.tell(request.group_id, asked, later.set)
+    except KafkaError as refused:
+        return _beaten(refused)
+    return later
+
+
+def _beaten(answer: ErrorCode | KafkaError) -> Any:
+    return _beat(answer.error_code if isinstance(answer, KafkaError) else answer)
 
 
 @lru_cache(maxsize=256)  # more than there are error codes
-def _beaten(error: ErrorCode) -> Any:
+def _beat(error: ErrorCode) -> Any:
     return response_types(ApiKey.HEARTBEAT).HeartbeatResponse(throttle_time=NO_THROTTLE, error_code=wire_error(error))
 
 
@@ -234,7 +240,7 @@ async def leave_group(node: Node, _context: RequestContext, request: Any) -> Any
     )
 
 
-async def offset_commit(node: Node, context: RequestContext, request: Any) -> Any:
+def offset_commit(node: Node, context: RequestContext, request: Any) -> Any:
     """Commit offsets of the partitions that exist; the others are refused, each by itself."""
     by_id = context.api_version >= TOPIC_ID_VERSION
     errors: dict[tuple[str, int], ErrorCode] = {}
@@ -261,25 +267,41 @@ async def offset_commit(node: Node, context: RequestContext, request: Any) -> An
                 )
         if partitions:
             committed.append(CommittedTopic(image.name, image.topic_id if by_id else NO_TOPIC_ID, tuple(partitions)))
-    all_error = ErrorCode.NONE
-    if committed:
-        asked = CommitOffsets(
-            request.group_id,
-            request.member_id,
-            request.group_instance_id,
-            request.generation_id_or_member_epoch,
-            ms(request.retention_time),
-            tuple(committed),
-            context.api_version,
-        )
-        try:
-            result = cast("CommitOffsetsResult", await node.groups.ask(request.group_id, asked))
-        except KafkaError as refused:
-            result = CommitOffsetsResult(refused.error_code, {})
-        all_error = result.error
-        if node.journal is not None and all_error is ErrorCode.NONE:
+    if not committed:
+        return _commit_response(request, names, errors, ErrorCode.NONE, by_id=by_id)
+    asked = CommitOffsets(
+        request.group_id,
+        request.member_id,
+        request.group_instance_id,
+        request.generation_id_or_member_epoch,
+        ms(request.retention_time),
+        tuple(committed),
+        context.api_version,
+    )
+
+    def respond(answer: CommitOffsetsResult | KafkaError) -> Any:
+        result = CommitOffsetsResult(answer.error_code, {}) if isinstance(answer, KafkaError) else answer
+        if node.journal is not None and result.error is ErrorCode.NONE:
             _note_commit(node.journal, context, asked, result)
-        errors |= {key: error for key, error in result.refused.items() if key not in errors}
+        return _commit_response(request, names, {**result.refused, **errors}, result.error, by_id=by_id)
+
+    later = Later(respond)
+    try:
+        node.groups.tell(request.group_id, asked, later.set)
+    except KafkaError as refused:
+        return respond(refused)
+    return later
+
+
+def _commit_response(
+    request: Any,
+    names: list[str | None],
+    errors: dict[tuple[str, int], ErrorCode],
+    all_error: ErrorCode,
+    *,
+    by_id: bool,
+) -> Any:
+    """Return the answer: ``errors`` by (topic, partition), ``all_error`` for what is not among them."""
     types = response_types(ApiKey.OFFSET_COMMIT)
     missing = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     topics = []
@@ -517,7 +539,7 @@ async def delete_groups(node: Node, _context: RequestContext, request: Any) -> A
     return types.DeleteGroupsResponse(throttle_time=NO_THROTTLE, results=tuple(results))
 
 
-async def consumer_group_heartbeat(node: Node, context: RequestContext, request: Any) -> Any:
+def consumer_group_heartbeat(node: Node, context: RequestContext, request: Any) -> Any:
     """Take a heartbeat of a consumer-protocol member (KIP-848)."""
     owned = request.topic_partitions
     names = request.subscribed_topic_names
@@ -538,10 +560,18 @@ async def consumer_group_heartbeat(node: Node, context: RequestContext, request:
         context.client_id or "",
         f"/{context.client_host}",
     )
+    later = Later(_consumer_group_beaten)
     try:
-        result = cast("ConsumerGroupHeartbeatResult", await node.groups.ask(request.group_id, asked))
+        node.groups.tell(request.group_id, asked, later.set)
     except KafkaError as refused:
-        result = ConsumerGroupHeartbeatResult(refused.error_code, refused.message)
+        return _consumer_group_beaten(refused)
+    return later
+
+
+def _consumer_group_beaten(answer: ConsumerGroupHeartbeatResult | KafkaError) -> Any:
+    result = answer
+    if isinstance(result, KafkaError):
+        result = ConsumerGroupHeartbeatResult(result.error_code, result.message)
     types = response_types(ApiKey.CONSUMER_GROUP_HEARTBEAT)
     assignment = None
     if result.assignment is not None:
