@@ -173,6 +173,12 @@ class Cluster:
             task = self._connections[broker_id] = asyncio.create_task(self._open_advertised(brokers[broker_id]))
         return await asyncio.shield(task)
 
+    def drop(self, broker_id: int) -> None:
+        """Close the connection to a broker, if there is one; the next request opens another."""
+        task = self._connections.get(broker_id)
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            task.result().close()
+
     async def ask(self, api_key: int, request: Message, broker_id: int | None = None) -> Message:
         """Send a request to a broker, or to any, and return the newest-shape response.
 

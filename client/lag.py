@@ -147,7 +147,7 @@ async def list_groups(
         return found
 
     async def send(broker_id: int, _: None) -> list[ListedGroup]:
-        return await _within(broker_timeout_s, broker_id, cluster.retry(lambda: attempt(broker_id)))
+        return await _within(cluster, broker_timeout_s, broker_id, cluster.retry(lambda: attempt(broker_id)))
 
     brokers = await cluster.brokers()
     answers, errors = await cluster.per_broker(dict.fromkeys(brokers), send)
@@ -170,7 +170,7 @@ async def _read_commits(
             by_broker.setdefault(group.coordinator, []).append(group.group_id)
 
     async def send(broker_id: int, names: list[str]) -> list[GroupCommits]:
-        return await _within(timeout_s, broker_id, _fetch_commits(cluster, broker_id, names, topics))
+        return await _within(cluster, timeout_s, broker_id, _fetch_commits(cluster, broker_id, names, topics))
 
     answers, failures = await cluster.per_broker(by_broker, send)
     for answer in answers.values():
@@ -242,7 +242,9 @@ async def _read_share_commits(cluster: Cluster, report: LagReport, timeout_s: fl
         request = shape.DescribeShareGroupOffsetsRequest(
             groups=tuple(shape.DescribeShareGroupOffsetsRequestGroup(group_id=name, topics=None) for name in names)
         )
-        return await _within(timeout_s, broker_id, cluster.ask(_DESCRIBE_SHARE_GROUP_OFFSETS, request, broker_id))
+        return await _within(
+            cluster, timeout_s, broker_id, cluster.ask(_DESCRIBE_SHARE_GROUP_OFFSETS, request, broker_id)
+        )
 
     answers, failures = await cluster.per_broker(by_broker, send)
     for answer in answers.values():
@@ -301,7 +303,7 @@ async def _read_ends(cluster: Cluster, report: LagReport, timeout_s: float) -> N
     by_leader = _by_leader(report, metadata)
 
     async def send(leader: int, partitions: dict[str, list[int]]) -> dict[str, list[tuple[int, int, int]]]:
-        return await _within(timeout_s, leader, _fetch_ends(cluster, leader, partitions))
+        return await _within(cluster, timeout_s, leader, _fetch_ends(cluster, leader, partitions))
 
     answers, failures = await cluster.per_broker(by_leader, send)
     moved = [where for answer in answers.values() for where in _keep_ends(report, answer)]
@@ -361,7 +363,7 @@ async def list_offsets_at(
                 by_leader.setdefault(part.leader, {}).setdefault(topic.name, []).append(part.partition)
 
     async def send(leader: int, partitions: dict[str, list[int]]) -> dict[str, list[tuple[int, int, int]]]:
-        return await _within(broker_timeout_s, leader, _fetch_ends(cluster, leader, partitions, timestamp))
+        return await _within(cluster, broker_timeout_s, leader, _fetch_ends(cluster, leader, partitions, timestamp))
 
     answers, failures = await cluster.per_broker(by_leader, send)
     found: dict[str, dict[int, int]] = {}
@@ -399,10 +401,11 @@ async def _read_moved(
         report.end_errors.setdefault(topic, {})[index] = error
 
 
-async def _within(seconds: float, broker_id: int, asked: Awaitable[_Result]) -> _Result:
+async def _within(cluster: Cluster, seconds: float, broker_id: int, asked: Awaitable[_Result]) -> _Result:
     try:
         async with asyncio.timeout(seconds):
             return await asked
     except TimeoutError:
+        cluster.drop(broker_id)  # a broker answers in turn: what is asked next would wait behind this
         msg = f"broker {broker_id} did not answer within {seconds:g} s"
         raise DeadlineError(msg) from None

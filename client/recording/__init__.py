@@ -8,5 +8,9 @@
 | `reading.py` | a recording's times, and the state at one of them |
 | `serving.py` | answers requests from a state, so that every reading operation works on a recording |
 
-`from klamm.client.recording.reading import Recording`; `Recording(path).cluster_at(time_ms)` is a cluster.
+`Recording(path).times` are its times, `Recording(path).cluster_at(time_ms)` is a cluster.
 """
+
+from klamm.client.recording.reading import Recording
+
+__all__ = ["Recording"]

@@ -1,18 +1,25 @@
 """``klamm lag``: show, watch, check, against klamm and Apache Kafka."""
 
+import asyncio
 import json
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from klamm.client.cluster import Cluster
+from klamm.client.requests import shapes
+from klamm.client.settings import Settings, parse_bootstrap
+from klamm.model.version import VERSION
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
 
 AGE_MS = 2 * 3_600_000 + 300_000
 """Two hours and five minutes."""
+SHARE_GROUP_HEARTBEAT = 76
 FIELDS = {"group", "topic", "partition", "committed_offset", "log_end_offset", "lag", "lag_state", "lag_time_ms",
           "lag_time_kind"}  # fmt: skip
 
@@ -37,8 +44,15 @@ def _commit(broker: Broker, group: str, topic: str, offsets: dict[int, int]) -> 
 
 
 @contextmanager
-def _member(broker: Broker, group: str, topic: str) -> Generator[None, None, None]:
-    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group, "enable.auto.commit": False})
+def _member(broker: Broker, group: str, topic: str, protocol: str = "classic") -> Generator[None, None, None]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": broker.bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "group.protocol": protocol,
+        }
+    )
     consumer.subscribe([topic])
     deadline = time.monotonic() + 30
     while not consumer.assignment() and time.monotonic() < deadline:
@@ -77,10 +91,11 @@ def test_a_topic_is_shown_with_everybody_who_reads_it(klamm: Klamm, any_broker: 
     assert [item["lag_state"] for item in klamm("lag", topic, *at).items][1::2] == ["no_commit", "no_commit"]
 
 
-def test_owners_are_named(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_owners_are_named(klamm: Klamm, any_broker: Broker, topic: str, protocol: str) -> None:
     _filled(klamm, any_broker, topic)
     _commit(any_broker, topic, topic, {0: 4})
-    with _member(any_broker, topic, topic):
+    with _member(any_broker, topic, topic, protocol):
         items = klamm("lag", "show", "--group", topic, "-b", any_broker.bootstrap, "-o", "json").items
     assert {item["client_id"] for item in items} == {"rdkafka"}
     assert [item["partition"] for item in items] == [0, 1]
@@ -160,3 +175,56 @@ def test_watch_shows_rates_after_the_first_sample(klamm: Klamm, any_broker: Brok
     assert samples[0]["at_ms"] < samples[2]["at_ms"]
     ran = klamm("lag", "watch", "--group", topic, "--count", "2", "--every", "0.05s", "-b", any_broker.bootstrap)
     assert ran.out.count("GROUP") == 2
+
+
+@pytest.mark.apache
+def test_an_open_transaction_is_named_as_what_holds_readers_back(
+    klamm: Klamm, apache_kafka: Broker, topic: str
+) -> None:
+    _filled(klamm, apache_kafka, topic, 1)
+    producer = Producer({"bootstrap.servers": apache_kafka.bootstrap, "transactional.id": topic})
+    producer.init_transactions(60)
+    producer.begin_transaction()
+    producer.produce(topic, b"open", partition=0, timestamp=int(time.time() * 1000) - 20 * 60_000)
+    assert producer.flush(20) == 0
+    _commit(apache_kafka, topic, topic, {0: 10})
+    at = ("-b", apache_kafka.bootstrap)
+    item = klamm("lag", "show", "--group", topic, *at, "-o", "json").items[0]
+    assert (item["lag"], item["last_stable_offset"], item["lag_to_stable"]) == (1, 10, 0)
+    assert item["stuck_ms"] >= 20 * 60_000
+    assert "open transaction holds readers back for 20m" in klamm("lag", "--group", topic, *at).out
+    producer.abort_transaction(60)
+    deadline = time.monotonic() + 30
+    while item["lag"] and item["lag_time_ms"] and time.monotonic() < deadline:
+        item = klamm("lag", "show", "--group", topic, *at, "-o", "json").items[0]
+    assert item["stuck_ms"] is None
+
+
+@pytest.mark.apache
+def test_a_share_group_is_among_the_others_and_its_lag_is_the_brokers(
+    klamm: Klamm, apache_kafka: Broker, topic: str
+) -> None:
+    _filled(klamm, apache_kafka, topic, 1)
+
+    async def join() -> None:
+        shape = shapes(SHARE_GROUP_HEARTBEAT)
+        member, epoch = str(uuid4()), 0
+        async with Cluster(Settings(parse_bootstrap(apache_kafka.bootstrap), {})) as cluster:
+            (broker_id,) = await cluster.brokers()
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                request = shape.ShareGroupHeartbeatRequest(
+                    group_id=topic, member_id=member, member_epoch=epoch, rack_id=None, subscribed_topic_names=(topic,)
+                )
+                response = await cluster.ask(SHARE_GROUP_HEARTBEAT, request, broker_id)
+                epoch = max(epoch, int(response.member_epoch))
+                if response.assignment is not None and response.assignment.topic_partitions:
+                    return
+                await asyncio.sleep(0.3)
+        pytest.fail("no assignment")
+
+    asyncio.run(join())
+    ran = klamm("lag", "show", "--group", topic, "-b", apache_kafka.bootstrap, "-o", "json")
+    assert (ran.code, len(ran.items)) == (0, 1), ran.err
+    assert (ran.items[0]["topic"], ran.items[0]["client_id"]) == (topic, f"klamm/{VERSION}")
+    assert ran.items[0]["lag_state"] in {"no_commit", "ok"}
