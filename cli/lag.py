@@ -234,7 +234,7 @@ def partition_item(watcher: LagWatcher, row: LagRow) -> Item:
 def group_item(each: Watched) -> Item:
     """Return a group with how it moves and what threatens it."""
     total = each.total
-    where = f"{total.worst[0]}:{total.worst[1]}" if total.worst and total.worst_lag else None
+    where = f"{total.worst[0]}:{total.worst[1]}" if total.worst and (total.worst_lag or 0) > 0 else None
     return {
         **{key: value for key, value in total._asdict().items() if key not in {"worst", "worst_lag"}},
         "worst": where,

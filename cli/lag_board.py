@@ -35,7 +35,9 @@ def sparkline(values: Sequence[int]) -> str:
 
 
 def _spark_cell(item: Item) -> str:
-    return f"{item['spark']} {trend_cell(item)}".strip()
+    """Return the bars and the arrow; the rates beside them say the rest."""
+    arrow = trend_cell(item)[0] if item["trend"] else ""
+    return f"{item['spark']} {arrow}".strip()
 
 
 BOARD_COLUMNS = tuple(
@@ -110,7 +112,7 @@ class _Board:
         latest = self._watcher.history.latest
         assert latest is not None, "a board before the first sample"
         for item in items:
-            item["spark"] = sparkline(self._watcher.history.sparkline(str(item["group"])))
+            item["spark"] = sparkline(self._watcher.history.sparkline(str(item["group"]), 8))
             item["at_ms"] = latest.ends_at_ms
         if form.name != "table":
             sys.stdout.write(self._data(items))
