@@ -119,7 +119,8 @@ class KlammApp(App[int], inherit_bindings=False):
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_updated)
 
     def _bindings_updated(self, _screen: object) -> None:
-        self._footer.update_keys()
+        for footer in self.query(Footer):  # none any more where the application is ending
+            footer.update_keys()
 
     def _remember_theme(self, name: str) -> None:
         self.preferences.theme = name
@@ -298,14 +299,13 @@ class KlammApp(App[int], inherit_bindings=False):
         """Type a command."""
         from klamm.tui.prompt import CommandPrompt
 
-        await self._prompt(CommandPrompt())
+        await self.open_prompt(CommandPrompt())
 
     async def action_filter(self) -> None:
         """Type a filter of the focused table."""
-        from klamm.tui.prompt import FilterPrompt
-
-        if self.main_table is not None:
-            await self._prompt(FilterPrompt(self.main_table))
+        prompt = None if self.view is None else self.view.make_filter_prompt()
+        if prompt is not None:
+            await self.open_prompt(prompt)
 
     def open_change(self, change: Change) -> None:
         """Open the dialog of a change."""
@@ -350,7 +350,7 @@ class KlammApp(App[int], inherit_bindings=False):
                 await self.run_action(action, each)
                 return
 
-    async def _prompt(self, prompt: Prompt) -> None:
+    async def open_prompt(self, prompt: Prompt) -> None:
         """Mount a prompt and focus its input before the next key is looked at: nothing typed quickly is lost."""
         await self.screen.query("#prompt").remove()
         await self.screen.mount(prompt)

@@ -102,6 +102,8 @@ def run(app: KlammApp, text: str) -> None:
     if action is not None:
         action(app, rest)
         return
+    if app.view is not None and app.view.run_command(word, rest):
+        return
     near = difflib.get_close_matches(word, [*registry.SCREENS, *(each.name for each in WORDS)], 1)
     app.say(f"there is no :{word}" + (f"; did you mean :{near[0]}?" if near else "; Tab shows what there is"), "warn")
 

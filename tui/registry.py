@@ -37,6 +37,9 @@ SCREENS: dict[str, ScreenSpec] = {
         ScreenSpec("topic", "One topic", "data.topic:load", "screens.topic:TopicView", "topic"),
         ScreenSpec("group", "One group", "data.group:load", "screens.group:GroupView", "group"),
         ScreenSpec("broker", "One broker", "data.broker:load", "screens.broker:BrokerView", "broker"),
+        ScreenSpec(
+            "messages", "One topic's messages", "data.messages:load", "screens.messages:MessagesView", "topic", ("m",)
+        ),
         ScreenSpec("acls", "Who may do what", "data.security:load_acls", "screens.security:AclsView"),
         ScreenSpec("users", "Users with SCRAM credentials", "data.security:load_users", "screens.security:UsersView"),
         ScreenSpec("quotas", "What clients are held to", "data.security:load_quotas", "screens.security:QuotasView"),

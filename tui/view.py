@@ -24,6 +24,7 @@ from klamm.tui.text_pane import TextPane
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
     from klamm.tui.dialogs.change import MenuItem
+    from klamm.tui.prompt import Prompt
 
 Pane = TableView | TextPane
 WIDE: Final = 150
@@ -59,6 +60,7 @@ class View(Vertical):
         Binding("plus", "zoom", "Zoom the pane", show=False, id="view.zoom"),
         Binding("underscore", "unzoom", "All panes", show=False, id="view.unzoom"),
         Binding("y", "copy", "Copy", show=False, id="view.copy"),
+        Binding("m", "messages", "Messages", show=False, id="view.messages"),
         Binding("a", "change_menu", "Change…", id="view.change-menu"),
         Binding("X", "danger_menu", "Destroy…", id="view.danger-menu"),
     ]
@@ -89,6 +91,22 @@ class View(Vertical):
     def command_line(self) -> str:
         """Return the command line that shows the same; ``y`` copies it."""
         return f"klamm ui {self.place}"
+
+    def topic_of(self, row: Any) -> str:
+        """Return the topic that a row is about, "" for none: ``m`` shows its messages."""
+        return str(getattr(row, "topic", "")) or (self.place.name if self.place.kind == "topic" else "")
+
+    def make_filter_prompt(self) -> Prompt | None:
+        """Return the line that ``/`` opens: a filter of the focused table."""
+        from klamm.tui.prompt import FilterPrompt
+
+        table = self.klamm.main_table
+        return None if table is None else FilterPrompt(table)
+
+    def run_command(self, word: str, rest: str) -> bool:
+        """Carry out a command that only this screen knows; return whether there is such a one."""
+        del word, rest
+        return False
 
     def copy_text(self, row: Any) -> str:
         """Return what ``y`` copies of a row: its name."""
@@ -263,6 +281,15 @@ class View(Vertical):
         for each in self.walk_children():
             each.remove_class("pane-hidden")
         return was
+
+    def action_messages(self) -> None:
+        """Show the messages of the topic under the cursor."""
+        table = self.klamm.main_table
+        topic = self.topic_of(None if table is None else table.rows.current)
+        if topic:
+            self.klamm.go(Place("messages", topic))
+        else:
+            self.klamm.say("there is no topic under the cursor", "dim")
 
     def action_change_menu(self) -> None:
         """List what can be changed."""

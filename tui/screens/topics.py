@@ -110,6 +110,10 @@ class TopicsView(View):
             empty="This cluster has no topics.",
         )
 
+    def topic_of(self, row: TopicRow | None) -> str:
+        """Return the row's topic."""
+        return "" if row is None else row.name
+
     def open_row(self, table: TableView, row: TopicRow) -> None:
         """Open the topic."""
         self.klamm.go(Place("topic", row.name))

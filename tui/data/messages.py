@@ -1,0 +1,360 @@
+"""Messages: a search over one topic that goes on while somebody looks, and the last records it found.
+
+A :class:`Tail` is the search of one view; it runs on the session's thread, keeps :data:`RECORDS_KEPT` records, and
+stops where it is when nobody looks any more.
+
+States of a tail: new → reading ⇄ stopped (hidden, or enough shown) → reading from its cursor … or failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Final, NamedTuple
+
+from klamm.client.decoding import Decoded, RecordDecoder, decode, open_decoder, visible
+from klamm.client.errors import ClientError, ResponseError
+from klamm.client.messages.conditions import parse
+from klamm.client.messages.filters import Filter, build, literal_filter
+from klamm.client.messages.record import Record
+from klamm.client.messages.scan import Scan
+from klamm.client.positions import resolve_ranges
+from klamm.client.text import count_text, duration_text, short_count, size_text
+from klamm.tui.columns import Cell
+from klamm.tui.part import Loaded, Part
+from klamm.tui.place import Place
+from klamm.tui.session import Memory, Session
+from klamm.tui.text_pane import TextLine
+
+RECORDS_KEPT: Final = 5_000
+"""Records of one view: some megabytes. Following drops the oldest; a look back stops when they are there."""
+SHOWN_EVERY_S: Final = 0.25
+QUIET_S: Final = 1.0
+CELL_BYTES_MAX: Final = 4_096
+"""A cell shows no more of a value than this decoded; larger ones are shown by their beginning."""
+LINES_MAX: Final = 2_000
+DETAIL_BYTES_MAX: Final = 262_144
+"""What the panel below shows of one value."""
+START: Final = "-50"
+FORMS: Final = ("json", "text", "hex", "schema")
+_OPERATORS: Final = ("=", "<", ">", "~", " contains ", " like ", "not ", "(")
+_HEX_WIDTH: Final = 16
+_UNKNOWN_TOPIC: Final = 3
+
+
+class Query(NamedTuple):
+    """What is looked for: from which position, a filter or a word, and whether to go on with what comes."""
+
+    start: str = START
+    where: str = ""
+    follow: bool = True
+
+    @property
+    def words(self) -> list[str]:
+        """The options of ``klamm message find`` or ``consume`` that mean the same."""
+        found = ["--from", self.start]
+        if self.where:
+            found += ["--where" if _is_expression(self.where) else "--text", self.where]
+        return found
+
+
+class MessageRow:
+    """One record as the table shows it; decoded when it is first drawn."""
+
+    __slots__ = ("_decoder", "_key", "_value", "record")
+
+    def __init__(self, record: Record, decoder: RecordDecoder) -> None:
+        self.record = record
+        self._decoder = decoder
+        self._key: Decoded | None = None
+        self._value: Decoded | None = None
+
+    @property
+    def name(self) -> str:
+        """Where it stands: ``orders:3@1842``."""
+        return f"{self.record.topic}:{self.record.partition}@{self.record.offset}"
+
+    @property
+    def key(self) -> Decoded:
+        """The key, decoded."""
+        if self._key is None:
+            self._key = self._shown(self.record.key) or self._decoder.key(self.record)
+        return self._key
+
+    @property
+    def value(self) -> Decoded:
+        """The value, decoded; of a large one its beginning."""
+        if self._value is None:
+            self._value = self._shown(self.record.value) or self._decoder.value(self.record)
+        return self._value
+
+    @property
+    def trace(self) -> str:
+        """The beginning of its trace id, where it has a ``traceparent``; ``*`` in front of a sampled one."""
+        for name, value in self.record.headers:
+            if name == "traceparent" and value is not None and len(value) >= 55:  # noqa: PLR2004 (W3C Trace Context)
+                text = value.decode("ascii", "replace")
+                return ("*" if text[54] in "13579bdf" else "") + text[3:7]
+        return ""
+
+    def _shown(self, data: bytes | None) -> Decoded | None:
+        if data is None or len(data) <= CELL_BYTES_MAX:
+            return None
+        short = decode(data[:CELL_BYTES_MAX])
+        return Decoded(f"{short.kind} {size_text(len(data))}", None, text=short.text)
+
+
+class Tail:
+    """The search of one view. Everything but the constructor runs on the session's thread.
+
+    Attributes:
+        rows: The records found last.
+        error: Why it does not go on.
+        scan: The search, with its coverage.
+    """
+
+    def __init__(self, session: Session, topic: str, query: Query) -> None:
+        self.session = session
+        self.topic = topic
+        self.query = query
+        self.rows: deque[MessageRow] = deque(maxlen=RECORDS_KEPT)
+        self.error: ClientError | None = None
+        self.scan: Scan | None = None
+        self.notes: list[str] = []
+        self.is_full = False
+        self.is_paused = False
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._began_s = session.clock()
+        self._before: tuple[float, int, int] | None = None
+        self._rate = (0.0, 0.0)
+
+    def start(self) -> None:
+        """Read, from where it stopped."""
+        if self._task is None and self.error is None and not self.is_full and not self.is_paused:
+            self._task = asyncio.get_running_loop().create_task(self._read(), name=f"tail {self.topic}")
+
+    async def follow(self, *, on: bool) -> None:
+        """Go on with what comes, or hold still."""
+        self.query = self.query._replace(follow=on)
+        self.is_paused = not on
+        if on:
+            self.is_full = False
+        else:
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Stop reading; what was found stays."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def news(self) -> None:
+        """Wait until there is something new to show, for at most :data:`QUIET_S`."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), QUIET_S)
+        self._news.clear()
+
+    async def _read(self) -> None:
+        try:
+            scan = await self._open()
+            async for records in scan.batches():
+                await self._decoder.prepare(records)
+                for record in records:
+                    self.rows.append(MessageRow(record, self._decoder))
+                self._news.set()
+                if not self.query.follow and len(self.rows) >= RECORDS_KEPT:
+                    self.is_full = True
+                    break
+                await asyncio.sleep(0)
+        except ClientError as error:
+            self.error = error
+        finally:
+            self._news.set()
+            if self.is_full:
+                self._task = None
+
+    async def _open(self) -> Scan:
+        cluster = self.session.cluster
+        metadata = await cluster.metadata([self.topic])
+        topic = metadata.topics[0]
+        if topic.error_code:
+            raise ResponseError(topic.error_code, None, name=self.topic)
+        self._decoder = await open_decoder(self.session.settings)
+        start = (self.scan.cursor if self.scan is not None else "") or self.query.start
+        partitions = [(self.topic, each.partition) for each in topic.partitions]
+        found = await resolve_ranges(cluster, metadata, partitions, start, None)
+        if not found.ranges and found.errors:
+            raise next(iter(found.errors.values()))
+        before = self.scan
+        if before is None:
+            self.notes = found.notes
+        self.scan = scan = Scan(cluster, metadata, found.ranges, condition_of(self.query.where))
+        for where, old in (before.coverage if before is not None else {}).items():
+            if where in scan.coverage:  # what was looked at before counts
+                coverage = scan.coverage[where]
+                coverage.start, coverage.scanned, coverage.matched = old.start, old.scanned, old.matched
+        self._ends = {where: each.log_end for where, each in found.ranges.items()}
+        return scan
+
+    def coverage(self) -> list[list[Cell]]:
+        """Return the line that says how far the search is, and how fast."""
+        scan = self.scan
+        if scan is None:
+            return [[Cell("looking for the start …", "dim")]]
+        now = self.session.clock()
+        size = sum(each.scanned_bytes for each in scan.coverage.values())
+        if self._before is None or now - self._before[0] >= 1:
+            if self._before is not None and now > self._before[0]:
+                past = now - self._before[0]
+                self._rate = ((scan.scanned - self._before[1]) / past, (size - self._before[2]) / past)
+            self._before = (now, scan.scanned, size)
+        left = sum(max(0, self._ends[where] - each.position) for where, each in scan.coverage.items())
+        span = sum(max(0, self._ends[where] - each.start) for where, each in scan.coverage.items())
+        share = 1.0 if span <= 0 else 1 - left / span
+        words = [Cell(f"scanned {count_text(scan.scanned)}", "strong"), Cell(f"  {share:.0%}  ")]
+        words += [cell for where in sorted(scan.coverage)[:12] for cell in self._bar(where[1], scan)]
+        words.append(Cell(f" {count_text(scan.matched)} match  ", "accent" if self.query.where else "dim"))
+        rate, byte_rate = self._rate
+        words.append(Cell(f"{short_count(rate)}/s {size_text(byte_rate)}/s", "dim"))
+        if left and rate > 0:
+            words.append(Cell(f"  {duration_text(left / rate * 1000)} left", "dim"))
+        if self.is_paused:
+            words.append(Cell("  paused: f goes on", "warn"))
+        elif self.is_full:
+            words.append(
+                Cell(f"  stopped at {count_text(RECORDS_KEPT)}: f follows the log, :from goes elsewhere", "warn")
+            )
+        words += [Cell(f"  {error.message}", "bad") for error in list(scan.errors.values())[:1]]
+        if scan.corrupt_count:
+            words.append(Cell(f"  {scan.corrupt_count} corrupt batches not looked at", "bad"))
+        return [words]
+
+    def _bar(self, partition: int, scan: Scan) -> list[Cell]:
+        where = (self.topic, partition)
+        each, end = scan.coverage[where], self._ends[where]
+        share = 1.0 if end <= each.start else min(1.0, (each.position - each.start) / (end - each.start))
+        return [Cell(f"p{partition} ", "dim"), Cell(f"{share:.0%} ", "good" if share >= 1 else "")]
+
+
+async def load(session: Session, place: Place, memory: Memory) -> Loaded:
+    """Return what the view's search has found, at most four times a second."""
+    query = memory.setdefault("query", query_of(place.detail))
+    tail: Tail | None = memory.get("tail")
+    if tail is None or tail.query[:2] != query[:2]:
+        if tail is not None:
+            await tail.stop()
+        memory["tail"] = tail = Tail(session, place.name, query)
+    tail.start()
+    await asyncio.gather(tail.news(), asyncio.sleep(SHOWN_EVERY_S))
+    mode = "following" if query.follow else "not following"
+    note = f"{'where ' + query.where + '  ' if query.where else ''}from {query.start}  {mode}"
+    parts = {
+        "messages": Part(list(tail.rows), tail.error, session.now_ms, note),
+        "coverage": Part(tail.coverage(), None, session.now_ms, "; ".join(tail.notes)),
+    }
+    return Loaded(session.now_ms, parts, more=tail.error is None)
+
+
+def query_of(detail: str) -> Query:
+    """Return the query of a place's detail: ``POSITION`` or ``POSITION where FILTER``."""
+    start, _, where = detail.partition(" where ")
+    return Query(start.strip() or START, where.strip(), follow=not start.strip())
+
+
+def condition_of(where: str) -> Filter | None:
+    """Return what a line means: an expression in the language of filters, or a literal anywhere in a record.
+
+    Raises:
+        FilterError: It is an expression and has a mistake.
+    """
+    if not where:
+        return None
+    if _is_expression(where):
+        return build(parse(where))
+    return literal_filter(text=where.encode("utf-8", "surrogateescape"))
+
+
+def detail_lines(row: MessageRow, form: str, decoder_value: Decoded | None = None) -> list[TextLine]:
+    """Return a value's lines in one of the :data:`FORMS`."""
+    data = row.record.value
+    if data is None:
+        return [Cell("␀ null: a tombstone", "dim")]
+    if not data:
+        return [Cell("empty: no bytes", "dim")]
+    cut = len(data) > DETAIL_BYTES_MAX
+    lines: list[TextLine]
+    if form == "hex":
+        lines = list(_hex_lines(data[: _HEX_WIDTH * LINES_MAX]))
+    elif form == "text":
+        lines = list(_text_lines(data[:DETAIL_BYTES_MAX].decode("utf-8", "replace")))
+    else:
+        value = decoder_value or decode(data[:DETAIL_BYTES_MAX])
+        lines = _schema_lines(value, len(data)) if form == "schema" else list(_value_lines(value))
+        if value.note:
+            lines.insert(0, Cell(f"! {value.note}", "warn"))
+    if len(lines) > LINES_MAX or cut:
+        lines = [*lines[:LINES_MAX], Cell(f"… cut: {size_text(len(data))} in all; w writes it whole", "warn")]
+    return lines
+
+
+def header_lines(record: Record) -> list[TextLine]:
+    """Return what stands beside a value: place, time, headers."""
+    from datetime import datetime
+
+    when = "none"
+    if record.timestamp_ms >= 0:
+        at = datetime.fromtimestamp(record.timestamp_ms / 1000).astimezone()
+        when = f"{at:%Y-%m-%d %H:%M:%S}.{record.timestamp_ms % 1000:03} {record.timestamp_type}"
+    size = "null" if record.value is None else size_text(len(record.value))
+    lines: list[TextLine] = [
+        [Cell("time    ", "dim"), Cell(when)],
+        [Cell("size    ", "dim"), Cell(size)],
+        [Cell("epoch   ", "dim"), Cell(str(record.leader_epoch))],
+    ]
+    if record.producer_id >= 0:
+        lines.append([Cell("producer ", "dim"), Cell(str(record.producer_id))])
+    for name, value in record.headers:
+        shown = "␀" if value is None else decode(value[:CELL_BYTES_MAX]).text
+        lines.append([Cell(f"{visible(name)} ", "accent"), Cell(shown)])
+    if not record.headers:
+        lines.append(Cell("no headers", "dim"))
+    return lines
+
+
+def _is_expression(where: str) -> bool:
+    return any(sign in where for sign in _OPERATORS)
+
+
+def _value_lines(value: Decoded) -> list[str]:
+    import json
+
+    if isinstance(value.value, str):
+        return _text_lines(value.value)
+    if value.value is None:
+        return [value.text]
+    return _text_lines(json.dumps(value.value, indent=2, ensure_ascii=False, default=str))
+
+
+def _text_lines(text: str) -> list[str]:
+    return [visible(line) for line in text.split("\n", LINES_MAX + 1)]
+
+
+def _hex_lines(data: bytes) -> list[str]:
+    lines: list[str] = []
+    for start in range(0, len(data), _HEX_WIDTH):
+        row = data[start : start + _HEX_WIDTH]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)  # noqa: PLR2004 (printable ASCII)
+        lines.append(f"{start:08x}  {row.hex(' '):<{3 * _HEX_WIDTH}} {text}")
+    return lines
+
+
+def _schema_lines(value: Decoded, size_bytes: int) -> list[TextLine]:
+    return [
+        [Cell("decoded as  ", "dim"), Cell(value.kind)],
+        [Cell("schema      ", "dim"), Cell(value.schema or "none: the bytes name none")],
+        [Cell("size        ", "dim"), Cell(f"{count_text(size_bytes)} bytes")],
+    ]

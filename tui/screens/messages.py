@@ -1,0 +1,394 @@
+"""Messages of one topic: what comes, what was, what matches; one record in full below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+
+from klamm.client.messages import jsonl
+from klamm.tui.columns import Cell, Column
+from klamm.tui.data.messages import FORMS, MessageRow, Query, Tail, detail_lines, header_lines
+from klamm.tui.place import Place
+from klamm.tui.prompt import Prompt
+from klamm.tui.signs import Signs
+from klamm.tui.table import TableView
+from klamm.tui.text_pane import TextPane
+from klamm.tui.view import View
+
+if TYPE_CHECKING:
+    from klamm.tui.dialogs.change import MenuItem
+
+_WIDE = "x" * 400
+"""What the column of values would like to have: all that is left."""
+
+
+def columns(signs: Signs) -> list[Column]:
+    """Return the columns."""
+
+    def time(row: MessageRow) -> Cell:
+        from datetime import datetime
+
+        at_ms = row.record.timestamp_ms
+        if at_ms < 0:
+            return Cell("none", "dim")
+        at = datetime.fromtimestamp(at_ms / 1000).astimezone()
+        return Cell(f"{at:%H:%M:%S}.{at_ms % 1000:03}")
+
+    def key(row: MessageRow) -> Cell:
+        return Cell(row.key.text, "dim" if row.record.key is None else "accent")
+
+    def value(row: MessageRow) -> Cell:
+        return Cell(row.value.text, "dim" if row.record.value is None else "")
+
+    def form(row: MessageRow) -> Cell:
+        found = row.value
+        return Cell(f"{signs.warn} {found.kind}", "warn") if found.note else Cell(found.kind, "dim")
+
+    def trace(row: MessageRow) -> Cell:
+        return Cell(row.trace.replace("*", signs.mark), "accent" if row.trace.startswith("*") else "dim")
+
+    return [
+        Column("partition", "P", lambda r: r.record.partition, None, 4, right=True),
+        Column("offset", "OFFSET", lambda r: r.record.offset, lambda r: f"{r.record.offset:,}", 13, right=True),
+        Column("time", "TIME", lambda r: (r.record.timestamp_ms, r.record.offset), time, 12, descending=True),
+        Column("key", "KEY", lambda r: r.record.key or b"", key, 16, drop=2),
+        Column("value", "VALUE", lambda _: _WIDE, value, 20, flex=True),
+        Column("form", "AS", lambda r: r.value.kind, form, 10, drop=3),
+        Column("trace", "TRACE", lambda r: r.trace, trace, 6, drop=4),
+    ]
+
+
+class MessagesView(View):
+    """One topic's messages."""
+
+    HELP = (
+        "The newest records, and those that come. / searches the whole topic from where you stand: a word, or an "
+        'expression like value.total > 100 and h.region == "eu". :from -1h, :from start and :from @2026-11-23T10:00 '
+        "look back. The line above the table says how much was looked at: nothing is missed silently. 1 2 3 4 show "
+        "the value as JSON, text, hex, and what is known of its schema."
+    )
+    DEFAULT_CSS = """
+    MessagesView #coverage { height: 2; }
+    MessagesView #messages { height: 2fr; }
+    MessagesView #detail { height: 1fr; }
+    MessagesView #value { width: 2fr; }
+    MessagesView #headers { width: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "follow", "Follow, or pause", id="messages.follow"),
+        Binding("T", "trace", "Trace", id="messages.trace"),
+        Binding("R", "resend", "Resend…", id="messages.resend"),
+        Binding("p", "produce", "Produce…", id="messages.produce"),
+        Binding("w", "write", "Write to a file", id="messages.write"),
+        *(
+            Binding(str(number), f"form('{form}')", f"Value as {form}", show=False, id=f"messages.as-{form}")
+            for number, form in enumerate(FORMS, 1)
+        ),
+    ]
+
+    form = FORMS[0]
+
+    def compose(self) -> ComposeResult:
+        """Yield coverage, records, and the record under the cursor."""
+        coverage = TextPane("coverage", title="Coverage")
+        coverage.can_focus = False
+        table = TableView(
+            "messages",
+            columns(self.signs),
+            title=self.place.name,
+            key=lambda row: (row.record.partition, row.record.offset),
+            sort="-time",
+            empty="No record yet.\n:from start looks from the beginning; p produces one.",
+        )
+        value = TextPane("value", title="Value", empty="")
+        headers = TextPane("headers", title="Headers", empty="")
+        for pane, name in ((coverage, "coverage"), (table, "messages"), (value, "value"), (headers, "headers")):
+            pane.id = name
+        yield coverage
+        yield table
+        with Horizontal(id="detail"):
+            yield value
+            yield headers
+
+    # The search
+
+    @property
+    def query_now(self) -> Query:
+        """What is looked for."""
+        found: Query = self.memory.get("query", Query())
+        return found
+
+    def ask(self, query: Query) -> None:
+        """Look for something else."""
+        self.memory["query"] = query
+        table = self.table("messages")
+        table.sort_by("-time" if query.follow else "time")
+        self.refresh_now()
+
+    def vanish(self) -> None:
+        """Stop reading while nobody looks."""
+        super().vanish()
+        self._stop_reading()
+
+    def on_unmount(self) -> None:
+        """Stop reading."""
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        tail: Tail | None = self.memory.get("tail")
+        if tail is not None:
+            self.app.run_worker(self.session.run(tail.stop), group="tails")
+
+    def make_filter_prompt(self) -> Prompt:
+        """Return the line that ``/`` opens: a search of the topic."""
+        return SearchPrompt(self)
+
+    def run_command(self, word: str, rest: str) -> bool:
+        """``:from POSITION`` looks from there; ``:where FILTER`` searches."""
+        if word == "where":
+            self.search(rest)
+        elif word == "from" and rest:
+            self.ask(self.query_now._replace(start=rest, follow=False))
+        else:
+            return False
+        return True
+
+    def search(self, text: str) -> None:
+        """Search the topic; a mistake in an expression is said. An empty text shows all again."""
+        from klamm.client.messages.conditions import FilterError
+        from klamm.tui.data.messages import condition_of
+
+        try:
+            condition_of(text)
+        except FilterError as error:
+            self.klamm.say(f"at {text[error.place :]!r}: {error.why}", "bad")
+            return
+        query = self.query_now
+        start = "start" if text and query.start == Query().start else query.start
+        self.ask(Query(start, text, follow=False) if text else Query())
+
+    # The record under the cursor
+
+    @property
+    def current(self) -> MessageRow | None:
+        """The row under the cursor."""
+        row = self.table("messages").rows.current
+        return row if isinstance(row, MessageRow) else None
+
+    def rows_moved(self, table: TableView) -> None:
+        """Show the record under the cursor."""
+        del table
+        self._show_current()
+
+    def _show_current(self) -> None:
+        row = self.current
+        shown = (None if row is None else row.name, self.form)
+        if self.memory.get("shown") == shown:
+            return
+        self.memory["shown"] = shown
+        value, headers = self.query_one("#value", TextPane), self.query_one("#headers", TextPane)
+        if row is None:
+            value.show_lines([], "Value")
+            headers.show_lines([], "Headers")
+            return
+        headers.show_lines(header_lines(row.record), row.name)
+        self.run_worker(self._show_value(row, value), group="value", exclusive=True)
+
+    async def _show_value(self, row: MessageRow, pane: TextPane) -> None:
+        """Decode where it does not hold up a key press: a value may have megabytes."""
+        form = self.form
+
+        async def found() -> Any:
+            full = len(row.record.value or b"") <= 4096  # noqa: PLR2004 (CELL_BYTES_MAX: it is decoded as a whole)
+            return detail_lines(row, form, row.value if full else None)
+
+        pane.show_lines(await self.session.run(found), f"Value as {form}  ({row.value.kind})")
+
+    def open_row(self, table: TableView, row: Any) -> None:
+        """Let the value have the screen; Esc takes it back."""
+        del table, row
+        pane = self.query_one("#value", TextPane)
+        self._zoomed = True
+        self._zoom(pane)
+        pane.focus()
+
+    def copy_text(self, row: MessageRow) -> str:
+        """Return the record in the lossless form."""
+        return jsonl.write(row.record).rstrip()
+
+    def command_line(self) -> str:
+        """Return the command that finds the same."""
+        import shlex
+
+        return shlex.join(["klamm", "message", "find", self.place.name, *self.query_now.words])
+
+    def changes(self) -> list[MenuItem]:
+        """Return what can be done here."""
+        from klamm.tui.dialogs.change import MenuItem
+        from klamm.tui.dialogs.messages import ProduceRecord
+
+        row = self.current
+        items = [MenuItem("Produce a record", lambda: ProduceRecord(self.place.name))]
+        if row is not None:
+            record = row.record
+            items.append(MenuItem(f"Resend {row.name}", lambda: ProduceRecord(self.place.name, record)))
+        return items
+
+    # Actions
+
+    def action_follow(self) -> None:
+        """Follow the log, or hold still."""
+        tail: Tail | None = self.memory.get("tail")
+        if tail is None:
+            return
+        follow = tail.is_paused or tail.is_full or not self.query_now.follow
+        self.memory["query"] = self.query_now._replace(follow=follow)
+        self.run_worker(self.session.run(lambda: tail.follow(on=follow)), group="tails")
+        self.klamm.say("following what comes" if follow else "paused: f goes on", "good" if follow else "warn")
+
+    def action_unzoom(self) -> bool:
+        """Show all panels, or end a search; return whether there was either."""
+        if super().action_unzoom():
+            return True
+        searched = bool(self.query_now.where)
+        if searched:
+            self.search("")
+        return searched
+
+    def focus_pane(self) -> None:
+        """Focus the table: the line above it takes no keys."""
+        if self.display and not any(pane.has_focus for pane in self.panes):
+            self.table("messages").focus()
+
+    def action_form(self, form: str) -> None:
+        """Show values in another form."""
+        self.form = form
+        self._show_current()
+
+    def action_trace(self) -> None:
+        """Follow the record under the cursor."""
+        row = self.current
+        if row is None:
+            self.klamm.say("there is no record to follow", "dim")
+        else:
+            self.klamm.go(Place("trace", row.name))
+
+    def action_produce(self) -> None:
+        """Produce a record."""
+        from klamm.tui.dialogs.messages import ProduceRecord
+
+        self.klamm.open_change(ProduceRecord(self.place.name))
+
+    def action_resend(self) -> None:
+        """Produce the record under the cursor again, edited or as it is."""
+        from klamm.tui.dialogs.messages import ProduceRecord
+
+        row = self.current
+        if row is None:
+            self.klamm.say("there is no record to resend", "dim")
+        else:
+            self.klamm.open_change(ProduceRecord(self.place.name, row.record))
+
+    def action_copy(self) -> None:
+        """Ask what of the record is to be copied."""
+        row = self.current
+        if row is None:
+            self.klamm.copy(self.command_line())
+        else:
+            self.run_worker(self.klamm.open_prompt(CopyPrompt(self, row)), group="prompt")
+
+    def action_write(self) -> None:
+        """Ask which file the marked records go to, or all that are shown."""
+        self.run_worker(self.klamm.open_prompt(WritePrompt(self)), group="prompt")
+
+
+class SearchPrompt(Prompt):
+    """``/``: a word or an expression; Enter searches from where the view begins, an empty line shows all again."""
+
+    SIGN: ClassVar[str] = "/"
+    lines: ClassVar[list[str]] = []
+
+    def __init__(self, view: MessagesView) -> None:
+        super().__init__()
+        self.view = view
+
+    def candidates(self, text: str) -> list[str]:
+        """Return what an expression may begin with."""
+        head, _, last = text.rpartition(" ")
+        prefix = f"{head} " if head else ""
+        words = ("key", "value", "partition", "offset", "time", "size", "h.", "and", "or", "not", "contains")
+        return [prefix + word for word in words if last and word.startswith(last) and word != last]
+
+    def submitted(self, text: str) -> None:
+        """Search."""
+        self.view.search(text)
+
+
+class CopyPrompt(Prompt):
+    """What to copy: one letter is enough."""
+
+    SIGN: ClassVar[str] = "copy"
+    lines: ClassVar[list[str]] = []
+    WORDS: ClassVar[tuple[str, ...]] = ("value", "key", "headers", "offset", "json", "command")
+
+    def __init__(self, view: MessagesView, row: MessageRow) -> None:
+        super().__init__()
+        self.view, self.row = view, row
+
+    def candidates(self, text: str) -> list[str]:
+        """Return what can be copied."""
+        return [word for word in self.WORDS if word.startswith(text)]
+
+    def submitted(self, text: str) -> None:
+        """Copy; nothing typed is the value."""
+        record = self.row.record
+        word = next((each for each in self.WORDS if each.startswith(text)), "")
+        copied = {
+            "value": _plain(record.value),
+            "key": _plain(record.key),
+            "headers": "\n".join(f"{name}={_plain(value)}" for name, value in record.headers),
+            "offset": self.row.name,
+            "json": self.view.copy_text(self.row),
+            "command": f"klamm message get {self.row.name}",
+        }.get(word)
+        if copied is None:
+            self.klamm.say(f"nothing is called {text!r}; there is {', '.join(self.WORDS)}", "warn")
+        else:
+            self.klamm.copy(copied)
+
+
+class WritePrompt(Prompt):
+    """A file for the marked records, or for all that are shown: JSON lines that ``klamm produce`` takes."""
+
+    SIGN: ClassVar[str] = "write to"
+    lines: ClassVar[list[str]] = []
+
+    def __init__(self, view: MessagesView) -> None:
+        super().__init__()
+        self.view = view
+
+    def initial(self) -> str:
+        """Return a name."""
+        return f"{self.view.place.name}.jsonl"
+
+    def submitted(self, text: str) -> None:
+        """Write, never over a file that is there."""
+        from pathlib import Path
+
+        rows = self.view.table("messages").rows
+        chosen = rows.chosen() if rows.marks else rows.shown
+        path = Path(text).expanduser()
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.writelines(jsonl.write(row.record) for row in chosen)
+        except OSError as error:
+            self.klamm.say(f"{path}: {error.strerror or error}", "bad")
+        else:
+            self.klamm.say(f"{len(chosen)} records written to {path}", "good")
+
+
+def _plain(data: bytes | None) -> str:
+    return "" if data is None else data.decode("utf-8", "replace")
