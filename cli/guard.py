@@ -7,21 +7,23 @@ import sys
 from typing import Any
 
 from klamm.cli.run import Run
+from klamm.client.cluster import Cluster
 from klamm.client.errors import RefusedError
 from klamm.client.guard import SEVERE, Plan, journal_change, level_of
 
 __all__ = ["Plan", "guard", "record"]
 
 
-async def guard(run: Run, plan: Plan) -> bool:
-    """Show the plan and have it confirmed; False in a dry run.
+async def guard(run: Run, plan: Plan, cluster: Cluster | None = None) -> bool:
+    """Show the plan and have it confirmed; False in a dry run. ``cluster`` is changed, the line's own if None.
 
     Raises:
         RefusedError: Read-only, or nobody confirmed.
     """
+    changed = run.cluster if cluster is None else cluster
     if not run.dry_run:
-        await run.cluster.ensure_writable(plan.what)
-    settings = run.resolved.settings
+        await changed.ensure_writable(plan.what)
+    settings = changed.settings
     level = level_of(plan, settings)
     if level > 0 or run.dry_run:
         where = f" in {settings.context}" if settings.context else ""
@@ -39,10 +41,12 @@ async def guard(run: Run, plan: Plan) -> bool:
     return True
 
 
-async def record(run: Run, summary: str, inverse: list[dict[str, Any]], cannot: str = "") -> int | None:
+async def record(
+    run: Run, summary: str, inverse: list[dict[str, Any]], cannot: str = "", cluster: Cluster | None = None
+) -> int | None:
     """Write a change to the undo journal and say how to take it back; return the entry's number."""
     try:
-        entry = await journal_change(run.cluster, run.line, summary, inverse, cannot)
+        entry = await journal_change(run.cluster if cluster is None else cluster, run.line, summary, inverse, cannot)
     except OSError as error:
         run.note(f"warning: the undo journal cannot be written: {error}")
         return None

@@ -28,7 +28,10 @@ NOUNS: dict[str, Noun] = {
     "serve": Noun("klamm.cli.serve", "Run a klamm broker", "Broker"),
     "segment": Noun("klamm.cli.segment", "Look into a broker's segment files", "Broker", ("segments",)),
     "topic": Noun(
-        "klamm.cli.topic", "Topics: list describe create delete alter add-partitions trim stats", "Cluster", ("topics",)
+        "klamm.cli.topic",
+        "Topics: list describe create delete alter add-partitions trim cp clone stats producers",
+        "Cluster",
+        ("topics",),
     ),
     "message": Noun(
         "klamm.cli.message", "Messages: consume produce find get latest export import", "Messages", ("messages",)

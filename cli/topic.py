@@ -1,4 +1,7 @@
-"""``klamm topic``: list, describe, create, delete, alter, add-partitions, trim, stats."""
+"""``klamm topic``: list, describe, create, delete, alter, add-partitions, trim.
+
+What counts and samples (stats, producers, --stale) is in ``topic_stats.py``.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ async def list_topics(run: Run) -> Result:
     """List topics with one Metadata request."""
     from klamm.client.topics import all_topics, topic_id_text
 
-    _, topics = await all_topics(run.cluster)
+    metadata, topics = await all_topics(run.cluster)
     wanted = run.values.texts("names")
     chosen, missing = names_or_all(wanted, [topic.name for topic in topics])
     selected = set(chosen)
@@ -72,6 +75,11 @@ async def list_topics(run: Run) -> Result:
             Column("UNDER-REPLICATED", "under_replicated", right=True),
             Column("LEADERLESS", "leaderless", right=True),
         ]
+    stale = run.values.text("stale")
+    if stale is not None:
+        from klamm.cli.topic_stats import only_stale
+
+        return await only_stale(run, metadata, stale, Result(items, columns, errors))
     return Result(items, columns, errors, empty="no topics. Create one: klamm topic create NAME")
 
 
@@ -85,7 +93,7 @@ async def describe_topics(run: Run) -> Result:
     where = [(topic.name, part.partition) for topic in topics for part in topic.partitions]
     offsets, offset_errors = await start_and_end(run.cluster, metadata, where)
     configs, config_errors = await describe_configs(run.cluster, [("topic", topic.name) for topic in topics])
-    sizes = await _sizes(run, topics)
+    sizes = await leader_sizes(run, topics)
     items: list[Item] = []
     tables: list[Table] = []
     for topic in topics:
@@ -296,43 +304,6 @@ async def trim_topic(run: Run) -> Result:
     return Result(items, columns, [*errors, *failed.values()])
 
 
-async def topic_stats(run: Run) -> Result:
-    """Show size, offset span, last write and skew of topics."""
-    from klamm.client.offsets import MAX_TIMESTAMP, list_offsets, start_and_end
-
-    metadata, topics, errors = await find_topics(run, run.values.texts("names"))
-    where = [(topic.name, part.partition) for topic in topics for part in topic.partitions]
-    offsets, failed = await start_and_end(run.cluster, metadata, where)
-    newest, _ = await list_offsets(run.cluster, metadata, dict.fromkeys(where, MAX_TIMESTAMP))
-    sizes = await _sizes(run, topics)
-    items: list[Item] = []
-    for topic in topics:
-        parts = [(topic.name, part.partition) for part in topic.partitions]
-        spans = [offsets[each][1] - offsets[each][0] for each in parts if each in offsets]
-        size = [sizes[each] for each in parts if each in sizes]
-        last = max((newest[each].timestamp_ms for each in parts if each in newest), default=-1)
-        mean = sum(spans) / len(spans) if spans else 0
-        items.append(
-            {
-                "name": topic.name,
-                "partitions": len(parts),
-                "offset_span": sum(spans) if spans else None,
-                "size_bytes": sum(size) if size else None,
-                "last_write_ms": None if last < 0 else last,
-                "skew": round(max(spans) / mean, 2) if mean else None,
-            }
-        )
-    columns = (
-        Column("NAME", "name"),
-        Column("PARTITIONS", "partitions", right=True),
-        Column("OFFSET SPAN", "offset_span", right=True, show=count_text),
-        Column("SIZE", "size_bytes", right=True, show=size_text),
-        Column("LAST WRITE", "last_write_ms", show=time_text),
-        Column("SKEW", "skew", right=True),
-    )
-    return Result(items, columns, [*errors, *failed.values()], empty="no topics")
-
-
 def time_text(timestamp_ms: int) -> str:
     """Return a time in UTC, to the second."""
     from datetime import UTC, datetime
@@ -373,7 +344,7 @@ async def find_topics(run: Run, names: Sequence[str]) -> tuple[ClusterMetadata, 
     return metadata, [by_name[name] for name in chosen], [_no_topic(name, known_names) for name in missing]
 
 
-async def _sizes(run: Run, topics: Sequence[TopicMetadata]) -> dict[tuple[str, int], int]:
+async def leader_sizes(run: Run, topics: Sequence[TopicMetadata]) -> dict[tuple[str, int], int]:
     """Return the size of each partition's leader replica; nothing where brokers do not tell."""
     from klamm.client.topics import log_dirs
 
@@ -425,6 +396,49 @@ def _listed(names: Sequence[str]) -> str:
     return f"{len(names)} topics ({', '.join(names[:_NAMES_SHOWN])}{more})"
 
 
+async def topic_stats(run: Run) -> Result:
+    """Show size, offset span, last write and skew of topics."""
+    from klamm.cli import topic_stats as stats
+
+    return await stats.topic_stats(run)
+
+
+async def topic_producers(run: Run) -> Result:
+    """Show who writes to topics."""
+    from klamm.cli import topic_stats as stats
+
+    return await stats.topic_producers(run)
+
+
+async def copy_topic(run: Run) -> Result:
+    """Copy the records of a topic into another."""
+    from klamm.cli import copying
+
+    return await copying.copy_topic(run)
+
+
+async def clone_topic(run: Run) -> Result:
+    """Make a topic like another, with its records."""
+    from klamm.cli import copying
+
+    return await copying.clone_topic(run)
+
+
+_TO_CONTEXT = Option(("--to-context",), "context of the destination", "NAME")
+_TO_BOOTSTRAP = Option(("--to-bootstrap",), "brokers of the destination", "HOST:PORT,…")
+_PARTITION = Option(("-p", "--partition"), "only these partitions", "N,…")
+_COPY_STATE = (
+    Option(("--state",), "where the copy's state is kept until it is done", "FILE"),
+    Option(("--resume",), "go on with a copy that was stopped"),
+    Option(("--restart",), "forget a copy that was stopped, and copy all"),
+)
+_COPY_DETAILS = (
+    "Kept are partition, order, timestamp, key, value, headers and nulls. Records of transactions are copied once they "
+    "are committed. Afterwards the destination is read and compared by count and hash.\n"
+    "A copy that was stopped, however, goes on with --resume: what the destination holds already is compared with the "
+    "source first. Nobody else may write to the destination meanwhile."
+)
+
 COMMANDS = (
     Command(
         "topic list",
@@ -432,13 +446,17 @@ COMMANDS = (
         list_topics,
         "TopicList",
         (_NAMES,),
-        (Option(("-i", "--internal"), "also internal topics and those that begin with __"),),
+        (
+            Option(("-i", "--internal"), "also internal topics and those that begin with __"),
+            Option(("--stale",), "only topics whose newest record is at least this old, or that have none", "TIME"),
+        ),
         (
             Example("klamm topics", "every topic"),
+            Example("klamm topics --stale 30d", "topics that nobody has written to for 30 days"),
             Example("klamm topic list 'orders*' -o name", "names only, for scripts"),
             Example("klamm topic list --filter 'under_replicated>0'", "topics that lack replicas"),
         ),
-        ("Metadata",),
+        ("Metadata", "ListOffsets"),
         ("DESCRIBE on each topic",),
     ),
     Command(
@@ -547,14 +565,81 @@ COMMANDS = (
         topic_stats,
         "TopicStats",
         (_NAMES,),
-        (),
+        (Option(("--sample",), "also read so many records of each: sizes, keys, tombstones", "COUNT", bare="10000"),),
         (
             Example("klamm topic stats --sort -size_bytes", "the biggest first"),
             Example("klamm topic stats orders -w", "again every two seconds"),
+            Example("klamm topic stats orders --sample", "which keys are hot, how large values are"),
         ),
-        ("Metadata", "ListOffsets", "DescribeLogDirs"),
-        ("DESCRIBE on the topics and the cluster",),
+        ("Metadata", "ListOffsets", "DescribeLogDirs", "Fetch"),
+        ("DESCRIBE on the topics and the cluster", "READ on the topics with --sample"),
         details="OFFSET SPAN is end minus start: fewer records where a topic is compacted or transactional. "
-        "SKEW is the fullest partition over the mean.",
+        "SKEW is the fullest partition over the mean. A sample is taken from four places of each partition, old and "
+        "new; how many distinct keys there are in all is estimated from it.",
+    ),
+    Command(
+        "topic cp",
+        "Copy a topic's records into another topic, here or on another cluster; verified",
+        copy_topic,
+        "TopicCopy",
+        (_NAME._replace(name="topic", help="topic to copy"), Argument("target", "destination", False, False, "topic")),
+        (
+            _TO_CONTEXT,
+            _TO_BOOTSTRAP,
+            Option(("--from",), "where to begin, or a range such as @-30m..@now", "POSITION"),
+            Option(("--until",), "where to stop, exclusive; the end as it is now unless said", "POSITION"),
+            _PARTITION,
+            Option(("--where",), "only records that match", "FILTER", repeat=True),
+            Option(("-k", "--key"), "only records with exactly this key", "KEY"),
+            Option(("-H", "--header"), "only records with this header", "NAME=VALUE", repeat=True),
+            Option(("--create",), "make the destination, with the partitions and configs of the source"),
+            Option(("--repartition",), "let keys go where the partitioner puts them"),
+            *_COPY_STATE,
+        ),
+        (
+            Example("klamm topic cp orders orders-copy --create --yes", "on the same cluster"),
+            Example("klamm topic cp orders --to-context staging --from -1h --yes", "the last hour, to another cluster"),
+            Example("klamm topic cp orders --to-context staging --resume", "go on after Ctrl-C or a crash"),
+        ),
+        ("Metadata", "ListOffsets", "Fetch", "DescribeConfigs", "CreateTopics", "Produce"),
+        ("READ on the topic", "WRITE on the destination, and CREATE with --create"),
+        level=1,
+        details=_COPY_DETAILS,
+    ),
+    Command(
+        "topic clone",
+        "Make a topic with the partitions, configs and records of another; verified",
+        clone_topic,
+        "TopicCopy",
+        (_NAME._replace(name="topic", help="topic to clone"), Argument("target", "name of the new topic", False)),
+        (
+            _TO_CONTEXT,
+            _TO_BOOTSTRAP,
+            _PARTITION,
+            Option(("--empty",), "without the records"),
+            *_COPY_STATE,
+        ),
+        (
+            Example("klamm topic clone orders orders-test --yes", "a playground"),
+            Example("klamm topic clone orders --to-context staging --empty --yes", "the same topic elsewhere, empty"),
+        ),
+        ("Metadata", "ListOffsets", "Fetch", "DescribeConfigs", "CreateTopics", "Produce"),
+        ("READ on the topic", "CREATE and WRITE on the destination"),
+        level=1,
+        details=_COPY_DETAILS,
+    ),
+    Command(
+        "topic producers",
+        "Who writes to topics, as far as brokers know",
+        topic_producers,
+        "TopicProducers",
+        (_SOME,),
+        (),
+        (Example("klamm topic producers orders", "idempotent and transactional producers with their last write"),),
+        ("Metadata", "DescribeProducers", "ListTransactions"),
+        ("READ on the topics", "DESCRIBE on transactional ids (their names)"),
+        details="Brokers remember producer ids, of producers that are idempotent (the default of Java since 3.0 and of "
+        "librdkafka when enabled) or transactional; only transactional ones have a name. A klamm broker also shows "
+        "who is connected: klamm client list.",
     ),
 )
