@@ -9,7 +9,7 @@ from klamm.client.errors import ClientError
 from klamm.client.tracing.bystanders import Bystanders
 from klamm.client.tracing.children import Children
 from klamm.client.tracing.commits import CONSUMER_OFFSETS, SCAN_SIZE_BYTES_MAX, History, Pace, Passing
-from klamm.client.tracing.joining import hops_of_flow, hops_of_spans, merge, notes_of
+from klamm.client.tracing.joining import hops_of_flow, hops_of_spans, merge, notes_of, writer_of
 from klamm.client.tracing.model import HOP_ORDER, Hop, Note, State, Trace
 from klamm.client.tracing.propagation import Propagated, read_headers
 from klamm.client.tracing.reading import FoundRecord
@@ -62,7 +62,7 @@ def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
     ]
     of_spans = hops_of_spans(facts.spans, context, place)
     recorded = [*of_spans, *(hop for hop in hops_of_flow(facts.flow, place) if not _has(of_spans, hop))]
-    hops = merge(inferred, recorded, place)
+    hops = merge(inferred, recorded, place, writer_of(facts.flow, place))
     hops = [*_placed(hops, facts.children), *_children(hops, facts.children, context)]
     notes = [
         *_of_state(facts),

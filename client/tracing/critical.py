@@ -57,7 +57,8 @@ def break_down(trace: Trace) -> Breakdown | None:
     if not timed:
         return None
     start_ms = min(start for _, _, start, _ in timed)
-    _, last, _, end_ms = max(timed, key=lambda each: each[3])
+    # A reader of no known group is nobody that the message was for.
+    _, last, _, end_ms = max([each for each in timed if not _is_strangers(each[1])] or timed, key=lambda each: each[3])
     if end_ms <= start_ms or last.hop in {"produce", "append"}:  # the latter where clocks disagree
         return None
     chain = [each for each in timed if _leads_to(each[1], last)]
@@ -86,7 +87,12 @@ def place_of(hop: Hop) -> Place:
 
 def _leads_to(hop: Hop, last: Hop) -> bool:
     """Whether the last hop may have waited for this one: not for what a broker sent to another reader."""
-    return hop.group == last.group or (hop.group is None and not (hop.hop == "fetch" and hop.broker is not None))
+    return hop.group == last.group or (hop.group is None and not _is_strangers(hop))
+
+
+def _is_strangers(hop: Hop) -> bool:
+    """Whether a broker sent it to a reader of no known group."""
+    return hop.hop == "fetch" and hop.broker is not None and hop.group is None
 
 
 def _rank(each: tuple[int, Hop]) -> tuple[int, float]:

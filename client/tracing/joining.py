@@ -31,8 +31,19 @@ _REQUESTS: Final[dict[str, HopKind]] = {"produce": "append", "fetch": "fetch"}
 
 
 def hops_of_spans(spans: Iterable[Span], context: SpanId | None, place: Place) -> list[Hop]:
-    """Return the hops that spans are; the one that created the message is at its place."""
-    return [hop for span in spans if (hop := _hop_of(span, context, place)) is not None]
+    """Return the hops that spans are; the one that created the message is at its place.
+
+    A broker may tell of one append twice: in the message's trace and in that of a slow request. The first counts.
+    """
+    found = [hop for span in spans if (hop := _hop_of(span, context, place)) is not None]
+    own = {(hop.hop, hop.broker) for hop in found if hop.broker is not None and context and hop.trace_id == context[0]}
+    return [
+        hop
+        for hop in found
+        if hop.hop not in {"append", "replicate"}
+        or (hop.hop, hop.broker) not in own
+        or (context is not None and hop.trace_id == context[0])
+    ]
 
 
 def hops_of_flow(records: Iterable[FlowRecord], place: Place) -> list[Hop]:
@@ -64,19 +75,23 @@ def hops_of_flow(records: Iterable[FlowRecord], place: Place) -> list[Hop]:
     return _first_of_each(hops)
 
 
-def merge(inferred: Sequence[Hop], recorded: Sequence[Hop], place: Place) -> list[Hop]:
+def writer_of(records: Iterable[FlowRecord], place: Place) -> str | None:
+    """Return the client id of who wrote the message, if a broker has recorded it."""
+    return next((one.client_id for one in records if one.kind == "append" and one.time_us(place[2]) is not None), None)
+
+
+def merge(inferred: Sequence[Hop], recorded: Sequence[Hop], place: Place, writer: str | None) -> list[Hop]:
     """Return all hops, without those that are inferred or unknown where something recorded says the same better."""
     kept: list[Hop] = []
     own = [hop for hop in recorded if (hop.topic, hop.partition, hop.offset) == place]
     kinds = {hop.hop for hop in own}
-    written = next((hop for hop in own if hop.hop == "append"), None)
     for hop in inferred:
         if hop.hop in {"append", "replicate"} and hop.hop in kinds:
             continue
         if hop.hop == "produce" and any(each.hop == "produce" for each in own):
             continue
-        if hop.hop == "produce" and hop.client_id is None and written is not None:
-            hop = hop._replace(client_id=written.client_id)  # noqa: PLW2901 (the same hop, better known)
+        if hop.hop == "produce" and hop.client_id is None:
+            hop = hop._replace(client_id=writer)  # noqa: PLW2901 (the same hop, better known)
         kept.append(hop)
     for hop in recorded:
         if hop.hop != "commit" or hop.group is None:
@@ -128,6 +143,8 @@ def _hop_of(span: Span, context: SpanId | None, place: Place) -> Hop | None:
     kind = _KINDS.get(span.operation)
     if span.broker is not None and span.kind == "server":
         kind = _REQUESTS.get(span.name.partition(" ")[0])
+    if span.broker is not None and kind == "fetch" and (span.client_id or "").startswith(_OURSELVES):
+        return None
     if kind is None:
         if span.error is None or span.broker is not None:
             return None

@@ -73,7 +73,8 @@ def label_of(hop: Hop, place: tuple[str, int, int]) -> str:
     who = hop.group or hop.service or hop.client_id
     if hop.hop in {"append", "replicate"} and hop.broker is not None:
         who = f"broker {hop.broker}"
-    what = hop.name.partition(" ")[0] or hop.hop
+    verb = hop.name.partition(" ")[0] if hop.broker is None else ""
+    what = verb or hop.hop
     if hop.hop == "produce" and hop.topic is not None and (hop.topic, hop.partition, hop.offset) != place:
         what += f" {hop.topic}" if hop.offset is None else f" {hop.topic}:{hop.partition}@{hop.offset}"
     return f"{printable(what)}  {printable(who)}" if who else printable(what)
