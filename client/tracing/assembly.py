@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from klamm.client.errors import ClientError
 from klamm.client.tracing.bystanders import Bystanders
-from klamm.client.tracing.children import Children
+from klamm.client.tracing.children import Child, Children
 from klamm.client.tracing.commits import CONSUMER_OFFSETS, SCAN_SIZE_BYTES_MAX, History, Pace, Passing
 from klamm.client.tracing.joining import hops_of_flow, hops_of_spans, merge, notes_of, writer_of
 from klamm.client.tracing.model import HOP_ORDER, Hop, Note, State, Trace
@@ -63,14 +63,14 @@ def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
     of_spans = hops_of_spans(facts.spans, context, place)
     recorded = [*of_spans, *(hop for hop in hops_of_flow(facts.flow, place) if not _has(of_spans, hop))]
     hops = merge(inferred, recorded, place, writer_of(facts.flow, place))
-    hops = [*_placed(hops, facts.children), *_children(hops, facts.children, context)]
+    hops = [*_placed(hops, facts.children), *_children(hops, facts.children, propagated)]
     notes = [
         *_of_state(facts),
         *_of_clocks(facts, written_ms, kind),
         *_of_headers(propagated),
         *notes_of(facts.spans, of_spans, context),
         *_of_groups(facts),
-        *_of_children(facts.children, context),
+        *_of_children(facts.children, propagated),
     ]
     size = None if record is None else len(record.key or b"") + len(record.value or b"")
     return Trace(
@@ -128,14 +128,23 @@ def _placed(hops: Iterable[Hop], children: Children) -> Iterable[Hop]:
         yield hop if child is None else hop._replace(topic=child.topic, partition=child.partition, offset=child.offset)
 
 
-def _children(hops: Sequence[Hop], children: Children, context: SpanId | None) -> Iterable[Hop]:
+def _others(children: Children, propagated: Propagated) -> list[Child]:
+    """Return the messages of the same trace that another span has sent."""
+    context = propagated.context
+    if context is None:
+        return []
+    return [
+        child for child in children.found if child.trace_id == context.trace_id and child.span_id != context.span_id
+    ]
+
+
+def _children(hops: Sequence[Hop], children: Children, propagated: Propagated) -> Iterable[Hop]:
     """Return a hop for the first messages of the same trace that no span tells of.
 
     Those with the very same context are the message's brothers: one span has sent them all.
     """
     told = {hop.span_id for hop in hops if hop.hop == "produce" and hop.span_id is not None}
-    told |= set() if context is None else {context[1]}
-    others = [child for child in children.found if child.span_id is None or child.span_id not in told]
+    others = [child for child in _others(children, propagated) if child.span_id is None or child.span_id not in told]
     for child in others[:CHILDREN_SHOWN]:
         at = (child.topic, child.partition, child.offset)
         moment = float(child.timestamp_ms)
@@ -143,11 +152,12 @@ def _children(hops: Sequence[Hop], children: Children, context: SpanId | None) -
         yield Hop("produce", *at, moment, moment, "inferred", parent_span_id=child.span_id, note=note)
 
 
-def _of_children(children: Children, context: SpanId | None) -> list[Note]:
+def _of_children(children: Children, propagated: Propagated) -> list[Note]:
     notes: list[Note] = []
-    span_id = None if context is None else context[1]
-    brothers = sum(1 for child in children.found if child.span_id is not None and child.span_id == span_id)
-    others = len(children.found) - brothers
+    context = propagated.context
+    own = [child for child in children.found if context is not None and child.trace_id == context.trace_id]
+    others = len(_others(children, propagated))
+    brothers = len(own) - others
     if brothers:
         text = f"{brothers} more messages carry the very same context: one span has sent them all"
         notes.append(Note("same_context", text))

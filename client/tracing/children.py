@@ -7,6 +7,7 @@ much that was is said. ``klamm trace find`` looks at everything.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from klamm.client.cluster import Cluster
@@ -26,13 +27,14 @@ _OWN: Final = ("__", "otlp_")
 
 
 class Child(NamedTuple):
-    """A record with the same trace id; ``span_id`` is who created it."""
+    """A record with one of the trace ids that were looked for; ``span_id`` is who created it."""
 
     topic: str
     partition: int
     offset: int
     timestamp_ms: int
     span_id: str | None
+    trace_id: str | None
 
 
 class Children(NamedTuple):
@@ -52,11 +54,11 @@ class Children(NamedTuple):
 
 
 async def find_children(
-    cluster: Cluster, place: tuple[str, int, int], trace_id: str, from_ms: int, seconds: float
+    cluster: Cluster, place: tuple[str, int, int], trace_ids: Collection[str], from_ms: int, seconds: float
 ) -> Children:
-    """Return the other records with a trace id since ``from_ms``, as far as ``seconds`` allow."""
+    """Return the other records with one of the trace ids since ``from_ms``, as far as ``seconds`` allow."""
     from klamm.client.messages.scan import Scan  # noqa: PLC0415 (only for messages that have a trace: 50 ms)
-    from klamm.client.tracing.finding import Query, condition_of  # noqa: PLC0415 (the same)
+    from klamm.client.tracing.finding import condition_of_traces  # noqa: PLC0415 (the same)
 
     if seconds <= 0:
         return Children()
@@ -76,7 +78,7 @@ async def find_children(
     for where in chosen:
         if where in starts and where in ends and 0 <= starts[where] < ends[where]:
             ranges[where] = Range(starts[where], ends[where], 0, ends[where])
-    scan = Scan(cluster, metadata, ranges, condition_of(Query(trace_id=trace_id)))
+    scan = Scan(cluster, metadata, ranges, condition_of_traces(trace_ids))
     records: list[Record] = []
     try:
         async with asyncio.timeout(seconds):
@@ -97,5 +99,5 @@ async def find_children(
 
 def _child(record: Record) -> Child:
     context = read_headers(record.headers).context
-    span_id = None if context is None else context.span_id
-    return Child(record.topic, record.partition, record.offset, record.timestamp_ms, span_id)
+    ids = (None, None) if context is None else (context.span_id, context.trace_id)
+    return Child(record.topic, record.partition, record.offset, record.timestamp_ms, *ids)

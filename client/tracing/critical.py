@@ -86,8 +86,11 @@ def place_of(hop: Hop) -> Place:
 
 
 def _leads_to(hop: Hop, last: Hop) -> bool:
-    """Whether the last hop may have waited for this one: not for what a broker sent to another reader."""
-    return hop.group == last.group or (hop.group is None and not _is_strangers(hop))
+    """Whether the last hop may have waited for this one: not for another group, nor for a stranger.
+
+    Of a span that names no group nobody knows whose it is: then it may have waited for any.
+    """
+    return not _is_strangers(hop) and (last.group is None or hop.group in {None, last.group})
 
 
 def _is_strangers(hop: Hop) -> bool:

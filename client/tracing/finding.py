@@ -6,7 +6,7 @@ is left is read as headers. Anything else that is asked for by its id is a corre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from klamm.client.cluster import Cluster
@@ -63,12 +63,25 @@ def condition_of(query: Query) -> Filter:
         rest = literal_filter(key=query.key, headers=query.headers)
     wanted: Filter | None = None
     if query.trace_id is not None:
-        wanted = _of_trace(query.trace_id)
+        wanted = condition_of_traces({query.trace_id})
     elif query.correlation is not None:
         wanted = _of_correlation(query.correlation.encode())
     found = both(wanted, rest)
     assert found is not None, "a query that asks for nothing"
     return found
+
+
+def condition_of_traces(trace_ids: Collection[str]) -> Filter:
+    """Return the condition that a record carries one of some trace ids, in any dialect."""
+    needles = tuple(dict.fromkeys(needle for each in trace_ids for needle in needles_of(each)))
+
+    def check(_: int, fields: Fields) -> bool:
+        headers: Headers = fields[4]
+        if not any(value is not None and any(needle in value for needle in needles) for _, value in headers):
+            return False
+        return any(each.trace_id in trace_ids for each in read_headers(headers).contexts)
+
+    return Filter(check, [needles])
 
 
 async def search(
@@ -107,18 +120,6 @@ def matched_by(record: Record, query: Query) -> str:
         wanted = query.correlation.encode()
         return next((name for name, value in record.headers if value == wanted), "")
     return ", ".join([*(name for name, _ in query.headers), *([] if query.key is None else ["key"])])
-
-
-def _of_trace(trace_id: str) -> Filter:
-    needles = needles_of(trace_id)
-
-    def check(_: int, fields: Fields) -> bool:
-        headers: Headers = fields[4]
-        if not any(value is not None and any(needle in value for needle in needles) for _, value in headers):
-            return False
-        return any(each.trace_id == trace_id for each in read_headers(headers).contexts)
-
-    return Filter(check, [needles])
 
 
 def _of_correlation(value: bytes) -> Filter:

@@ -30,6 +30,8 @@ from klamm.records.record import Record
 
 CHILDREN_S: Final = 0.1
 """A path is to be drawn at once: what takes longer is asked for."""
+TRACES_MAX: Final = 20
+"""Further traces whose messages are looked for: each makes every record's bytes be searched once more."""
 SKEW_ALLOWED_MS: Final = 10_000
 """Commits are looked for from this much before the record's time on: clocks differ, and that a group passed a message
 before it was written shows that they do."""
@@ -108,7 +110,10 @@ async def _recorded(
     everything = {span.key: span for span in [*spans.spans, *(known.related(context, place) if known else ())]}
     children = Children()
     if propagated.context is not None:
-        children = await find_children(cluster, place, propagated.context.trace_id, from_ms, children_s)
+        # Messages that were sent on in other traces: their spans seldom know the offset.
+        sent = [span.trace_id for span in everything.values() if span.operation == "send" and span.offset is None]
+        traces = {propagated.context.trace_id, *sent[:TRACES_MAX]}
+        children = await find_children(cluster, place, traces, from_ms, children_s)
     facts = facts._replace(flow=flow.flow, spans=tuple(everything.values()), children=children)
     return facts, [*flow.errors, *spans.errors]
 

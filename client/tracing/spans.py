@@ -153,7 +153,8 @@ class SpanStore:
         """Return the spans of one message by time.
 
         Those are the span that created it, spans that name its place, and whatever has one of them as parent or links
-        to one, and so on: the messages that were sent while it was processed, and what became of those.
+        to one, and so on: the messages that were sent while it was processed, and what became of those. With each come
+        those above it, so that what is missing shows.
         """
         found: dict[SpanId, Span] = {}
         waiting = [*self._index.get(("place", *place), ())]
@@ -169,6 +170,13 @@ class SpanStore:
             if span is not None:
                 found[key] = span
             waiting += self._index.get(("after", *key), ())
+        for span in [*found.values()]:
+            above = span
+            while above.parent is not None and len(found) < RELATED_MAX:
+                key = (above.trace_id, above.parent)
+                if key in found or key not in self._spans:
+                    break
+                above = found[key] = self._spans[key]
         return _by_time(found.values())
 
     def __iter__(self) -> Iterator[Span]:

@@ -269,3 +269,44 @@ def test_a_cluster_without_an_api_is_1_with_the_apis_name(
     ran = klamm(*words, "-b", shared_klamm.bootstrap, "-o", "json")
     assert (ran.code, ran.codes) == (1, ["UNSUPPORTED_VERSION"])
     assert api in ran.err
+
+
+def test_without_read_on_the_commits_a_trace_says_what_it_lacks_and_shows_the_rest(
+    klamm: Klamm, secured: Secured, topic: str
+) -> None:
+    anonymous = ("-b", secured.bootstrap, "-o", "json")
+    alice = _at(secured, "SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=alice-secret")
+    assert klamm("topic", "create", topic, *anonymous).code == 0
+    producer = Producer({"bootstrap.servers": secured.bootstrap})
+    producer.produce(topic, b"value")
+    assert producer.flush(20) == 0
+    consumer = Consumer({"bootstrap.servers": secured.bootstrap, "group.id": topic, "enable.auto.commit": False})
+    consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+    consumer.close()
+    rights = (("read", "--topic", topic), ("describe", "--group", topic), ("describe", "--topic", "__consumer_offsets"))
+    for operation, *what in rights:
+        made = klamm("acl", "create", "--principal", "alice", "--operation", operation, *what, "--yes", *anonymous)
+        assert made.code == 0, made.err
+    deadline = time.monotonic() + 40
+    found = klamm("trace", f"{topic}:0@0", *alice)
+    while all(hop["hop"] != "commit" for hop in found.items):
+        assert time.monotonic() < deadline, found.err
+        time.sleep(0.2)  # ACLs take a moment to be known
+        found = klamm("trace", f"{topic}:0@0", *alice)
+    assert (found.code, found.codes) == (1, ["TOPIC_AUTHORIZATION_FAILED"])
+    assert "when groups passed this message" in found.envelope["errors"][0]["message"]
+    assert "klamm acl create" in found.envelope["errors"][0]["next_step"]
+    [commit] = [hop for hop in found.items if hop["hop"] == "commit"]
+    assert (commit["group"], commit["evidence"], commit["bound"], commit["end_ms"]) == (
+        topic,
+        "inferred",
+        "unknown",
+        None,
+    )
+    everything = klamm("trace", f"{topic}:0@0", *anonymous)
+    assert [hop["bound"] for hop in everything.items if hop["hop"] == "commit"] == ["exact"]
+    assert klamm("acl", "delete", "--principal", "alice", "--topic", topic, "--yes", *anonymous).code == 0
+    while (forbidden := klamm("trace", f"{topic}:0@0", *alice)).items:
+        assert time.monotonic() < deadline, forbidden.err
+        time.sleep(0.2)
+    assert (forbidden.code, forbidden.codes) == (1, ["TOPIC_AUTHORIZATION_FAILED"])

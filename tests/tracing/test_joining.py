@@ -89,7 +89,7 @@ def test_spans_take_the_place_of_what_was_inferred_and_bring_the_rest_of_the_flo
 
 
 def test_a_message_that_was_sent_because_of_it_gets_its_offset_from_its_record() -> None:
-    child = Child("scored", 4, 12_877, WRITTEN + 4_585, SCORE.span_id)
+    child = Child("scored", 4, 12_877, WRITTEN + 4_585, SCORE.span_id, "c" * 32)
     trace = traced(spans=SPANS, children=Children((child,), 10, 3, 0, 0, asked=True))
     sent = [hop for hop in trace.hops if hop.hop == "produce"][1]
     assert (sent.topic, sent.partition, sent.offset, sent.evidence) == ("scored", 4, 12_877, "span")
@@ -97,7 +97,11 @@ def test_a_message_that_was_sent_because_of_it_gets_its_offset_from_its_record()
 
 
 def test_without_spans_a_message_of_the_same_trace_is_inferred_and_brothers_are_counted() -> None:
-    children = [Child("scored", 4, 1, WRITTEN + 4_585, "1" * 16), Child("orders", 3, 7, WRITTEN, SEND)]
+    children = [
+        Child("audit", 0, 9, WRITTEN, "2" * 16, "e" * 32),
+        Child("scored", 4, 1, WRITTEN + 4_585, "1" * 16, TRACE),
+        Child("orders", 3, 7, WRITTEN, SEND, TRACE),
+    ]
     trace = traced(children=Children(tuple(children), 10, 3, 500, 0, asked=True))
     assert [(hop.topic, hop.offset, hop.evidence) for hop in trace.hops if hop.hop == "produce"] == [
         ("orders", OFFSET, "inferred"),

@@ -22,7 +22,7 @@ def numbers(spans: list[Span]) -> list[int]:
     return [int(each.span_id, 16) for each in spans]
 
 
-def test_a_message_has_its_creator_and_what_came_after_it_by_parents_and_links() -> None:
+def test_a_message_has_what_led_to_it_and_what_came_after_it_by_parents_and_links() -> None:
     store = SpanStore()
     send, root = span(1, parent=9), span(9)
     receive = span(2, OTHER, links=((TRACE, f"{1:016x}"),))
@@ -31,7 +31,7 @@ def test_a_message_has_its_creator_and_what_came_after_it_by_parents_and_links()
     read_then = span(5, "c" * 32, links=(sent_then.key,))
     sibling, stranger = span(6, parent=9), span(7, "d" * 32)
     store.add([stranger, read_then, sent_then, inside, receive, send, root, sibling])
-    assert numbers(store.related(send.key, PLACE)) == [1, 2, 3, 4, 5]
+    assert numbers(store.related(send.key, PLACE)) == [1, 2, 3, 4, 5, 9]
     assert numbers(store.of_trace(TRACE)) == [1, 6, 9]
 
 
