@@ -10,18 +10,20 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from klamm.cli.output import ENVELOPE_VERSION, error_item
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
-from klamm.client.decoding import RecordDecoder, visible
 from klamm.client.errors import ClientError
 from klamm.client.messages import jsonl
 from klamm.client.messages.formats import Format
 from klamm.client.messages.record import Fields, Record, to_record
 from klamm.client.offsets import Partition
 from klamm.records.batch import BatchHeader
+
+if TYPE_CHECKING:
+    from klamm.client.decoding import RecordDecoder
 
 Rows = Sequence[tuple[BatchHeader, list[Fields]]]
 FORMS = ("table", "json", "jsonl", "csv", "name")
@@ -220,7 +222,7 @@ class Table(Sink):
 
 def headers_line(record: Record) -> str:
     """Return headers in one line that is safe to print."""
-    from klamm.client.decoding import decode
+    from klamm.client.decoding import decode, visible
 
     parts = [f"{visible(name)}={decode(value).text}" for name, value in record.headers]
     return "{" + ", ".join(parts) + "}"

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from klamm.client import offsets_wire
 from klamm.client.cluster import RETRY_BACKOFF_S, Cluster
-from klamm.client.errors import ClientError, ResponseError
+from klamm.client.errors import ClientError, ResponseError, UnreachableError
+from klamm.client.offsets_wire import LIST_OFFSETS, ListedOffset
 from klamm.client.requests import TIMEOUT, code_of, shapes
 from klamm.client.wire import ClusterMetadata
+from klamm.protocol.errors import ProtocolError
 
-LIST_OFFSETS: Final = 2
 LATEST: Final = -1
 EARLIEST: Final = -2
 MAX_TIMESTAMP: Final = -3
@@ -83,40 +85,77 @@ async def _list_offsets(
             errors[topic, partition] = _no_leader(topic, partition)
         else:
             by_leader.setdefault(leader, {}).setdefault(topic, []).append((partition, timestamp))
-    shape = shapes(LIST_OFFSETS)
 
-    async def send(leader: int, topics: dict[str, list[tuple[int, int]]]) -> Any:  # noqa: ANN401 (a response)
-        request = shape.ListOffsetsRequest(
-            replica_id=-1,
-            isolation_level=1 if committed_only else 0,
-            timeout=TIMEOUT,
-            topics=tuple(
-                shape.ListOffsetsTopic(
-                    name=topic,
-                    partitions=tuple(
-                        shape.ListOffsetsPartition(partition_index=index, timestamp=timestamp)
-                        for index, timestamp in partitions
-                    ),
-                )
-                for topic, partitions in topics.items()
-            ),
-        )
-        return await cluster.ask(LIST_OFFSETS, request, leader)
+    async def send(leader: int, topics: dict[str, list[tuple[int, int]]]) -> list[ListedOffset]:
+        if any(timestamp < EARLIEST for partitions in topics.values() for _, timestamp in partitions):
+            return await _ask_newest(cluster, leader, topics, committed_only=committed_only)
+        return await _ask(cluster, leader, topics, committed_only=committed_only)
 
     answers, unreachable = await cluster.per_broker(by_leader, send)
     found: dict[Partition, FoundOffset] = {}
     for answer in answers.values():
-        for topic in answer.topics:
-            for each in topic.partitions:
-                where = (str(topic.name), int(each.partition_index))
-                if code_of(each.error_code):
-                    errors[where] = ResponseError(code_of(each.error_code), None, name=f"{where[0]}:{where[1]}")
-                else:
-                    found[where] = FoundOffset(int(each.offset), _milliseconds(each.timestamp))
+        for each in answer:
+            where = (each.topic, each.partition)
+            if each.error_code:
+                errors[where] = ResponseError(each.error_code, None, name=f"{where[0]}:{where[1]}")
+            else:
+                found[where] = FoundOffset(each.offset, each.timestamp_ms)
     for leader, error in unreachable.items():
         for topic, partitions in by_leader[leader].items():
             errors.update({(topic, index): error for index, _ in partitions})
     return found, errors
+
+
+async def _ask(
+    cluster: Cluster, leader: int, topics: Mapping[str, list[tuple[int, int]]], *, committed_only: bool
+) -> list[ListedOffset]:
+    version, frame = await cluster.ask_encoded(
+        LIST_OFFSETS,
+        offsets_wire.VERSIONS,
+        lambda version, number, client: offsets_wire.encode(
+            version, number, client, topics, committed_only=committed_only
+        ),
+        leader,
+    )
+    try:
+        return offsets_wire.decode(frame, version)
+    except ProtocolError as error:
+        step = "metadata"
+        raise UnreachableError(step, f"broker {leader}", str(error), "report it") from error
+
+
+async def _ask_newest(
+    cluster: Cluster, leader: int, topics: Mapping[str, list[tuple[int, int]]], *, committed_only: bool
+) -> list[ListedOffset]:
+    """Ask in the newest version: for timestamps with a meaning that older ones do not know."""
+    shape = shapes(LIST_OFFSETS)
+    request = shape.ListOffsetsRequest(
+        replica_id=-1,
+        isolation_level=1 if committed_only else 0,
+        timeout=TIMEOUT,
+        topics=tuple(
+            shape.ListOffsetsTopic(
+                name=topic,
+                partitions=tuple(
+                    shape.ListOffsetsPartition(partition_index=index, timestamp=timestamp)
+                    for index, timestamp in partitions
+                ),
+            )
+            for topic, partitions in topics.items()
+        ),
+    )
+    answer = await cluster.ask(LIST_OFFSETS, request, leader)
+    return [
+        ListedOffset(
+            str(topic.name),
+            int(each.partition_index),
+            code_of(each.error_code),
+            _milliseconds(each.timestamp),
+            int(each.offset),
+        )
+        for topic in answer.topics
+        for each in topic.partitions
+    ]
 
 
 async def start_and_end(

@@ -11,15 +11,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Final, NamedTuple
 
-from klamm.protocol.apis import ApiKey
 from klamm.protocol.errors import ProtocolError
-from klamm.protocol.fetch import (
-    FLEXIBLE_SINCE,
-    LEADER_EPOCH_SINCE,
-    LOG_START_OFFSET_SINCE,
-    RACK_SINCE,
-    SESSION_SINCE,
-)
 from klamm.protocol.header import parse_response_header, skip_tagged_fields
 from klamm.protocol.primitives import (
     read_array_size,
@@ -30,8 +22,15 @@ from klamm.protocol.primitives import (
     write_string,
 )
 
+FETCH: Final = 1
 CLIENT_VERSION_MIN: Final = 4
 CLIENT_VERSION_MAX: Final = 12
+# As in klamm.protocol.fetch, which loads the broker's half: a command that reads ten records need not.
+LOG_START_OFFSET_SINCE: Final = 5
+SESSION_SINCE: Final = 7
+LEADER_EPOCH_SINCE: Final = 9
+RACK_SINCE: Final = 11
+FLEXIBLE_SINCE: Final = 12
 
 _INT32: Final = Struct(">i")
 _HEADER: Final = Struct(">hhih")
@@ -85,7 +84,7 @@ def encode_client_fetch(
     flexible = version >= FLEXIBLE_SINCE
     client = client_id.encode()
     frame = bytearray(_INT32.size)
-    frame += _HEADER.pack(ApiKey.FETCH, version, correlation_id, len(client)) + client
+    frame += _HEADER.pack(FETCH, version, correlation_id, len(client)) + client
     if flexible:
         frame.append(0)
     frame += _LIMITS.pack(-1, limits.max_wait_ms, limits.min_bytes, limits.max_bytes, limits.committed_only)
@@ -126,7 +125,7 @@ def decode_client_fetch(version: int, frame: memoryview) -> tuple[int, list[Fetc
 
 def _decode(version: int, frame: memoryview) -> tuple[int, list[FetchAnswer]]:
     flexible = version >= FLEXIBLE_SINCE
-    _, position = parse_response_header(frame, ApiKey.FETCH, version)
+    _, position = parse_response_header(frame, FETCH, version)
     position += _INT32.size  # throttle time: the broker has already waited, or will
     error_code = 0
     if version >= SESSION_SINCE:
