@@ -50,7 +50,7 @@ _SEGMENT: Final = re.compile(r"\.([\w$@-]+)|\[(\d+|\*)\]|\[\"((?:[^\"\\]|\\.)*)\
 _WORD: Final = re.compile(r"[A-Za-z_][\w]*")
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.:*?-])")
 _STRING: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
-_BARE: Final = re.compile(r"[^\s()\"'&|]+")
+_BARE: Final = re.compile(r"[^\s()\"'&|<>=~!][^\s()\"'&|]*")
 _OPERATOR: Final = re.compile(r"==|!=|<=|>=|=~|!~|[<>=~]|(?:like|contains|matches)\b", re.IGNORECASE)
 _ALIASES: Final = {"=": "like", "=~": "~", "matches": "~"}
 _JOIN: Final = {"and": re.compile(r"and\b|&&", re.IGNORECASE), "or": re.compile(r"or\b|\|\|", re.IGNORECASE)}

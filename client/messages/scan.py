@@ -198,7 +198,7 @@ class Scan:
         A partition's coverage moves on when the next is asked for: what was yielded last counts once it was used.
         """
         async for fetched in self._fetcher:
-            yield Found(fetched.where, await self._look(fetched))
+            yield Found(fetched.where, await self.look(fetched))
             self._advance(fetched)
         self._pass_gaps()
 
@@ -229,7 +229,7 @@ class Scan:
         coverage.position = offset
         coverage.matched -= matched
 
-    async def _look(self, fetched: Fetched) -> list[tuple[BatchHeader, list[Fields]]]:
+    async def look(self, fetched: Fetched) -> list[tuple[BatchHeader, list[Fields]]]:
         """Return the matching records of what was fetched by batch, and count them."""
         coverage = self.coverage[fetched.where]
         partition = fetched.where[1]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -180,9 +181,9 @@ def test_find_proves_what_it_searched_and_the_cursor_goes_on(klamm: Klamm, any_b
     assert set(seen) == {(item["partition"], item["offset"]) for item in everything}
 
 
-def test_a_filter_that_cannot_be_parsed_has_a_caret(klamm: Klamm, any_broker: Broker, topic: str) -> None:
-    create_topic(any_broker, topic, 1)
-    ran = klamm("consume", topic, "-e", "--where", "value.total >", "-b", any_broker.bootstrap)
+def test_a_filter_that_cannot_be_parsed_has_a_caret(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
+    create_topic(shared_klamm, topic, 1)
+    ran = klamm("consume", topic, "-e", "--where", "value.total >", "-b", shared_klamm.bootstrap)
     assert ran.code == 2
     assert "  value.total >\n               ^\n" in ran.err
 
@@ -213,13 +214,13 @@ def test_positions_say_what_they_were_taken_for(klamm: Klamm, any_broker: Broker
     assert klamm("consume", topic, "--from", "soon", "-e", "-b", any_broker.bootstrap).code == 2
 
 
-def test_n_counts_after_the_filter_and_count_prints_a_number(klamm: Klamm, any_broker: Broker, topic: str) -> None:
-    create_topic(any_broker, topic, 1)
-    producer = make_producer(any_broker)
+def test_n_counts_after_the_filter_and_count_prints_a_number(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
+    create_topic(shared_klamm, topic, 1)
+    producer = make_producer(shared_klamm)
     for number in range(100):
         producer.produce(topic, f"v{number}", partition=0)
     assert producer.flush(TIMEOUT_S) == 0
-    at = ("-b", any_broker.bootstrap)
+    at = ("-b", shared_klamm.bootstrap)
     ran = klamm("consume", topic, "--where", "value ~ 'v.5'", "-n", "3", "-o", "name", *at)
     assert ran.out.split() == [f"{topic}:0@15", f"{topic}:0@25", f"{topic}:0@35"]
     assert klamm("consume", topic, "-e", "--count", *at).out == "100\n"
@@ -272,13 +273,13 @@ def test_a_group_member_commits_what_it_printed_and_says_so(klamm: Klamm, any_br
     assert ran.out.split() == ["4", "5", "6", "7", "8", "9"]
 
 
-def test_a_reader_that_goes_away_ends_it_silently(any_broker: Broker, topic: str) -> None:
-    create_topic(any_broker, topic, 1)
-    producer = make_producer(any_broker)
+def test_a_reader_that_goes_away_ends_it_silently(shared_klamm: Broker, topic: str) -> None:
+    create_topic(shared_klamm, topic, 1)
+    producer = make_producer(shared_klamm)
     for number in range(20_000):
         producer.produce(topic, f"{number:0200}", partition=0)
     assert producer.flush(TIMEOUT_S) == 0
-    command = [sys.executable, "-m", "klamm", "consume", topic, "-e", "-b", any_broker.bootstrap]
+    command = [sys.executable, "-m", "klamm", "consume", topic, "-e", "-b", shared_klamm.bootstrap]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -290,9 +291,9 @@ def test_a_reader_that_goes_away_ends_it_silently(any_broker: Broker, topic: str
     assert b"Broken" not in told
 
 
-def test_forms_that_would_hold_records_back_are_refused(klamm: Klamm, any_broker: Broker, topic: str) -> None:
-    create_topic(any_broker, topic, 1)
-    at = ("-b", any_broker.bootstrap)
+def test_forms_that_would_hold_records_back_are_refused(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
+    create_topic(shared_klamm, topic, 1)
+    at = ("-b", shared_klamm.bootstrap)
     assert klamm("consume", topic, "-e", "-o", "yaml", *at).code == 2
     assert klamm("consume", topic, "-e", "--sort", "offset", *at).code == 2
     assert klamm("consume", topic, "-e", "-o", "json", "-f", "%s", *at).code == 2
@@ -313,9 +314,9 @@ def test_a_read_only_context_refuses_to_produce_and_lets_read(
     assert klamm("consume", topic, "-e", *at).code == 0
 
 
-def test_an_import_needs_a_file_of_records(klamm: Klamm, any_broker: Broker, topic: str, tmp_path: Path) -> None:
-    create_topic(any_broker, topic, 1)
-    at = ("-b", any_broker.bootstrap, "--yes")
+def test_an_import_needs_a_file_of_records(klamm: Klamm, shared_klamm: Broker, topic: str, tmp_path: Path) -> None:
+    create_topic(shared_klamm, topic, 1)
+    at = ("-b", shared_klamm.bootstrap, "--yes")
     (tmp_path / "no.parquet").write_bytes(b"PAR1 no")
     (tmp_path / "no.arrow").write_bytes(b"")
     for name in ("no.parquet", "no.arrow", "absent.parquet", "absent.jsonl"):
@@ -323,3 +324,24 @@ def test_an_import_needs_a_file_of_records(klamm: Klamm, any_broker: Broker, top
         assert ran.code in {1, 2}, name
         assert name in ran.err
     assert klamm("message", "import", "no.bin", topic, *at).code == 2
+
+
+def test_an_interrupted_search_says_how_far_it_came_and_the_line_that_goes_on(any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 1)
+    producer = make_producer(any_broker)
+    for number in range(50):
+        producer.produce(topic, f"v{number}", partition=0)
+    assert producer.flush(TIMEOUT_S) == 0
+    at = ("-b", any_broker.bootstrap)
+    command = [sys.executable, "-m", "klamm", "consume", topic, "--text", "v4", *at]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        found = [process.stdout.readline().strip() for _ in range(11)]
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read().decode()
+        assert process.wait(TIMEOUT_S) == 130
+    assert found == [b"v4", *(b"v%d" % number for number in range(40, 50))]
+    assert "scanned 50  matched 11" in told
+    assert f"Go on with: klamm consume {topic} --text v4 -b {any_broker.bootstrap} --from 0=50" in told
+    assert "Traceback" not in told

@@ -70,6 +70,7 @@ def test_a_filter_means_what_it_says(text: str, expected: bool) -> None:  # noqa
     [
         ("", 0),
         ("value.total >", 13),
+        ("value.total >> 3", 13),
         ("vlaue.total > 1", 0),
         ("value.total > 1 key == 2", 16),
         ("(key == x", 9),

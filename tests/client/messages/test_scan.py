@@ -1,0 +1,254 @@
+"""The search on real brokers: nothing missed, nothing twice, whatever happens to the log and its broker."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+from klamm.client.cluster import Cluster
+from klamm.client.messages.conditions import parse
+from klamm.client.messages.fetching import Fetched
+from klamm.client.messages.filters import build, literal_filter
+from klamm.client.messages.hashing import ContentHash
+from klamm.client.messages.record import Record
+from klamm.client.messages.scan import Condition, Scan
+from klamm.client.positions import resolve_ranges
+from klamm.client.settings import Settings, parse_bootstrap
+from klamm.client.topics import delete_records
+from klamm.records.batch import HEADER_SIZE, iter_batches
+from klamm.records.compression import Codec
+from klamm.records.record import Record as PlainRecord
+from klamm.records.record import build_batch
+from tests.apache_kafka.node import ApacheKafkaNode
+from tests.clients.confluent import create_topic, make_producer
+from tests.conftest import KlammFactory
+from tests.support.brokers import Broker
+from tests.support.klamm_process import KlammProcess
+
+TIMEOUT_S = 60.0
+
+
+async def _scan(
+    cluster: Cluster,
+    topic: str,
+    condition: Condition | None = None,
+    *,
+    start: str = "start",
+    committed: bool = False,
+    on_trouble: Callable[[str], None] = lambda _: None,
+) -> Scan:
+    metadata = await cluster.metadata([topic])
+    partitions = [(topic, each.partition) for each in metadata.topics[0].partitions]
+    found = await resolve_ranges(cluster, metadata, partitions, start, "end", committed_only=committed)
+    assert not found.errors
+    return Scan(
+        cluster,
+        metadata,
+        found.ranges,
+        condition,
+        committed_only=committed,
+        patience_s=TIMEOUT_S,
+        on_trouble=on_trouble,
+    )
+
+
+def _cluster(broker: Broker) -> Cluster:
+    return Cluster(Settings(parse_bootstrap(broker.bootstrap), {}))
+
+
+def _search(
+    broker: Broker, topic: str, condition: Condition | None = None, *, committed: bool = False
+) -> tuple[list[Record], Scan]:
+    async def run() -> tuple[list[Record], Scan]:
+        async with _cluster(broker) as cluster, asyncio.timeout(TIMEOUT_S):
+            scan = await _scan(cluster, topic, condition, committed=committed)
+            return [record async for record in scan], scan
+
+    return asyncio.run(run())
+
+
+def _fill(broker: Broker, topic: str, count: int, **settings: object) -> None:
+    create_topic(broker, topic, 3)
+    producer = make_producer(broker, **settings)
+    noise = random.Random(7)
+    for number in range(count):
+        producer.produce(topic, noise.randbytes(600) + b"#%d#" % number, b"%d" % number)
+        producer.poll(0)
+    assert producer.flush(TIMEOUT_S) == 0
+
+
+def test_a_broker_killed_in_the_middle_costs_no_record_and_repeats_none(
+    klamm_process: KlammFactory, topic: str
+) -> None:
+    broker = klamm_process().start()
+    _fill(broker, topic, 6000)
+    whole, _ = _search(broker, topic)
+    trouble: list[str] = []
+
+    async def interrupted() -> tuple[list[Record], Scan]:
+        async with _cluster(broker) as cluster, asyncio.timeout(TIMEOUT_S):
+            scan = await _scan(cluster, topic, on_trouble=trouble.append)
+            found: list[Record] = []
+            restart: asyncio.Task[KlammProcess] | None = None
+            async for records in scan.batches():
+                found += records
+                if restart is None:
+                    broker.kill()
+                    restart = asyncio.create_task(asyncio.to_thread(broker.start))
+            assert restart is not None
+            await restart
+            return found, scan
+
+    found, scan = asyncio.run(interrupted())
+    assert trouble, "the search was over before the broker died"
+    assert len(found) == len({(each.partition, each.offset) for each in found}) == 6000
+    assert _hash(found) == _hash(whole)
+    assert scan.is_complete
+    assert scan.scanned == 6000
+
+
+def _hash(records: list[Record]) -> str:
+    content = ContentHash()
+    for record in records:
+        content.add(record.partition, [(record.offset, record.timestamp_ms, record.key, record.value, record.headers)])
+    return content.hexdigest()
+
+
+def test_literals_find_what_looking_at_every_record_finds_in_every_codec(any_broker: Broker, topic: str) -> None:
+    codecs = ("none", "gzip", "snappy", "lz4", "zstd")  # a broker hands them out as they came
+    for codec in codecs if any_broker.name == "klamm" else ("lz4",):
+        name = f"{topic}-{codec}"
+        _fill(any_broker, name, 500, compression_type=codec)
+        wanted = b"#42"
+        expected = {each.value for each in _search(any_broker, name)[0] if wanted in (each.value or b"")}
+        found, scan = _search(any_broker, name, literal_filter(text=wanted))
+        assert {each.value for each in found} == expected
+        assert (scan.scanned, scan.is_complete) == (500, True)
+        found, scan = _search(any_broker, name, build(parse("key == 42")))
+        assert [each.key for each in found] == [b"42"]
+
+
+def test_a_stopped_search_goes_on_at_its_cursor(any_broker: Broker, topic: str) -> None:
+    _fill(any_broker, topic, 3000)
+
+    async def run() -> tuple[list[Record], list[Record]]:
+        async with _cluster(any_broker) as cluster, asyncio.timeout(TIMEOUT_S):
+            first: list[Record] = []
+            scan = await _scan(cluster, topic)
+            async for record in scan:
+                first.append(record)
+                if len(first) == 1234:
+                    break
+            rest = await _scan(cluster, topic, start=scan.cursor)
+            return first, [record async for record in rest]
+
+    first, rest = asyncio.run(run())
+    places = [(each.partition, each.offset) for each in (*first, *rest)]
+    assert len(places) == len(set(places)) == 3000
+
+
+def test_records_of_five_megabytes_are_read_whole(any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 2, max_message_bytes=8_000_000)
+    producer = make_producer(any_broker, message_max_bytes=8_000_000)
+    values = [bytes([number]) * 5_000_000 for number in range(1, 4)]
+    for number, value in enumerate(values):
+        producer.produce(topic, value, partition=number % 2)
+    assert producer.flush(TIMEOUT_S) == 0
+    found, scan = _search(any_broker, topic)
+    assert sorted(each.value or b"" for each in found) == values
+    assert scan.is_complete
+
+
+def test_aborted_and_open_transactions_are_left_out_when_only_committed_ones_are_wanted(
+    apache_kafka: ApacheKafkaNode, topic: str
+) -> None:
+    create_topic(apache_kafka, topic, 1)
+    producer = make_producer(apache_kafka, transactional_id=topic, linger_ms=0)
+    producer.init_transactions(TIMEOUT_S)
+    for number in range(6):
+        producer.begin_transaction()
+        for index in range(20):
+            producer.produce(topic, f"{'aborted' if number % 2 else 'committed'}-{number}-{index}", partition=0)
+        producer.flush(TIMEOUT_S)
+        if number % 2:
+            producer.abort_transaction(TIMEOUT_S)
+        else:
+            producer.commit_transaction(TIMEOUT_S)
+    plain = make_producer(apache_kafka)
+    plain.produce(topic, "committed-plain", partition=0)
+    assert plain.flush(TIMEOUT_S) == 0
+    everything, scan = _search(apache_kafka, topic)
+    assert (len(everything), scan.is_complete) == (121, True)
+    committed, scan = _search(apache_kafka, topic, committed=True)
+    assert [(each.value or b"").split(b"-")[0] for each in committed] == [b"committed"] * 61
+    assert scan.is_complete
+    producer.begin_transaction()
+    producer.produce(topic, "committed-open", partition=0)
+    producer.flush(TIMEOUT_S)
+    open_one, scan = _search(apache_kafka, topic, committed=True)
+    assert (len(open_one), scan.is_complete) == (61, True)
+    producer.abort_transaction(TIMEOUT_S)
+
+
+def test_what_retention_deletes_meanwhile_is_reported_and_not_silently_passed(any_broker: Broker, topic: str) -> None:
+    _fill(any_broker, topic, 300)
+
+    async def run() -> Scan:
+        async with _cluster(any_broker) as cluster, asyncio.timeout(TIMEOUT_S):
+            scan = await _scan(cluster, topic)
+            metadata = await cluster.metadata([topic])
+            trimmed, errors = await delete_records(cluster, metadata, {(topic, 0): 50})
+            assert (trimmed, errors) == ({(topic, 0): 50}, {})
+            assert [record async for record in scan]
+            return scan
+
+    scan = asyncio.run(run())
+    assert [(gap.where, gap.start, gap.end) for gap in scan.gaps] == [((topic, 0), 0, 50)]
+    assert not scan.is_complete
+    assert scan.scanned == 250
+    assert scan.remaining == 0
+
+
+def test_a_batch_that_cannot_be_read_is_counted_and_the_rest_is_searched(any_broker: Broker, topic: str) -> None:
+    _fill(any_broker, topic, 30)
+
+    async def run() -> Scan:
+        async with _cluster(any_broker) as cluster:
+            scan = await _scan(cluster, topic)
+            # Compaction has left gaps in the batches and between them.
+            good = build_batch([PlainRecord(1, 1, b"k", b"v"), PlainRecord(3, 1, b"k", b"v")], base_offset=0)
+            bad = build_batch([PlainRecord(5, 1, b"k", b"v")], codec=Codec.ZSTD)
+            bad[HEADER_SIZE] ^= 0xFF
+            frame = bytes(good + bad + build_batch([PlainRecord(8, 1, b"k", b"v")]))
+            fetched = Fetched((topic, 0), 2, 9, frame, list(iter_batches(frame)), 9, 9)
+            rows = await scan.look(fetched)
+            assert [fields[0] for _, batch in rows for fields in batch] == [3, 8]
+            assert scan.scanned == 2
+            return scan
+
+    scan = asyncio.run(run())
+    assert scan.corrupt_count == 1
+    assert not scan.is_complete
+    assert "@5: 1 records unreadable" in scan.corrupt_errors()[0].message
+
+
+def test_a_cluster_that_is_away_for_too_long_is_an_error_and_no_wait_for_ever(
+    klamm_process: KlammFactory, topic: str
+) -> None:
+    broker = klamm_process().start()
+    _fill(broker, topic, 100)
+
+    async def run() -> Scan:
+        async with _cluster(broker) as cluster, asyncio.timeout(TIMEOUT_S):
+            metadata = await cluster.metadata([topic])
+            ranges = (await resolve_ranges(cluster, metadata, [(topic, 0)], "start", "end")).ranges
+            scan = Scan(cluster, metadata, ranges, patience_s=1.0)
+            broker.kill()
+            assert [record async for record in scan] == []
+            return scan
+
+    began = time.monotonic()
+    scan = asyncio.run(run())
+    assert list(scan.errors) == [(topic, 0)]
+    assert not scan.is_complete
+    assert time.monotonic() - began >= 1.0
