@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from klamm.cli.message_read import Source
     from klamm.client.cluster import Cluster
     from klamm.client.copying import CopyResult, CopyState
+    from klamm.client.messages.filters import Filter
     from klamm.client.positions import Range
     from klamm.client.wire import TopicMetadata
 
@@ -50,7 +51,7 @@ async def clone_topic(run: Run) -> Result:
 async def _copy(run: Run, *, clone: bool) -> Result:
     from klamm.cli.message_read import find_source, make_condition, open_ended
 
-    condition = make_condition(run) if run.values.has("where") else None
+    condition = await make_condition(run) if run.values.has("where") else None
     async with target_cluster(run) as target:
         source = await find_source(run)
         name = run.values.text("target") or source.topic
@@ -71,7 +72,9 @@ async def _copy(run: Run, *, clone: bool) -> Result:
     return _told(run, state, result)
 
 
-async def _run_copy(run: Run, source: Source, target: Cluster, state: CopyState, condition: object) -> CopyResult:
+async def _run_copy(
+    run: Run, source: Source, target: Cluster, state: CopyState, condition: Filter | None
+) -> CopyResult:
     from klamm.client.copying import TopicCopy
 
     total = sum(end - start for start, end in state.ranges.values())
@@ -81,7 +84,7 @@ async def _run_copy(run: Run, source: Source, target: Cluster, state: CopyState,
             source.metadata,
             target,
             state,
-            condition,  # type: ignore[arg-type]  # a Filter, which is not imported for every line
+            condition,
             on_trouble=lambda text: run.note(f"waiting: {text}"),
             on_progress=lambda left: bar.at(total - left),
         )

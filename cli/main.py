@@ -34,7 +34,7 @@ NOUNS: dict[str, Noun] = {
         ("topics",),
     ),
     "message": Noun(
-        "klamm.cli.message", "Messages: consume produce find get latest export import", "Messages", ("messages",)
+        "klamm.cli.message", "Messages: consume produce find get resend latest export import", "Messages", ("messages",)
     ),
     "consume": Noun("klamm.cli.message", "Print records as they come (klamm message consume)", "Messages"),
     "produce": Noun("klamm.cli.message", "Send records (klamm message produce)", "Messages"),
@@ -58,6 +58,7 @@ NOUNS: dict[str, Noun] = {
     "quota": Noun("klamm.cli.quota", "Client quotas: describe alter resolve", "Security", ("quotas",)),
     "txn": Noun("klamm.cli.txn", "Transactions: list describe find-hanging abort", "Cluster", ("txns",)),
     "trace": Noun("klamm.cli.trace", "Follow one message through topics, groups and applications", "Cluster"),
+    "dlq": Noun("klamm.cli.resend", "Dead-letter topics: redrive", "Messages"),
     "schema": Noun(
         "klamm.cli.schema",
         "Schemas in a registry: list get register check diff cp delete mode compat",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from klamm.cli.resend import RESEND
 from klamm.cli.spec import Argument, Command, Example, Option
 
 if TYPE_CHECKING:
@@ -252,6 +253,7 @@ COMMANDS = (
         _READ,
         _READ_ACLS,
     ),
+    RESEND,
     Command(
         "message latest",
         "Show the latest record of a key, or of every key",

@@ -393,7 +393,7 @@ async def get(run: Run) -> Result:
     from klamm.cli.message_output import choose_sink, make_decoder
     from klamm.client.messages.record import to_record
 
-    places = [_place(text) for text in run.values.texts("places")]
+    places = [place_of(text) for text in run.values.texts("places")]
     errors: list[ClientError] = []
     shown: list[str] = []
     table = run.form.name == "table" and run.values.text("format") is None
@@ -403,7 +403,7 @@ async def get(run: Run) -> Result:
         sink.begin()
     for topic, partition, offset in places:
         try:
-            rows = await _rows_at(run, topic, partition, offset)
+            rows = await rows_at(run, topic, partition, offset)
             if sink is not None:
                 await sink.prepare((topic, partition), rows)
                 sink.rows((topic, partition), rows)
@@ -419,7 +419,7 @@ async def get(run: Run) -> Result:
     return Result((), (), errors, text="\n".join(shown))
 
 
-async def _rows_at(run: Run, topic: str, partition: int, offset: int) -> list[tuple[BatchHeader, list[Fields]]]:
+async def rows_at(run: Run, topic: str, partition: int, offset: int) -> list[tuple[BatchHeader, list[Fields]]]:
     """Return the record at an offset.
 
     Raises:
@@ -466,7 +466,12 @@ async def _topic_metadata(run: Run, topic: str, partition: int) -> ClusterMetada
     return metadata
 
 
-def _place(text: str) -> tuple[str, int, int]:
+def place_of(text: str) -> tuple[str, int, int]:
+    """Return topic, partition and offset of ``TOPIC:PARTITION@OFFSET``.
+
+    Raises:
+        UsageError: It is none.
+    """
     import re
 
     match = re.fullmatch(PLACE, text)
