@@ -220,7 +220,7 @@ def _passed(facts: Facts, written_ms: int | None) -> list[Hop]:
         passing = facts.history.passings.get(name)
         at = (facts.topic, facts.partition, facts.offset)
         if passing is None:
-            note = "passed by now; when is not known" if facts.state != "deleted" else "passed before it was deleted"
+            note = "passed by now; when is not known"
             now = committed[name].offset
             hops.append(
                 Hop("commit", *at, None, None, "inferred", group=name, bound="unknown", committed_offset=now, note=note)

@@ -138,7 +138,7 @@ class _Drawing:
         hops = self.trace.hops
         known = [time for hop in hops for time in (hop.start_ms, hop.end_ms) if time is not None]
         if not known:
-            return 0.0, 1.0
+            return -1.0, 0.0  # no time is drawn
         start = min(known)
         ended = [hop.end_ms for hop in hops if hop.end_ms is not None and hop.end_ms > start]
         end = max(ended) if ended else max(self.trace.asked_ms, start + 1)
@@ -148,7 +148,7 @@ class _Drawing:
         """Return the line with the times over the bars."""
         span = self.end_ms - self.start_ms
         text = [" "] * self.bar_width
-        for tick in range(1 + int(span / self._tick_ms(span))):
+        for tick in range(1 + int(span / self._tick_ms(span))) if self.end_ms else ():
             moment = tick * self._tick_ms(span)
             label = "+0" if tick == 0 else duration_text(moment)
             place = self._place(self.start_ms + moment)
@@ -191,15 +191,14 @@ class _Drawing:
 
     def _fits(self, hop: Hop) -> bool:
         """Whether the note stands where the bar would be: nothing is known of the time, and there is room."""
-        unknown = hop.start_ms is None and hop.end_ms is None and hop.hop != "pending"
-        return unknown and len(hop.note) <= self.bar_width - 2
+        return hop.start_ms is None and hop.end_ms is None and len(hop.note) <= self.bar_width - 2
 
     def _bar(self, hop: Hop) -> tuple[str, Style]:
         glyphs = self.glyphs
         waits = hop.hop == "commit" or (hop.hop == "fetch" and hop.broker is not None)
         style: Style = "error" if hop.error else "wait" if waits else "span"
-        if hop.hop == "pending":
-            begin = 0 if hop.start_ms is None else self._place(hop.start_ms)
+        if hop.hop == "pending" and hop.start_ms is not None:
+            begin = self._place(hop.start_ms)
             return " " * begin + glyphs.wait * (self.bar_width - begin - 1) + glyphs.onward, "pending"
         begin_ms = hop.start_ms if hop.start_ms is not None else hop.end_ms
         finish_ms = hop.end_ms if hop.end_ms is not None else hop.start_ms
@@ -212,7 +211,7 @@ class _Drawing:
 
     def _duration(self, hop: Hop) -> str:
         if hop.hop == "pending":
-            return "not yet"
+            return "lost" if hop.state == "lost" else "not yet"
         duration = hop.duration_ms
         if duration is None or (duration == 0 and hop.hop != "commit"):
             return ""
