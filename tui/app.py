@@ -235,17 +235,19 @@ class KlammApp(App[int], inherit_bindings=False):
         """Draw what changes with time alone: ages, the banner, the footer's message."""
         if len(self.screen_stack) > 1:
             return
-        self._header.update_from(self)
-        self.query_one("#banner", Banner).update_from(self)
-        self._footer.update_keys()
+        self.on_view_refreshed()
+        for footer in self.query(Footer):
+            footer.update_keys()
         if self.view is not None:
             for pane in self.view.panes:
                 pane.tick()
 
     def on_view_refreshed(self) -> None:
-        """Show that figures are new."""
-        self._header.update_from(self)
-        self.query_one("#banner", Banner).update_from(self)
+        """Show that figures are new. The lines are gone already where the application is ending."""
+        for header in self.query(Header):
+            header.update_from(self)
+        for banner in self.query(Banner):
+            banner.update_from(self)
 
     # Actions
 

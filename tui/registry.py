@@ -40,6 +40,16 @@ SCREENS: dict[str, ScreenSpec] = {
         ScreenSpec(
             "messages", "One topic's messages", "data.messages:load", "screens.messages:MessagesView", "topic", ("m",)
         ),
+        ScreenSpec(
+            "trace",
+            "One message's life: TOPIC:PARTITION@OFFSET",
+            "data.trace:load",
+            "screens.trace:TraceView",
+            "message",
+        ),
+        ScreenSpec("actors", "A klamm broker's mailboxes", "data.state:load_actors", "screens.state:ActorsView"),
+        ScreenSpec("clients", "Who is connected", "data.state:load_clients", "screens.state:ClientsView", "", ("c",)),
+        ScreenSpec("segments", "A klamm broker's files", "data.state:load_segments", "screens.state:SegmentsView"),
         ScreenSpec("acls", "Who may do what", "data.security:load_acls", "screens.security:AclsView"),
         ScreenSpec("users", "Users with SCRAM credentials", "data.security:load_users", "screens.security:UsersView"),
         ScreenSpec("quotas", "What clients are held to", "data.security:load_quotas", "screens.security:QuotasView"),

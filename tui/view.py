@@ -23,6 +23,7 @@ from klamm.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
+    from klamm.tui.data.live import Live
     from klamm.tui.dialogs.change import MenuItem
     from klamm.tui.prompt import Prompt
 
@@ -194,6 +195,17 @@ class View(Vertical):
         """Stop polling."""
         self.display = False
         self._shown.clear()
+        self._stop_live()
+
+    def on_unmount(self) -> None:
+        """Stop what went on while this was looked at."""
+        self._stop_live()
+
+    def _stop_live(self) -> None:
+        """Stop the loader's task, if it has one (``klamm.tui.data.live``)."""
+        live: Live | None = self.memory.get("live")
+        if live is not None:
+            self.app.run_worker(self.session.run(live.stop), group="live")
 
     async def _poll(self) -> None:
         while True:

@@ -9,12 +9,11 @@ States of a tail: new → reading ⇄ stopped (hidden, or enough shown) → read
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from typing import Final, NamedTuple
 
 from klamm.client.decoding import Decoded, RecordDecoder, decode, open_decoder, visible
-from klamm.client.errors import ClientError, ResponseError
+from klamm.client.errors import ResponseError
 from klamm.client.messages.conditions import parse
 from klamm.client.messages.filters import Filter, build, literal_filter
 from klamm.client.messages.record import Record
@@ -22,6 +21,7 @@ from klamm.client.messages.scan import Scan
 from klamm.client.positions import resolve_ranges
 from klamm.client.text import count_text, duration_text, short_count, size_text
 from klamm.tui.columns import Cell
+from klamm.tui.data.live import Live
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
@@ -30,7 +30,6 @@ from klamm.tui.text_pane import TextLine
 RECORDS_KEPT: Final = 5_000
 """Records of one view: some megabytes. Following drops the oldest; a look back stops when they are there."""
 SHOWN_EVERY_S: Final = 0.25
-QUIET_S: Final = 1.0
 CELL_BYTES_MAX: Final = 4_096
 """A cell shows no more of a value than this decoded; larger ones are shown by their beginning."""
 LINES_MAX: Final = 2_000
@@ -105,35 +104,32 @@ class MessageRow:
         return Decoded(f"{short.kind} {size_text(len(data))}", None, text=short.text)
 
 
-class Tail:
-    """The search of one view. Everything but the constructor runs on the session's thread.
+class Tail(Live):
+    """The search of one view.
 
     Attributes:
         rows: The records found last.
-        error: Why it does not go on.
         scan: The search, with its coverage.
     """
 
     def __init__(self, session: Session, topic: str, query: Query) -> None:
+        super().__init__()
         self.session = session
         self.topic = topic
         self.query = query
         self.rows: deque[MessageRow] = deque(maxlen=RECORDS_KEPT)
-        self.error: ClientError | None = None
         self.scan: Scan | None = None
         self.notes: list[str] = []
         self.is_full = False
         self.is_paused = False
-        self._news = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._began_s = session.clock()
         self._before: tuple[float, int, int] | None = None
         self._rate = (0.0, 0.0)
 
-    def start(self) -> None:
-        """Read, from where it stopped."""
-        if self._task is None and self.error is None and not self.is_full and not self.is_paused:
-            self._task = asyncio.get_running_loop().create_task(self._read(), name=f"tail {self.topic}")
+    @property
+    def wants_to_run(self) -> bool:
+        """Whether it is neither paused nor full."""
+        return super().wants_to_run and not self.is_full and not self.is_paused
 
     async def follow(self, *, on: bool) -> None:
         """Go on with what comes, or hold still."""
@@ -144,38 +140,18 @@ class Tail:
         else:
             await self.stop()
 
-    async def stop(self) -> None:
-        """Stop reading; what was found stays."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    async def news(self) -> None:
-        """Wait until there is something new to show, for at most :data:`QUIET_S`."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), QUIET_S)
-        self._news.clear()
-
-    async def _read(self) -> None:
-        try:
-            scan = await self._open()
-            async for records in scan.batches():
-                await self._decoder.prepare(records)
-                for record in records:
-                    self.rows.append(MessageRow(record, self._decoder))
-                self._news.set()
-                if not self.query.follow and len(self.rows) >= RECORDS_KEPT:
-                    self.is_full = True
-                    break
-                await asyncio.sleep(0)
-        except ClientError as error:
-            self.error = error
-        finally:
-            self._news.set()
-            if self.is_full:
-                self._task = None
+    async def work(self) -> None:
+        """Search, from the cursor on."""
+        scan = await self._open()
+        async for records in scan.batches():
+            await self._decoder.prepare(records)
+            for record in records:
+                self.rows.append(MessageRow(record, self._decoder))
+            self.tell()
+            if not self.query.follow and len(self.rows) >= RECORDS_KEPT:
+                self.is_full = True
+                return
+            await asyncio.sleep(0)
 
     async def _open(self) -> Scan:
         cluster = self.session.cluster
@@ -243,11 +219,11 @@ class Tail:
 async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     """Return what the view's search has found, at most four times a second."""
     query = memory.setdefault("query", query_of(place.detail))
-    tail: Tail | None = memory.get("tail")
+    tail: Tail | None = memory.get("live")
     if tail is None or tail.query[:2] != query[:2]:
         if tail is not None:
             await tail.stop()
-        memory["tail"] = tail = Tail(session, place.name, query)
+        memory["live"] = tail = Tail(session, place.name, query)
     tail.start()
     await asyncio.gather(tail.news(), asyncio.sleep(SHOWN_EVERY_S))
     mode = "following" if query.follow else "not following"

@@ -128,20 +128,6 @@ class MessagesView(View):
         table.sort_by("-time" if query.follow else "time")
         self.refresh_now()
 
-    def vanish(self) -> None:
-        """Stop reading while nobody looks."""
-        super().vanish()
-        self._stop_reading()
-
-    def on_unmount(self) -> None:
-        """Stop reading."""
-        self._stop_reading()
-
-    def _stop_reading(self) -> None:
-        tail: Tail | None = self.memory.get("tail")
-        if tail is not None:
-            self.app.run_worker(self.session.run(tail.stop), group="tails")
-
     def make_filter_prompt(self) -> Prompt:
         """Return the line that ``/`` opens: a search of the topic."""
         return SearchPrompt(self)
@@ -241,12 +227,12 @@ class MessagesView(View):
 
     def action_follow(self) -> None:
         """Follow the log, or hold still."""
-        tail: Tail | None = self.memory.get("tail")
+        tail: Tail | None = self.memory.get("live")
         if tail is None:
             return
         follow = tail.is_paused or tail.is_full or not self.query_now.follow
         self.memory["query"] = self.query_now._replace(follow=follow)
-        self.run_worker(self.session.run(lambda: tail.follow(on=follow)), group="tails")
+        self.run_worker(self.session.run(lambda: tail.follow(on=follow)), group="live")
         self.klamm.say("following what comes" if follow else "paused: f goes on", "good" if follow else "warn")
 
     def action_unzoom(self) -> bool:

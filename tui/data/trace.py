@@ -1,0 +1,62 @@
+"""One message's life, drawn as ``klamm trace path`` draws it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from klamm.client.errors import SettingsError
+from klamm.client.tracing.model import Trace
+from klamm.client.tracing.path import trace_path
+from klamm.client.tracing.waterfall import WIDTH_MIN, waterfall
+from klamm.tui.columns import Cell
+from klamm.tui.part import Loaded, Part
+from klamm.tui.place import Place
+from klamm.tui.session import Memory, Session
+from klamm.tui.text_pane import TextLine
+
+_NAME: Final = re.compile(r"(?P<topic>.+):(?P<partition>\d+)@(?P<offset>\d+)")
+_STYLES: Final[dict[str, str]] = {
+    "title": "strong", "head": "dim", "span": "accent", "wait": "dim", "pending": "warn", "error": "bad", "dim": "dim",
+    "critical": "warn", "plain": "",
+}  # fmt: skip
+_OPEN, _MIDDLE, _CLOSE = "\ue000", "\ue001", "\ue002"
+_PIECE: Final = re.compile(f"{_OPEN}([a-z]*){_MIDDLE}([^{_CLOSE}]*){_CLOSE}")
+
+
+async def load(session: Session, place: Place, memory: Memory) -> Loaded:
+    """Ask for the message's path, and draw it as wide as the view is."""
+    found = _NAME.fullmatch(place.name)
+    if found is None:
+        msg = f"{place.name!r} names no message"
+        raise SettingsError(msg, "TOPIC:PARTITION@OFFSET, for example orders:3@1842")
+    trace = await trace_path(session.cluster, found["topic"], int(found["partition"]), int(found["offset"]))
+    memory["trace"] = trace
+    warnings = list(trace.errors)
+    return Loaded(
+        session.now_ms, {"trace": Part(drawn(trace, memory.get("width", 100)), None, session.now_ms, "", warnings)}
+    )
+
+
+def drawn(trace: Trace, width: int, *, ascii_only: bool = False) -> list[TextLine]:
+    """Return the waterfall's lines as cells."""
+    text = waterfall(
+        trace,
+        max(WIDTH_MIN, width),
+        ascii_only=ascii_only,
+        paint=lambda style, text: f"{_OPEN}{style}{_MIDDLE}{text}{_CLOSE}",
+    )
+    return [_cells(line) for line in text.rstrip("\n").split("\n")]
+
+
+def _cells(line: str) -> list[Cell]:
+    cells: list[Cell] = []
+    at = 0
+    for piece in _PIECE.finditer(line):
+        if piece.start() > at:
+            cells.append(Cell(line[at : piece.start()]))
+        cells.append(Cell(piece[2], _STYLES.get(piece[1], "")))
+        at = piece.end()
+    if at < len(line):
+        cells.append(Cell(line[at:]))
+    return cells or [Cell("")]
