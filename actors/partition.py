@@ -58,7 +58,7 @@ from klamm.records.batch import (
     set_log_append_time,
 )
 from klamm.records.compression import Codec
-from klamm.records.rewrite import check_keys, recompressed
+from klamm.records.rewrite import check_keys, recompressed, timestamps_outside
 from klamm.storage.errors import StorageError, StorageFailureError
 from klamm.storage.partition_log import CleanState, PartitionLog
 from klamm.storage.row import LogRow
@@ -226,6 +226,7 @@ class PartitionActor(LoopActor):
                 self._write()  # what it repeats may fail to be written: then it is no duplicate
                 decision = state.admit(header, message.acks, now_ms, from_broker=message.from_broker)
         except KafkaError as error:
+            error.record_errors = error.record_errors or _records_refused(error, view, now_ms, state.settings)
             message.reply.appended(message.slot, error, -1, -1, self.log.log_start_offset)
             return
         except Exception:
@@ -266,7 +267,7 @@ class PartitionActor(LoopActor):
     def _rewrite(self, view: memoryview, settings: PartitionSettings) -> memoryview:
         """Decode where the topic asks for it: keys of a compacted topic, another codec than the producer's."""
         if settings.compacted:
-            check_keys(view)
+            check_keys(view, self.actor_name)
         if settings.compression_type == "producer":
             return view
         return recompressed(view, Codec[settings.compression_type.upper()])
@@ -621,6 +622,20 @@ def _batches(rows: Sequence[LogRow]) -> Batches:
         end_offset = row.last_offset + 1
     found.append((client_id, base_offset, end_offset))
     return tuple(found)
+
+
+def _records_refused(
+    error: KafkaError, view: memoryview, now_ms: int, settings: PartitionSettings
+) -> tuple[tuple[int, str], ...]:
+    """Name the records whose times a batch was refused for; none where it was for something else, or unreadable."""
+    if error.error_code is not ErrorCode.INVALID_TIMESTAMP:
+        return ()
+    try:
+        return timestamps_outside(
+            view, now_ms - settings.timestamp_before_max_ms, now_ms + settings.timestamp_after_max_ms
+        )
+    except KafkaError:
+        return ()
 
 
 def _offline() -> KafkaStorageError:

@@ -204,6 +204,8 @@ class KafkaError(Exception):
     def __init__(self, message: str = "", *, code: ErrorCode | None = None) -> None:
         super().__init__(message)
         self.error_code = self.code if code is None else code
+        self.record_errors: tuple[tuple[int, str], ...] = ()
+        """Which records of a batch were refused, by their position in it, and why (KIP-467)."""
 
     @property
     def message(self) -> str:

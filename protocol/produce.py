@@ -88,6 +88,7 @@ class ProducedPartition(NamedTuple):
     log_start_offset: int = -1
     error_message: str | None = None
     current_leader: tuple[int, int] | None = None
+    record_errors: Sequence[tuple[int, str | None]] = ()
 
 
 class NodeEndpoint(NamedTuple):
@@ -133,14 +134,16 @@ def encode_produce_response(
 ) -> bytes | bytearray:
     """Return the whole response frame, length prefix and header included.
 
-    What an older version has no field for (log start offset below 5, error message below 8, current leader and node
-    endpoints below 10) is left out. A topic needs its name up to version 12 and its id from 13 on.
+    What an older version has no field for (log start offset below 5, record errors and error message below 8, current
+    leader and node endpoints below 10) is left out. A topic needs its name up to version 12 and its id from 13 on.
     """
     if len(topics) == 1 and version >= FLEXIBLE_SINCE and not node_endpoints:
         name, topic_id, partitions = topics[0]
         if len(partitions) == 1:
-            partition, error_code, base_offset, append_time, start_offset, message, leader = partitions[0]
-            if message is None and leader is None:
+            partition, error_code, base_offset, append_time, start_offset, message, leader, record_errors = partitions[
+                0
+            ]
+            if message is None and leader is None and not record_errors:
                 topic = _compact_topic(version, name, topic_id)
                 size = _FLEXIBLE_RESPONSE_START.size - _INT32.size + len(topic) + _FLEXIBLE_RESPONSE_END.size
                 return (
@@ -270,13 +273,18 @@ def _encode(
 
 
 def _write_partition(frame: bytearray, version: int, partition: ProducedPartition, *, flexible: bool) -> None:
-    index, error_code, base_offset, append_time, start_offset, message, leader = partition
+    index, error_code, base_offset, append_time, start_offset, message, leader, record_errors = partition
     if version < LOG_START_OFFSET_SINCE:
         frame += _PARTITION.pack(index, error_code, base_offset, append_time)
     else:
         frame += _PARTITION_WITH_START.pack(index, error_code, base_offset, append_time, start_offset)
     if version >= RECORD_ERRORS_SINCE:
-        write_size(frame, 0, flexible=flexible)
+        write_size(frame, len(record_errors), flexible=flexible)
+        for position, why in record_errors:
+            frame += _INT32.pack(position)
+            write_nullable_string(frame, why, flexible=flexible)
+            if flexible:
+                frame.append(0)
         write_nullable_string(frame, message, flexible=flexible)
     if flexible:
         if leader is None or leader == (-1, -1) or version < CURRENT_LEADER_SINCE:

@@ -1,7 +1,8 @@
 """What a topic's config may make of a produced batch: the two exceptions to "a batch stays the client's bytes".
 
 A compacted topic looks at the records for their keys; a topic whose ``compression.type`` is not ``producer`` gets its
-batches in that codec.
+batches in that codec. And when a batch is refused for some of its records, they are named as Kafka's ``LogValidator``
+names them.
 """
 
 from __future__ import annotations
@@ -18,19 +19,44 @@ _BATCH_LENGTH_POSITION: Final = 8
 _ATTRIBUTES_POSITION: Final = 21
 _INT32: Final = Struct(">i")
 _INT16: Final = Struct(">h")
+SHOWN_MAX: Final = 3
+"""Records that the message of a refused batch names; ``record_errors`` has all of them."""
 
 
-def check_keys(view: memoryview) -> None:
+def check_keys(view: memoryview, partition: str) -> None:
     """Check that every record of a batch has a key, which compaction needs.
 
     Raises:
-        InvalidRecordError: A record has none, or the records are not what the header says.
+        InvalidRecordError: Some have none, and ``record_errors`` names them; or the records are not what the header
+            says.
         CorruptMessageError: The records cannot be decompressed.
     """
-    for position, record in enumerate(decode_records(view)):
-        if record.key is None:
-            msg = f"record {position} has no key, and the topic is compacted"
-            raise InvalidRecordError(msg)
+    why = f"Compacted topic cannot accept message without key in topic partition {partition}"
+    refused = tuple((position, why) for position, record in enumerate(decode_records(view)) if record.key is None)
+    if refused:
+        first = ", ".join(f"RecordError(batchIndex={position}, message='{why}')" for position, _ in refused[:SHOWN_MAX])
+        msg = f"One or more records have been rejected due to {len(refused)} record errors in total, "
+        error = InvalidRecordError(f"{msg}and only showing the first three errors at most: [{first}]")
+        error.record_errors = refused
+        raise error
+
+
+def timestamps_outside(view: memoryview, least: int, most: int) -> tuple[tuple[int, str], ...]:
+    """Return the positions of the records of a batch whose timestamps are not in [``least``, ``most``], and why.
+
+    Raises:
+        InvalidRecordError: The records are not what the header says.
+        CorruptMessageError: The records cannot be decompressed.
+    """
+    bounds = f"The timestamp should be within [{least}, {most}]"
+    return tuple(
+        (
+            position,
+            f"Timestamp {record.timestamp_ms} of message with offset {position} is out of range. {bounds}",
+        )
+        for position, record in enumerate(decode_records(view))
+        if not least <= record.timestamp_ms <= most
+    )
 
 
 def recompressed(view: memoryview, codec: Codec) -> memoryview:

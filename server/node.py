@@ -121,6 +121,11 @@ class Node:
         return self.data.cluster_id
 
     @property
+    def metadata_leader_epoch(self) -> int:
+        """The epoch in which this node leads the metadata log."""
+        return 0 if self._metadata_log is None else self._metadata_log.leader_epoch
+
+    @property
     def features(self) -> Mapping[str, int]:
         """The features in force and their levels (KIP-584)."""
         return self.image.features

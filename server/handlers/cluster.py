@@ -53,7 +53,7 @@ def describe_cluster(node: Node, _context: RequestContext, request: Any) -> Any:
 
 
 def describe_quorum(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
-    """Describe the voters of the metadata log (KIP-836): this node, which leads in epoch 0 of its one-voter quorum."""
+    """Describe the voters of the metadata log (KIP-836): this node, which leads its one-voter quorum."""
     types = response_types(ApiKey.DESCRIBE_QUORUM)
     known = any(
         topic.topic_name == CLUSTER_METADATA and any(one.partition_index == 0 for one in topic.partitions)
@@ -143,7 +143,7 @@ def _quorum(node: Node, types: Any, topic: str, index: int) -> Any:  # noqa: ANN
         error_code=wire_error(ErrorCode.NONE),
         error_message="",
         leader_id=node.broker_id,
-        leader_epoch=0,
+        leader_epoch=node.metadata_leader_epoch,
         high_watermark=end_offset,
         current_voters=(voter,),
         observers=(),

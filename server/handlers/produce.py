@@ -123,7 +123,15 @@ class ProduceResponse(ResponseSlot):
         else:
             self._api.stats.errors += 1
             self.error_code = error.error_code
-            results[slot] = ProducedPartition(index, error.error_code, -1, -1, log_start_offset, error.message or None)
+            results[slot] = ProducedPartition(
+                index,
+                error.error_code,
+                -1,
+                -1,
+                log_start_offset,
+                error.message or None,
+                record_errors=error.record_errors,
+            )
         self._remaining -= 1
         if not self._remaining:
             self._finish()

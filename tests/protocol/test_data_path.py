@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -37,8 +38,17 @@ names = st.text(max_size=20) | st.just("n" * 200)
 ids = st.integers(1, 2**128 - 1).map(lambda number: UUID(int=number))
 leaders = st.none() | st.tuples(int32, int32)
 endpoints = st.lists(st.builds(NodeEndpoint, int32, names, int32, st.none() | names), max_size=2)
+record_errors = st.lists(st.tuples(int32, st.none() | names), max_size=2)
 produced = st.builds(
-    ProducedPartition, int32, st.integers(0, 100), int64, st.integers(-1, 2**40), int64, st.none() | names, leaders
+    ProducedPartition,
+    int32,
+    st.integers(0, 100),
+    int64,
+    st.integers(-1, 2**40),
+    int64,
+    st.none() | names,
+    leaders,
+    record_errors,
 )
 produced_topics = st.lists(st.tuples(names, ids, st.lists(produced, max_size=3)), max_size=3)
 chunks = st.lists(st.binary(min_size=1, max_size=200), max_size=3)
@@ -138,7 +148,7 @@ def test_a_produce_response_has_kio_s_bytes(
                     base_offset=each.base_offset,
                     log_append_time=append_time(each.log_append_time_ms),
                     log_start_offset=each.log_start_offset,
-                    record_errors=(),
+                    **errors_of_records(module, each.record_errors),
                     error_message=each.error_message,
                     **leader(module, each.current_leader),
                 )
@@ -156,6 +166,17 @@ def test_a_produce_response_has_kio_s_bytes(
     frame = encode_produce_response(version, 99, topics, throttle_ms, nodes)
     body = response_header(99, ApiKey.PRODUCE, version) + bytes_by_our_plans(schema, expected)
     assert bytes(frame) == pack(">i", len(body)) + body
+
+
+def errors_of_records(module: Any, errors: Sequence[tuple[int, str | None]]) -> dict[str, Any]:
+    """Return the field of a version that has one."""
+    if not hasattr(module, "BatchIndexAndErrorMessage"):
+        return {}
+    made = (
+        module.BatchIndexAndErrorMessage(batch_index=position, batch_index_error_message=why)
+        for position, why in errors
+    )
+    return {"record_errors": tuple(made)}
 
 
 def append_time(milliseconds: int) -> datetime | None:

@@ -138,9 +138,11 @@ def test_a_record_count_that_the_batch_cannot_hold_is_refused_before_it_is_belie
 
 
 def test_a_compacted_topic_refuses_a_record_without_a_key() -> None:
-    check_keys(memoryview(build_batch([Record(0, 0, b"", None)])))
-    with pytest.raises(InvalidRecordError, match="record 1 has no key"):
-        check_keys(memoryview(build_batch([Record(0, 0, b"k", b"v"), Record(1, 0, None, b"v")])))
+    check_keys(memoryview(build_batch([Record(0, 0, b"", None)])), "t-0")
+    batch = build_batch([Record(0, 0, b"k", b"v"), Record(1, 0, None, b"v")])
+    with pytest.raises(InvalidRecordError, match="1 record errors in total") as refused:
+        check_keys(memoryview(batch), "t-0")
+    assert [position for position, _ in refused.value.record_errors] == [1]
 
 
 @pytest.mark.parametrize("before", Codec)

@@ -52,10 +52,15 @@ class Replicas:
         self.brokers = {number: Broker(memory=True, config=config | {"node.id": str(number)}) for number in (1, 2)}
 
     def __enter__(self) -> Self:
-        for broker in self.brokers.values():
-            broker.start()
-        create_topic(self.brokers[1], TOPIC)
-        self._image: PartitionImage = self.partition(1).image
+        try:
+            for broker in self.brokers.values():
+                broker.start()
+            create_topic(self.brokers[1], TOPIC)
+            self._image: PartitionImage = self.partition(1).image
+        except BaseException:  # the with statement ends only what it has entered
+            for broker in self.brokers.values():
+                broker.stop()
+            raise
         return self
 
     def __exit__(
