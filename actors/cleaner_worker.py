@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from pykka import ActorDeadError
 
-from klamm.actors.log_cleaner import CleanerPorts, CleanLog, Learned, LearnFirstDirtyOffsets, LogCleaned
+from klamm.actors.log_cleaner import Cancel, CleanerPorts, CleanLog, Learned, LearnFirstDirtyOffsets, LogCleaned
 from klamm.actors.messages import ReplaceSegments
 from klamm.actors.runtime import LoopActor, LoopActorRef
 from klamm.core.producer_state import ProducerStates
@@ -22,6 +22,8 @@ WORK_S: Final = 0.0005
 """How long a worker computes at a stretch: longer, and a request waits for the interpreter."""
 BREATH_S: Final = 0.00005
 """How long it then sleeps; the kernel makes about 0.1 ms of it."""
+OWED_MIN_S: Final = 0.001
+"""Less than that is not slept: the kernel would make more of it."""
 THROTTLE_WINDOW_S: Final = 0.1
 """Over which the speed limit is kept (Kafka's throttler: 300 ms)."""
 
@@ -34,9 +36,9 @@ class _Swapped(NamedTuple):
 class WorkerPace:
     """Lets other threads run every now and then, and keeps to the speed limit (``klamm.storage.cleaning.Pace``)."""
 
-    def __init__(self, ports: CleanerPorts, job: CleanLog) -> None:
+    def __init__(self, ports: CleanerPorts, cancel: Cancel) -> None:
         self._monotonic, self._pause, self._config = ports.clock.monotonic, ports.pause, ports.config
-        self._cancel = job.cancel
+        self._cancel = cancel
         self._breathe_at = 0.0
         self._window_began = self._monotonic()
         self._window_size = 0
@@ -60,7 +62,7 @@ class WorkerPace:
         """
         self._window_size += size
         elapsed = self._monotonic() - self._window_began
-        while (owed := self._window_size / self._config().io_max_bytes_per_second - elapsed) > 0:
+        while (owed := self._window_size / self._config().io_max_bytes_per_second - elapsed) > OWED_MIN_S:
             self._check()
             self._pause(min(owed, THROTTLE_WINDOW_S))
             elapsed = self._monotonic() - self._window_began
@@ -131,7 +133,7 @@ class CleanerWorker(LoopActor):
             OSError: The disk refused.
         """
         job.log.mark_cleaned()
-        cleaning = Cleaning(job.source, self._order(job), WorkerPace(self._ports, job))
+        cleaning = Cleaning(job.source, self._order(job), WorkerPace(self._ports, job.cancel))
         cleaning.build_map()
         if cleaning.end_offset <= job.dirty.first_dirty_offset:
             reason = f"the keys of one batch need more than {job.map_size_bytes} bytes"

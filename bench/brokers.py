@@ -13,12 +13,19 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import confluent_kafka.admin
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from tests.apache_kafka.node import ApacheKafkaNode
 
+# confluent_kafka.admin documents these names but does not export them in the way type checkers go by.
+_admin: Any = confluent_kafka.admin
+AlterConfigOpType, ConfigEntry = _admin.AlterConfigOpType, _admin.ConfigEntry
+ConfigResource, ResourceType = _admin.ConfigResource, _admin.ResourceType
+
+NODE_ID = "1"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 ADMIN_TIMEOUT_S = 30.0
@@ -140,6 +147,19 @@ class Broker(ABC):
         futures = admin.delete_topics(names, operation_timeout=ADMIN_TIMEOUT_S, request_timeout=ADMIN_TIMEOUT_S)
         for future in futures.values():
             future.result(ADMIN_TIMEOUT_S)
+
+    def configure_topic(self, name: str, config: Mapping[str, str]) -> None:
+        """Set some of a topic's configs."""
+        self._configure(ConfigResource(ResourceType.TOPIC, name), config)
+
+    def configure_broker(self, config: Mapping[str, str]) -> None:
+        """Set some of the broker's configs while it runs."""
+        self._configure(ConfigResource(ResourceType.BROKER, NODE_ID), config)
+
+    def _configure(self, resource: Any, config: Mapping[str, str]) -> None:  # noqa: ANN401  # the client's own type
+        for key, value in config.items():
+            resource.add_incremental_config(ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET))
+        self._admin_client().incremental_alter_configs([resource])[resource].result(ADMIN_TIMEOUT_S)
 
     def last_words(self) -> str:
         """The end of what the broker has logged."""

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import get_args
 
-from bench import instance_measures, measures
+from bench import compaction_measures, instance_measures, measures
 from bench.brokers import Broker, Klamm
 from bench.measures import FLUSH_EVERY_APPEND, JAVA_BATCH, Acks, Bench, Client, Shape
 from bench.rows import (
     CPU_PER_GB,
+    MEGABYTES,
     P50,
     P99,
     P99_BESIDE,
@@ -28,6 +29,7 @@ from bench.rows import (
 KIB = 1024
 LARGE_BATCH = 1024 * KIB  # what Kafka's default max.message.bytes allows
 READY_PYTHONS_MAX = 12  # a slow moment: readiness as a multiple of a bare interpreter
+COMPACTED_SIZE = 400_000_000  # several segments of 64 MiB, still in the page cache
 KLAMM_PROPERTIES: dict[Durability, dict[str, str]] = {
     "written": {"acks.all.single": "written"},
     "flushed": {"acks.all.single": "flushed"},
@@ -60,6 +62,7 @@ def quick_rows() -> list[Row]:
         *latency_rows(),
         *flushed_rows(),
         *instance_rows(),
+        *compaction_rows(),
         produce_row(Shape(KIB, JAVA_BATCH, acks="1")),
         produce_row(Shape(KIB, JAVA_BATCH, partitions=6)),
         produce_row(Shape(KIB, JAVA_BATCH, codec="lz4")),
@@ -167,6 +170,27 @@ def instance_rows() -> list[Row]:
             (P99, P99_BESIDE, P99_GROWTH),
             (Floor(P99_GROWTH.key, 2.0, "klamm"),),
             pairs_max=2,
+        ),
+    ]
+
+
+def compaction_rows() -> list[Row]:
+    """Compaction, and what a producer beside it notices of it."""
+    return [
+        Row(
+            "compaction/1 KiB, 5,000 keys",
+            compaction_measures.compaction(COMPACTED_SIZE),
+            (MEGABYTES, CPU_PER_GB),
+            (Floor(MEGABYTES.key, 50, "klamm"),),
+            pairs_max=3,
+        ),
+        Row(
+            "compaction/1,000 records/s beside it",
+            compaction_measures.beside_compaction(2 * COMPACTED_SIZE),
+            (P99, P99_BESIDE, P99_GROWTH),
+            (Floor(P99_GROWTH.key, 2.0, "klamm"),),
+            durability="flushed",
+            pairs_max=3,
         ),
     ]
 
