@@ -50,7 +50,7 @@ class Sink:
         raise NotImplementedError
 
     def values(self, values: list[bytes]) -> None:
-        """Write values."""
+        """Write values; the list is the sink's to change."""
         raise NotImplementedError
 
     def end(self, errors: Sequence[ClientError], extra: dict[str, Any] | None = None) -> None:
@@ -58,9 +58,10 @@ class Sink:
 
     def write(self, data: bytes) -> None:
         """Write and flush: whoever reads has it at once."""
-        if data:
-            self._out.write(data)
-            self._out.flush()
+        written = self._out.write(data)
+        while written < len(data):  # With PYTHONUNBUFFERED this is the bare file, which may take a part.
+            written += self._out.write(memoryview(data)[written:])
+        self._out.flush()
 
 
 class Lines(Sink):
@@ -75,7 +76,8 @@ class Lines(Sink):
     def values(self, values: list[bytes]) -> None:
         """Write values."""
         if values:
-            self.write(b"\n".join(values) + b"\n")
+            values.append(b"")  # the last line feed, without another copy of all
+            self.write(b"\n".join(values))
 
 
 class Counting(Sink):

@@ -22,6 +22,8 @@ Prepare = Callable[[Sequence[Fields]], Awaitable[None]]
 Needles = tuple[tuple[bytes, ...], ...]
 _PLAIN: Final = re.compile(r"[^\"\\/\x00-\x1f\x7f]+")
 _UNICODE_ESCAPE: Final = b"\\u"
+_NUMERIC: Final = frozenset({"==", "<", "<=", ">", ">="})
+_JSON_STARTS: Final = frozenset({b"{", b"["})
 _QUANTIFIERS: Final = "?*{"
 _META: Final = set(".^$*+?{}[]\\|()")
 
@@ -58,7 +60,7 @@ def build(node: Node, decode: Decode = decode_json, prepare: Prepare | None = No
     needles = _needles(node, json_only=literal)
     # The longest literal is the rarest: it is searched for first.
     ordered = sorted(needles, key=lambda clause: (len(clause), -min(len(each) for each in clause)))
-    return Filter(_test(node, decode), ordered, prepare if _has_paths(node) else None)
+    return Filter(_test(node, decode, quick=literal), ordered, prepare if _has_paths(node) else None)
 
 
 def _has_paths(node: Node) -> bool:
@@ -139,17 +141,17 @@ def _zigzag(size: int) -> bytes:
 # Tests
 
 
-def _test(node: Node, decode: Decode) -> Test:
+def _test(node: Node, decode: Decode, *, quick: bool) -> Test:
     match node:
         case Joined("and", parts):
-            return _all([_test(part, decode) for part in parts])
+            return _all([_test(part, decode, quick=quick) for part in parts])
         case Joined(_, parts):
-            return _any([_test(part, decode) for part in parts])
+            return _any([_test(part, decode, quick=quick) for part in parts])
         case Negated(part):
-            inner = _test(part, decode)
+            inner = _test(part, decode, quick=quick)
             return lambda partition, fields: not inner(partition, fields)
         case Comparison():
-            return _compare(node, decode)
+            return _compare(node, decode, quick=quick)
         case _:
             assert_never(node)
 
@@ -164,7 +166,7 @@ def _any(tests: Sequence[Test]) -> Test:
     return lambda partition, fields: any(test(partition, fields) for test in tests)
 
 
-def _compare(node: Comparison, decode: Decode) -> Test:
+def _compare(node: Comparison, decode: Decode, *, quick: bool) -> Test:
     operand = node.operand
     if operand.root in {"partition", "offset", "time", "size"}:
         return _compare_number(node)
@@ -179,9 +181,11 @@ def _compare(node: Comparison, decode: Decode) -> Test:
     place = 2 if operand.root == "key" else 3
     on_value = _on_value(node.operator, node.literal)
     path = operand.path
+    may_hold = _quick_look(node) if quick else None
 
     def check(_: int, fields: Fields) -> bool:
-        if fields[place] is None:
+        data: Any = fields[place]
+        if data is None or (may_hold is not None and not may_hold(data)):
             return False
         try:
             decoded = decode(fields, place)
@@ -190,6 +194,44 @@ def _compare(node: Comparison, decode: Decode) -> Test:
         return any(map(on_value, _at(decoded, path)))
 
     return check
+
+
+def _quick_look(node: Comparison) -> Callable[[bytes], bool] | None:
+    """Return a look at JSON's bytes that may save decoding it: whether the name stands there with a value that fits.
+
+    It says no only where decoding would. Names may be written with escapes, and what is no JSON is for the decoder.
+    """
+    name, literal = node.operand.path[-1], node.literal
+    if not isinstance(name, str) or not name.isascii() or _PLAIN.fullmatch(name) is None:
+        return None
+    quoted = b'"' + name.encode() + b'"'
+    fits: Callable[[bytes, int], Any]
+    if isinstance(literal, str) and node.operator == "==" and literal.isascii() and _PLAIN.fullmatch(literal):
+        fits = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"' + re.escape(literal).encode() + b'"').match
+    elif isinstance(literal, (int, float)) and not isinstance(literal, bool) and node.operator in _NUMERIC:
+        compare = _ordered(node.operator, literal)
+        number_behind = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(-?[0-9][0-9.eE+-]*)").match
+
+        def number_fits(data: bytes, place: int) -> bool:
+            match = number_behind(data, place)
+            number = None if match is None else _number(match[1])
+            return number is not None and compare(number)
+
+        fits = number_fits
+    else:
+        return None
+
+    def may_hold(data: bytes) -> bool:
+        if data[:1] not in _JSON_STARTS or _UNICODE_ESCAPE in data:
+            return True
+        place = data.find(quoted)
+        while place >= 0:
+            if fits(data, place + len(quoted)):
+                return True
+            place = data.find(quoted, place + 1)
+        return False
+
+    return may_hold
 
 
 def _compare_bytes(node: Comparison) -> Test:

@@ -147,3 +147,27 @@ def test_literals_of_the_shortcuts() -> None:
     assert not both.test(0, (0, 0, b"k", b"a needle", (("a", b"0"), ("b", b"x"))))
     assert not both.test(0, (0, 0, b"k2", b"a needle", (("a", b"1"), ("b", b"x"))))
     assert len(both.needles) == 4
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-20, 20) | st.floats(-20, 20) | st.sampled_from(["a", "b", "ab", "1", "é"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "é"]), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(
+    path=st.sampled_from(["value.a", "value.a.b", "value.b[0].a", "value.a[*].b", "value.é", "value[0].a"]),
+    operator=st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
+    literal=st.integers(-20, 20) | st.floats(-20, 20) | st.sampled_from(['"a"', '"ab"', '"é"', "true", "null"]),
+    value=_JSON,
+    ascii_json=st.booleans(),
+    spaced=st.booleans(),
+)
+def test_a_quick_look_says_no_only_where_decoding_does(
+    *, path: str, operator: str, literal: object, value: object, ascii_json: bool, spaced: bool
+) -> None:
+    data = json.dumps(value, ensure_ascii=ascii_json, indent=1 if spaced else None).encode()
+    node = parse(f"{path} {operator} {literal}")
+    fields = (0, 0, None, data, ())
+    assert build(node).test(0, fields) is build(node, literal=False).test(0, fields)
