@@ -28,6 +28,7 @@ class ScreenSpec(NamedTuple):
 SCREENS: dict[str, ScreenSpec] = {
     spec.kind: spec
     for spec in (
+        ScreenSpec("home", "What is wrong right now", "data.home:load", "screens.home:HomeView", "", ("h",)),
         ScreenSpec("topics", "All topics", "data.topics:load", "screens.topics:TopicsView", "", ("t",)),
         ScreenSpec(
             "groups", "All groups, their lag", "data.groups:load", "screens.groups:GroupsView", "", ("g", "lag")
@@ -63,7 +64,7 @@ SCREENS: dict[str, ScreenSpec] = {
         ),
     )
 }
-START = "topics"
+START = "home"
 _ALIASES = {alias: spec.kind for spec in SCREENS.values() for alias in spec.aliases}
 
 

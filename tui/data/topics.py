@@ -91,7 +91,7 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     if known.refreshes > 1:
         in_view: Sequence[str] = memory.get("in_view", ())
         known.keep({topic.name for topic in topics})
-        sampled = _turn(topics, set(in_view), known)
+        sampled = turn(topics, set(in_view), known)
         warnings += await sample_ends(session, metadata, sampled, known)
         if session.now_ms - known.slow_at_ms >= SLOW_MS:
             known.slow_at_ms = session.now_ms
@@ -184,7 +184,7 @@ async def _look_slowly(
     return errors
 
 
-def _turn(topics: Sequence[TopicMetadata], in_view: set[str], known: Known) -> list[TopicMetadata]:
+def turn(topics: Sequence[TopicMetadata], in_view: set[str], known: Known) -> list[TopicMetadata]:
     """Return the topics to sample now: those in view, and as many of the others, in turns, as one refresh may ask."""
     chosen = [topic for topic in topics if topic.name in in_view]
     partitions = sum(len(topic.partitions) for topic in chosen)

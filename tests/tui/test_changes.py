@@ -1,0 +1,236 @@
+"""Dialogs: what they show, what they ask, what they change; and that no key is one step from harm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from textual.binding import Binding
+
+from klamm.client import journal
+from klamm.client.committed import Committed, commit_offsets
+from klamm.client.groups import coordinators
+from klamm.client.guard import MODERATE, SEVERE, Plan
+from klamm.client.settings import Settings, parse_bootstrap
+from klamm.client.topics import NewTopic, create_topics
+from klamm.tui import registry
+from klamm.tui.app import KlammApp
+from klamm.tui.dialogs.change import Change, Done, Field, MenuItem, Prepared, Values
+from klamm.tui.dialogs.groups import SeekGroup
+from klamm.tui.dialogs.screen import ChangeScreen, Choice, MenuScreen
+from klamm.tui.dialogs.topics import AddPartitions, CreateTopic, DeleteTopics, EditConfig, TrimTopic
+from klamm.tui.place import Place
+from klamm.tui.session import Session
+from klamm.tui.table import TableView
+from klamm.tui.text_pane import TextPane
+from klamm.tui.view import View
+from tests.clients.confluent import make_producer, produce_values
+from tests.support.brokers import Broker
+from tests.tui.scripted import ScriptedSession, loaded, make_app, settle
+
+# Flow control, suspend, backspace; and what vim and readline use to move and to edit.
+FORBIDDEN = {"ctrl+s", "ctrl+q", "ctrl+z", "ctrl+h"}
+MOVING = set("hjklgGnN") | {f"ctrl+{letter}" for letter in "abdefuknpwty"}
+# Actions of single screens that change nothing, or open a dialog of what does not destroy.
+HARMLESS = {"action_edit"}
+MAY_OPEN_A_DIALOG = {"change_menu", "danger_menu", "undo", "edit"}
+
+
+class Recorded(Change):
+    """A change that only says that it was made."""
+
+    title = "Test"
+    fields = (Field("name", "Name", "x"),)
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self.made = 0
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        async def apply() -> Done:
+            self.made += 1
+            return Done("done", changed=False)
+
+        plan = Plan("do it", self.level, "orders", [f"with {values['name']}"], "it is gone")
+        return Prepared(plan, ["topic", "delete", "orders"], apply)
+
+
+def dialog(app: KlammApp) -> ChangeScreen:
+    assert isinstance(app.screen, ChangeScreen)
+    return app.screen
+
+
+async def opened(change: Change, app: KlammApp, pilot: Any) -> ChangeScreen:
+    await settle(app, pilot, lambda: app.view is not None)
+    app.open_change(change)
+    await settle(app, pilot, lambda: isinstance(app.screen, ChangeScreen) and app.screen.prepared is not None)
+    await pilot.pause()
+    return dialog(app)
+
+
+async def test_cancel_has_the_focus_and_enter_changes_nothing() -> None:
+    change = Recorded(MODERATE)
+    app = make_app(ScriptedSession({"topics": loaded(topics=[])}), Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(change, app, pilot)
+        assert isinstance(app.focused, Choice)
+        assert app.focused.name == "cancel"
+        await pilot.press("enter")
+        await settle(app, pilot, lambda: len(app.screen_stack) == 1)
+        assert change.made == 0
+    app.session.close()
+
+
+async def test_a_moderate_change_is_made_with_apply() -> None:
+    change = Recorded(MODERATE)
+    app = make_app(ScriptedSession({"topics": loaded(topics=[])}), Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        shown = await opened(change, app, pilot)
+        assert "$ klamm topic delete orders -b kafka.example:9092" in str(shown.query_one("#line").render())
+        assert "with x" in "\n".join(shown.query_one(TextPane).lines)
+        await pilot.press("tab", "enter")
+        await settle(app, pilot, lambda: len(app.screen_stack) == 1)
+        assert change.made == 1
+    app.session.close()
+
+
+@pytest.mark.parametrize(("level", "env"), [(SEVERE, None), (MODERATE, "prod")])
+async def test_a_severe_change_wants_the_name_and_in_production_a_moderate_one_too(level: int, env: str | None) -> None:
+    change = Recorded(level)
+    app = make_app(ScriptedSession({"topics": loaded(topics=[])}, env=env, write=True), Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        shown = await opened(change, app, pilot)
+        apply = shown.query_one("#apply", Choice)
+        assert apply.off
+        shown.query_one("#confirm-name").focus()
+        await pilot.press(*"order")
+        assert apply.off
+        await pilot.press("s")
+        await settle(app, pilot, lambda: not apply.off)
+        apply.focus()
+        await pilot.press("enter")
+        await settle(app, pilot, lambda: len(app.screen_stack) == 1)
+        assert change.made == 1
+    app.session.close()
+
+
+@pytest.mark.parametrize("fields", [{"read_only": True}, {"env": "prod"}])
+async def test_where_nothing_may_be_changed_the_plan_is_shown_and_apply_is_off(fields: dict[str, Any]) -> None:
+    change = Recorded(MODERATE)
+    app = make_app(ScriptedSession({"topics": loaded(topics=[])}, **fields), Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        shown = await opened(change, app, pilot)
+        assert "read-only" in str(shown.query_one("#problem").render())
+        await pilot.press("tab", "enter")
+        await pilot.pause()
+        assert change.made == 0
+    app.session.close()
+
+
+def every_binding() -> list[tuple[str, Binding]]:
+    classes: list[type[Any]] = [KlammApp, TableView, TextPane, ChangeScreen, MenuScreen]
+    classes += [registry.view_of(kind) for kind in registry.SCREENS]
+    found: list[tuple[str, Binding]] = []
+    for each in classes:
+        for base in each.__mro__:
+            if base.__module__.startswith("klamm"):
+                bindings = base.__dict__.get("BINDINGS", ())
+                found += [(base.__name__, made) for made in Binding.make_bindings(bindings)]
+    return found
+
+
+def test_no_key_is_one_that_terminals_or_fingers_take_for_something_else() -> None:
+    for where, binding in every_binding():
+        assert binding.key not in FORBIDDEN, f"{where}: {binding.key} is {binding.action}"
+        changes = binding.action.partition("(")[0] in MAY_OPEN_A_DIALOG
+        assert not (changes and binding.key in MOVING), f"{where}: {binding.key} is {binding.action}"
+
+
+def test_every_action_has_a_name_by_which_it_can_be_moved_to_another_key() -> None:
+    for where, binding in every_binding():
+        assert binding.id, f"{where}: {binding.key} {binding.action}"
+
+
+def test_what_destroys_is_behind_the_danger_menu_only() -> None:
+    """No binding makes a change by itself; of the dialogs, those that destroy are listed only by X."""
+    for kind in registry.SCREENS:
+        actions = {name for name in dir(registry.view_of(kind)) if name.startswith("action_")}
+        own = {name for name in actions if name not in dir(View)}
+        assert own <= HARMLESS, f"{kind}: {own}"
+
+
+@asynccontextmanager
+async def session_of(broker: Broker) -> AsyncIterator[Session]:
+    session = Session(Settings(parse_bootstrap(broker.bootstrap), {}), registry.loader_of)
+    session.start()
+    try:
+        yield session
+    finally:
+        await asyncio.to_thread(session.close)
+
+
+def fill(broker: Broker, topic: str) -> None:
+    produce_values(make_producer(broker), topic, [b"%d" % number for number in range(10)])
+
+
+async def commit(session: Session, group: str, topic: str) -> None:
+    where, errors = await coordinators(session.cluster, [group])
+    assert not errors
+    metadata = await session.cluster.metadata([topic])
+    failed = await commit_offsets(session.cluster, where[group], group, {(topic, 0): Committed(2, -1, "")}, metadata)
+    assert not failed
+
+
+async def carry_out(session: Session, change: Change, **values: str) -> Prepared:
+    from klamm.tui.dialogs.change import make
+
+    given = {field.key: field.default for field in change.fields} | values
+    prepared = await session.run(lambda: change.prepare(session, given))
+    assert not prepared.problem, prepared
+    done, _ = await session.run(lambda: make(session, prepared))
+    assert not done.errors, done
+    return prepared
+
+
+async def test_changes_do_what_their_plan_says_and_can_be_undone(any_broker: Broker, topic: str) -> None:
+    async with session_of(any_broker) as session:
+        await carry_out(session, CreateTopic(), name=topic, partitions="2", replication="1")
+        await carry_out(session, EditConfig(("topic", topic), "retention.ms", None), value="60000")
+        assert journal.entries()[0].inverse[0]["operation"] == "alter_configs"
+        await carry_out(session, AddPartitions(topic), count="3")
+        await asyncio.to_thread(fill, any_broker, topic)
+        group = f"{topic}-group"
+        await session.run(lambda: commit(session, group, topic))
+        planned = await carry_out(session, SeekGroup(group), to="end")
+        assert f"{topic}:0  2 → 10  (+8)" in planned.plan.lines
+        assert "8 offsets are skipped: never read by this group" in planned.plan.lines
+        trimmed = await carry_out(session, TrimTopic(topic), before="4")
+        assert f"{topic}:0  0 → 4  (4 offsets)" in trimmed.plan.lines
+        deleted = await carry_out(session, DeleteTopics([topic]))
+        assert deleted.plan.level == SEVERE
+        assert group in " ".join(deleted.plan.lines)
+
+
+async def test_a_protected_topic_cannot_be_deleted(any_broker: Broker, topic: str) -> None:
+    settings = Settings(parse_bootstrap(any_broker.bootstrap), {}, context="c", protect=("*",))
+    session = Session(settings, registry.loader_of)
+    session.start()
+    try:
+        await session.run(lambda: create_topics(session.cluster, [NewTopic(topic, 1, 1)]))
+        with pytest.raises(Exception, match="protected"):
+            await session.run(lambda: DeleteTopics([topic]).prepare(session, {}))
+    finally:
+        await asyncio.to_thread(session.close)
+
+
+def test_menu_items_say_which_of_them_destroy() -> None:
+    from klamm.tui.screens.groups import group_changes
+    from klamm.tui.screens.topics import topic_changes
+
+    items: list[MenuItem] = [*topic_changes(["orders"]), *group_changes(["billing"])]
+    for item in items:
+        destroys = any(word in item.label for word in ("Delete", "Reset", "losing"))
+        assert item.destructive is destroys, item.label

@@ -1,0 +1,108 @@
+"""What one refresh of each screen sends, counted: looking must not load a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from klamm.client.committed import Committed, commit_offsets
+from klamm.client.groups import coordinators
+from klamm.client.settings import Settings, parse_bootstrap
+from klamm.client.topics import NewTopic, create_topics
+from klamm.tui import registry
+from klamm.tui.place import Place
+from klamm.tui.session import Memory, Session
+from tests.support.brokers import Broker
+
+# Of one broker: what a refresh may send when it looks at everything, and what it sends each time in between.
+FULL: Mapping[str, Mapping[str, int]] = {
+    "topics": {"Metadata": 1, "ListOffsets": 3, "DescribeLogDirs": 1, "DescribeConfigs": 1},
+    "topic": {
+        "Metadata": 1, "ListOffsets": 2, "DescribeLogDirs": 1, "DescribeConfigs": 1, "ListGroups": 1, "OffsetFetch": 1,
+        "DescribeAcls": 1,
+    },
+    "groups": {
+        "Metadata": 1, "ListOffsets": 1, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 2, "DescribeGroups": 1,
+        "ConsumerGroupDescribe": 1, "DescribeConfigs": 1,
+    },
+    "group": {
+        "Metadata": 1, "ListOffsets": 1, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 2, "DescribeGroups": 1,
+        "ConsumerGroupDescribe": 1, "DescribeConfigs": 1,
+    },
+    "brokers": {"DescribeCluster": 1, "Metadata": 1, "DescribeLogDirs": 1},
+    "broker": {"Metadata": 1, "DescribeConfigs": 1, "DescribeLogDirs": 1},
+    "cluster": {"DescribeCluster": 1, "DescribeQuorum": 1, "ListPartitionReassignments": 1, "ApiVersions": 1},
+    "home": {
+        "Metadata": 2, "ListOffsets": 2, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 2, "DescribeConfigs": 2,
+    },
+}  # fmt: skip
+USUAL: Mapping[str, Mapping[str, int]] = {
+    "topics": {"Metadata": 1, "ListOffsets": 1},
+    "topic": {"Metadata": 1, "ListOffsets": 2},
+    "groups": {"Metadata": 1, "ListOffsets": 1, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 2},
+    "group": FULL["group"],
+    "brokers": {"DescribeCluster": 1, "Metadata": 1},
+    "broker": {"Metadata": 1},
+    "cluster": {"DescribeCluster": 1, "DescribeQuorum": 1, "ListPartitionReassignments": 1},
+    "home": FULL["home"],
+}
+
+
+def test_every_screen_has_its_count() -> None:
+    assert set(FULL) == set(USUAL) == set(registry.SCREENS)
+
+
+@asynccontextmanager
+async def session_of(broker: Broker, topic: str) -> AsyncIterator[Session]:
+    session = Session(Settings(parse_bootstrap(broker.bootstrap), {}), registry.loader_of)
+    session.start()
+
+    async def prepare() -> None:
+        await create_topics(session.cluster, [NewTopic(topic, 2, 1)])
+        where, _ = await coordinators(session.cluster, [topic])
+        metadata = await session.cluster.metadata([topic])
+        offsets = {(topic, 0): Committed(0, -1, "")}
+        await session.cluster.retry(lambda: commit_offsets(session.cluster, where[topic], topic, offsets, metadata))
+
+    try:
+        await session.run(prepare)
+        yield session
+    finally:
+        await asyncio.to_thread(session.close)
+
+
+def above(sent: Mapping[str, int], before: Mapping[str, int], allowed: Mapping[str, int]) -> dict[str, int]:
+    """Return what went out beyond what is allowed."""
+    counts = {api: count - before.get(api, 0) for api, count in sent.items()}
+    return {api: count for api, count in counts.items() if count > allowed.get(api, 0)}
+
+
+@pytest.mark.parametrize("kind", sorted(registry.SCREENS))
+async def test_a_refresh_sends_no_more_than_it_says(kind: str, shared_klamm: Broker, topic: str) -> None:
+    async with session_of(shared_klamm, topic) as session:
+        names = {"topic": topic, "group": topic, "broker": str(next(iter(await session.run(session.cluster.brokers))))}
+        place = Place(kind, names.get(kind, ""))
+        memory: Memory = {}
+        loaded = await session.load(place, memory)  # also opens connections
+        for allowed in (FULL[kind], FULL[kind], USUAL[kind]):
+            before = dict(session.cluster.requests_sent)
+            loaded = await session.load(place, memory)
+            assert above(session.cluster.requests_sent, before, allowed) == {}
+        assert loaded.error is None
+        assert loaded.parts
+
+
+@pytest.mark.apache
+@pytest.mark.parametrize("kind", sorted(registry.SCREENS))
+async def test_every_screen_loads_from_apache_kafka(kind: str, apache_kafka: Broker, topic: str) -> None:
+    async with session_of(apache_kafka, topic) as session:
+        names = {"topic": topic, "group": topic, "broker": str(next(iter(await session.run(session.cluster.brokers))))}
+        memory: Memory = {}
+        for _ in range(3):
+            loaded = await session.load(Place(kind, names.get(kind, "")), memory)
+        assert loaded.error is None
+        problems = {name: part.error.code for name, part in loaded.parts.items() if part.error is not None}
+        assert set(problems.values()) <= {"SECURITY_DISABLED"}

@@ -1,0 +1,232 @@
+"""What is wrong right now, the worst first; then how much goes in and out, and who leads.
+
+What one refresh sends: one Metadata and one ListOffsets to each leader; every second refresh also what the lag board
+sends (``klamm.client.lag``). Topics that under-replicate have their min.insync.replicas looked up once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from klamm.client.configs import describe_configs
+from klamm.client.errors import ClientError, UnreachableError
+from klamm.client.lag_watch import LagWatcher
+from klamm.client.text import duration_text, short_count
+from klamm.client.wire import ClusterMetadata
+from klamm.tui.data import groups as lag_board
+from klamm.tui.data import topics as topic_rows
+from klamm.tui.data.groups import GroupRow
+from klamm.tui.part import Loaded, Part
+from klamm.tui.place import Place
+from klamm.tui.session import Memory, Session
+
+RING: Final = 120
+"""Rates kept of the whole cluster: two minutes at one a second."""
+BEHIND_MS: Final = 30_000
+"""A group whose oldest unread record is older than this, and that does not catch up, needs attention."""
+ALARM, WARNING, NOTE = 3, 2, 1
+
+
+class Trouble(NamedTuple):
+    """One thing that needs attention: where one goes from it, how bad, what."""
+
+    key: str
+    severity: int
+    name: str
+    kind: str
+    what: str
+    detail: str
+    place: Place
+
+
+class Figures(NamedTuple):
+    """The whole cluster in numbers; None where nothing is known yet."""
+
+    topics: int
+    partitions: int
+    groups: int | None
+    brokers: int
+    controller: int
+    rate_in: float | None
+    rate_out: float | None
+    trend_in: tuple[float, ...]
+    trend_out: tuple[float, ...]
+    lag: int | None
+    leaders: tuple[tuple[int, int], ...]
+
+
+@dataclass
+class Known:
+    """What is kept between refreshes."""
+
+    topics: topic_rows.Known = field(default_factory=topic_rows.Known)
+    board: lag_board.Known | None = None
+    rows: list[GroupRow] | None = None
+    group_error: ClientError | None = None
+    least: dict[str, int] = field(default_factory=dict)
+    brokers: dict[int, str] = field(default_factory=dict)
+    rates_in: deque[float] = field(default_factory=lambda: deque(maxlen=RING))
+    rates_out: deque[float] = field(default_factory=lambda: deque(maxlen=RING))
+    refreshes: int = 0
+
+
+async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
+    """Return what needs attention, and figures."""
+    known: Known = memory.setdefault("known", Known())
+    known.refreshes += 1
+    metadata = await session.cluster.metadata()
+    session.names["topic"] = sorted(topic.name for topic in metadata.topics)
+    session.names["broker"] = [str(each.broker_id) for each in metadata.brokers]
+    for each in metadata.brokers:
+        known.brokers[each.broker_id] = f"{each.host}:{each.port}"
+    warnings: list[ClientError] = []
+    if known.refreshes > 1:
+        warnings += await _sample_topics(session, metadata, known)
+    if known.refreshes % 2 == 0 or known.rows is None:
+        await _sample_groups(session, known)
+    if known.group_error is not None:
+        warnings.append(known.group_error)
+    await _look_up_least(session, metadata, known)
+    now = session.now_ms
+    found = sorted(troubles(metadata, known), key=lambda each: (-each.severity, each.kind, each.name))
+    objects = len(metadata.topics) + len(metadata.brokers) + len(known.rows or ())
+    note = f"{len(found)} of {objects} objects need attention" if found else f"all {objects} objects are well"
+    parts = {
+        "attention": Part(found, None, now, note, lag_board.one_of_each(warnings)),
+        "figures": Part([_figures(metadata, known)], None, now),
+    }
+    return Loaded(now, parts, more=known.refreshes == 1)
+
+
+def troubles(metadata: ClusterMetadata, known: Known) -> Iterable[Trouble]:
+    """Return everything that needs attention."""
+    alive = {broker.broker_id for broker in metadata.brokers}
+    for broker_id, address in known.brokers.items():
+        if broker_id not in alive:
+            yield Trouble(f"b{broker_id}", ALARM, f"broker {broker_id}", "broker", "gone", address, Place("brokers"))
+    for topic in metadata.topics:
+        offline = [part.partition for part in topic.partitions if part.leader < 0]
+        under = [part for part in topic.partitions if part.leader >= 0 and len(part.isr) < len(part.replicas)]
+        place = Place("topic", topic.name)
+        if offline:
+            what = f"{len(offline)} of {len(topic.partitions)} partitions have no leader"
+            yield Trouble(f"o{topic.name}", ALARM, topic.name, "topic", what, f"p{_ids(offline)}", place)
+        if under:
+            least = known.least.get(topic.name, 1)
+            below = [part.partition for part in under if len(part.isr) < least]
+            missing = sorted({each for part in under for each in part.replicas if each not in part.isr})
+            what = f"{len(below)} partitions below min.insync.replicas {least}" if below else ""
+            what = what or f"{len(under)} partitions under-replicated"
+            detail = f"broker {_ids(missing)} not in sync"
+            yield Trouble(f"u{topic.name}", ALARM if below else WARNING, topic.name, "topic", what, detail, place)
+    for row in known.rows or ():
+        trouble = group_trouble(row)
+        if trouble is not None:
+            yield trouble
+
+
+def group_trouble(row: GroupRow) -> Trouble | None:
+    """Return what is wrong with a group, the worst of it; None if nothing is."""
+    place, key = Place("group", row.name), f"g{row.name}"
+    behind = f"lag {short_count(row.lag or 0)}" + (f" {duration_text(row.lag_time_ms)}" if row.lag_time_ms else "")
+    rates = ""
+    if row.rate_in is not None and row.rate_out is not None:
+        rates = f"{short_count(row.rate_in)}/s in, {short_count(row.rate_out)}/s read"
+    if row.lost_offsets:
+        what = f"lost {short_count(row.lost_offsets)} offsets: deleted before they were read"
+        return Trouble(key, ALARM, row.name, "group", what, behind, place)
+    soon = row.loss_in_ms is not None and row.loss_in_ms < 86_400_000 and (row.used is None or row.used > 0.5)  # noqa: PLR2004 (a day; half of the retention)
+    if soon and row.loss_in_ms is not None:
+        what = f"data loss in {duration_text(row.loss_in_ms)}"
+        return Trouble(key, ALARM, row.name, "group", what, f"{behind}, {row.used or 0:.0%} of retention", place)
+    if row.stuck_ms is not None and row.stuck_ms > BEHIND_MS:
+        what = f"held up by an open transaction for {duration_text(row.stuck_ms)}"
+        return Trouble(key, WARNING, row.name, "group", what, behind, place)
+    if row.lag and row.never and row.lag_time_ms is not None and row.lag_time_ms > BEHIND_MS:
+        what = "falls behind" if row.direction == "growing" else "does not catch up"
+        return Trouble(key, WARNING, row.name, "group", f"{what}: {behind}", rates, place)
+    if row.unavailable:
+        what = f"{row.unavailable} partitions have no end offset now"
+        return Trouble(key, WARNING, row.name, "group", what, behind, place)
+    if row.state not in {"Stable", "Empty", "Dead", ""}:
+        return Trouble(key, NOTE, row.name, "group", "rebalancing", behind, place)
+    return None
+
+
+async def _sample_topics(session: Session, metadata: ClusterMetadata, known: Known) -> list[ClientError]:
+    topics = sorted(metadata.topics, key=lambda topic: topic.name)
+    known.topics.keep({topic.name for topic in topics})
+    warnings = await topic_rows.sample_ends(
+        session, metadata, topic_rows.turn(topics, set(), known.topics), known.topics
+    )
+    rates = [ring[-1] for ring in known.topics.rates.values() if ring]
+    if rates:
+        known.rates_in.append(sum(rates))
+    return warnings
+
+
+async def _sample_groups(session: Session, known: Known) -> None:
+    try:
+        if known.board is None:
+            known.board = lag_board.Known(LagWatcher(session.cluster, timed_max=lag_board.TIMED_MAX))
+        report = await known.board.watcher.sample()
+        known.rows = lag_board.board(known.board, report, ())
+        known.group_error = next(iter([*report.broker_errors, *report.group_errors.values()]), None)
+    except UnreachableError:
+        raise
+    except ClientError as error:  # whoever may not see groups still sees the rest
+        known.group_error = error
+        known.rows = known.rows or []
+        return
+    session.names["group"] = [row.name for row in known.rows]
+    out = [row.rate_out for row in known.rows if row.rate_out is not None]
+    if out:
+        known.rates_out.append(sum(out))
+
+
+async def _look_up_least(session: Session, metadata: ClusterMetadata, known: Known) -> None:
+    """Look up min.insync.replicas of topics that under-replicate, once each."""
+    thin = [t.name for t in metadata.topics if any(len(p.isr) < len(p.replicas) for p in t.partitions)]
+    wanted = [name for name in thin if name not in known.least][: topic_rows.IN_VIEW_MAX]
+    if not wanted:
+        return
+    try:
+        found, _ = await describe_configs(
+            session.cluster, [("topic", name) for name in wanted], ["min.insync.replicas"]
+        )
+    except ClientError:
+        found = {}
+    for name in wanted:
+        entries = found.get(("topic", name), [])
+        known.least[name] = int(entries[0].value or 1) if entries else 1
+
+
+def _figures(metadata: ClusterMetadata, known: Known) -> Figures:
+    leaders: dict[int, int] = {broker.broker_id: 0 for broker in metadata.brokers}
+    for topic in metadata.topics:
+        for part in topic.partitions:
+            if part.leader >= 0:
+                leaders[part.leader] = leaders.get(part.leader, 0) + 1
+    rows = known.rows
+    lags = [row.lag for row in rows or () if row.lag is not None]
+    return Figures(
+        topics=len(metadata.topics),
+        partitions=sum(len(topic.partitions) for topic in metadata.topics),
+        groups=None if rows is None else len(rows),
+        brokers=len(metadata.brokers),
+        controller=metadata.controller_id,
+        rate_in=known.rates_in[-1] if known.rates_in else None,
+        rate_out=known.rates_out[-1] if known.rates_out else None,
+        trend_in=tuple(known.rates_in),
+        trend_out=tuple(known.rates_out),
+        lag=sum(lags) if lags else None,
+        leaders=tuple(sorted(leaders.items())),
+    )
+
+
+def _ids(numbers: Iterable[int]) -> str:
+    found = list(numbers)
+    return ",".join(map(str, found[:8])) + ("…" if len(found) > 8 else "")  # noqa: PLR2004 (as many as one reads)
