@@ -74,6 +74,8 @@ NOUNS: dict[str, Noun] = {
         "klamm.cli.declarative", "Make the cluster as a file says; deletes nothing without --prune", "Declarative"
     ),
     "ui": Noun("klamm.cli.ui", "The terminal interface", "You"),
+    "web": Noun("klamm.cli.web", "The terminal interface in a browser, read-only unless --write", "You"),
+    "demo": Noun("klamm.cli.demo", "A live cluster to look at, in ten seconds", "You"),
     "context": Noun("klamm.cli.context", "Contexts: list use show add edit test import", "You", ("contexts",)),
     "doctor": Noun("klamm.cli.doctor", "Find out why a cluster does not answer", "You"),
     "undo": Noun("klamm.cli.undo", "Take back a change made with klamm", "You"),

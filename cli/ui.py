@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,25 +13,39 @@ from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import RefusedError, SettingsError
 
 if TYPE_CHECKING:
+    from klamm.client.settings import Settings
     from klamm.tui.place import Place
     from klamm.tui.session import Session
 
 
 async def show_ui(run: Run) -> Result:
     """Run the interface until it is left."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        msg = "klamm ui needs a terminal, and standard input or output is none"
+    in_browser = "TEXTUAL_DRIVER" in os.environ  # textual-serve runs this and carries the screen
+    if not in_browser and not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        msg = "klamm ui needs a terminal, and standard input, output or error is none"
         raise RefusedError(msg, "for data in a pipe: klamm topic list -o json")
     place = _place(run)
-    session = _session(run)
-    session.start()
-    session.prefetch(place)
     with run.without_deadline():
-        await _show(run, session, place)
+        replay = run.values.text("replay")
+        if replay is not None:
+            await _show(run, _replay_session(run, replay), place)
+        else:
+            await show(run, run.resolved.settings, place)
     return Result((), ())
 
 
+async def show(run: Run, settings: Settings, place: Place) -> None:
+    """Run the interface over a cluster until it is left."""
+    from klamm.tui.registry import loader_of
+    from klamm.tui.session import Session
+
+    settings.check()
+    await _show(run, Session(settings, loader_of), place)
+
+
 async def _show(run: Run, session: Session, place: Place) -> None:
+    session.start()
+    session.prefetch(place)  # the cluster answers while Textual loads
     from klamm.tui.app import KlammApp
     from klamm.tui.preferences import read_preferences
 
@@ -39,6 +54,15 @@ async def _show(run: Run, session: Session, place: Place) -> None:
         await app.run_async(mouse=run.values.flag("mouse"))
     finally:
         app.session.close()
+
+
+def _replay_session(run: Run, path: str) -> Session:
+    from klamm.client.recording.reading import Recording, parse_at
+    from klamm.tui.replay import ReplaySession
+
+    recording = Recording(path)
+    at = run.values.text("at")
+    return ReplaySession(recording, None if at is None else parse_at(at, recording.times))
 
 
 def _place(run: Run) -> Place:
@@ -54,14 +78,6 @@ def _place(run: Run) -> Place:
         msg = f"klamm ui {word} needs the name of a {spec.names}"
         raise UsageError(msg)
     return Place(spec.kind, names[0], " ".join(names[1:])) if spec.names else Place(spec.kind, "", " ".join(names))
-
-
-def _session(run: Run) -> Session:
-    from klamm.tui.registry import loader_of
-    from klamm.tui.session import Session
-
-    run.resolved.settings.check()
-    return Session(run.resolved.settings, loader_of)
 
 
 def _context_session(run: Run, name: str) -> Session:

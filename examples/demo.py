@@ -1,12 +1,13 @@
 """Orders go in, a consumer takes them out: the embedded broker at work, with a stock Kafka client.
 
-Run it with ``make demo``. It ends by itself; with a terminal it asks whether to keep the broker running.
+Run it with ``make demo``. It ends by itself; with a terminal it goes on to ``klamm demo``: a live cluster to look at.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -180,10 +181,11 @@ def main() -> int:
         console.print(summary(tally, ready_ms))
         lost = tally.produced - tally.consumed
         console.print(f"demo: {tally.produced} produced, {tally.consumed} consumed, {lost} lost", highlight=False)
-        if interactive:
-            console.print(f"\nTry it: [bold]kcat -b {broker.bootstrap} -C -t {TOPIC} -c 5[/bold]")
-            console.input("The broker keeps running until you press Enter. ")
-    return 0 if lost == 0 and not tally.failed and not tally.out_of_order else 1
+    fine = lost == 0 and not tally.failed and not tally.out_of_order
+    if interactive and fine:
+        console.input("\nPress Enter to see a live cluster in the terminal interface (Ctrl-C leaves it). ")
+        return subprocess.run([sys.executable, "-m", "klamm", "demo"], check=False).returncode
+    return 0 if fine else 1
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from klamm.tui import registry
-from klamm.tui.chrome import Banner, Footer, Header
+from klamm.tui.chrome import Banner, Footer, Header, TimeBar
 from klamm.tui.place import Place
 from klamm.tui.preferences import INTERVALS_S, Preferences
+from klamm.tui.replay import ReplaySession
 from klamm.tui.session import Session
 from klamm.tui.signs import Signs, signs_of_terminal
 from klamm.tui.table import TableView
@@ -74,6 +75,11 @@ class KlammApp(App[int], inherit_bindings=False):
         Binding("right_square_bracket", "history(1)", "Forward in history", show=False, id="app.history-forward"),
         Binding("minus", "last_view", "Last view", show=False, id="app.last-view"),
         Binding("z", "undo", "Undo the last change…", show=False, id="app.undo"),
+        Binding("comma", "time(-1000)", "A second back", show=False, id="replay.back"),
+        Binding("full_stop", "time(1000)", "A second forward", show=False, id="replay.forward"),
+        Binding("less_than_sign", "time(-60000)", "A minute back", show=False, id="replay.minute-back"),
+        Binding("greater_than_sign", "time(60000)", "A minute forward", show=False, id="replay.minute-forward"),
+        Binding("p", "play", "Play", show=False, id="replay.play"),
         Binding("ctrl+r", "next_interval", "Refresh interval", show=False, id="app.next-interval"),
     ]
 
@@ -106,6 +112,8 @@ class KlammApp(App[int], inherit_bindings=False):
         yield Header("header")
         yield Banner("banner")
         yield Vertical(id="body")
+        if isinstance(self.session, ReplaySession):
+            yield TimeBar("time")
         yield Footer("footer")
 
     async def on_mount(self) -> None:
@@ -114,6 +122,8 @@ class KlammApp(App[int], inherit_bindings=False):
         self.set_keymap(self.preferences.keymap)
         self.screen.set_class(self.session.settings.env == "prod", "prod")
         await self._show(self.at)
+        for bar in self.query(TimeBar):
+            bar.update_from(self)
         self.set_interval(1.0, self._tick)
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_updated)
@@ -212,6 +222,7 @@ class KlammApp(App[int], inherit_bindings=False):
     async def use_session(self, session: Session, place: Place) -> None:
         """Change to another cluster: every view of the old one goes."""
         old = self.session
+        await self.query(TimeBar).remove()
         views = [entry.view for entry in self.history if entry.view is not None]
         for view in views:
             await view.remove()
@@ -232,7 +243,9 @@ class KlammApp(App[int], inherit_bindings=False):
         return self.query_one("#footer", Footer)
 
     def _tick(self) -> None:
-        """Draw what changes with time alone: ages, the banner, the footer's message."""
+        """Draw what changes with time alone: ages, the banner, the footer's message; play a recording on."""
+        if isinstance(self.session, ReplaySession) and self.session.playing:
+            self.action_time(1000)
         if len(self.screen_stack) > 1:
             return
         self.on_view_refreshed()
@@ -289,6 +302,38 @@ class KlammApp(App[int], inherit_bindings=False):
         """Go to where one was before."""
         if self._before < len(self.history) and self._before != self.at:
             await self._show(self._before)
+
+    def action_time(self, milliseconds: int) -> None:
+        """Go forward or back in a recording."""
+        if isinstance(self.session, ReplaySession):
+            self.session.move(milliseconds)
+            self._time_moved()
+
+    def action_play(self) -> None:
+        """Play a recording, or stop."""
+        if isinstance(self.session, ReplaySession):
+            self.session.playing = not self.session.playing
+            self._time_moved()
+
+    def go_to_time(self, text: str) -> None:
+        """Go to a time of a recording."""
+        if not isinstance(self.session, ReplaySession):
+            self.say(":at is for recordings: klamm ui --replay FILE", "warn")
+            return
+        from klamm.client.errors import ClientError
+        from klamm.client.recording.reading import parse_at
+
+        try:
+            self.session.move_to(parse_at(text, self.session.times))
+        except ClientError as error:
+            self.say(error.message, "bad")
+            return
+        self._time_moved()
+
+    def _time_moved(self) -> None:
+        self.query_one("#time", TimeBar).update_from(self)
+        if self.view is not None:
+            self.view.refresh_now()
 
     def action_next_interval(self) -> None:
         """Refresh more seldom, or after the most seldom as often as can be."""
@@ -360,6 +405,8 @@ class KlammApp(App[int], inherit_bindings=False):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave keys that are text to whoever is typing, and to dialogs."""
+        if action in {"time", "play"}:
+            return isinstance(self.session, ReplaySession)
         if action in {"command_line", "filter"}:
             typing = self.focused is not None and self.focused.__class__.__name__.endswith(("Input", "TextArea"))
             return not typing and len(self.screen_stack) == 1

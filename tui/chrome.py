@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from klamm.client.text import duration_text, printable
 from klamm.tui.columns import Cell
+from klamm.tui.replay import ReplaySession
 
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
@@ -101,7 +102,7 @@ class Header(Bar):
         right: list[Cell] = []
         health = session.health
         if not session.live:
-            right.append(Cell("replay ", "warn"))
+            right.append(Cell("recording, , . < > p ", "warn"))
         view = app.view
         if view is not None and view.loaded is not None:
             at = health.answered_at_ms or view.loaded.at_ms
@@ -137,6 +138,27 @@ class Banner(Bar):
         self.show([Cell(printable(text), "strong")])
 
 
+class TimeBar(Bar):
+    """Where in a recording one is."""
+
+    def update_from(self, app: KlammApp) -> None:
+        """Show the time between the first and the last sample."""
+        session, signs = app.session, app.signs
+        assert isinstance(session, ReplaySession), "a time bar over a live cluster"
+        first, last = clock_text(session.times[0]), clock_text(session.times[-1])
+        width = max(4, self.size.width - 48)
+        place = round(session.position * (width - 1))
+        bar = signs.rule * place + signs.mark + signs.rule * (width - 1 - place)
+        state = "playing" if session.playing else "stopped"
+        now = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(session.at_ms / 1000))
+        cells = [Cell(f" {now} ", "accent"), Cell(f"{first} ", "dim"), Cell(bar), Cell(f" {last}", "dim")]
+        self.show(cells, [Cell(f" {state} ", "warn" if session.playing else "dim")])
+
+    def on_resize(self) -> None:
+        """Draw the slider as wide as there is room."""
+        self.update_from(cast("KlammApp", self.app))
+
+
 class Footer(Bar):
     """The keys that work here and now, or what has just been said."""
 
@@ -165,11 +187,6 @@ class Footer(Bar):
                 cells += [Cell(f" {key_text(key)}", "key"), Cell(f" {binding.description} ", "")]
         self.show(cells)
 
-    @property
-    def app_of(self) -> KlammApp:
-        """The application."""
-        return cast("KlammApp", self.app)
-
 
 def key_text(key: str) -> str:
     """Return a key as it stands on the keyboard."""
@@ -181,8 +198,3 @@ def key_text(key: str) -> str:
 def clock_text(at_ms: int) -> str:
     """Return the local time of day."""
     return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000))
-
-
-def cut_text(text: str, width: int) -> str:
-    """Return a text cut to a width."""
-    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…"

@@ -27,6 +27,7 @@ WORDS: Final = (
     Word("refresh", "seconds between refreshes", "seconds"),
     Word("filter", "show only rows that match"),
     Word("sort", "sort by a column; -COLUMN for descending", "column"),
+    Word("at", "another time of a recording: 03:12, -10m, a date"),
     Word("help", "the keys of the focused panel"),
     Word("q", "quit"),
 )
@@ -146,6 +147,7 @@ def _sort(app: KlammApp, text: str) -> None:
 _ACTIONS: Final[Mapping[str, Callable[[KlammApp, str], None]]] = {
     "ctx": lambda app, name: app.switch_context(name),
     "theme": _theme,
+    "at": lambda app, text: app.go_to_time(text),
     "refresh": _refresh,
     "filter": _filter,
     "sort": _sort,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -163,7 +163,7 @@ def test_what_destroys_is_behind_the_danger_menu_only() -> None:
 
 
 @asynccontextmanager
-async def session_of(broker: Broker) -> AsyncIterator[Session]:
+async def session_of(broker: Broker) -> AsyncGenerator[Session]:
     session = Session(Settings(parse_bootstrap(broker.bootstrap), {}), registry.loader_of)
     session.start()
     try:
