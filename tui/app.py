@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.message import Message
 
 from klamm.tui import registry
 from klamm.tui.chrome import Banner, Footer, Header, TimeBar
@@ -82,9 +81,6 @@ class KlammApp(App[int], inherit_bindings=False):
         Binding("p", "play", "Play", show=False, id="replay.play"),
         Binding("ctrl+r", "next_interval", "Refresh interval", show=False, id="app.next-interval"),
     ]
-
-    class Navigated(Message):
-        """Another view is shown."""
 
     def __init__(
         self,
@@ -209,7 +205,7 @@ class KlammApp(App[int], inherit_bindings=False):
             entry.view.appear()
         await self._unmount_old()
         self._header.update_from(self)
-        self.post_message(self.Navigated())
+        self.call_after_refresh(self._footer.update_keys)
 
     async def _unmount_old(self) -> None:
         mounted = [entry for entry in self.history if entry.view is not None]

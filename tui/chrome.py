@@ -15,6 +15,7 @@ from textual.widget import Widget
 from klamm.client.text import duration_text, printable
 from klamm.tui.columns import Cell
 from klamm.tui.replay import ReplaySession
+from klamm.tui.styles import component_style
 
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
@@ -82,7 +83,7 @@ class Bar(Widget):
             return Style.null()
         found = self._styles.get(name)
         if found is None:
-            found = self._styles[name] = self.get_component_rich_style(f"bar--{name}", partial=True)
+            found = self._styles[name] = component_style(self, f"bar--{name}")
         return found
 
 

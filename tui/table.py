@@ -27,6 +27,7 @@ from klamm.tui.columns import Cell, Column, fit
 from klamm.tui.part import Part
 from klamm.tui.rows import Rows
 from klamm.tui.signs import Signs
+from klamm.tui.styles import component_style
 
 TOP: Final = 2
 """Lines above the rows: title and column names."""
@@ -308,7 +309,7 @@ class TableView(ScrollView, can_focus=True, inherit_bindings=False):
             return Style.null()
         found = self._styles.get(name)
         if found is None:
-            found = self._styles[name] = self.get_component_rich_style(f"table--{name}", partial=True)
+            found = self._styles[name] = component_style(self, f"table--{name}")
         return found
 
     # Size, scroll, cursor

@@ -17,6 +17,7 @@ from klamm.client.text import printable
 from klamm.tui.columns import Cell
 from klamm.tui.part import Part
 from klamm.tui.signs import Signs
+from klamm.tui.styles import component_style
 
 TextLine = str | Cell | Sequence[Cell]
 
@@ -131,7 +132,7 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
             return Style.null()
         found = self._styles.get(name)
         if found is None:
-            found = self._styles[name] = self.get_component_rich_style(f"text--{name}", partial=True)
+            found = self._styles[name] = component_style(self, f"text--{name}")
         return found
 
     def on_resize(self) -> None:

@@ -10,6 +10,7 @@ applying → closed, or refused with what went wrong.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -215,9 +216,11 @@ class ChangeScreen(ModalScreen[Done | None]):
     def _show_plan(self, prepared: Prepared) -> None:
         plan, signs = prepared.plan, self._klamm.signs
         lines: list[TextLine] = [Cell(plan.what, "strong")]
+        width = max(20, self.query_one(TextPane).size.width - 6)
         for line in plan.lines:
             style = "good" if line.startswith("+ ") else "bad" if line.startswith("- ") else ""
-            lines.append(Cell(f"  {line}", style))
+            parts = textwrap.wrap(printable(line), width, subsequent_indent="  ") or [""]
+            lines += [Cell(f"  {part}", style) for part in parts]
         pane = self.query_one(TextPane)
         pane.show_lines(lines, f"Plan ({LEVELS[self.level]})")
         pane.styles.height = min(16, len(lines) + 1)
