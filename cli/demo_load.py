@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer
@@ -126,7 +126,7 @@ class Workload:
                 consumer.consume(50, 0.2)
 
     @contextlib.contextmanager
-    def _consumer(self, group: str, topics: list[str]) -> Iterator[Consumer]:
+    def _consumer(self, group: str, topics: list[str]) -> Generator[Consumer]:
         consumer = Consumer(
             {
                 **_CLIENT,
@@ -158,8 +158,12 @@ def run(seconds: float | None) -> int:
     import klamm
 
     done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
+
+    def end(_number: int, _frame: object) -> None:
+        done.set()
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
     with klamm.Broker() as broker:
         sys.stdout.write(f"{broker.bootstrap}\n")
         sys.stdout.flush()
