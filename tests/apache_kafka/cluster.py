@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.apache_kafka.node import REBALANCE_DELAY_MS, ApacheKafkaNode
+from tests.apache_kafka.node import REBALANCE_DELAY_MS, START_TIMEOUT_S, ApacheKafkaNode
 from tests.support.ports import free_port
+from tests.support.process import wait_until
+from tests.support.wire import is_serving
 
 NODES = 3
 # When all nodes go, the last have no controller left to ask for a controlled shutdown and would wait for minutes.
 _LAST_STOP_TIMEOUT_S = 10.0
+_LOG_TAIL_SIZE = 1_500  # characters of each node's log that a cluster which does not come up shows
 _PROPERTIES: Mapping[str, str] = {
     "default.replication.factor": "3",
     "min.insync.replicas": "2",
@@ -58,9 +61,29 @@ class ApacheKafkaCluster:
         for node in self.nodes.values():
             if not node.is_running:
                 node.launch()
-        for node in self.nodes.values():
-            node.wait_until_serving(NODES)
+        self._wait_until_all_serve()
         return self
+
+    def _wait_until_all_serve(self) -> None:
+        """Wait until each node knows all of them; one that has ended will not be known, and its log says why."""
+        left = dict(self.nodes)
+
+        def all_serve_or_one_ended() -> bool:
+            for number, node in list(left.items()):
+                if is_serving(node.port, NODES):
+                    del left[number]
+            return not left or not all(node.is_running for node in self.nodes.values())
+
+        try:
+            wait_until(all_serve_or_one_ended, START_TIMEOUT_S, f"each of {NODES} nodes knows all of them")
+            assert not left, "a node has ended"
+        except AssertionError as error:
+            states = (
+                f"node {number}: {'runs' if node.is_running else 'has ended'}"
+                f"{'' if number in left else ', knows all'}\n{node.log()[-_LOG_TAIL_SIZE:]}"
+                for number, node in self.nodes.items()
+            )
+            raise AssertionError("\n".join((str(error), *states))) from error
 
     def stop(self) -> None:
         """End every node."""
