@@ -40,6 +40,7 @@ class Facts(NamedTuple):
     flow: tuple[FlowRecord, ...] = ()
     spans: tuple[Span, ...] = ()
     children: Children = Children()
+    transaction: str | None = None
 
 
 def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
@@ -336,6 +337,11 @@ def _of_state(facts: Facts) -> list[Note]:
         record = None if facts.found is None else facts.found.record
         after = "" if record is None else f"; the next record there is {record.offset:,}"
         return [Note("compacted", f"{name} holds no record: it was compacted away, or never was one{after}")]
+    if facts.transaction == "aborted":
+        return [Note("aborted", f"{name} is of an aborted transaction: consumers of committed records never get it")]
+    if facts.transaction == "open":
+        text = f"{name} is of a transaction that is still open: consumers of committed records wait for it"
+        return [Note("open_transaction", text)]
     if facts.state == "not_visible":
         return [Note("not_visible", f"{name} is not visible to consumers yet: the high watermark is {end:,}")]
     return []

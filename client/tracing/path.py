@@ -20,7 +20,7 @@ from klamm.client.tracing.children import Children, find_children
 from klamm.client.tracing.commits import CONSUMER_OFFSETS, History, Pace, find_paces, find_passings
 from klamm.client.tracing.model import State, Trace
 from klamm.client.tracing.propagation import read_headers
-from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, FoundRecord, fetch_record
+from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, FoundRecord, fate_of, fetch_record
 from klamm.client.tracing.recorded import FLOW_TOPIC, SPANS_TOPIC, read_flow, read_spans
 from klamm.client.tracing.retention import why_deleted
 from klamm.client.tracing.spans import SpanStore
@@ -85,6 +85,9 @@ async def trace_path(
         *(found, bystanders, history, paces, reasons, now_ms),
     )
     if state in {"stored", "not_visible"} and found is not None and found.record is not None:
+        if found.header is not None and found.header.is_transactional:
+            fate = await fate_of(cluster, found_topic, found_partition, found.header, offset)
+            facts = facts._replace(transaction=fate)
         facts, unread = await _recorded(cluster, metadata, facts, found.record, spans, children_s)
         errors += unread
     return assemble(facts, errors)

@@ -97,6 +97,17 @@ async def fetch_record(
     return FoundRecord(None, None, stretch)
 
 
+async def fate_of(
+    cluster: Cluster, topic: TopicMetadata, partition: PartitionMetadata, header: BatchHeader, offset: int
+) -> str:
+    """Return what became of the transaction that a record belongs to: ``committed``, ``aborted`` or ``open``."""
+    stretch = await fetch_stretch(cluster, topic, partition, offset, _RECORD_SIZE_BYTES, committed_only=True)
+    if offset >= stretch.last_stable_offset:
+        return "open"
+    begun = [first for producer, first in stretch.aborted if producer == header.producer_id and first <= offset]
+    return "aborted" if begun else "committed"
+
+
 async def read_forward(
     cluster: Cluster,
     topic: TopicMetadata,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.cli.conftest import Klamm
@@ -275,3 +276,25 @@ def test_messages_are_followed_live_until_every_group_has_passed_them(
     assert len(items) >= 3
     for item in items:
         assert (item["done"], list(item["passed"]), item["waiting"], item["offset"] % 2) == (True, [topic], [], 0)
+
+
+@pytest.mark.apache
+def test_transactions_are_told_and_a_marker_is_no_record(klamm: Klamm, apache_kafka: Broker, topic: str) -> None:
+    at = ("-b", apache_kafka.bootstrap, "-o", "json")
+    assert klamm("topic", "create", topic, *at).code == 0
+    producer = Producer({"bootstrap.servers": apache_kafka.bootstrap, "transactional.id": topic})
+    producer.init_transactions(30)
+    for number, ends in enumerate((True, False)):
+        producer.begin_transaction()
+        producer.produce(topic, b"value", partition=0)
+        assert producer.flush(20) == 0
+        place = f"{topic}:0@{2 * number}"
+        assert [note["code"] for note in klamm("trace", place, *at).envelope["notes"]] == ["open_transaction"]
+        if ends:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
+    assert "notes" not in klamm("trace", f"{topic}:0@0", *at).envelope
+    marker = klamm("trace", f"{topic}:0@1", *at)
+    assert (marker.code, marker.codes) == (1, ["CONTROL_RECORD"])
+    assert [note["code"] for note in klamm("trace", f"{topic}:0@2", *at).envelope["notes"]] == ["aborted"]

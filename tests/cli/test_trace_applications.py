@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Generator, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
 from opentelemetry.instrumentation.confluent_kafka import ConfluentKafkaInstrumentor
 from opentelemetry.instrumentation.kafka import KafkaInstrumentor
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -177,3 +180,33 @@ def test_a_path_is_exported(klamm: Klamm, shared_klamm: Broker, topic: str, form
     assert klamm("trace", "export", f"{topic}:0@0", "--to", "localhost:4318", *at).code == 2
     refused = klamm("trace", "export", f"{topic}:0@0", "--to", f"http://127.0.0.1:{free_port()}", "-o", "json", *at)
     assert (refused.code, refused.codes) == (1, ["EXPORT"])
+
+
+def test_a_path_is_sent_to_a_receiver_that_is_not_ours(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
+    at = ("-b", shared_klamm.bootstrap)
+    assert klamm("topic", "create", topic, *at).code == 0
+    assert klamm("trace", "send", topic, "--yes", *at).code == 0
+    received: list[tuple[str, ExportTraceServiceRequest]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, ExportTraceServiceRequest.FromString(body)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    sent = klamm("trace", "export", f"{topic}:0@0", "--to", f"http://127.0.0.1:{server.server_port}", *at)
+    thread.join(TIMEOUT_S)
+    server.server_close()
+    assert sent.code == 0, sent.err
+    [(path, request)] = received
+    spans = [span for one in request.resource_spans for scope in one.scope_spans for span in scope.spans]
+    assert path == "/v1/traces"
+    assert f"send {topic}" in [span.name for span in spans]
+    assert {len(span.trace_id) for span in spans} == {16}
