@@ -386,7 +386,7 @@ def _of_groups(facts: Facts) -> list[Note]:
     if facts.history.unfinished:
         size = SCAN_SIZE_BYTES_MAX >> 20
         names = ", ".join(str(each) for each in facts.history.unfinished)
-        text = f"only {size} MiB of {CONSUMER_OFFSETS} partition {names} were read: a later commit may be there"
+        text = f"{size} MiB of {CONSUMER_OFFSETS} partition {names} and its halves were read: a commit may be elsewhere"
         notes.append(Note("history_bounded", text))
     if facts.bystanders.undescribed:
         text = f"{facts.bystanders.undescribed:,} groups without a commit here were not asked whether they read it"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from klamm.client.errors import ClientError, ResponseError
+from klamm.client.offsets import LATEST
 from klamm.client.tracing import commits
 from klamm.client.tracing.reading import Stretch
 from klamm.client.wire import BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata
@@ -76,6 +77,8 @@ class Log:
     async def offsets_at(self, *arguments: Any) -> tuple[dict[Any, int], dict[Any, Any]]:
         _, _, partitions, time_ms = arguments
         first = next((offset for offset, at, _ in self.batches if at >= time_ms), -1)
+        if time_ms == LATEST:
+            first = self.end
         return dict.fromkeys(partitions, first), {}
 
     def attach(self, monkeypatch: pytest.MonkeyPatch) -> ClusterMetadata:

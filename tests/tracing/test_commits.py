@@ -62,12 +62,27 @@ def test_reading_starts_at_the_time_and_ends_with_the_last_group_looked_for(monk
     assert log.fetches[-1] <= 1501
 
 
-def test_reading_ends_at_its_bound_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lies_behind_the_bound_is_found_by_halving(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(number, "a" if number % 3 else "b", number, number) for number in range(60_000)]
+    log = filled(Log(), rows)
+    found = passings(monkeypatch, log, ["a", "b"], 47_000, size=100_000)
+    assert found.passings["a"] == Passing("a", 47_002, 47_002, exact=True, before_ms=47_000)
+    assert found.passings["b"] == Passing("b", 47_001, 47_001, exact=True, before_ms=46_998)
+    assert found.unfinished == ()
+    assert len(log.fetches) < 40
+
+
+def test_a_passing_long_before_the_messages_own_time_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = filled(Log(), [(number, "a", number, number) for number in range(20_000)])
+    found = passings(monkeypatch, log, ["a"], 7_000, from_ms=99_000)  # the producer's clock is far ahead
+    assert found.passings["a"] == Passing("a", 7_001, 7_001, exact=True, before_ms=7_000)
+
+
+def test_what_even_halving_does_not_find_is_said_to_be_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     log = filled(Log(), [(number, "a", 1, number) for number in range(2000)])
     log.stretch_size = 1000
     found = passings(monkeypatch, log, ["a"], 5, size=3000)
     assert (found.passings, found.unfinished) == ({}, (0,))
-    assert len(log.fetches) <= 4
 
 
 def test_a_group_that_went_back_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
