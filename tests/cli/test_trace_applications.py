@@ -195,7 +195,7 @@ def test_a_path_is_sent_to_a_receiver_that_is_not_ours(klamm: Klamm, shared_klam
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *arguments: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base's name)
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
