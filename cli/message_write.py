@@ -7,7 +7,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klamm.cli.guard import Plan, guard, record
@@ -18,7 +18,6 @@ from klamm.cli.run import Run, parse_seconds
 from klamm.client.errors import ClientError, SettingsError
 
 if TYPE_CHECKING:
-    from klamm.client.messages.jsonl import Draft
     from klamm.client.messages.producing import Sender
     from klamm.client.wire import TopicMetadata
 
@@ -287,7 +286,7 @@ async def _send_lines(run: Run, sender: Sender, topic: str, shape: Shape, source
     fields = shape.fields
     async for lines in split(chunks(source.path), delimiter):
         if shape.key_separator is not None:
-            await sender.send(_keyed(lines, shape), topic)
+            await sender.send_pairs(topic, _keyed(lines, shape.key_separator, null=shape.empty_is_null), **fields)
         elif shape.empty_is_null:
             await sender.send_values(topic, [line or None for line in lines], **fields)
         else:
@@ -298,17 +297,14 @@ async def _send_lines(run: Run, sender: Sender, topic: str, shape: Shape, source
             return
 
 
-def _keyed(lines: list[bytes], shape: Shape) -> Iterator[Draft]:
-    """Yield records of lines with keys; a line without the separator has no key, as with kcat."""
-    from klamm.client.messages.jsonl import Draft
-
-    separator = shape.key_separator
-    assert separator, "asked for"
+def _keyed(lines: list[bytes], separator: bytes, *, null: bool) -> list[tuple[bytes | None, bytes | None]]:
+    """Return keys and values of lines; a line without the separator has no key, as with kcat."""
+    pairs: list[tuple[bytes | None, bytes | None]] = []
     for line in lines:
         key, found, value = line.partition(separator)
         kept = value if found else line
-        sent = None if shape.empty_is_null and not kept else kept
-        yield Draft(None, shape.partition, shape.timestamp_ms, key if found else None, sent, shape.headers)
+        pairs.append((key if found else None, None if null and not kept else kept))
+    return pairs
 
 
 async def _send_jsonl(sender: Sender, topic: str, shape: Shape, source: _Input) -> None:

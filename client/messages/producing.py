@@ -127,6 +127,28 @@ class Sender:
             self.queued += len(some)
             poll(0)
 
+    async def send_pairs(
+        self,
+        topic: str,
+        pairs: Sequence[tuple[bytes | None, bytes | None]],
+        **fields: Any,  # noqa: ANN401 (as librdkafka has them)
+    ) -> None:
+        """Send (key, value) pairs that share all else: ``partition``, ``timestamp``, ``headers`` as librdkafka has."""
+        produce = self._producer.produce
+        done = 0
+        while done < len(pairs):
+            try:
+                for key, value in pairs[done : done + CALLBACKS_EVERY]:
+                    produce(topic, value, key, **fields)
+                    done += 1
+                    self.queued += 1
+                self._producer.poll(0)
+            except BufferError:
+                self._producer.poll(FULL_WAIT_S)
+                await asyncio.sleep(0)
+            except Exception as error:
+                raise self._refused(error, topic) from error
+
     async def send(self, drafts: Iterable[Draft], topic: str) -> None:
         """Send records; ``topic`` is for those that name none.
 
