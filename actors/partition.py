@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, cast
@@ -63,7 +63,7 @@ from klamm.storage.errors import StorageError, StorageFailureError
 from klamm.storage.partition_log import CleanState, PartitionLog
 from klamm.storage.row import LogRow
 from klamm.storage.settings import LogSettings
-from klamm.telemetry.journal import Advanced, Batches, Journal, Replicated, Written
+from klamm.telemetry.journal import Advanced, Journal, Replicated, Written
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,7 @@ class PartitionActor(LoopActor):
         self.flush_count = 0
         self.flush_ns = 0
         self._maintaining = False
+        self._noted: Written | None = None
         self._flush_timer: TimerHandle | None = None
         self._sweep_timer: TimerHandle | None = None
         self._closed = False
@@ -302,11 +303,8 @@ class PartitionActor(LoopActor):
             raise
         advanced = self.state.appended()
         if journal is not None:
-            journal.add(
-                Written(
-                    self.actor_name, _batches(rows), len(rows), self.state.high_watermark, began_ns, perf_counter_ns()
-                )
-            )
+            high_watermark = self.state.high_watermark
+            self._noted = journal.written(self._noted, self.actor_name, rows, high_watermark, began_ns)
         self._schedule_flush()
         if self.log.needs_maintenance:
             self._maintain_log()
@@ -606,22 +604,6 @@ class PartitionActor(LoopActor):
             item.message.reply.appended(item.message.slot, error, -1, -1, -1)
         self._refuse_waiting(error)
         self._tell_readers(high_watermark_advanced=True)
-
-
-def _batches(rows: Sequence[LogRow]) -> Batches:
-    """Return what was written and by whom, one client's batches that follow on each other as one."""
-    if len(rows) == 1:
-        row = rows[0]
-        return ((row.client_id, row.base_offset, row.last_offset + 1),)
-    found: list[tuple[bytes | None, int, int]] = []
-    client_id, base_offset, end_offset = rows[0].client_id, rows[0].base_offset, rows[0].base_offset
-    for row in rows:
-        if row.client_id != client_id:
-            found.append((client_id, base_offset, end_offset))
-            client_id, base_offset = row.client_id, row.base_offset
-        end_offset = row.last_offset + 1
-    found.append((client_id, base_offset, end_offset))
-    return tuple(found)
 
 
 def _records_refused(

@@ -66,7 +66,7 @@ class NodeTelemetry:
         self._exporter = ExporterActor.start("telemetry exporter", dispatcher=self.dispatcher)
         self._sender = ExporterActor.start("telemetry sender", dispatcher=self.dispatcher)
         self.topics = OwnTopics(node)
-        self.teller = Teller(node, self.topics, self._wanted, self._send)
+        self.teller = Teller(node, journal, self.topics, self._wanted, self._send)
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         self.dropped = 0

@@ -17,6 +17,7 @@ from klamm.server.state_rounds import groups_by_client, node_state, yielding
 from klamm.server.topic_settings import NOT_RECORDED
 from klamm.storage.errors import CorruptSegmentError
 from klamm.telemetry.flow import FlowRecorder, Names
+from klamm.telemetry.journal import WINDOW_NS, WINDOW_TRACED_NS
 from klamm.telemetry.message_spans import MessageCounts, MessageTracer
 from klamm.telemetry.request_spans import RequestTracer, SlowThresholds
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from klamm.server.exports_wanted import Wanted
     from klamm.server.node import Node
     from klamm.storage.row import LogRow
-    from klamm.telemetry.journal import Note, TopicKey
+    from klamm.telemetry.journal import Journal, Note, TopicKey
     from klamm.telemetry.requests import RequestStats
     from klamm.telemetry.spans import Span
 
@@ -45,6 +46,7 @@ class Teller:
 
     Args:
         node: The node.
+        journal: What its hot path notes.
         topics: Its own topics.
         wanted: What was asked for besides the topics.
         send: Has the sender do what waits for the network.
@@ -54,8 +56,9 @@ class Teller:
         spans_made: How many spans were made.
     """
 
-    def __init__(self, node: Node, topics: OwnTopics, wanted: Wanted, send: Send) -> None:
+    def __init__(self, node: Node, journal: Journal, topics: OwnTopics, wanted: Wanted, send: Send) -> None:
         self._node = node
+        self._journal = journal
         self._topics = topics
         self._wanted = wanted
         self._send = send
@@ -120,8 +123,10 @@ class Teller:
             if self._tracing:
                 self._thresholds.off(self._stats())
                 self._tracing = False
+                self._journal.window_ns = WINDOW_NS
             return
         self._tracing = True
+        self._journal.window_ns = WINDOW_TRACED_NS
         now_s = time.monotonic()
 
         def wall_ns(at_ns: int) -> int:

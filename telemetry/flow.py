@@ -102,10 +102,10 @@ class FlowRecorder:
 
     def _written(self, found: dict[FlowKey, list[FlowRange]], note: Written, time_us: int) -> None:
         topic, index = split_partition(note.partition)
-        for client_id, base_offset, end_offset in note.batches:
-            client = None if client_id is None else client_id.decode("utf-8", "replace")
-            _add(found, FlowKey("append", topic, index, client), FlowRange(base_offset, end_offset, time_us))
-        self._visible.setdefault(note.partition, note.batches[0][1])
+        client = None if note.client_id is None else note.client_id.decode("utf-8", "replace")
+        key = FlowKey("append", topic, index, client)
+        _add(found, key, FlowRange(note.first_offset, note.end_offset, time_us))
+        self._visible.setdefault(note.partition, note.first_offset)
         self._visible_to(found, note.partition, note.high_watermark, time_us)
 
     def _visible_to(

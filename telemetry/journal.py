@@ -1,4 +1,4 @@
-"""What the hot path notes down: offsets and timestamps, one tuple a write or a response, never one a record.
+"""What the hot path notes down: offsets and timestamps, one note a write or a response at most, never one a record.
 
 Everything else that telemetry tells (flow, spans, who watches) is made of these notes later, on a thread. Times are
 ``time.perf_counter_ns``: the exporter knows what wall-clock time they are.
@@ -8,31 +8,89 @@ A journal is bounded: whoever notes more than :data:`NOTES_MAX` between two coll
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 NOTES_MAX: Final = 50_000
 """Notes between two collections: some 10 MB. A broker at its fastest makes about 20,000 a second."""
 
+WINDOW_NS: Final = 20_000_000
+"""What a client writes to a partition within this time is one note: ``__klamm_flow`` tells no finer times."""
+
+WINDOW_TRACED_NS: Final = 1_000_000
+"""The same while spans are made."""
+
 BEGINS_NS: Final = 2_000_000_000
 """Whoever watches fetches again and again: after such a silence somebody has begun to."""
 
 TopicKey = str | UUID
-Batches = tuple[tuple[bytes | None, int, int], ...]
-"""(client id, base offset, end offset) of batches, in order of offset."""
 
 
-class Written(NamedTuple):
-    """A partition wrote ``batch_count`` batches; ``high_watermark`` is what it was afterwards."""
+class WrittenRow(Protocol):
+    """A batch that was written, as ``klamm.storage.row.LogRow`` has it; offsets are inclusive."""
 
-    partition: str
-    batches: Batches
-    batch_count: int
-    high_watermark: int
-    began_ns: int
-    written_ns: int
+    @property
+    def client_id(self) -> bytes | None:
+        """Who sent it."""
+        ...
+
+    @property
+    def base_offset(self) -> int:
+        """Its first record's."""
+        ...
+
+    @property
+    def last_offset(self) -> int:
+        """Its last record's."""
+        ...
+
+
+class Written:
+    """One client's batches that a partition wrote within a short time: the one note that grows.
+
+    Attributes:
+        partition: Which.
+        client_id: Whose.
+        first_offset: Where they begin.
+        end_offset: Where they end.
+        batch_count: How many.
+        high_watermark: What it was after the last of them.
+        began_ns: When the first write began.
+        written_ns: When the last one was done.
+        collection: To which collection of the journal it belongs: afterwards it grows no more.
+    """
+
+    __slots__ = (
+        "batch_count",
+        "began_ns",
+        "client_id",
+        "collection",
+        "end_offset",
+        "first_offset",
+        "high_watermark",
+        "partition",
+        "written_ns",
+    )
+
+    def __init__(
+        self,
+        partition: str,
+        client_id: bytes | None,
+        offsets: tuple[int, int],
+        batch_count: int,
+        high_watermark: int,
+        times_ns: tuple[int, int],
+        collection: int = 0,
+    ) -> None:
+        self.partition = partition
+        self.client_id = client_id
+        self.first_offset, self.end_offset = offsets
+        self.batch_count = batch_count
+        self.high_watermark = high_watermark
+        self.began_ns, self.written_ns = times_ns
+        self.collection = collection
 
 
 class Advanced(NamedTuple):
@@ -115,16 +173,20 @@ class Journal:
     Attributes:
         notes: What was noted.
         lost: Notes that there was no room for, since the node started.
+        collection: How often notes were collected.
+        window_ns: What is written within this time is one note.
         watched: Topics by name and id of which is noted when somebody fetches from them.
         watched_ns: When that was last; 0: never.
         on_watch: Called when somebody begins to.
     """
 
-    __slots__ = ("lost", "notes", "on_watch", "watched", "watched_ns")
+    __slots__ = ("collection", "lost", "notes", "on_watch", "watched", "watched_ns", "window_ns")
 
     def __init__(self) -> None:
         self.notes: list[Note] = []
         self.lost = 0
+        self.collection = 0
+        self.window_ns = WINDOW_NS
         self.watched: frozenset[TopicKey] = frozenset()
         self.watched_ns = 0
         self.on_watch: Callable[[], None] | None = None
@@ -136,9 +198,51 @@ class Journal:
         else:
             self.lost += 1
 
+    def written(
+        self, last: Written | None, partition: str, rows: Sequence[WrittenRow], high_watermark: int, began_ns: int
+    ) -> Written:
+        """Note a write that is done; ``last`` is what this returned for the partition's write before."""
+        now_ns = perf_counter_ns()
+        first = rows[0]
+        client_id = first.client_id
+        end_offset = rows[-1].last_offset + 1
+        if len(rows) > 1 and any(row.client_id != client_id for row in rows):
+            return self._written_by_many(partition, rows, high_watermark, (began_ns, now_ns))
+        if (
+            last is not None
+            and last.collection == self.collection
+            and last.client_id == client_id
+            and now_ns - last.began_ns < self.window_ns
+        ):
+            last.end_offset = end_offset
+            last.batch_count += len(rows)
+            last.high_watermark = high_watermark
+            last.written_ns = now_ns
+            return last
+        offsets = first.base_offset, end_offset
+        note = Written(partition, client_id, offsets, len(rows), high_watermark, (began_ns, now_ns), self.collection)
+        self.add(note)
+        return note
+
+    def _written_by_many(
+        self, partition: str, rows: Sequence[WrittenRow], high_watermark: int, times_ns: tuple[int, int]
+    ) -> Written:
+        note: Written | None = None
+        for row in rows:
+            if note is None or note.client_id != row.client_id:
+                offsets = row.base_offset, row.last_offset + 1
+                note = Written(partition, row.client_id, offsets, 1, high_watermark, times_ns, self.collection)
+                self.add(note)
+            else:
+                note.end_offset = row.last_offset + 1
+                note.batch_count += 1
+        assert note is not None, "a write of no batch"
+        return note
+
     def collect(self) -> list[Note]:
         """Return the notes and begin anew."""
         notes, self.notes = self.notes, []
+        self.collection += 1
         return notes
 
     def watch(self) -> None:

@@ -120,8 +120,7 @@ class MessageTracer:
         for note in notes:
             match note:
                 case Written():
-                    if id(note) in chosen:
-                        spans += self._appended(note, wall_ns)
+                    spans += self._appended(note, chosen.get(id(note), 0), wall_ns)
                     spans += self._visible(note.partition, note.high_watermark, wall_ns(note.written_ns))
                 case Advanced(partition, high_watermark, _, at_ns):
                     spans += self._visible(partition, high_watermark, wall_ns(at_ns))
@@ -168,30 +167,28 @@ class MessageTracer:
 
     # --- inspecting -----------------------------------------------------------------------------------------------
 
-    def _choose(self, written: list[Written]) -> set[int]:
-        """Return which writes to look into: all, or as many as the limits allow, spread over the time."""
+    def _choose(self, written: list[Written]) -> dict[int, int]:
+        """Return how many batches of which notes to look into: as many as the limit allows, spread over the time."""
         count = sum(note.batch_count for note in written)
-        allowed = self._batches.left
-        if count <= allowed:
-            return {id(note) for note in written}
-        share = allowed / count
-        chosen: set[int] = set()
+        share = min(1.0, self._batches.left / count) if count else 0.0
+        chosen: dict[int, int] = {}
         seen = 0
         for note in written:
             before, seen = int(seen * share), seen + note.batch_count
-            if int(seen * share) > before:
-                chosen.add(id(note))
-            else:
-                self._skipped += note.batch_count
+            quota = int(seen * share) - before
+            if quota:
+                chosen[id(note)] = quota
+            self._skipped += note.batch_count - quota
         return chosen
 
-    def _appended(self, note: Written, wall_ns: Callable[[int], int]) -> list[Span]:
-        """Look for sampled messages among what was written; return their first spans."""
-        first, end = note.batches[0][1], note.batches[-1][2]
+    def _appended(self, note: Written, quota: int, wall_ns: Callable[[int], int]) -> list[Span]:
+        """Look for sampled messages in the first batches of what was written; return their first spans."""
+        if not quota:
+            return []
         spans: list[Span] = []
-        left = note.batch_count
-        for batch in self._read(note.partition, first):
-            if batch.base_offset >= end:
+        left = quota
+        for batch in self._read(note.partition, note.first_offset):
+            if not left or batch.base_offset >= note.end_offset:
                 break
             if not self._batches.take() or not self._sizes.take(len(batch.payload)):
                 break

@@ -154,7 +154,7 @@ class RequestTracer:
                 continue
             advanced = [*before[1].get(partition, ()), *self._advanced.get(partition, ())]
             hops += _partition_hops(note, written, base_offset, advanced)
-            links += self._links(partition, base_offset, written.batches[-1][2])
+            links += self._links(partition, base_offset, written.end_offset)
         if not batches and note.waited_ns:
             name = "await.min_bytes" if note.api == "Fetch" else "handle"
             hops.append(_Hop(name, note.received_ns, answered_ns, {}))
@@ -164,7 +164,7 @@ class RequestTracer:
 
 
 def _holding(offset: int, written: list[Written]) -> Written | None:
-    return next((one for one in written if one.batches[0][1] <= offset < one.batches[-1][2]), None)
+    return next((one for one in written if one.first_offset <= offset < one.end_offset), None)
 
 
 def _partition_hops(note: Request, written: Written, base_offset: int, advanced: list[Advanced]) -> list[_Hop]:
@@ -174,9 +174,10 @@ def _partition_hops(note: Request, written: Written, base_offset: int, advanced:
         "messaging.destination.partition.id": str(index),
         "messaging.kafka.offset": base_offset,
     }
+    began_ns = max(written.began_ns, note.received_ns)  # the note may begin with an earlier write
     hops = [
-        _Hop(f"mailbox {written.partition}", note.received_ns, written.began_ns, {"klamm.actor": written.partition}),
-        _Hop(f"append {topic}", written.began_ns, written.written_ns, where),
+        _Hop(f"mailbox {written.partition}", note.received_ns, began_ns, {"klamm.actor": written.partition}),
+        _Hop(f"append {topic}", began_ns, max(began_ns, written.written_ns), where),
     ]
     if written.high_watermark > base_offset:
         return hops

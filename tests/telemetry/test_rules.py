@@ -93,8 +93,25 @@ def test_a_journal_that_is_full_counts_what_it_loses() -> None:
     assert (len(journal.collect()), journal.lost, journal.notes) == (NOTES_MAX, 3, [])
 
 
+def test_what_a_client_writes_within_a_short_time_is_one_note() -> None:
+    journal = Journal()
+
+    def row(offset: int, client_id: bytes) -> LogRow:
+        return LogRow.of_batch(bytes(build_batch([Record(offset, 0, None, b"v")])), client_id=client_id)
+
+    journal.window_ns = 2**62
+    first = journal.written(None, "t-0", [row(0, b"a")], 1, 0)
+    assert journal.written(first, "t-0", [row(1, b"a"), row(2, b"a")], 3, 0) is first
+    other = journal.written(first, "t-0", [row(3, b"a"), row(4, b"b"), row(5, b"a")], 6, 0)
+    assert journal.collect()[0] is first
+    assert (first.first_offset, first.end_offset, first.batch_count, first.high_watermark) == (0, 3, 3, 3)
+    later = journal.written(other, "t-0", [row(6, b"a")], 7, 0)
+    assert later is not other
+    assert [(one.client_id, one.first_offset) for one in journal.notes if isinstance(one, Written)] == [(b"a", 6)]
+
+
 def _written(base: int, end: int, at_ns: int, high_watermark: int | None = None) -> Written:
-    return Written("t-0", ((b"c", base, end),), 1, end if high_watermark is None else high_watermark, at_ns, at_ns)
+    return Written("t-0", b"c", (base, end), 1, end if high_watermark is None else high_watermark, (at_ns, at_ns))
 
 
 def _flow(recorder: FlowRecorder, *notes: Note) -> dict[str, tuple[FlowRange, ...]]:
@@ -233,7 +250,7 @@ def test_a_slow_request_has_a_span_for_each_hop_and_links_to_what_it_carried() -
 
     tracer = RequestTracer(("b", 9092), _by_name, links)
     notes: list[Note] = [
-        Written("t-0", ((b"c", 0, 5),), 1, 0, 2000, 3000),
+        Written("t-0", b"c", (0, 5), 1, 0, (2000, 3000)),
         Advanced("t-0", 5, 3500, 8000),
         _request(0, (("t", 0, 0),), waited_ns=7500),
     ]

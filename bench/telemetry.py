@@ -1,0 +1,198 @@
+"""What telemetry costs: CPU seconds of the broker per GB, with metrics, with traces as well, and with neither.
+
+``python bench/run.py telemetry`` starts three brokers and gives each in turn the same work: records of 1 KiB in
+batches of 16 KiB (or as said), each with a ``traceparent``, one in a hundred sampled, are produced over one plain
+socket and read back once. A sample is user and system time of the broker's process, the exporter's part included: it is
+read two seconds after the work. The three of one round make two pairs; what is printed is the median of the pairs'
+ratios with its 95 % interval, by order statistics.
+"""
+
+import argparse
+import itertools
+import shutil
+import socket
+import statistics
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.brokers import Klamm
+from klamm.client.requests import shapes
+from klamm.protocol.apis import ApiKey
+from klamm.protocol.messages import encode_request
+from klamm.records.compression import Codec
+from klamm.records.record import Record, build_batch
+
+PRODUCE_VERSION, FETCH_VERSION = 9, 12
+IN_FLIGHT = 5
+SETTLE_S = 2.0
+SAMPLED_ONE_IN = 100
+RECORD_SIZE = 1024
+TOPICS = {"off": (), "metrics": ("otlp_metrics",), "traces": ("otlp_metrics", "otlp_spans")}
+PROPERTIES = {
+    "acks.all.single": "written",
+    "log.retention.bytes": str(512 << 20),
+    "log.retention.check.interval.ms": "10000",
+    "log.segment.bytes": str(64 << 20),
+}
+FETCH_SIZE = 1 << 20
+FRAMING_SIZE = 64  # what a Produce request of one batch has around it, rounded up
+
+
+def main() -> int:
+    """Measure and print; return the exit code: 1 if a median is above its budget."""
+    options = _options()
+    folder = Path(tempfile.mkdtemp(prefix="klamm-bench-"))
+    brokers: dict[str, Klamm] = {}
+    try:
+        for name, topics in TOPICS.items():
+            enable = {"klamm.telemetry.enable": "false" if name == "off" else "true"}
+            brokers[name] = Klamm(folder / name, PROPERTIES | enable).start()
+            brokers[name].create_topics(["load"], 1)
+            for topic in topics:
+                brokers[name]._admin_client().list_topics(topic, timeout=30)  # noqa: SLF001 (asking makes it)
+        return _measure(brokers, options)
+    finally:
+        for broker in brokers.values():
+            broker.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench/run.py telemetry", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="pairs of each kind")
+    parser.add_argument("--megabytes", type=int, default=200, help="produced, and read back, in each sample")
+    parser.add_argument("--batch", type=int, default=16, help="KiB of a batch")
+    return parser.parse_args()
+
+
+def _measure(brokers: dict[str, Klamm], options: argparse.Namespace) -> int:
+    records = max(1, options.batch * 1024 // RECORD_SIZE)
+    frames = [_produce_frame(records, number) for number in range(16)]
+    count = options.megabytes * 1_000_000 // (records * RECORD_SIZE)
+    offsets = dict.fromkeys(brokers, 0)
+    for name, broker in brokers.items():  # a first time that does not count: handlers load, files grow
+        offsets[name] = _work(broker, frames, count // 4, records, offsets[name])
+    samples: dict[str, list[float]] = {name: [] for name in brokers}
+    orders = itertools.cycle(itertools.permutations(brokers))
+    for round_number in range(options.rounds):
+        for name in next(orders):
+            broker = brokers[name]
+            before = _cpu_s(broker)
+            offsets[name] = _work(broker, frames, count, records, offsets[name])
+            time.sleep(SETTLE_S)
+            gigabytes = 2 * count * records * RECORD_SIZE / 1e9  # in and out
+            samples[name].append((_cpu_s(broker) - before) / gigabytes)
+        print(f"{round_number + 1:3}", *(f"{name} {found[-1]:.3f} s/GB" for name, found in samples.items()), sep="   ")
+    print()
+    late = 0
+    for name, budget in (("metrics", 1.02), ("traces", 1.03)):
+        ratios = sorted(on / off for on, off in zip(samples[name], samples["off"], strict=True))
+        low, high = _interval(ratios)
+        median = statistics.median(ratios)
+        print(
+            f"{name:8} {statistics.median(samples[name]):.3f} s/GB beside {statistics.median(samples['off']):.3f}: "
+            f"ratio {median:.3f} ({low:.3f} to {high:.3f}, {len(ratios)} pairs), budget {budget}"
+        )
+        late |= median > budget
+    return late
+
+
+def _interval(ratios: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of the median of sorted values, by order statistics (normal approximation)."""
+    count = len(ratios)
+    half = 0.98 * count**0.5
+    low = max(0, int(count / 2 - half))
+    high = min(count - 1, int(count / 2 + half))
+    return ratios[low], ratios[high]
+
+
+def _cpu_s(broker: Klamm) -> float:
+    times = psutil.Process(broker.pid).cpu_times()
+    return times.user + times.system
+
+
+def _produce_frame(records: int, number: int) -> bytes:
+    """Return a Produce request with one batch, every record of which has a traceparent."""
+    built = []
+    for index in range(records):
+        serial = number * records + index + 1
+        flags = "01" if serial % SAMPLED_ONE_IN == 0 else "00"
+        header = (b"traceparent", f"00-{serial:032x}-{serial:016x}-{flags}".encode())
+        built.append(Record(index, 0, None, b"v" * (RECORD_SIZE - 90), (header,)))
+    now_ms = time.time_ns() // 1_000_000
+    batch = bytes(build_batch([one._replace(timestamp_ms=now_ms) for one in built], codec=Codec.NONE))
+    shape: Any = shapes(ApiKey.PRODUCE)
+    request = shape.ProduceRequest(
+        transactional_id=None,
+        acks=-1,
+        timeout=timedelta(seconds=30),
+        topic_data=(
+            shape.TopicProduceData(name="load", partition_data=(shape.PartitionProduceData(index=0, records=batch),)),
+        ),
+    )
+    return bytes(encode_request(ApiKey.PRODUCE, PRODUCE_VERSION, request, 1, "bench"))
+
+
+def _work(broker: Klamm, frames: list[bytes], count: int, records: int, offset: int) -> int:
+    """Produce ``count`` batches and read them back; return the offset behind them."""
+    batch_size = min(len(frame) for frame in frames) - FRAMING_SIZE
+    with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        under_way = 0
+        for number in range(count):
+            connection.sendall(frames[number % len(frames)])
+            under_way += 1
+            if under_way == IN_FLIGHT:
+                _answer(connection)
+                under_way -= 1
+        for _ in range(under_way):
+            _answer(connection)
+        end = offset + count * records
+        while offset < end:
+            connection.sendall(_fetch_frame(offset))
+            offset += len(_answer(connection)) // batch_size * records  # beside batches it holds less than one
+    return end
+
+
+def _fetch_frame(offset: int) -> bytes:
+    shape: Any = shapes(ApiKey.FETCH)
+    partition = shape.FetchPartition(partition=0, fetch_offset=offset, partition_max_bytes=FETCH_SIZE)
+    request = shape.FetchRequest(
+        max_wait=timedelta(milliseconds=500),
+        min_bytes=1,
+        max_bytes=FETCH_SIZE,
+        isolation_level=0,
+        session_id=0,
+        session_epoch=-1,
+        topics=(shape.FetchTopic(topic="load", partitions=(partition,)),),
+        forgotten_topics_data=(),
+    )
+    return bytes(encode_request(ApiKey.FETCH, FETCH_VERSION, request, 1, "bench"))
+
+
+def _answer(connection: socket.socket) -> bytes:
+    (size,) = struct.unpack(">i", _exactly(connection, 4))
+    return _exactly(connection, size)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        some = connection.recv(min(size - len(received), 1 << 20))
+        if not some:
+            msg = "the broker closed the connection"
+            raise ConnectionError(msg)
+        received += some
+    return bytes(received)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
