@@ -43,9 +43,6 @@ SENDS_MAX: Final = 1
 EXPIRY_CHECK_S: Final = 5.0
 """How often is looked for offsets that retention removed."""
 
-METRICS_TOPIC_S: Final = 10.0
-"""How often metrics are written to ``otlp_metrics``, once somebody has asked for it."""
-
 STOP_TIMEOUT_S: Final = 10.0
 
 
@@ -151,7 +148,7 @@ class NodeTelemetry:
             self._state_due = now + self.teller.state_pause_s
             self._tell(self.teller.tell_state)
         if now >= self._topic_due and self.topics.exists(METRICS):
-            self._topic_due = now + METRICS_TOPIC_S
+            self._topic_due = now + self._wanted.interval_s
             self._tell(self.teller.metrics_to_topic)
         if self._wanted.otlp_metrics and now >= self._otlp_due:
             self._otlp_due = now + self._wanted.interval_s

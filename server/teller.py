@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psutil
 
 from klamm.model.own_topics import FLOW, SPANS, STATE
 from klamm.records import flow_schema, state_schema
+from klamm.records.batch import iter_batches
 from klamm.records.state_schema import RoundState, StateKey, key_of
 from klamm.server.own_topics import OwnRecord, OwnTopics
 from klamm.server.state_rounds import groups_by_client, node_state, yielding
 from klamm.server.topic_settings import NOT_RECORDED
-from klamm.storage.errors import CorruptSegmentError
+from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.telemetry.flow import FlowRecorder, Names
 from klamm.telemetry.journal import WINDOW_NS, WINDOW_TRACED_NS
 from klamm.telemetry.message_spans import MessageCounts, MessageTracer
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from klamm.server.exporters import Exporters
     from klamm.server.exports_wanted import Wanted
     from klamm.server.node import Node
-    from klamm.storage.row import LogRow
     from klamm.telemetry.journal import Journal, Note, TopicKey
     from klamm.telemetry.requests import RequestStats
     from klamm.telemetry.spans import Span
@@ -38,7 +38,18 @@ PAUSE_FACTOR: Final = 20
 
 PAUSE_S_MIN: Final = 0.5
 
+INSPECTED_SIZE: Final = 64 * 1024
+"""Bytes read back at once for batches to look into; a larger batch comes whole."""
+
 Send = Callable[[Callable[[], None]], bool]
+
+
+class StoredBatch(NamedTuple):
+    """A record batch as it is stored."""
+
+    payload: memoryview
+    base_offset: int
+    attributes: int
 
 
 class Teller:
@@ -69,7 +80,7 @@ class Teller:
         self._keys: set[StateKey] = set()
         config = node.config
         self._messages = MessageTracer(
-            self._rows, config.klamm_telemetry_batches_per_second, config.klamm_telemetry_messages_per_second
+            self._read_batches, config.klamm_telemetry_batches_per_second, config.klamm_telemetry_messages_per_second
         )
         server = (node.advertised.host, node.advertised.port)
         self._requests = RequestTracer(server, self._topic_name, self._messages.contexts)
@@ -145,16 +156,21 @@ class Teller:
     def _stats(self) -> Iterator[tuple[str, RequestStats]]:
         return ((api.name, api.stats) for api in list(self._node.apis.values()))
 
-    def _rows(self, name: str, offset: int) -> Iterator[LogRow]:
-        """Yield the stored batches of a partition from an offset on; nothing where they cannot be read."""
+    def _read_batches(self, name: str, offset: int, end_offset: int) -> Iterator[StoredBatch]:
+        """Yield the first stored batches of a partition from an offset on; nothing where they cannot be read."""
         topic, _, index = name.rpartition("-")
         partition = self._node.partition(topic, int(index))
         if partition is None or not partition.online:
             return
         try:
-            yield from partition.log.rows_from(offset)
-        except (OSError, CorruptSegmentError) as error:  # removed meanwhile, or damaged: whoever reads it is told
+            read = partition.log.read_waiting(offset, end_offset, INSPECTED_SIZE)
+        except (StorageFailureError, CorruptSegmentError) as error:  # whoever reads it is told
             logger.debug("a batch cannot be looked into", extra={"partition": name, "reason": str(error)})
+            return
+        for buffer in read.buffers:
+            for position, header in iter_batches(buffer):
+                payload = memoryview(buffer)[position : position + header.size]
+                yield StoredBatch(payload, header.base_offset, header.attributes)
 
     def tell_expired(self) -> None:
         """Tell of offsets that are gone since the last look."""

@@ -1,8 +1,8 @@
 """The log of one partition: segments in a row, written at the end, read anywhere.
 
 One actor owns a log and calls it from one thread. Safe from any other thread: ``flush``, ``maintain``, ``remove``,
-``ColdRead.perform``, and the methods whose docstring says that they may wait for the disk and change nothing
-(``offset_for_timestamp``, ``max_timestamp``, ``rows_from``, ``load_producer_snapshot``).
+``ColdRead.perform``, ``read_waiting``, and the methods whose docstring says that they may wait for the disk and change
+nothing (``offset_for_timestamp``, ``max_timestamp``, ``rows_from``, ``load_producer_snapshot``).
 
 Words: *written* is in the page cache, *flushed* survives a power cut. Ends are exclusive.
 

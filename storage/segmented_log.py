@@ -318,6 +318,15 @@ class SegmentedLog:
         found = self._read(wanted, wait=False)
         return ColdRead(lambda: self._read_waiting(wanted)) if found is None else found
 
+    def read_waiting(self, start_offset: int, end_offset: int, size_max: int) -> LogSlice:
+        """As :meth:`read`, waiting for the disk where it must: for any thread but the owner's.
+
+        Raises:
+            CorruptSegmentError: What was asked for is damaged.
+            StorageFailureError: The disk refused.
+        """
+        return self._read_waiting(Wanted(start_offset, end_offset, size_max, at_least_one=True))
+
     def _read_waiting(self, wanted: Wanted) -> LogSlice:
         found = self._read(wanted, wait=True)
         assert found is not None, "a read that waits has an answer"

@@ -10,6 +10,7 @@ Life of a traced message: appended → visible (replicate) → dwelt and settled
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
@@ -29,17 +30,19 @@ DECODED_SIZE_MAX: Final = 4 * 1024 * 1024
 """What a batch may decompress to and still be looked into."""
 
 MESSAGES_MAX: Final = 5_000
+COMMITS_MAX: Final = 100_000
 FORGET_AFTER_S: Final = 3_600.0
 HEADER_NAME: Final = b"traceparent"
 _CODEC_MASK: Final = 7
-_NAMED: Final = re.compile(rb"\x16traceparent")
+_NAMED: Final = b"\x16traceparent"
 """The header's name behind its length, 11, as a zigzag varint."""
-_SAMPLED: Final = re.compile(rb"\x16traceparent\x6e[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]")
-_UNSAMPLED: Final = re.compile(rb"\x16traceparent\x6e[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][02468ace]")
+_VALID: Final = re.compile(rb"\x16traceparent\x6e[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]([0-9a-f])")
+_ODD: Final = frozenset((b"1", b"3", b"5", b"7", b"9", b"b", b"d", b"f"))
+"""The last digit of the flags of a sampled one."""
 
 
 class Batch(Protocol):
-    """A stored batch, as ``klamm.storage.row.LogRow`` has it."""
+    """A stored batch."""
 
     @property
     def payload(self) -> bytes | bytearray | memoryview:
@@ -57,8 +60,8 @@ class Batch(Protocol):
         ...
 
 
-ReadBatches = Callable[[str, int], Iterator[Batch]]
-"""Yields the batches of a partition from an offset on."""
+ReadBatches = Callable[[str, int, int], Iterator[Batch]]
+"""Yields batches of a partition from one offset up to another, as many as it likes."""
 
 
 @dataclass(slots=True)
@@ -96,6 +99,11 @@ class MessageTracer:
         self._sizes = TokenBucket(INSPECTED_SIZE_PER_S)
         self._messages = TokenBucket(messages_per_s)
         self._traced: dict[str, list[_Traced]] = {}
+        """By partition, in order of offset."""
+        self._invisible: dict[str, list[_Traced]] = {}
+        """Those that are above the high watermark."""
+        self._committed_to: dict[tuple[str, str], int] = {}
+        """The largest offset of each group and partition that was looked at: below it all is settled."""
         self._count = 0
         self._inspected = self._skipped = self._malformed = self._traced_count = 0
 
@@ -108,7 +116,7 @@ class MessageTracer:
 
     def contexts(self, partition: str, first_offset: int, end_offset: int) -> tuple[TraceContext, ...]:
         """Return the contexts of traced messages among these offsets, for links."""
-        return tuple(one.context for one in self._traced.get(partition, ()) if first_offset <= one.offset < end_offset)
+        return tuple(one.context for one in self._between(partition, first_offset, end_offset))
 
     def spans(self, notes: Iterable[Note], names: Names, now_s: float, wall_ns: Callable[[int], int]) -> list[Span]:
         """Return the spans that the notes complete; ``wall_ns`` turns their times into time since 1970."""
@@ -153,6 +161,9 @@ class MessageTracer:
     def forget(self, partition: str) -> None:
         """Forget what is traced in a partition that was deleted."""
         self._count -= len(self._traced.pop(partition, ()))
+        self._invisible.pop(partition, None)
+        for known in [key for key in self._committed_to if key[1] == partition]:
+            del self._committed_to[known]
 
     def sweep(self, now_ns: int) -> None:
         """Forget what was appended long ago."""
@@ -183,15 +194,16 @@ class MessageTracer:
 
     def _appended(self, note: Written, quota: int, wall_ns: Callable[[int], int]) -> list[Span]:
         """Look for sampled messages in the first batches of what was written; return their first spans."""
-        if not quota:
+        if not quota or not self._messages.left:
+            self._skipped += quota
             return []
         spans: list[Span] = []
         left = quota
-        for batch in self._read(note.partition, note.first_offset):
+        for batch in self._read(note.partition, note.first_offset, note.end_offset):
             if not left or batch.base_offset >= note.end_offset:
                 break
-            if not self._batches.take() or not self._sizes.take(len(batch.payload)):
-                break
+            if not self._messages.left or not self._batches.take() or not self._sizes.take(len(batch.payload)):
+                break  # no more may be traced, or looked into
             left -= 1
             self._inspected += 1
             for record, context in self._sampled(batch):
@@ -214,15 +226,16 @@ class MessageTracer:
             plain = (
                 bytes(payload[HEADER_SIZE:])
                 if codec is Codec.NONE
-                else decompress(codec, payload[HEADER_SIZE:], DECODED_SIZE_MAX)
+                else bytes(decompress(codec, payload[HEADER_SIZE:], DECODED_SIZE_MAX))
             )
             if codec is not Codec.NONE:
                 self._sizes.take(len(plain))
-            named = len(_NAMED.findall(plain))
+            named = plain.count(_NAMED)
             if not named:
                 return []
-            self._malformed += max(0, named - len(_SAMPLED.findall(plain)) - len(_UNSAMPLED.findall(plain)))
-            if not _SAMPLED.search(plain):
+            digits = _VALID.findall(plain)
+            self._malformed += max(0, named - len(digits))
+            if _ODD.isdisjoint(digits):
                 return []
             found: list[tuple[Record, TraceContext]] = []
             for record in decode_records(payload, size_max=DECODED_SIZE_MAX):
@@ -243,16 +256,28 @@ class MessageTracer:
             if not self._traced[oldest]:
                 del self._traced[oldest]
         self._traced.setdefault(partition, []).append(traced)
+        self._invisible.setdefault(partition, []).append(traced)
         self._count += 1
+
+    def _between(self, partition: str, first_offset: int, end_offset: int) -> list[_Traced]:
+        """Return the traced messages of a partition among these offsets."""
+        known = self._traced.get(partition)
+        if not known:
+            return []
+        return known[bisect_left(known, first_offset, key=_offset) : bisect_left(known, end_offset, key=_offset)]
 
     # --- what becomes of them -------------------------------------------------------------------------------------
 
     def _visible(self, partition: str, high_watermark: int, at_ns: int) -> list[Span]:
+        waiting = self._invisible.get(partition)
+        if not waiting:
+            return []
         spans: list[Span] = []
-        for one in self._traced.get(partition, ()):
-            if not one.visible_ns and one.offset < high_watermark:
+        for one in waiting:
+            if one.offset < high_watermark:
                 one.visible_ns = at_ns
                 spans.append(_span("replicate", partition, one, one.appended_ns, at_ns, {}))
+        self._invisible[partition] = [one for one in waiting if not one.visible_ns]
         return spans
 
     def _fetched(self, note: Fetched, names: Names, at_ns: int) -> list[Span]:
@@ -260,8 +285,8 @@ class MessageTracer:
         for key, index, first_offset, end_offset in note.ranges:
             topic = names.topic(key)
             partition = f"{topic}-{index}"
-            known = self._traced.get(partition)
-            if not known:
+            found = self._between(partition, first_offset, end_offset)
+            if not found:
                 continue
             groups = names.groups.get((note.client_id or "", note.host), frozenset())
             group = next(iter(groups)) if len(groups) == 1 else None
@@ -272,8 +297,8 @@ class MessageTracer:
             if note.client_id is not None:
                 attributes["messaging.client.id"] = note.client_id
             attributes["network.peer.address"] = note.host
-            for one in known:
-                if first_offset <= one.offset < end_offset and who not in one.dwelt:
+            for one in found:
+                if who not in one.dwelt:
                     one.dwelt.add(who)
                     start_ns = one.visible_ns or one.appended_ns
                     spans.append(_span("dwell", partition, one, start_ns, at_ns, attributes))
@@ -283,8 +308,14 @@ class MessageTracer:
         spans: list[Span] = []
         for topic, index, offset in note.offsets:
             partition = f"{topic}-{index}"
-            for one in self._traced.get(partition, ()):
-                if one.offset < offset and note.group not in one.settled:
+            key = note.group, partition
+            before = self._committed_to.get(key, 0)
+            if offset > before:
+                if len(self._committed_to) >= COMMITS_MAX:
+                    self._committed_to.clear()
+                self._committed_to[key] = offset
+            for one in self._between(partition, before, offset):
+                if note.group not in one.settled:
                     one.settled.add(note.group)
                     attributes: dict[str, Attribute] = {"messaging.consumer.group.name": note.group}
                     if note.client_id is not None:
@@ -292,6 +323,10 @@ class MessageTracer:
                     start_ns = one.visible_ns or one.appended_ns
                     spans.append(_span("settle", partition, one, start_ns, at_ns, attributes))
         return spans
+
+
+def _offset(one: _Traced) -> int:
+    return one.offset
 
 
 def _span(

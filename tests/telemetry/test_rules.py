@@ -169,10 +169,10 @@ class _Log:
         self.rows = rows
         self.reads = 0
 
-    def read(self, partition: str, offset: int) -> Iterator[LogRow]:
+    def read(self, partition: str, offset: int, end_offset: int) -> Iterator[LogRow]:
         assert partition == "t-0"
         for row in self.rows:
-            if row.last_offset >= offset:
+            if offset <= row.last_offset < end_offset:
                 self.reads += 1
                 yield row
 
