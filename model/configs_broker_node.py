@@ -277,4 +277,11 @@ NODE_CONFIGS: Final = [
     ConfigKey(
         "socket.send.buffer.bytes", ConfigType.INT, "102400", "Size of a socket's send buffer; -1: the system's own."
     ),
+    ConfigKey(
+        "telemetry.max.bytes",
+        ConfigType.INT,
+        "1048576",
+        "The most bytes that a client may push of its own metrics at once (KIP-714).",
+        minimum=1,
+    ),
 ]

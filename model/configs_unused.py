@@ -141,7 +141,6 @@ share.coordinator.write.timeout.ms
 share.fetch.purgatory.purge.interval.requests
 socket.connection.setup.timeout.max.ms
 socket.connection.setup.timeout.ms
-telemetry.max.bytes
 transaction.abort.timed.out.transaction.cleanup.interval.ms
 transaction.partition.verification.enable
 transaction.remove.expired.transaction.cleanup.interval.ms

@@ -32,6 +32,7 @@ from klamm.core.controller_requests import (
 )
 from klamm.core.metadata_image import EMPTY_IMAGE, MetadataImage
 from klamm.core.metadata_records import Endpoint
+from klamm.model.configs import ResourceType
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import BrokerId, PartitionIndex, TopicName, TopicPartition
 from klamm.model.own_topics import STATE
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from klamm.actors.runtime import Dispatcher, LoopActorRef
+    from klamm.core.client_metrics import ClientMetrics
     from klamm.core.metadata_delta import MetadataDelta
     from klamm.model.configs_broker import BrokerConfig
     from klamm.server.apis import Api
@@ -99,6 +101,8 @@ class Node:
         self._table = PartitionTable(self)
         self._cleaning = LogCleaning(self)
         self._groups: GroupCoordinators | None = None
+        self._client_metrics: ClientMetrics | None = None
+        self._wants_client_metrics: tuple[MetadataImage, bool] = EMPTY_IMAGE, False
         self._listener: Listener | None = None
         self._controller: LoopActorRef | None = None
         self._producer_ids: range = range(0)
@@ -153,6 +157,23 @@ class Node:
 
             self._groups = start_groups(self)
         return self._groups
+
+    @property
+    def client_metrics(self) -> ClientMetrics:
+        """Who is to push which metrics (KIP-714), made when the first client asks."""
+        if self._client_metrics is None:
+            from klamm.core.client_metrics import ClientMetrics  # noqa: PLC0415 (as the groups)
+
+            self._client_metrics = ClientMetrics(self.config.telemetry_max_bytes, uuid.uuid4)
+        return self._client_metrics
+
+    @property
+    def wants_client_metrics(self) -> bool:
+        """Whether there is a subscription to clients' metrics (KIP-714)."""
+        if self._wants_client_metrics[0] is not self.image:
+            wanted = any(resource.type is ResourceType.CLIENT_METRICS for resource in self.image.configs)
+            self._wants_client_metrics = self.image, wanted
+        return self._wants_client_metrics[1]
 
     @property
     def running_groups(self) -> GroupCoordinators | None:

@@ -57,6 +57,11 @@ HANDLED: Final = {
 }
 """Modules with a ``HANDLERS`` table, and the keys in it; in the order in which clients come to need them."""
 
+HANDLED_WITH_TELEMETRY: Final = {
+    "klamm.server.handlers.client_metrics": (ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, ApiKey.PUSH_TELEMETRY),
+}
+"""The same, of what is served only while telemetry is on: without it there is nowhere for clients' metrics to go."""
+
 
 def serve_apis(node: Node) -> dict[int, Api]:
     """Return every API that is served, by key."""
@@ -65,7 +70,8 @@ def serve_apis(node: Node) -> dict[int, Api]:
         ApiKey.FETCH: FetchApi(node),
         ApiKey.API_VERSIONS: ApiVersionsApi(node),
     }
-    for module, keys in HANDLED.items():
+    handled = HANDLED if node.journal is None else HANDLED | HANDLED_WITH_TELEMETRY
+    for module, keys in handled.items():
         for key in keys:
             apis[key] = HandledApi(node, key, module)
     return apis

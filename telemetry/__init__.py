@@ -8,5 +8,6 @@
 | `flow.py` | the records of `__klamm_flow`, made of the journal's notes |
 | `spans.py`, `message_spans.py`, `request_spans.py` | spans, made of them as well |
 | `instruments.py` | every metric: name, unit, labels |
+| `client_payload.py` | the metrics that clients push |
 | `otel_*.py` | the same through the OpenTelemetry SDK: imported only where something is asked for |
 """

@@ -32,6 +32,15 @@ def resolve(regex: str, names: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in names if pattern.fullmatch(name) is not None)
 
 
+def matches(regex: str, text: str) -> bool:
+    """Return whether the whole expression matches a text.
+
+    Raises:
+        InvalidRegularExpressionError: It isn't a valid expression of RE2.
+    """
+    return _compile(regex).fullmatch(text) is not None
+
+
 def check_regex(regex: str) -> None:
     """Check an expression.
 

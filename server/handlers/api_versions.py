@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from klamm.server.node import Node
 
 SOFTWARE_SINCE: Final = 3
+CLIENT_METRICS_KEYS: Final = (ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, ApiKey.PUSH_TELEMETRY)
+"""Advertised once somebody wants clients' metrics: clients that see them ask at once, which librdkafka logs."""
 SOFTWARE_NAME: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 """What a client and its version may be called (KIP-511)."""
 
@@ -61,6 +63,7 @@ class ApiVersionsApi:
         keys = tuple(
             types.ApiVersion(api_key=key, min_version=low, max_version=high)
             for key, low, high in served_versions(self._node.apis)
+            if key not in CLIENT_METRICS_KEYS or self._node.wants_client_metrics
             if error is not ErrorCode.UNSUPPORTED_VERSION or key == ApiKey.API_VERSIONS
         )
         features = self._node.features

@@ -8,11 +8,12 @@ from confluent_kafka import Producer
 import klamm as package
 from tests.apache_kafka.node import ApacheKafkaNode
 from tests.cli.conftest import Klamm
+from tests.telemetry.own_topics import telling_broker
 
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[package.Broker]:
-    with package.Broker(telemetry=True) as running:
+    with telling_broker() as running:
         producer = Producer({"bootstrap.servers": running.bootstrap, "client.id": "checkout"})
         producer.produce("orders", b"1")
         assert producer.flush(20) == 0

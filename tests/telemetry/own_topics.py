@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
+import klamm
 from klamm.records.flow_schema import FlowRecord, decode_value
 
 DEADLINE_S = 30.0
@@ -16,6 +18,17 @@ DEADLINE_S = 30.0
 class HasBootstrap(Protocol):
     @property
     def bootstrap(self) -> str: ...
+
+
+@contextmanager
+def telling_broker(**config: object) -> Generator[klamm.Broker, None, None]:
+    """Run a broker with telemetry on, whose telemetry has begun: its actors and threads are there, and no more come."""
+    with klamm.Broker(telemetry=True, config={"log.cleaner.enable": False, **config}) as running:
+        deadline = time.monotonic() + DEADLINE_S
+        while running.node.telemetry is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield running
 
 
 def read_until(broker: HasBootstrap, topic: str, enough: Callable[[list[Message]], bool]) -> list[Message]:

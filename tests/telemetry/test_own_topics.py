@@ -15,12 +15,12 @@ from klamm.client.cluster import Cluster
 from klamm.client.settings import Settings, parse_address
 from klamm.client.state import NotTellingError, Round, read_round, two_rounds
 from klamm.records.state_schema import RoundState, StateRecord, decode_record
-from tests.telemetry.own_topics import DEADLINE_S, flow_until, read_until
+from tests.telemetry.own_topics import DEADLINE_S, flow_until, read_until, telling_broker
 
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[klamm.Broker]:
-    with klamm.Broker(telemetry=True, config={"offsets.topic.num.partitions": 1}) as running:
+    with telling_broker(**{"offsets.topic.num.partitions": 1}) as running:
         yield running
 
 

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 import klamm
 from tests.telemetry.otlp_receiver import spans_of
-from tests.telemetry.own_topics import DEADLINE_S, read_until
+from tests.telemetry.own_topics import DEADLINE_S, read_until, telling_broker
 
 SPAN_ID = "00f067aa0ba902b7"
 NEVER = "ffffffffffffffffffffffffffffffff"
@@ -24,7 +24,7 @@ NEVER = "ffffffffffffffffffffffffffffffff"
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[klamm.Broker]:
-    with klamm.Broker(telemetry=True, config={"offsets.topic.num.partitions": 1}) as running:
+    with telling_broker(**{"offsets.topic.num.partitions": 1}) as running:
         read_until(running, "otlp_spans", lambda _: True)  # from now on there are spans
         yield running
 
