@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from tests.apache_kafka import tools
 from tests.clients.confluent import create_topic, make_producer, produce_values
@@ -132,10 +134,69 @@ def test_committed_offsets_survive_a_kill(klamm_process: Callable[..., KlammProc
     broker.stop()
 
 
+def test_a_kill_in_the_middle_of_commits_and_joins_takes_no_committed_offset_back(
+    klamm_process: Callable[..., KlammProcess], topic: str
+) -> None:
+    broker = klamm_process("-X", "group.initial.rebalance.delay.ms=100").start()
+    create_topic(broker, topic, 4)
+    groups = [f"{topic}-{number}" for number in range(3)]
+    committed = dict.fromkeys(groups, -1)
+    over = threading.Event()
+
+    def work(group: str) -> None:
+        """Commit one offset after the other; what is noted was acknowledged."""
+        consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group, "enable.auto.commit": False})
+        joins = 0
+        while not over.is_set():
+            offset = committed[group] + 1
+            try:
+                consumer.commit(offsets=[TopicPartition(topic, one, offset) for one in range(4)], asynchronous=False)
+            except KafkaException:
+                time.sleep(0.02)  # the broker is dead, or its coordinator not back yet
+                continue
+            committed[group] = offset
+            joins += 1
+            if joins % 20 == 0:  # another group, whose join the kill may hit
+                joiner = member(broker, f"{group}-{joins}", "classic", topic)
+                joiner.poll(0.05)
+                joiner.close()
+        consumer.close()
+
+    threads = [threading.Thread(target=work, args=(group,)) for group in groups]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            seen = dict(committed)
+            deadline = time.monotonic() + SETTLE_TIMEOUT_S
+            while any(committed[group] < seen[group] + 25 for group in groups):
+                assert time.monotonic() < deadline, (seen, committed)
+                time.sleep(0.02)
+            broker.kill()
+            broker.start()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(SETTLE_TIMEOUT_S)
+    broker.kill()
+    broker.start()
+    for group in groups:
+        again = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group})
+        kept = again.committed([TopicPartition(topic, one) for one in range(4)], timeout=20)
+        # A commit that was cut off may have been written: then it is the next one.
+        assert {one.offset for one in kept} <= {committed[group], committed[group] + 1}, group
+        assert len({one.offset for one in kept}) == 1, "a commit of four partitions is there wholly or not at all"
+        again.close()
+    broker.stop()
+
+
 @pytest.mark.apache
 def test_kafka_consumer_groups_sees_and_changes_a_group(
-    shared_klamm: KlammProcess, apache_kafka_jars: object, topic: str
+    shared_klamm: KlammProcess, apache_kafka_jars: object, topic: str, tmp_path: Path
 ) -> None:
+    plan = tmp_path / "plan.csv"
+    plan.write_text(f"{topic},0,2\n")
+
     def groups(*arguments: str) -> str:
         return tools.tool("kafka-consumer-groups", "--bootstrap-server", shared_klamm.bootstrap, *arguments)
 
@@ -152,7 +213,17 @@ def test_kafka_consumer_groups_sees_and_changes_a_group(
     assert "rdkafka" in groups("--describe", "--group", topic, "--members")
     consumer.close()
     reset = ("--reset-offsets", "--group", topic, "--topic", topic, "--execute")
-    for mode, offset in ((("--to-earliest",), "0"), (("--to-latest",), "3"), (("--shift-by", "-1"), "2")):
+    modes = (
+        (("--to-earliest",), "0"),
+        (("--to-latest",), "3"),
+        (("--shift-by", "-1"), "2"),
+        (("--to-offset", "1"), "1"),
+        (("--to-current",), "1"),
+        (("--to-datetime", "2000-01-01T00:00:00.000"), "0"),
+        (("--by-duration", "PT0S"), "3"),
+        (("--from-file", str(plan)), "2"),
+    )
+    for mode, offset in modes:
         answer = groups(*reset, *mode)
         assert [line.split()[-1] for line in answer.splitlines() if line.split()[1:3] == [topic, "0"]] == [offset]
     assert "Error" not in groups("--delete-offsets", "--group", topic, "--topic", topic)
