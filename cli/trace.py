@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MESSAGE = re.compile(r"([a-zA-Z0-9._-]{1,249}):(\d{1,9})@(\S+)")
 _NO_MESSAGE = frozenset({"deleted", "beyond", "compacted", "control"})
+_OFFSET_MAX, _PARTITION_MAX = 2**63 - 1, 2**31 - 1
 _WIDTH_DEFAULT = 80
 """Columns where no terminal says how many there are."""
 _SGR = {"title": "1", "head": "1", "span": "36", "wait": "33", "pending": "35", "error": "31", "dim": "2"}
@@ -70,6 +71,9 @@ async def _message(run: Run, text: str) -> tuple[str, int, int]:
         raise UsageError(msg)
     topic, partition, position = match[1], int(match[2]), match[3]
     if position.isascii() and position.isdigit():
+        if int(position) > _OFFSET_MAX or partition > _PARTITION_MAX:
+            msg = f"{text!r}: no log is that long, no topic that wide"
+            raise UsageError(msg)
         return topic, partition, int(position)
     from klamm.client.positions import resolve_positions
 

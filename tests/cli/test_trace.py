@@ -129,6 +129,7 @@ def test_a_timestamp_from_the_future_is_a_warning(klamm: Klamm, any_broker: Brok
 def test_a_line_that_names_no_message_says_how_one_is_named(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
     at = ("-b", shared_klamm.bootstrap, "-o", "json")
     assert klamm("trace", "orders:3", *at).code == 2
+    assert klamm("trace", f"orders:3@{2**63}", *at).codes == ["USAGE"]
     assert "Did you mean 'path'" in klamm("trace", "pth", *at).envelope["errors"][0]["message"]
     assert klamm("trace", f"{topic}:0@0", *at).codes == ["UNKNOWN_TOPIC_OR_PARTITION"]
     assert klamm("topic", "create", topic, "-b", shared_klamm.bootstrap).code == 0
