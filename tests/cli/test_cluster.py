@@ -1,12 +1,21 @@
 """Three Apache Kafka brokers: moving partitions, electing leaders, and one broker that dies."""
 
+import asyncio
 import json
+import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
+from klamm.client.cluster import Cluster
+from klamm.client.messages.record import Record
+from klamm.client.messages.scan import Scan
+from klamm.client.partitions import reassign
+from klamm.client.positions import resolve_ranges
+from klamm.client.settings import Settings, parse_bootstrap
 from tests.apache_kafka.cluster import ApacheKafkaCluster
 from tests.cli.conftest import Klamm
 from tests.support.process import wait_until
@@ -39,6 +48,37 @@ def test_partitions_move_by_plan_and_undo_moves_them_back(klamm: Klamm, three: A
     assert klamm("undo", number, "--confirm", number, *at).code == 0
     wait_until(lambda: replicas() == before, 30, "the partitions moved back")
     assert klamm("topic", "delete", "moving", "--confirm", "moving", *at).code == 0
+
+
+def test_a_search_follows_partitions_that_move_meanwhile(klamm: Klamm, three: ApacheKafkaCluster) -> None:
+    assert klamm("topic", "create", "searched", "-p", "3", "-r", "1", "-b", three.bootstrap).code == 0
+    producer = Producer({"bootstrap.servers": three.bootstrap})
+    for number in range(3000):
+        producer.produce("searched", b"%06d" % number + random.Random(number).randbytes(500))
+    assert producer.flush(30) == 0
+
+    async def moved(cluster: Cluster, to: list[int]) -> None:
+        assert await reassign(cluster, dict.fromkeys([("searched", index) for index in range(3)], to)) == {}
+        while [part.leader for part in (await cluster.metadata(["searched"])).topics[0].partitions] != to * 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+    async def search() -> tuple[list[Record], Scan]:
+        async with Cluster(Settings(parse_bootstrap(three.bootstrap), {})) as cluster, asyncio.timeout(60):
+            await moved(cluster, [1])
+            metadata = await cluster.metadata(["searched"])
+            wanted = [("searched", index) for index in range(3)]
+            ranges = (await resolve_ranges(cluster, metadata, wanted, "start", "end")).ranges
+            scan = Scan(cluster, metadata, ranges)
+            found: list[Record] = []
+            async for records in scan.batches():
+                if not found:
+                    await moved(cluster, [2])
+                found += records
+            return found, scan
+
+    found, scan = asyncio.run(search())
+    assert sorted((each.value or b"")[:6] for each in found) == [b"%06d" % number for number in range(3000)]
+    assert (scan.is_complete, scan.scanned) == (True, 3000)
 
 
 def test_nothing_to_cancel_and_an_unknown_broker_are_said(klamm: Klamm, three: ApacheKafkaCluster) -> None:
