@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -263,3 +264,26 @@ async def test_the_sort_and_the_theme_are_remembered(tmp_path: Path) -> None:
         await settle(again, pilot, lambda: again.view is not None and again.view.refreshes > 0)
         assert (again.theme, table_of(again, "topics").rows.sort) == ("nord", sort)
     again.session.close()
+
+
+async def test_thousands_of_refreshes_leave_nothing_behind() -> None:
+    session = ScriptedSession(SCRIPT)
+    app = make_app(session, Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        table = table_of(app, "topics")
+
+        async def refresh(times: int) -> int:
+            for number in range(times):
+                rows = [row._replace(rate=float(number)) for row in TOPICS]
+                table.show_part(loaded(t=rows).parts["t"])
+                if number % 100 == 0:
+                    await pilot.pause()
+            await pilot.pause()
+            gc.collect()
+            return len(gc.get_objects())
+
+        before = await refresh(500)
+        after = await refresh(2_000)
+        assert after < before + 2_000, f"{after - before} objects more after 2,000 refreshes"
+    app.session.close()

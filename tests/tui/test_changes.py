@@ -35,8 +35,11 @@ from tests.tui.scripted import ScriptedSession, loaded, make_app, settle
 FORBIDDEN = {"ctrl+s", "ctrl+q", "ctrl+z", "ctrl+h"}
 MOVING = set("hjklgGnN") | {f"ctrl+{letter}" for letter in "abdefuknpwty"}
 # Actions of single screens that change nothing, or open a dialog of what does not destroy.
-HARMLESS = {"action_edit"}
-MAY_OPEN_A_DIALOG = {"change_menu", "danger_menu", "undo", "edit"}
+HARMLESS = {
+    "action_edit", "action_follow", "action_trace", "action_write", "action_produce", "action_resend", "action_form",
+    "action_group", "action_messages",
+}  # fmt: skip
+MAY_OPEN_A_DIALOG = {"change_menu", "danger_menu", "undo", "edit", "produce", "resend"}
 
 
 class Recorded(Change):

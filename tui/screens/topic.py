@@ -89,7 +89,10 @@ class TopicView(View):
     """One topic."""
 
     STACKED = True
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("e", "edit", "Edit", show=False, id="topic.edit")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "messages", "Messages", id="topic.messages"),
+        Binding("e", "edit", "Edit", show=False, id="topic.edit"),
+    ]
     HELP = (
         "One topic. SPAN is from log start to log end in offsets, not a number of messages. A leader with ! is not the "
         "preferred one. Configs with a mark were set on this topic; Enter shows what one does. Tab goes on to configs, "
@@ -130,6 +133,10 @@ class TopicView(View):
             edit = MenuItem(f"Edit {config.name}…", lambda: topics.EditConfig(resource, config.name, config.value))
             items.insert(0, edit)
         return items
+
+    def action_messages(self) -> None:
+        """Look at the topic's messages."""
+        self.klamm.go(Place("messages", self.place.name))
 
     def action_edit(self) -> None:
         """Edit the config under the cursor."""

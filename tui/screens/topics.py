@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 
 from klamm.client.text import count_text, duration_text, printable, short_count, size_text
 from klamm.tui.columns import Cell, Column
@@ -98,7 +99,14 @@ class TopicsView(View):
         "Every topic of the cluster. SPAN is the distance from log start to log end in offsets, not a number of "
         "messages: compaction and transactions leave gaps. Figures appear for topics in view first."
     )
-    DEFAULT_CSS: ClassVar[str] = ""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("m", "messages", "Messages", id="topics.messages")]
+
+    def action_messages(self) -> None:
+        """Look at the messages of the topic under the cursor."""
+        row = self.table("topics").rows.current
+        if row is not None:
+            self.klamm.go(Place("messages", row.name))
 
     def compose(self) -> ComposeResult:
         """Yield the table."""
