@@ -260,10 +260,15 @@ class TableView(ScrollView, can_focus=True, inherit_bindings=False):
         age = self._now_ms() - part.at_ms if part.at_ms else 0
         if age >= OLD_MS:
             right = f"{right}  {age // 1000}s old" if age < _MINUTE_MS else f"{right}  {duration_text(age)} old"
-        return "\x00".join(("  ".join(words), right, "focus" if self.has_focus else ""))
+        return "\x00".join(("  ".join(words), right, "focus" if self.has_focus else "", self._title_style()))
+
+    def _title_style(self) -> str:
+        if self.part.error is not None or self.part.warnings or self.rows.filter.problem:
+            return "warn"
+        return "title" if self.has_focus else "dim"
 
     def _title_strip(self, width: int) -> Strip:
-        left, right, focus = self._title_text().split("\x00")
+        left, right, focus, style_name = self._title_text().split("\x00")
         rule = self.signs.heavy if focus else self.signs.rule
         right = f" {right.strip()} {rule}" if right else ""
         left = f"{rule} {left} "
@@ -271,8 +276,7 @@ class TableView(ScrollView, can_focus=True, inherit_bindings=False):
         if cell_len(left) > room:
             left = set_cell_size(left, max(0, room - 1)) + self.signs.cut
         fill = rule * max(0, room - cell_len(left))
-        problem = self.part.error is not None or self.part.warnings or self.rows.filter.problem
-        style = self.rich_style + self._style("warn" if problem else "title" if focus else "dim")
+        style = self.rich_style + self._style(style_name)
         return Strip([Segment(set_cell_size(left + fill + right, width), style)], width)
 
     def _head_strip(self, width: int) -> Strip:

@@ -58,6 +58,7 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
         self.part = Part()
         self.signs = Signs()
         self._lines: list[tuple[Cell, ...]] = []
+        self._holds = False  # whether the lines are data, and not a word on why there are none
         self._styles: dict[str, Style] = {}
 
     @property
@@ -69,10 +70,10 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
         """Take a refresh."""
         before = (self._lines, self.part.error, self.part.note)
         self.part = part
-        if part.rows is not None:
-            self._lines = [_cells(line) for line in part.rows]
-        if not self._lines:
-            self._lines = [_cells(each) for each in self._message()]
+        if part.rows:
+            self._lines, self._holds = [_cells(line) for line in part.rows], True
+        elif part.rows is not None or not self._holds:
+            self._lines, self._holds = [_cells(each) for each in self._message()], False
         if before != (self._lines, part.error, part.note):
             self.virtual_size = Size(self.size.width, len(self._lines) + 1)
             self.refresh()
