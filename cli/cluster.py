@@ -6,7 +6,7 @@ from klamm.cli.output import Column, Item, Result, Table, count_text
 from klamm.cli.run import Run
 from klamm.cli.spec import Command, Example
 from klamm.client.errors import ClientError
-from klamm.client.words import counted
+from klamm.client.text import counted
 
 BROKER_COLUMNS = (
     Column("ID", "name", right=True),

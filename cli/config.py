@@ -11,7 +11,7 @@ from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError
-from klamm.client.words import counted
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.configs import Change, Resource

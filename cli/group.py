@@ -14,7 +14,7 @@ from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, RefusedError, ResponseError
-from klamm.client.words import counted
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.committed import Committed

@@ -11,8 +11,7 @@ from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import EXIT_ASSERTION, Run, parse_seconds
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, ResponseError
-from klamm.client.text import duration_text, short_count
-from klamm.client.words import counted
+from klamm.client.text import counted, duration_text, short_count
 
 if TYPE_CHECKING:
     from klamm.client.groups import ListedGroup

@@ -19,7 +19,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds
 from klamm.client.errors import ClientError
 from klamm.client.lag_watch import LagWatcher
-from klamm.client.words import counted
+from klamm.client.text import counted
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _END_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"

@@ -13,7 +13,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError
-from klamm.client.words import counted
+from klamm.client.text import counted
 
 _SIZE = re.compile(r"(\d+)\s*(K|M|G|KiB|MiB|GiB|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}

@@ -12,9 +12,9 @@ from klamm.client.configs import describe_configs
 from klamm.client.errors import ClientError
 from klamm.client.groups import list_groups
 from klamm.client.offsets import MAX_TIMESTAMP, list_offsets
+from klamm.client.text import counted
 from klamm.client.topics import log_dirs
 from klamm.client.wire import ClusterMetadata, TopicMetadata
-from klamm.client.words import counted
 
 
 class BlastRadius(NamedTuple):

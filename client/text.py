@@ -56,3 +56,8 @@ def duration_text(milliseconds: float) -> str:
             rest = whole % long // short
             return f"{whole // long}{unit}" + (f"{rest:02}{next_unit}" if rest else "")
     raise AssertionError(milliseconds)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``1 broker``, ``2 brokers``, ``1,204 records``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -5,10 +5,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from klamm.client.settings import Settings, parse_bootstrap
+from klamm.tui.app import KlammApp
+from klamm.tui.place import Place
+from klamm.tui.preferences import Preferences
+from klamm.tui.registry import loader_of
+from klamm.tui.session import Session
+from klamm.tui.signs import Signs
+from tests.support.brokers import Broker
+
+Ui = Callable[[Place], KlammApp]
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +33,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture
+def ui(any_broker: Broker) -> Iterator[Ui]:
+    """Return a function that makes the application at a place of a real cluster; its sessions are closed afterwards."""
+    sessions: list[Session] = []
+
+    def make(place: Place) -> KlammApp:
+        session = Session(Settings(parse_bootstrap(any_broker.bootstrap), {}), loader_of)
+        session.start()
+        sessions.append(session)
+        return KlammApp(session, Preferences(None, {}), place, signs=Signs())
+
+    yield make
+    for session in sessions:
+        session.close()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +12,16 @@ from textual.widgets import Input
 
 from klamm.client.decoding import RecordDecoder
 from klamm.client.messages.record import Record
-from klamm.client.settings import Settings, parse_bootstrap
 from klamm.tui.app import KlammApp
 from klamm.tui.columns import Cell
 from klamm.tui.data.messages import DETAIL_BYTES_MAX, MessageRow, Query, detail_lines, header_lines, query_of
 from klamm.tui.place import Place
-from klamm.tui.preferences import Preferences
-from klamm.tui.registry import loader_of
 from klamm.tui.screens.messages import MessagesView
-from klamm.tui.session import Session
-from klamm.tui.signs import Signs
 from klamm.tui.text_pane import TextLine
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
+from tests.tui.conftest import Ui
 from tests.tui.scripted import settle
-
-Ui = Callable[[Place], KlammApp]
-
-
-@pytest.fixture
-def ui(any_broker: Broker) -> Iterator[Ui]:
-    sessions: list[Session] = []
-
-    def make(place: Place) -> KlammApp:
-        session = Session(Settings(parse_bootstrap(any_broker.bootstrap), {}), loader_of)
-        session.start()
-        sessions.append(session)
-        return KlammApp(session, Preferences(None, {}), place, signs=Signs())
-
-    yield make
-    for session in sessions:
-        session.close()
 
 
 def fill(broker: Broker, topic: str, count: int = 40) -> None:

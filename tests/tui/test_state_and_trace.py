@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 
-from klamm.client.settings import Settings, parse_bootstrap
 from klamm.records.state_schema import ActorState, ClientState, PartitionStatus
-from klamm.tui.app import KlammApp
 from klamm.tui.data.state import ActorRow, ClientRow, SegmentRow
 from klamm.tui.place import Place
-from klamm.tui.preferences import Preferences
-from klamm.tui.registry import loader_of
-from klamm.tui.session import Session
-from klamm.tui.signs import Signs
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
+from tests.tui.conftest import Ui
 from tests.tui.scripted import ScriptedSession, loaded, make_app, settle
 
-Ui = Callable[[Place], KlammApp]
 STATUS = PartitionStatus("orders", 0, leader=True, log_end_offset=30)
 ROWS = {
     "actors": [
@@ -54,21 +46,6 @@ async def test_what_a_broker_tells_is_shown(kind: str) -> None:
         for text in SHOWN[kind]:
             assert text in shown
     app.session.close()
-
-
-@pytest.fixture
-def ui(any_broker: Broker) -> Iterator[Ui]:
-    sessions: list[Session] = []
-
-    def make(place: Place) -> KlammApp:
-        session = Session(Settings(parse_bootstrap(any_broker.bootstrap), {}), loader_of)
-        session.start()
-        sessions.append(session)
-        return KlammApp(session, Preferences(None, {}), place, signs=Signs())
-
-    yield make
-    for session in sessions:
-        session.close()
 
 
 @pytest.mark.parametrize("kind", ROWS)
