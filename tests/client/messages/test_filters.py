@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klamm.client.messages.conditions import FilterError, parse
@@ -105,6 +105,7 @@ _OPERATORS = st.sampled_from(["==", "!=", "contains", "like", "~", "!~", "<", ">
 _PATTERNS = st.text(alphabet="abx.*+?[]^$(){}1 -", max_size=10)
 
 
+@settings(deadline=None)  # a loaded machine is not slow code
 @given(
     operand=st.sampled_from(["key", "value", "value.a", "value.a[*]", "h.a"]),
     operator=_OPERATORS,
@@ -130,6 +131,7 @@ def test_a_record_that_matches_holds_a_literal_of_every_clause(
         assert all(any(each in plain for each in clause) for clause in found.needles), (text, found.needles)
 
 
+@settings(deadline=None)  # a loaded machine is not slow code
 @given(_PATTERNS, st.text(alphabet="abx1 -", max_size=20))
 def test_the_literal_of_a_regular_expression_is_in_whatever_it_matches(pattern: str, text: str) -> None:
     quoted = '"' + pattern.replace('"', '\\"') + '"'
@@ -156,6 +158,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(deadline=None)  # a loaded machine is not slow code
 @given(
     path=st.sampled_from(["value.a", "value.a.b", "value.b[0].a", "value.a[*].b", "value.é", "value[0].a"]),
     operator=st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),

@@ -31,6 +31,7 @@ _RECORDS = st.builds(
 )
 
 
+@settings(deadline=None)  # a loaded machine is not slow code
 @given(_RECORDS)
 def test_a_line_gives_the_record_back(record: Record) -> None:
     line = jsonl.write(record).encode()
@@ -85,6 +86,7 @@ def test_what_is_written_by_hand_may_say_less() -> None:
     assert jsonl.read(b'{"value":"x","headers":{"a":"b","c":null}}', 1).headers == (("a", b"b"), ("c", None))
 
 
+@settings(deadline=None)  # a loaded machine is not slow code
 @given(st.lists(_RECORDS, max_size=10))
 def test_the_hash_is_of_contents_by_partition_and_not_of_offsets(records: list[Record]) -> None:
     def digest(chosen: list[Record], shift: int) -> str:

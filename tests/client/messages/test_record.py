@@ -1,7 +1,7 @@
 """The fast decoder against the careful one, and against bytes that are wrong."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klamm.client.messages.record import decode_batch, decode_fields, decode_values
@@ -32,6 +32,7 @@ def _batch(rows: list[tuple[int, bytes | None, bytes | None, list[tuple[bytes, b
     return bytes(build_batch(records, leader_epoch=3, producer_id=9))
 
 
+@settings(deadline=None)  # a loaded machine is not slow code
 @given(_RECORDS)
 def test_the_fast_decoder_finds_what_the_careful_one_finds(
     rows: list[tuple[int, bytes | None, bytes | None, list[tuple[bytes, bytes | None]], int]],
@@ -52,6 +53,7 @@ def test_the_fast_decoder_finds_what_the_careful_one_finds(
     assert decode_values(header, batch[HEADER_SIZE:]) == [record.value or b"" for record in careful]
 
 
+@settings(deadline=None)  # a loaded machine is not slow code
 @given(_RECORDS, st.integers(0, 5000), st.integers(0, 255))
 def test_a_changed_byte_is_noticed_or_harmless_and_never_anything_else(
     rows: list[tuple[int, bytes | None, bytes | None, list[tuple[bytes, bytes | None]], int]], place: int, byte: int
