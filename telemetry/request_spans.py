@@ -15,8 +15,9 @@ from klamm.telemetry.journal import Advanced, Note, Request, TopicKey, Written
 from klamm.telemetry.requests import NEVER_SLOW, RequestStats
 from klamm.telemetry.spans import Attribute, Span, TokenBucket, TraceContext, new_context
 
-REQUESTS_PER_S: Final = 5
-"""Of each kind: failed ones and slow ones."""
+FAILED_PER_S: Final = 5
+SLOW_PER_S: Final = 1
+"""A request is some six spans, and there are always slowest ones: one a second shows where the time goes."""
 
 LINKS_MAX: Final = 128
 """OpenTelemetry's default limit."""
@@ -54,8 +55,8 @@ class RequestTracer:
         self._server = server
         self._topic = topic
         self._links = links
-        self._failed = TokenBucket(REQUESTS_PER_S)
-        self._slow = TokenBucket(REQUESTS_PER_S)
+        self._failed = TokenBucket(FAILED_PER_S)
+        self._slow = TokenBucket(SLOW_PER_S)
         self._written: dict[str, list[Written]] = {}
         self._advanced: dict[str, list[Advanced]] = {}
 
