@@ -118,7 +118,7 @@ def _run(noun: str, commands: Sequence[Command], words: list[str], *, plural: bo
     from klamm.cli import parser
 
     try:
-        command, rest = parser.find_command(noun, commands, words)
+        command, rest = _found(noun, commands, words, plural=plural)
         # `klamm topics` lists, `klamm lag` shows
         bare = commands[0] if plural else next((each for each in commands if each.path == noun), None)
         if command is None and (bare is None or _asks_for_help(words)):
@@ -136,6 +136,20 @@ def _run(noun: str, commands: Sequence[Command], words: list[str], *, plural: bo
     from klamm.cli.run import run_line
 
     return run_line(line)
+
+
+def _found(
+    noun: str, commands: Sequence[Command], words: list[str], *, plural: bool
+) -> tuple[Command | None, list[str]]:
+    """Return the command of a line; what follows a plural and is no verb are names: ``klamm topics 'ord*'``."""
+    from klamm.cli import parser
+
+    try:
+        return parser.find_command(noun, commands, words)
+    except parser.UsageError:
+        if plural and commands[0].arguments:
+            return commands[0], words
+        raise
 
 
 def _noun_place(words: Sequence[str]) -> int | None:

@@ -9,6 +9,7 @@ import pytest
 from klamm.cli.docs import envelope_schema
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
+from tests.support.klamm_process import KlammProcess
 
 
 def test_a_topic_is_created_listed_described_and_deleted(klamm: Klamm, any_broker: Broker, topic: str) -> None:
@@ -185,3 +186,12 @@ def test_an_environment_variable_makes_everything_read_only(
 ) -> None:
     monkeypatch.setenv("KLAMM_READ_ONLY", "1")
     assert klamm("topic", "create", topic, "-b", any_broker.bootstrap).code == 4
+
+
+def test_names_may_follow_a_plural(klamm: Klamm, shared_klamm: KlammProcess, topic: str) -> None:
+    at = ("-b", shared_klamm.bootstrap, "-o", "json")
+    klamm("topic", "create", topic, *at)
+    assert [item["name"] for item in klamm("topics", f"{topic[:-1]}*", *at).items] == [topic]
+    missing = klamm("topics", f"{topic}x", *at)
+    assert (missing.code, missing.codes) == (1, ["UNKNOWN_TOPIC_OR_PARTITION"])
+    assert klamm("topic", f"{topic}x", *at).code == 2
