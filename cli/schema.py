@@ -18,6 +18,7 @@ from klamm.client.errors import ClientError
 if TYPE_CHECKING:
     from klamm.client.registry.registry import RegisteredSchema, Registry
 
+_RIGHT = "what the registry itself asks for; none of Kafka's"
 _REGISTRY = Option(("--registry",), "schema registry, instead of the context's", "URL")
 _VERSION = Option(("--version",), "version of the subject; the latest unless said", "N")
 _TYPE = Option(
@@ -287,6 +288,7 @@ COMMANDS = (
             Example("klamm schema register orders-value order.avsc --dry-run", "would it be accepted?"),
             Example("klamm schema register orders-value order.avsc --yes", "as a script does it"),
         ),
+        acls=(_RIGHT,),
         level=1,
     ),
     Command(
@@ -333,6 +335,7 @@ COMMANDS = (
             Example("klamm schema cp 'orders*' --to-context staging", "so that copied records can be decoded"),
             Example("klamm schema cp --to-context staging --keep-ids", "everything, ids too, into an empty registry"),
         ),
+        acls=(_RIGHT,),
         level=1,
     ),
     Command(
@@ -350,6 +353,7 @@ COMMANDS = (
             Example("klamm schema delete orders-value --version 3 --yes", "nobody can write with it any more"),
             Example("klamm schema delete orders-value --permanent --confirm orders-value", "the second step"),
         ),
+        acls=(_RIGHT,),
         level=2,
         details="A deleted schema still decodes its records, until it is deleted again with --permanent.",
     ),
@@ -365,6 +369,7 @@ COMMANDS = (
             _REGISTRY,
         ),
         examples=(Example("klamm schema mode orders-value --set READONLY", "freeze a subject"),),
+        acls=(_RIGHT,),
         level=1,
     ),
     Command(
@@ -379,6 +384,7 @@ COMMANDS = (
             _REGISTRY,
         ),
         examples=(Example("klamm schema compat orders-value --set FULL", "readers and writers in any order"),),
+        acls=(_RIGHT,),
         level=1,
     ),
 )
