@@ -15,6 +15,8 @@ from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
 from klamm.tui.text_pane import TextLine
 
+ASKED_EVERY_MS: Final = 5_000
+"""A path takes a dozen requests: more often than this nothing is worth them."""
 _NAME: Final = re.compile(r"(?P<topic>.+):(?P<partition>\d+)@(?P<offset>\d+)")
 _STYLES: Final[dict[str, str]] = {
     "title": "strong", "head": "dim", "span": "accent", "wait": "dim", "pending": "warn", "error": "bad", "dim": "dim",
@@ -30,12 +32,13 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     if found is None:
         msg = f"{place.name!r} names no message"
         raise SettingsError(msg, "TOPIC:PARTITION@OFFSET, for example orders:3@1842")
-    trace = await trace_path(session.cluster, found["topic"], int(found["partition"]), int(found["offset"]))
-    memory["trace"] = trace
+    trace: Trace | None = memory.get("trace")
+    if trace is None or session.now_ms - memory["asked_ms"] >= ASKED_EVERY_MS:
+        trace = await trace_path(session.cluster, found["topic"], int(found["partition"]), int(found["offset"]))
+        memory["trace"], memory["asked_ms"] = trace, session.now_ms
     warnings = list(trace.errors)
-    return Loaded(
-        session.now_ms, {"trace": Part(drawn(trace, memory.get("width", 100)), None, session.now_ms, "", warnings)}
-    )
+    lines = drawn(trace, memory.get("width", 100))
+    return Loaded(session.now_ms, {"trace": Part(lines, None, memory["asked_ms"], "", warnings)})
 
 
 def drawn(trace: Trace, width: int, *, ascii_only: bool = False) -> list[TextLine]:
