@@ -395,6 +395,7 @@ class KlammApp(App[int], inherit_bindings=False):
 
     async def open_prompt(self, prompt: Prompt) -> None:
         """Mount a prompt and focus its input before the next key is looked at: nothing typed quickly is lost."""
+        prompt.came_from = self.focused
         await self.screen.query("#prompt").remove()
         await self.screen.mount(prompt)
         self.screen.set_focus(prompt.query_one("Input"))  # Widget.focus() would wait for a turn of the loop

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from klamm.client.text import printable
@@ -71,6 +72,7 @@ class Prompt(Vertical):
         self._at = -1
         self._completing = False
         self._older = 0
+        self.came_from: Widget | None = None
 
     @property
     def klamm(self) -> KlammApp:
@@ -104,6 +106,11 @@ class Prompt(Vertical):
 
     def leave(self) -> None:
         """Close, and give the focus back."""
+        before = self.came_from
+        if before is not None and before.is_attached and before.display:
+            self.screen.set_focus(before)  # at once: the next key is meant for it
+            self.remove()
+            return
         view = self.klamm.view
         self.remove()
         if view is not None:

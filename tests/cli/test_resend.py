@@ -112,7 +112,8 @@ def test_an_edited_record_is_sent_as_the_editor_left_it(
     assert producer.flush(TIMEOUT_S) == 0
     script = home / "editor.py"
     script.write_text(
-        "import sys, pathlib\np = pathlib.Path(sys.argv[1])\np.write_text(p.read_text().replace('1', '2'))\n"
+        "import re, sys, pathlib\np = pathlib.Path(sys.argv[1])\n"
+        "p.write_text(re.sub(r'(total\\W+)1', r'\\g<1>2', p.read_text()))\n"
     )
     monkeypatch.setenv("EDITOR", f"{sys.executable} {script}")
     monkeypatch.delenv("VISUAL", raising=False)

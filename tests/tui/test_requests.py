@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,6 +16,7 @@ from klamm.tui import registry
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
 from tests.support.brokers import Broker
+from tests.support.klamm_process import KlammProcess
 
 # Of one broker: what a refresh may send when it looks at everything, and what it sends each time in between.
 FULL: Mapping[str, Mapping[str, int]] = {
@@ -98,9 +99,17 @@ def above(sent: Mapping[str, int], before: Mapping[str, int], allowed: Mapping[s
     return {api: count for api, count in counts.items() if count > allowed.get(api, 0)}
 
 
+@pytest.fixture(scope="module")
+def small_klamm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KlammProcess]:
+    """Run a broker of our own: what other tests leave behind would be asked about as well."""
+    server = KlammProcess(tmp_path_factory.mktemp("small-klamm")).start()
+    yield server
+    server.stop()
+
+
 @pytest.mark.parametrize("kind", COUNTED)
-async def test_a_refresh_sends_no_more_than_it_says(kind: str, shared_klamm: Broker, topic: str) -> None:
-    async with session_of(shared_klamm, topic) as session:
+async def test_a_refresh_sends_no_more_than_it_says(kind: str, small_klamm: KlammProcess, topic: str) -> None:
+    async with session_of(small_klamm, topic) as session:
         names = {
             "topic": topic,
             "messages": topic,
