@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -25,6 +25,8 @@ from klamm.tui.table import TableView
 from klamm.tui.view import View
 
 if TYPE_CHECKING:
+    from textual.widget import Widget
+
     from klamm.tui.dialogs.change import Change, MenuItem
     from klamm.tui.prompt import Prompt
 
@@ -399,6 +401,17 @@ class KlammApp(App[int], inherit_bindings=False):
         await self.screen.query("#prompt").remove()
         await self.screen.mount(prompt)
         self.screen.set_focus(prompt.query_one("Input"))  # Widget.focus() would wait for a turn of the loop
+
+    def focus_on(self, widget: Widget) -> None:
+        """Give a panel the keys at once; while a line is being typed, as soon as it is sent.
+
+        ``Widget.focus()`` would do it a turn of the loop later, and take the keys from a line opened meanwhile.
+        """
+        open_ones = [prompt for prompt in widget.screen.query("#prompt") if getattr(prompt, "is_open", False)]
+        if open_ones:
+            cast("Prompt", open_ones[0]).came_from = widget
+        else:
+            widget.screen.set_focus(widget)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave keys that are text to whoever is typing, and to dialogs."""

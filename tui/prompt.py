@@ -73,6 +73,7 @@ class Prompt(Vertical):
         self._completing = False
         self._older = 0
         self.came_from: Widget | None = None
+        self.is_open = True
 
     @property
     def klamm(self) -> KlammApp:
@@ -106,6 +107,7 @@ class Prompt(Vertical):
 
     def leave(self) -> None:
         """Close, and give the focus back."""
+        self.is_open = False
         before = self.came_from
         if before is not None and before.is_attached and before.display:
             self.screen.set_focus(before)  # at once: the next key is meant for it
@@ -219,7 +221,7 @@ class FilterPrompt(Prompt):
     def submitted(self, text: str) -> None:
         """Keep the filter."""
         self.table.set_filter(text)
-        self.table.focus()
+        self.klamm.focus_on(self.table)
 
     def cancel(self) -> None:
         """Bring back the filter there was."""

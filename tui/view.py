@@ -168,7 +168,7 @@ class View(Vertical):
         """Focus the panel that had the focus, or the first."""
         panes = [pane for pane in self.panes if pane.display]
         if panes and not any(pane.has_focus for pane in panes):
-            next((pane for pane in panes if pane.has_class("-open")), panes[0]).focus()
+            self.klamm.focus_on(next((pane for pane in panes if pane.has_class("-open")), panes[0]))
 
     # Polling
 
@@ -275,7 +275,7 @@ class View(Vertical):
         target = panes[(focused + step) % len(panes)]
         if self._zoomed:
             self._zoom(target)
-        target.focus()
+        self.klamm.focus_on(target)
 
     def action_zoom(self) -> None:
         """Let the focused panel have the whole screen, or take it back."""

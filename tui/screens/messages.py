@@ -199,7 +199,7 @@ class MessagesView(View):
         pane = self.query_one("#value", TextPane)
         self._zoomed = True
         self._zoom(pane)
-        pane.focus()
+        self.klamm.focus_on(pane)
 
     def copy_text(self, row: MessageRow) -> str:
         """Return the record in the lossless form."""
@@ -247,7 +247,7 @@ class MessagesView(View):
     def focus_pane(self) -> None:
         """Focus the table: the line above it takes no keys."""
         if self.display and not any(pane.has_focus for pane in self.panes):
-            self.table("messages").focus()
+            self.klamm.focus_on(self.table("messages"))
 
     def action_form(self, form: str) -> None:
         """Show values in another form."""
