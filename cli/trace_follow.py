@@ -91,7 +91,8 @@ def _item(each: Sighting, now_ms: float) -> Item:
 
 
 def _line(item: Item) -> str:
-    from klamm.client.tracing.waterfall import duration_text, printable
+    from klamm.client.text import printable
+    from klamm.client.tracing.waterfall import duration_text
 
     took = f"{duration_text(item['duration_ms']):>7}" + (" " if item["done"] else "…")
     groups = f"{len(item['passed'])}/{len(item['passed']) + len(item['waiting'])}"

@@ -148,7 +148,8 @@ def _span_item(span: Span, place: Place | None) -> Item:
 
 
 def _span_line(item: Item) -> str:
-    from klamm.client.tracing.waterfall import duration_text, printable
+    from klamm.client.text import printable
+    from klamm.client.tracing.waterfall import duration_text
 
     at = time_text(item["start_ms"])[11:]
     failed = f"  ERR {item['error']}" if item["error"] else ""

@@ -84,7 +84,8 @@ async def send(run: Run) -> Result:
 
 
 def _hop_line(item: Item, zero_ms: float) -> str:
-    from klamm.client.tracing.waterfall import duration_text, printable
+    from klamm.client.text import printable
+    from klamm.client.tracing.waterfall import duration_text
 
     who = item["group"] or item["service"] or item["client_id"] or ""
     if item["broker"] is not None and not item["group"]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
+from klamm.client.text import printable
 from klamm.client.tracing.critical import Breakdown, break_down
 from klamm.client.tracing.model import Hop, Trace
 
@@ -78,11 +79,6 @@ def label_of(hop: Hop, place: tuple[str, int, int]) -> str:
     if hop.hop == "produce" and hop.topic is not None and (hop.topic, hop.partition, hop.offset) != place:
         what += f" {hop.topic}" if hop.offset is None else f" {hop.topic}:{hop.partition}@{hop.offset}"
     return f"{printable(what)}  {printable(who)}" if who else printable(what)
-
-
-def printable(text: str) -> str:
-    """Return text with what would command the terminal escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _plain(_: Style, text: str) -> str:

@@ -195,3 +195,9 @@ def test_a_place_says_what_is_looked_for() -> None:
     assert query_of("start where value.total > 1") == Query("start", "value.total > 1", follow=False)
     assert Query("start", "abc").words == ["--from", "start", "--text", "abc"]
     assert Query("start", "key == abc").words == ["--from", "start", "--where", "key == abc"]
+
+
+def test_a_value_larger_than_a_cell_is_shown_as_its_decoder_has_it() -> None:
+    large = MessageRow(Record("t", 0, 7, 1_000, "create", b"k", b"x" * 5_000), RecordDecoder(value_form="base64"))
+    assert large.whole.kind == "base64"
+    assert large.value.kind.startswith("text"), "a cell shows the beginning only"

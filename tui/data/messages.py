@@ -89,6 +89,14 @@ class MessageRow:
         return self._value
 
     @property
+    def whole(self) -> Decoded:
+        """The value, decoded as far as the panel below shows one: with its schema where all of it is shown."""
+        data = self.record.value
+        if data is None or len(data) <= CELL_BYTES_MAX:
+            return self.value
+        return self._decoder.value(self.record) if len(data) <= DETAIL_BYTES_MAX else decode(data[:DETAIL_BYTES_MAX])
+
+    @property
     def trace(self) -> str:
         """The beginning of its trace id, where it has a ``traceparent``; ``*`` in front of a sampled one."""
         for name, value in self.record.headers:
@@ -254,7 +262,7 @@ def condition_of(where: str) -> Filter | None:
     return literal_filter(text=where.encode("utf-8", "surrogateescape"))
 
 
-def detail_lines(row: MessageRow, form: str, decoder_value: Decoded | None = None) -> list[TextLine]:
+def detail_lines(row: MessageRow, form: str) -> list[TextLine]:
     """Return a value's lines in one of the :data:`FORMS`."""
     data = row.record.value
     if data is None:
@@ -268,7 +276,7 @@ def detail_lines(row: MessageRow, form: str, decoder_value: Decoded | None = Non
     elif form == "text":
         lines = list(_text_lines(data[:DETAIL_BYTES_MAX].decode("utf-8", "replace")))
     else:
-        value = decoder_value or decode(data[:DETAIL_BYTES_MAX])
+        value = row.whole
         lines = _schema_lines(value, len(data)) if form == "schema" else list(_value_lines(value))
         if value.note:
             lines.insert(0, Cell(f"! {value.note}", "warn"))

@@ -188,8 +188,7 @@ class MessagesView(View):
         form = self.form
 
         async def found() -> Any:
-            full = len(row.record.value or b"") <= 4096  # noqa: PLR2004 (CELL_BYTES_MAX: it is decoded as a whole)
-            return detail_lines(row, form, row.value if full else None)
+            return detail_lines(row, form)
 
         pane.show_lines(await self.session.run(found), f"Value as {form}  ({row.value.kind})")
 
