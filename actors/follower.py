@@ -1,12 +1,77 @@
-"""What a follower makes of a leader's answer: the rows to append, checked as if a client had sent them."""
+"""What a follower makes of its leader's answers: rows to append, checked as if a client had sent them; or a cut."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from klamm.actors.messages import FollowerAppend
+from klamm.actors.messages import FollowerAppend, TruncateTo
+from klamm.actors.producer_loading import replay_row
+from klamm.core.partition import PartitionState
+from klamm.core.producer_state import ProducerStates
 from klamm.records.batch import check_batch, iter_batches
+from klamm.storage.partition_log import PartitionLog
 from klamm.storage.row import LogRow
+
+ROWS_MAX: Final = 64
+"""Record batches in one write, as of a leader's."""
+
+
+class Follower:
+    """One replica's part as a follower. Everything runs on the thread of the actor that owns it."""
+
+    __slots__ = ("_log", "_state")
+
+    def __init__(self, log: PartitionLog, state: PartitionState) -> None:
+        self._log = log
+        self._state = state
+
+    def append(self, message: FollowerAppend) -> bool:
+        """Append what the leader sent, at its offsets; an answer of an older leader epoch changes nothing.
+
+        Returns:
+            Whether it was of this leader epoch.
+
+        Raises:
+            KafkaError: A batch is damaged; those before it are appended.
+            StorageFailureError: The disk refused.
+        """
+        current = self._is_current(message.leader_epoch)
+        if current:
+            self._append(message)
+        if message.applied is not None:
+            message.applied(current=current)
+        return current
+
+    def _append(self, message: FollowerAppend) -> None:
+        log, state = self._log, self._state
+        rows = list(rows_to_append(message, state.log_end_offset))
+        for first in range(0, len(rows), ROWS_MAX):
+            log.append(rows[first : first + ROWS_MAX])
+        if rows:
+            state.followed(log.log_end_offset)
+        if state.producers_loaded:  # else they are loaded with all others
+            for row in rows:
+                replay_row(state.producers, row)
+        state.high_watermark = max(state.high_watermark, min(message.high_watermark, state.log_end_offset))
+        if message.log_start_offset > log.log_start_offset:
+            log.delete_before(min(message.log_start_offset, state.log_end_offset))
+
+    def truncate(self, message: TruncateTo) -> None:
+        """Cut the log. Nothing below the high watermark is ever cut by a leader that is one, so it may wait here."""
+        current = self._is_current(message.leader_epoch)
+        if current:
+            if message.anew:
+                self._log.truncate_fully_and_start_at(message.offset)
+            else:
+                self._log.truncate_to(message.offset)
+            self._state.followed(self._log.log_end_offset)
+            self._state.producers, self._state.producers_loaded = ProducerStates(), False  # rebuilt from what is left
+        if message.applied is not None:
+            message.applied(current=current)
+
+    def _is_current(self, leader_epoch: int) -> bool:
+        return not self._state.is_leader and leader_epoch == self._state.leader_epoch
 
 
 def rows_to_append(message: FollowerAppend, log_end_offset: int) -> Iterator[LogRow]:

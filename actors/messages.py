@@ -103,10 +103,6 @@ class FlushFailed(NamedTuple):
     reason: str
 
 
-class LogMaintained(NamedTuple):
-    """The log's upkeep on the disk is over, for better or worse."""
-
-
 @dataclass(frozen=True, slots=True)
 class BecomeLeader:
     """The controller made this broker the leader, or changed the ISR."""

@@ -28,7 +28,7 @@ from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import PartitionIndex, TopicId, TopicName
 from klamm.records.group_partition import partition_for
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
-from klamm.storage.segmented_log import ColdRead
+from klamm.storage.log_reading import ColdRead
 from klamm.storage.slicing import LogSlice
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, SaveS
 from klamm.actors.disk import DISK_ACTORS, Disk
 from klamm.actors.dispatchers import LoopDispatcher, PoolDispatcher
 from klamm.actors.metadata_log import METADATA_TOPIC, METADATA_TOPIC_ID, MetadataLog
-from klamm.actors.partition import PartitionPorts
+from klamm.actors.partition_ports import PartitionPorts
 from klamm.actors.ports import LoopTimers, SystemClock
 from klamm.actors.supervisor import Supervisor
 from klamm.core.controller import Controller

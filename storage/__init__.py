@@ -5,9 +5,10 @@
 | `partition_log.py`, `segmented_log.py` | the log of one partition: what a partition's owner calls |
 | `log_directory.py` | the data directory: lock, format version, checkpoint, clean-shutdown marker |
 | `filesystem.py`, `memory_filesystem.py`, `faulty_filesystem.py` | the only openers of files: disk, memory, bad disk |
-| `segment.py` | one segment file: append, read, seal |
-| `slicing.py` | cutting what a fetch sends out of row groups |
-| `arrow_format.py`, `flatbuffer.py`, `footer.py`, `row.py` | the bytes of a segment |
+| `log_opening.py`, `log_reading.py`, `log_state.py` | how a log is opened, how it is read, what it says of itself |
+| `segment.py`, `segment_ends.py` | one segment file: append and read; close it, cut it short |
+| `slicing.py`, `group_walk.py`, `verified_ranges.py` | cutting what a fetch sends out of row groups; walking them |
+| `arrow_format.py`, `row_group.py`, `footer.py`, `row.py`, `flatbuffer.py` | the bytes of a segment |
 | `index.py`, `timestamps.py` | finding offsets and times |
 | `recovery.py` | the walk after an unclean stop, and the quarantine |
 | `cleaning.py`, `cleaned.py`, `offset_map.py` | compaction: one round over a log; the last offset of each key |

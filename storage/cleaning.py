@@ -34,14 +34,16 @@ from klamm.records.compaction import (
     plain_records,
     scan_records,
 )
-from klamm.storage.arrow_format import BLOCK, METADATA_SIZE, ROWS_MAX, check_group, peek_group
+from klamm.storage.arrow_format import BLOCK
 from klamm.storage.cleaned import CleanedSegments, CleaningSource
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.footer import REPLACES_KEY
 from klamm.storage.offset_map import OffsetMap
 from klamm.storage.recovery import encode_replaced, epochs_below
 from klamm.storage.row import LogRow
+from klamm.storage.row_group import METADATA_SIZE, ROWS_MAX, check_group, peek_group
 from klamm.storage.segment import Segment
+from klamm.storage.segment_ends import seal
 
 READ_SIZE_BYTES: Final = 1024 * 1024
 """Bytes of one read; a larger row group is read alone."""
@@ -350,7 +352,7 @@ class _Writer:
     def finish(self, footer_metadata: Mapping[str, str]) -> Segment:
         if self._rows:
             self._write()
-        self._segment.seal(self._source.schema_metadata, footer_metadata, b"".join(self._blocks))
+        seal(self._segment, self._source.schema_metadata, footer_metadata, b"".join(self._blocks))
         return self._segment
 
     def abandon(self) -> None:

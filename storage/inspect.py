@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
-from klamm.storage.arrow_format import BLOCK, METADATA_SIZE, file_head, read_schema_metadata
+from klamm.storage.arrow_format import BLOCK, file_head, read_schema_metadata
 from klamm.storage.errors import CorruptSegmentError, LogDirectoryError
 from klamm.storage.filesystem import Filesystem
 from klamm.storage.footer import Footer, SegmentState, read_footer_of
+from klamm.storage.group_walk import checked_groups, columns_of, walk_groups
 from klamm.storage.handles import FileHandles
 from klamm.storage.log_directory import parse_partition, read_meta
 from klamm.storage.recovery import HEAD_SIZE_MAX, QUARANTINE_SUFFIX, base_offset_of, decode_replaced
 from klamm.storage.row import LogRow
+from klamm.storage.row_group import METADATA_SIZE
 from klamm.storage.segment import Segment
 
 
@@ -121,7 +123,7 @@ def dump_segments(filesystem: Filesystem, path: str, start: int = 0) -> Iterator
                 continue
             segment, end, _ = _opened(filesystem, report)
             try:
-                for position, _, rows in segment.checked_groups(segment.data_start, end):
+                for position, _, rows in checked_groups(segment.file(), segment.path, segment.data_start, end):
                     yield from (
                         DumpedBatch(log, report.name, position, row) for row in rows if row.last_offset >= start
                     )
@@ -197,8 +199,8 @@ def _measured(filesystem: Filesystem, report: SegmentReport) -> SegmentReport:
     end_offset = report.base_offset
     try:
         segment, end, _ = _opened(filesystem, report)
-        for position, group, head in segment.walk(segment.data_start, end):
-            end_offset = segment.columns(head, position, group)[-1].last_offset + 1
+        for position, group, head in walk_groups(segment.file(), segment.path, segment.data_start, end):
+            end_offset = columns_of(head, segment.path, position, group)[-1].last_offset + 1
     except (CorruptSegmentError, OSError) as error:
         return report._replace(status=SegmentStatus.DAMAGED, end_offset=end_offset, fault=_fault(error))
     return report._replace(end_offset=end_offset)
@@ -212,7 +214,7 @@ def _verified(filesystem: Filesystem, report: SegmentReport) -> SegmentReport:
     fault: str | None = None
     try:
         segment, end, footer = _opened(filesystem, report)
-        for position, group, rows in segment.checked_groups(segment.data_start, end):
+        for position, group, rows in checked_groups(segment.file(), segment.path, segment.data_start, end):
             if rows[0].base_offset < end_offset:
                 fault = fault or f"byte {position}: base_offset={rows[0].base_offset}, expected {end_offset}"
             end_offset = rows[-1].last_offset + 1

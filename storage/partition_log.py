@@ -26,10 +26,13 @@ from uuid import uuid4
 from klamm.storage import retention, timestamps
 from klamm.storage.cleaned import CleanedSegments, CleaningSource
 from klamm.storage.errors import StorageFailureError
+from klamm.storage.log_reading import ColdRead, base_offset_of_segment
+from klamm.storage.log_state import CleanState, SegmentInfo
 from klamm.storage.recovery import CLEANED_NAME, TRUNCATED_MARKER
 from klamm.storage.row import LogRow
 from klamm.storage.segment import Segment
-from klamm.storage.segmented_log import CleanState, ColdRead, SegmentedLog, SegmentInfo, base_offset_of_segment
+from klamm.storage.segment_ends import truncated
+from klamm.storage.segmented_log import SegmentedLog
 from klamm.storage.snapshots import Snapshot, drop_snapshots_after, load_snapshot, save_snapshot
 from klamm.storage.timestamps import OffsetAndTimestamp
 
@@ -151,7 +154,7 @@ class PartitionLog(SegmentedLog):
         remaining, last = self._segments[: keep - 1], self._segments[keep - 1]
         end = offset
         if last.end_offset > offset:
-            shorter = last.truncated(offset)
+            shorter = truncated(last, offset)
             if shorter is None:
                 self._drop([last])
                 end = min(offset, last.base_offset)

@@ -20,6 +20,7 @@ from klamm.storage.epochs import EpochStart, LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.filesystem import Filesystem
 from klamm.storage.footer import ABORTED_KEY, EPOCHS_KEY, REPLACES_KEY, SegmentState, read_footer_of
+from klamm.storage.group_walk import checked_groups
 from klamm.storage.handles import FileHandles
 from klamm.storage.segment import Segment
 
@@ -155,7 +156,7 @@ class Recovery:
 
     def _walk(self, segment: Segment, size: int, epochs: LeaderEpochs) -> None:
         try:
-            for position, group, rows in segment.checked_groups(segment.data_end, size):
+            for position, group, rows in checked_groups(segment.file(), segment.path, segment.data_end, size):
                 for row in rows:
                     expected = segment.end_offset if row is rows[0] else row.base_offset
                     if row.base_offset < expected or (row.base_offset > expected and not self._gaps_allowed):

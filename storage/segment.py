@@ -1,55 +1,41 @@
-"""One segment file: append to it, read from it, close it.
+"""One segment file: append to it, read from it.
 
 | state | file | left by |
 |---|---|---|
-| growing | magic, schema, row groups | ``seal``: the segment was rolled |
+| growing | magic, schema, row groups | ``segment_ends.seal``: the segment was rolled |
 | sealed | the same, end of stream, footer | nothing: it is removed whole |
+
+Either may be replaced by a shorter one (``segment_ends.truncated``).
 
 A sealed segment is a complete Arrow file. The data end is where the row groups end in either state.
 
 What this process wrote is trusted. What was in the file before (below ``unverified_end``) is checked at its first
-read: every byte outside the payloads follows from the columns (``arrow_format.check_group``), payloads have their own
+read: every byte outside the payloads follows from the columns (``row_group.check_group``), payloads have their own
 CRC. Reads hold no lock: the arrays of the index only grow while a segment is read, and a file lives until its last
 reader is done.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from klamm.records.checksum import Buffer
-from klamm.storage.arrow_format import (
-    BLOCK,
-    GROUP_MIN,
-    METADATA_SIZE,
-    RowGroup,
-    check_group,
-    decode_columns,
-    encode_group,
-    file_head,
-    peek_group,
-)
+from klamm.storage.arrow_format import file_head
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.filesystem import File
-from klamm.storage.footer import SegmentState, make_tail, read_footer_of
+from klamm.storage.footer import SegmentState, read_footer_of
+from klamm.storage.group_walk import checked, checked_groups, columns_of, walk_groups
 from klamm.storage.handles import FileHandles
 from klamm.storage.index import NO_TIMESTAMP, SparseIndex
 from klamm.storage.row import LogRow
+from klamm.storage.row_group import GROUP_MIN, encode_group, peek_group
 from klamm.storage.slicing import LogSlice, Slicer, Wanted
+from klamm.storage.verified_ranges import Ranges, holds, merged
 
-WALK_SIZE_BYTES: Final = 64 * 1024
-"""Bytes of one read when row groups are walked: a few of them at a time, and little in vain where they are large."""
-COPY_SIZE_BYTES: Final = 1024 * 1024
-"""Bytes of one read when a file is copied."""
 WINDOW_MIN_BYTES: Final = 4096
 """The least that is read at once: a page costs no more than a part of it."""
-_FAR: Final = 1 << 62
 _HINTS_MAX: Final = 64
 """Consumers whose next position is remembered per segment; others pay a search."""
-_VERIFIED_MAX: Final = 128
-"""Ranges remembered as verified; beyond it the oldest is verified again when read."""
 
 
 class Segment:
@@ -57,7 +43,6 @@ class Segment:
 
     __slots__ = (
         "_file",
-        "_handles",
         "_hints",
         "_pinned",
         "_verified",
@@ -66,6 +51,7 @@ class Segment:
         "data_start",
         "end_offset",
         "first_timestamp",
+        "handles",
         "index",
         "indexed_from",
         "max_timestamp",
@@ -79,11 +65,11 @@ class Segment:
     )  # fmt: skip
 
     def __init__(self, handles: FileHandles, path: str, state: SegmentState) -> None:
-        self._handles = handles
+        self.handles = handles
         self._file: File | None = None
         self._pinned: File | None = None
         self._hints: dict[int, int] = {}
-        self._verified: tuple[tuple[int, int], ...] = ()
+        self._verified: Ranges = ()
         self.path = path
         self.base_offset, self.end_offset, self.data_end, self.sealed, *times = state
         self.first_timestamp, self.max_timestamp, self.max_timestamp_offset, self.data_start = times
@@ -134,7 +120,7 @@ class Segment:
         self.used = True
         file = self._file
         if file is None:
-            file = self._handles.open(self.path, self)
+            file = self.handles.open(self.path, self)
             if self._pinned is not None:  # looked at after opening: the path may be another file's by now
                 file = self._pinned
             self._file = file
@@ -147,7 +133,7 @@ class Segment:
             OSError: It cannot be opened.
         """
         self._pinned = self.file()
-        self._handles.forget(self)
+        self.handles.forget(self)
 
     def release(self) -> None:
         """Let go of the file."""
@@ -263,8 +249,8 @@ class Segment:
         else:
             loaded = SparseIndex()
             time = NO_TIMESTAMP
-            for position, group, head in self.walk(self.data_start, self.indexed_from):
-                rows = self.columns(head, position, group)
+            for position, group, head in walk_groups(self.file(), self.path, self.data_start, self.indexed_from):
+                rows = columns_of(head, self.path, position, group)
                 loaded.add(rows[0].base_offset, position, time)
                 time = max(time, *(row.max_timestamp_ms for row in rows))
         grown = self.index
@@ -274,86 +260,19 @@ class Segment:
         self.index = loaded
         self.indexed_from = self.data_start
 
-    def walk(self, start: int, end: int) -> Iterator[tuple[int, RowGroup, memoryview]]:
-        """Yield (position, metadata, everything before the payloads) of the row groups from ``start`` to ``end``.
-
-        May wait for the disk. Nothing is verified.
-
-        Raises:
-            CorruptSegmentError: No row group stands where one should.
-            OSError: The disk refused.
-        """
-        file = self.file()
-        view, view_start = memoryview(b""), start
-        position = start
-        while position < end:
-            at = position - view_start
-            group = peek_group(view, at) if at + METADATA_SIZE <= len(view) else None
-            if group is None or at + group.payload_position > len(view):
-                size = max(WALK_SIZE_BYTES, group.payload_position if group else 0)
-                view, view_start, at = memoryview(file.read(min(size, end - position), position)), position, 0
-                group = peek_group(view) if len(view) >= METADATA_SIZE else None
-                if group is not None and group.payload_position > len(view) >= WALK_SIZE_BYTES:
-                    view = memoryview(file.read(min(group.payload_position, end - position), position))
-                if group is None or group.payload_position > len(view) or position + group.size > end:
-                    raise CorruptSegmentError(self.path, position, "no row group stands here")
-            yield position, group, view[at : at + group.payload_position]
-            position += group.size
-
-    def columns(self, head: Buffer, position: int, group: RowGroup) -> list[LogRow]:
-        """Return the rows of a row group without their payloads' bytes, from what :meth:`walk` yields.
-
-        Raises:
-            CorruptSegmentError: The columns contradict the metadata or a row CRC.
-        """
-        try:
-            return decode_columns(head, 0, group)
-        except ValueError as error:
-            raise CorruptSegmentError(self.path, position, str(error)) from error
-
-    def checked_groups(self, start: int, end: int) -> Iterator[tuple[int, RowGroup, list[LogRow]]]:
-        """Yield (position, metadata, rows) of the row groups from ``start`` to ``end``, every byte checked.
-
-        Raises:
-            CorruptSegmentError: The next row group is damaged or unfinished.
-            OSError: The disk refused.
-        """
-        file = self.file()
-        position = start
-        while position < end:
-            head = file.read(min(METADATA_SIZE, end - position), position)
-            group = peek_group(head) if len(head) == METADATA_SIZE else None
-            if group is None:
-                raise CorruptSegmentError(self.path, position, "no row group stands here")
-            if position + group.size > end:
-                raise CorruptSegmentError(self.path, position, f"a row group of {group.size} bytes ends after {end}")
-            view = memoryview(file.read(group.size, position))
-            if len(view) < group.size:
-                raise CorruptSegmentError(self.path, position, f"{len(view)} of {group.size} bytes are there")
-            try:
-                rows = check_group(view, 0, group)
-            except ValueError as error:
-                raise CorruptSegmentError(self.path, position, str(error)) from error
-            yield position, group, rows
-            position += group.size
-
     def _verify(self, view: memoryview, position: int) -> None:
         """Check the row group at ``position``, which ``view`` is, unless that was done before.
 
         Raises:
             CorruptSegmentError: It is damaged.
         """
-        known = bisect_right(self._verified, (position, _FAR)) - 1
-        if known >= 0 and position < self._verified[known][1]:
+        if holds(self._verified, position):
             return
         group = peek_group(view)
         if group is None:
             raise CorruptSegmentError(self.path, position, "no row group stands here")
-        try:
-            check_group(view, 0, group)
-        except ValueError as error:
-            raise CorruptSegmentError(self.path, position, str(error)) from error
-        self._verified = _merged(self._verified, position, position + group.size)
+        checked(view, self.path, position, group)
+        self._verified = merged(self._verified, position, position + group.size)
 
     def rows(self, position: int) -> Iterator[LogRow]:
         """Yield the rows of the row groups from ``position`` on, payloads and all. May wait for the disk.
@@ -362,7 +281,7 @@ class Segment:
             CorruptSegmentError: A row group is damaged.
             OSError: The disk refused.
         """
-        for _, _, rows in self.checked_groups(position, self.data_end):
+        for _, _, rows in checked_groups(self.file(), self.path, position, self.data_end):
             yield from rows
 
     def rows_from(self, offset: int) -> Iterator[LogRow]:
@@ -378,59 +297,6 @@ class Segment:
             if row.last_offset >= offset:
                 yield row
 
-    def truncated(self, offset: int) -> Segment | None:
-        """Cut the batch that holds ``offset`` and all behind it; return the segment as it now is, *flushed*.
-
-        A growing segment's file is cut in place where a row group ends there. Else it is written anew beside and
-        replaced: a crash must not lose rows of the row group that are kept, and an outside reader may have mapped a
-        sealed file, for whom a shorter one is a SIGBUS. Nothing is returned if nothing would be left. May wait for
-        the disk.
-
-        Raises:
-            CorruptSegmentError: A row group on the way is damaged.
-            OSError: The disk refused.
-        """
-        shorter = Segment(self._handles, self.path, SegmentState.empty(self.base_offset, self.data_start))
-        kept: list[LogRow] = []
-        for position, group, head in self.walk(self.data_start, self.data_end):
-            rows = self.columns(head, position, group)
-            if rows[-1].last_offset >= offset:
-                if rows[0].last_offset < offset:
-                    kept = [
-                        row for row in next(self.checked_groups(position, self.data_end))[2] if row.last_offset < offset
-                    ]
-                break
-            shorter.note_appended(rows, position, group.size)
-        if shorter.data_end == self.data_start and not kept:
-            return None
-        self.removed = True
-        shorter.unverified_end = min(self.unverified_end, shorter.data_end)
-        if self.sealed or kept:
-            self._rewrite(shorter, kept)
-        else:
-            self.file().truncate(shorter.data_end)
-            self.file().sync()
-        self._handles.forget(self)
-        shorter.synced_end = shorter.data_end
-        return shorter
-
-    def _rewrite(self, shorter: Segment, kept: Sequence[LogRow]) -> None:
-        """Replace the file by one with the row groups of ``shorter`` and one of ``kept``, which it adds to it."""
-        source, temporary = self.file(), f"{self.path}.tmp"
-        filesystem = self._handles.filesystem
-        copy = filesystem.open(temporary, create=True)
-        copy.truncate(0)
-        size = shorter.data_end
-        for position in range(0, size, COPY_SIZE_BYTES):
-            copy.write([source.read(min(COPY_SIZE_BYTES, size - position), position)], position)
-        if kept:
-            header, padding, group_size = encode_group(kept)
-            copy.write([header, *[row.payload for row in kept], padding], size)
-            shorter.note_appended(kept, size, group_size)
-        copy.sync()
-        filesystem.rename(temporary, self.path)
-        filesystem.sync_directory(self.path.rpartition("/")[0])
-
     def sync(self) -> None:
         """*Flush*: what was written before this call survives a power cut when it returns. Safe from any thread.
 
@@ -441,45 +307,3 @@ class Segment:
         if end > self.synced_end:
             self.file().sync()
             self.synced_end = max(self.synced_end, end)
-
-    def seal(
-        self, schema_metadata: Mapping[str, str], footer_metadata: Mapping[str, str], blocks: bytes | None = None
-    ) -> None:
-        """Write the footer: from now on any Arrow reader opens the file. Nothing may be appended any more.
-
-        ``blocks``, where all row groups are, is found by walking them unless it is given. May wait for the disk;
-        flushed when it returns. Safe from another thread than the one that appended.
-
-        Raises:
-            CorruptSegmentError: A row group on the way is damaged: the segment stays as it was.
-            OSError: The disk refused: the segment stays as it was.
-        """
-        self.load_index()
-        if blocks is None:
-            blocks = b"".join(
-                BLOCK.pack(position, METADATA_SIZE, group.size - METADATA_SIZE)
-                for position, group, _ in self.walk(self.data_start, self.data_end)
-            )
-        file = self.file()
-        file.sync()  # first, so that a footer is proof of all before it: recovery trusts sealed segments
-        try:
-            file.write([make_tail(self.state, self.index, blocks, schema_metadata, footer_metadata)], self.data_end)
-            file.sync()
-        except OSError:
-            file.truncate(self.data_end)
-            raise
-        self.synced_end = self.data_end
-        self.sealed = True
-
-
-def _merged(ranges: tuple[tuple[int, int], ...], start: int, end: int) -> tuple[tuple[int, int], ...]:
-    """Return sorted ``ranges`` with one more, joined with its neighbours."""
-    at = bisect_right(ranges, (start, _FAR))
-    before, after = ranges[:at], ranges[at:]
-    if before and before[-1][1] == start:
-        start = before[-1][0]
-        before = before[:-1]
-    if after and after[0][0] == end:
-        end = after[0][1]
-        after = after[1:]
-    return (*before, (start, end), *after)[-_VERIFIED_MAX:]

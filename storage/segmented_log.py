@@ -5,80 +5,33 @@ It stands apart from the rest of the log because this is the hot path.
 
 from __future__ import annotations
 
-import logging
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from operator import attrgetter
 from threading import Lock
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Self, TypeVar
 from uuid import UUID
 
-from klamm.storage.arrow_format import (
-    COLUMNS_PADDING_MAX,
-    FORMAT_VERSION,
-    METADATA_SIZE,
-    ROW_COLUMNS_SIZE,
-    ROWS_MAX,
-)
+from klamm.storage.arrow_format import FORMAT_VERSION
 from klamm.storage.epochs import EpochEnd, EpochStart, LeaderEpochs
-from klamm.storage.errors import CorruptSegmentError, StorageFailureError
-from klamm.storage.filesystem import Filesystem
+from klamm.storage.errors import StorageFailureError
 from klamm.storage.footer import (
     FORMAT_VERSION_KEY,
     PARTITION_KEY,
     TOPIC_ID_KEY,
     TOPIC_KEY,
-    SegmentState,
 )
 from klamm.storage.handles import FileHandles
-from klamm.storage.recovery import TRUNCATED_MARKER, Recovery, RecoveryReport, epochs_below, segment_path
+from klamm.storage.log_opening import OpenedLog, opened_cleanly, recovered, sync_names
+from klamm.storage.log_reading import ColdRead, read_segments
+from klamm.storage.log_state import CleanState, SegmentInfo
+from klamm.storage.recovery import TRUNCATED_MARKER, epochs_below, segment_path
 from klamm.storage.row import LogRow
+from klamm.storage.row_group import COLUMNS_PADDING_MAX, METADATA_SIZE, ROW_COLUMNS_SIZE, ROWS_MAX
 from klamm.storage.segment import Segment
+from klamm.storage.segment_ends import seal
 from klamm.storage.settings import LogSettings
 from klamm.storage.slicing import LogSlice, Wanted
 
-logger = logging.getLogger(__name__)
-
 _T = TypeVar("_T")
-base_offset_of_segment: Final = attrgetter("base_offset")
-
-
-class CleanState(NamedTuple):
-    """All that opening a log needs to know, as of a clean close or of the last checkpoint."""
-
-    log_start_offset: int
-    log_end_offset: int
-    segments: tuple[SegmentState, ...]
-    epochs: tuple[EpochStart, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ColdRead:
-    """A read that has to wait for the disk."""
-
-    _perform: Callable[[], LogSlice]
-
-    def perform(self) -> LogSlice:
-        """Read, waiting for the disk: call it on a thread.
-
-        Raises:
-            CorruptSegmentError: What was asked for is damaged.
-            StorageFailureError: The disk refused.
-        """
-        return self._perform()
-
-
-class SegmentInfo(NamedTuple):
-    """A segment, for listings. ``end_offset`` is exclusive."""
-
-    path: str
-    base_offset: int
-    end_offset: int
-    size_bytes: int
-    sealed: bool
-    first_timestamp: int
-    max_timestamp: int
 
 
 class SegmentedLog:
@@ -93,20 +46,21 @@ class SegmentedLog:
         directory: str,
         identity: tuple[UUID, str, int],
         settings: LogSettings,
-        segments: list[Segment],
-        state: tuple[int, int, LeaderEpochs, RecoveryReport],
+        opened: OpenedLog,
     ) -> None:
         self._handles = handles
         self._filesystem = handles.filesystem
         self.directory = directory
         self._identity = identity
         self.settings = settings
-        self._segments = segments
+        self._segments = opened.segments
         self._doomed: list[Segment] = []
-        self.log_start_offset, self.log_end_offset, self._epochs, self.recovery = state
+        self.log_start_offset, self.log_end_offset = opened.log_start_offset, opened.log_end_offset
+        self._epochs: LeaderEpochs = opened.epochs
+        self.recovery = opened.report
         self.flushed_end_offset = self.log_end_offset
         self._directory_synced = True
-        self._truncation_marked = False
+        self._truncation_marked = opened.truncation_marked
         self._retired = False
         self._truncations = 0
         self._first_dirty_offset: int | None = None
@@ -139,18 +93,8 @@ class SegmentedLog:
         """
         identity = (topic_id, topic, partition)
         if clean is not None:
-            segments = [Segment(handles, segment_path(directory, state.base_offset), state) for state in clean.segments]
-            report = RecoveryReport(clean=True, checked_bytes=0, cuts=())
-            opened = (clean.log_start_offset, clean.log_end_offset, LeaderEpochs(clean.epochs), report)
-            return cls(handles, directory, identity, settings, segments, opened)
-        try:
-            segments, opened = _recover(handles, directory, settings, checkpoint)
-        except OSError as error:
-            msg = f"{directory}: cannot be opened: {error}"
-            raise StorageFailureError(msg) from error
-        log = cls(handles, directory, identity, settings, segments, opened)
-        log._truncation_marked = handles.filesystem.exists(f"{directory}/{TRUNCATED_MARKER}")
-        return log
+            return cls(handles, directory, identity, settings, opened_cleanly(handles, directory, clean))
+        return cls(handles, directory, identity, settings, recovered(handles, directory, settings, checkpoint))
 
     @property
     def size_bytes(self) -> int:
@@ -246,7 +190,7 @@ class SegmentedLog:
                     self._sync(segment)
             if not self._directory_synced:
                 self._directory_synced = True
-                _sync_names(self._filesystem, self.directory)
+                sync_names(self._filesystem, self.directory)
         except OSError as error:
             self._failure = f"{self.directory}: flush failed: {error}"
             raise StorageFailureError(self._failure, fatal=True) from error
@@ -299,7 +243,7 @@ class SegmentedLog:
         with self._files_lock:
             if segment.removed:
                 return
-            segment.seal(self._schema_metadata(), epochs_below(self._epochs.entries, segment.end_offset))
+            seal(segment, self._schema_metadata(), epochs_below(self._epochs.entries, segment.end_offset))
 
     def read(
         self, start_offset: int, end_offset: int, size_max: int, *, at_least_one: bool = True
@@ -315,7 +259,7 @@ class SegmentedLog:
             StorageFailureError: The disk refused.
         """
         wanted = Wanted(start_offset, end_offset, size_max, at_least_one)
-        found = self._read(wanted, wait=False)
+        found = read_segments(self._segments, wanted, wait=False)
         return ColdRead(lambda: self._read_waiting(wanted)) if found is None else found
 
     def read_waiting(self, start_offset: int, end_offset: int, size_max: int) -> LogSlice:
@@ -328,31 +272,9 @@ class SegmentedLog:
         return self._read_waiting(Wanted(start_offset, end_offset, size_max, at_least_one=True))
 
     def _read_waiting(self, wanted: Wanted) -> LogSlice:
-        found = self._read(wanted, wait=True)
+        found = read_segments(self._segments, wanted, wait=True)
         assert found is not None, "a read that waits has an answer"
         return found
-
-    def _read(self, wanted: Wanted, *, wait: bool) -> LogSlice | None:
-        start = wanted.start
-        segments = self._segments
-        at = max(bisect_right(segments, start, key=base_offset_of_segment) - 1, 0)
-        while at < len(segments):
-            segment = segments[at]
-            at += 1
-            if start >= segment.end_offset:
-                continue
-            try:
-                found = segment.read(wanted, wait=wait)
-            except (OSError, CorruptSegmentError) as error:
-                if segment.removed:  # truncated or expired meanwhile: the caller looks at the log's bounds again
-                    break
-                if isinstance(error, CorruptSegmentError):
-                    raise
-                msg = f"{self.directory}: read at offset {start}: {error}"
-                raise StorageFailureError(msg) from error
-            if found is None or found.buffers or segment.end_offset >= wanted.end:
-                return found
-        return LogSlice([], 0, start, start)
 
     def segments(self) -> list[SegmentInfo]:
         """Return what there is, oldest first."""
@@ -403,35 +325,3 @@ class SegmentedLog:
             self._on_disk(lambda: self._filesystem.unlink(f"{self.directory}/{TRUNCATED_MARKER}"))
             self._truncation_marked = False
         return self.state()
-
-
-def _recover(
-    handles: FileHandles, directory: str, settings: LogSettings, checkpoint: CleanState | None
-) -> tuple[list[Segment], tuple[int, int, LeaderEpochs, RecoveryReport]]:
-    """Recover the log in ``directory``; return its segments, and its start, end, epochs and report.
-
-    Raises:
-        OSError: The disk refused.
-    """
-    handles.filesystem.make_directory(directory)
-    known = {} if checkpoint is None else {state.base_offset: state for state in checkpoint.segments}
-    epochs = LeaderEpochs(() if checkpoint is None else checkpoint.epochs)
-    recovered = Recovery(handles, directory, gaps_allowed=settings.compacted).run(known, epochs)
-    if recovered.segments:  # what a killed process made may not have its name on the disk
-        _sync_names(handles.filesystem, directory)
-    start = end = 0 if checkpoint is None else checkpoint.log_start_offset
-    if recovered.first_base_offset is not None:
-        start = end = max(start, recovered.first_base_offset)
-    if recovered.segments:
-        end = recovered.segments[-1].end_offset
-        start = min(start, end)
-    epochs.truncate_from_end(end)
-    for cut in recovered.report.cuts:
-        logger.warning("log cut", extra=cut._asdict())
-    return recovered.segments, (start, end, epochs, recovered.report)
-
-
-def _sync_names(filesystem: Filesystem, directory: str) -> None:
-    """Flush the names of a log's segments, and the log's own."""
-    filesystem.sync_directory(directory)
-    filesystem.sync_directory(directory.rpartition("/")[0] or ".")

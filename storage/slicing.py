@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from klamm.records.checksum import Buffer
-from klamm.storage.arrow_format import (
-    CONTINUATION,
+from klamm.storage.arrow_format import CONTINUATION
+from klamm.storage.errors import CorruptSegmentError
+from klamm.storage.row_group import (
     FAST_PEEK,
     GROUP_MIN,
     METADATA_SIZE,
@@ -15,7 +16,6 @@ from klamm.storage.arrow_format import (
     last_offset_of,
     peek_group,
 )
-from klamm.storage.errors import CorruptSegmentError
 
 _NONE_YET: Final = -1
 

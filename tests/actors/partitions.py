@@ -10,7 +10,8 @@ from uuid import UUID
 
 from klamm.actors.disk import Background, DiskActor, FlushLog
 from klamm.actors.messages import AppendBatch, BecomeLeader, FetchWaits, Flushed, FlushFailed
-from klamm.actors.partition import PartitionActor, PartitionPorts
+from klamm.actors.partition import PartitionActor
+from klamm.actors.partition_ports import PartitionPorts
 from klamm.actors.simulation import Simulation
 from klamm.core.partition import PartitionSettings, PartitionState
 from klamm.model.errors import ErrorCode, KafkaError

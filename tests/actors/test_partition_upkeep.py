@@ -12,7 +12,7 @@ from tests.actors.partitions import Partitions, sequenced
 VALUE = b"x" * 900
 
 
-def test_a_saved_snapshot_does_not_let_a_second_upkeep_begin_beside_the_first(partition: Partitions) -> None:
+def test_one_job_of_a_partition_at_a_time_is_with_the_disk(partition: Partitions) -> None:
     one = partition(PartitionSettings())
     one.log.update_settings(LogSettings(segment_bytes=1_500))
     works: list[Callable[[], None]] = []
@@ -22,10 +22,11 @@ def test_a_saved_snapshot_does_not_let_a_second_upkeep_begin_beside_the_first(pa
     assert len(works) == 1, "the first segment was rolled"
     one.ref.tell(Maintain())
     one.go()
-    assert len(works) == 2, "the snapshot is saved beside the upkeep"
-    works[1]()
     one.append(sequenced(2, VALUE))
-    assert len(works) == 2, "one upkeep at a time"
+    assert len(works) == 1, "the snapshot waits, and an upkeep is under way"
     works[0]()
+    one.go()
+    assert len(works) == 2, "now the snapshot is saved"
+    works[1]()
     one.append(sequenced(3, VALUE))
-    assert len(works) == 3
+    assert len(works) == 3, "and segments rolled since are closed"

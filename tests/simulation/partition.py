@@ -18,7 +18,8 @@ import pykka
 
 from klamm.actors.disk import Background, DiskActor, FlushLog, ReadCold
 from klamm.actors.messages import AppendBatch, BecomeLeader, CloseLog, FetchWaits, Flushed, FlushFailed, Maintain
-from klamm.actors.partition import PartitionActor, PartitionPorts
+from klamm.actors.partition import PartitionActor
+from klamm.actors.partition_ports import PartitionPorts
 from klamm.actors.runtime import LoopActorRef
 from klamm.actors.simulation import Simulation
 from klamm.actors.supervisor import RestartPolicy, Supervise, Supervisor

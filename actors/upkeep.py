@@ -1,0 +1,122 @@
+"""The upkeep of a partition's log: retention, producers' snapshots, swaps of compacted files, its removal.
+
+What waits for the disk is done there, one job after another (``log_jobs.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from klamm.actors.log_jobs import LogJobs
+from klamm.actors.messages import ReplaceSegments
+from klamm.actors.partition_ports import DiskPort
+from klamm.core.partition import PartitionState
+from klamm.model.errors import OffsetOutOfRangeError
+from klamm.storage.errors import StorageError, StorageFailureError
+from klamm.storage.partition_log import PartitionLog
+
+logger = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """The upkeep of one log. Everything runs on the thread of the actor that owns it."""
+
+    __slots__ = ("_closed", "_jobs", "_log", "_maintaining", "_name", "_state")
+
+    def __init__(self, log: PartitionLog, state: PartitionState, jobs: LogJobs, name: str) -> None:
+        self._log = log
+        self._state = state
+        self._jobs = jobs
+        self._name = name
+        self._maintaining = False
+        self._closed = False
+
+    def maintain(self, now_ms: int) -> None:
+        """Apply retention; forget old producers; have what this leaves to do done on the disk's threads.
+
+        Raises:
+            StorageFailureError: The disk refused a new segment.
+        """
+        state, log = self._state, self._log
+        log.apply_retention(now_ms, state.high_watermark)
+        if state.producers_loaded and len(state.producers):
+            state.producers.expire(now_ms, state.settings.producer_expiration_ms)
+            content, offset = state.producers.snapshot(), state.log_end_offset
+            self._jobs.run(lambda: log.save_producer_snapshot(content, offset), self._warn)
+        if log.needs_maintenance:
+            self.maintain_log()
+
+    def maintain_log(self) -> None:
+        """Have rolled segments closed and removed ones unlinked; asked for again meanwhile, it is done once."""
+        if not self._maintaining:
+            self._maintaining = True
+            self._jobs.run(self._log.maintain, self._maintained)
+
+    def delete_records(self, offset: int) -> int:
+        """Move the log start offset up to ``offset`` (-1: the high watermark), and return it.
+
+        Raises:
+            NotLeaderOrFollowerError: This replica does not lead.
+            OffsetOutOfRangeError: The offset is above the high watermark.
+        """
+        state, log = self._state, self._log
+        state.check_leader(-1)
+        target = state.high_watermark if offset == -1 else offset
+        if not log.log_start_offset <= target <= state.high_watermark:
+            if 0 <= target < log.log_start_offset:
+                return log.log_start_offset
+            msg = f"offset {target} is not in [{log.log_start_offset}, {state.high_watermark}]"
+            raise OffsetOutOfRangeError(msg)
+        log.delete_before(target)
+        return log.log_start_offset
+
+    def replace(self, message: ReplaceSegments) -> None:
+        """Swap a compacted file in; readers of the old ones read on."""
+        done = False
+        try:
+            done = not self._closed and self._log.replace_segments(message.cleaned)
+        except StorageFailureError as failure:
+            logger.warning("a compacted segment was not taken", extra={"partition": self._name, "reason": failure})
+        finally:
+            message.answer(done=done)
+        if done and self._log.needs_maintenance:
+            self.maintain_log()
+
+    def close(self) -> None:
+        """Swap nothing in any more: the log is closed, or goes."""
+        self._closed = True
+
+    def remove_log(self, disk: DiskPort) -> None:
+        """Give up the log's name at once, and have it removed. Its owner may end meanwhile.
+
+        Raises:
+            StorageFailureError: The disk refused the new name.
+        """
+        self._log.retire()
+        disk.run(_logged(self._log.remove, self._name))
+
+    def _maintained(self, failure: Exception | None) -> None:
+        self._maintaining = False
+        self._warn(failure)
+
+    def _warn(self, failure: Exception | None) -> None:
+        """Say what went wrong; the next upkeep tries again.
+
+        Raises:
+            Exception: It is none of the disk's failures, but a mistake of ours.
+        """
+        if isinstance(failure, StorageError):
+            logger.warning("upkeep of a log failed", extra={"partition": self._name, "reason": str(failure)})
+        elif failure is not None:
+            raise failure
+
+
+def _logged(work: Callable[[], object], name: str) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            work()
+        except StorageError as error:
+            logger.warning("a deleted log was not removed", extra={"partition": name, "reason": str(error)})
+
+    return run

@@ -1,0 +1,61 @@
+"""Read from a log's segments: this is the hot path of a fetch."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
+
+from klamm.storage.errors import CorruptSegmentError, StorageFailureError
+from klamm.storage.segment import Segment
+from klamm.storage.slicing import LogSlice, Wanted
+
+base_offset_of_segment: Final = attrgetter("base_offset")
+
+
+@dataclass(frozen=True, slots=True)
+class ColdRead:
+    """A read that has to wait for the disk."""
+
+    _perform: Callable[[], LogSlice]
+
+    def perform(self) -> LogSlice:
+        """Read, waiting for the disk: call it on a thread.
+
+        Raises:
+            CorruptSegmentError: What was asked for is damaged.
+            StorageFailureError: The disk refused.
+        """
+        return self._perform()
+
+
+def read_segments(segments: Sequence[Segment], wanted: Wanted, *, wait: bool) -> LogSlice | None:
+    """Return whole batches from the one that holds ``wanted.start``; see ``SegmentedLog.read``.
+
+    ``wait`` says whether the disk may be waited for. If not, nothing is returned where it would have to be.
+
+    Raises:
+        CorruptSegmentError: What was asked for is damaged.
+        StorageFailureError: The disk refused.
+    """
+    start = wanted.start
+    at = max(bisect_right(segments, start, key=base_offset_of_segment) - 1, 0)
+    while at < len(segments):
+        segment = segments[at]
+        at += 1
+        if start >= segment.end_offset:
+            continue
+        try:
+            found = segment.read(wanted, wait=wait)
+        except (OSError, CorruptSegmentError) as error:
+            if segment.removed:  # truncated or expired meanwhile: the caller looks at the log's bounds again
+                break
+            if isinstance(error, CorruptSegmentError):
+                raise
+            msg = f"{segment.path}: read at offset {start}: {error}"
+            raise StorageFailureError(msg) from error
+        if found is None or found.buffers or segment.end_offset >= wanted.end:
+            return found
+    return LogSlice([], 0, start, start)
