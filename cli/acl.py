@@ -19,14 +19,17 @@ _RESOURCE = (
     Option(("--group",), "on this group", "NAME"),
     Option(("--cluster",), "on the cluster"),
     Option(("--transactional-id",), "on this transactional id", "NAME"),
+    Option(("--delegation-token",), "on this delegation token", "ID"),
     Option(("--user",), "on this user (delegation tokens)", "NAME"),
     Option(("--prefixed",), "the name is a prefix"),
+    Option(("--literal",), "the name is no prefix"),
 )
 _WHO = (
     Option(("--principal",), "who: User:alice or alice", "PRINCIPAL"),
     Option(("--host",), "from this address", "ADDRESS"),
     Option(("--operation",), "read, write, describe, …, all", "NAME,…"),
     Option(("--deny",), "entries that forbid"),
+    Option(("--allow",), "entries that allow"),
 )
 COLUMNS = (
     Column("PRINCIPAL", "principal"),
@@ -89,7 +92,8 @@ async def delete_acls(run: Run) -> Result:
     if not found:
         return Result((), COLUMNS, empty="no such ACLs")
     level = 3 if run.values.flag("all") else 2
-    if not await guard(run, Plan(f"delete {len(found)} ACLs", level, "all ACLs", [acl.text() for acl in found])):
+    name = "all ACLs" if level == 3 else run.values.text("principal") or "these ACLs"  # noqa: PLR2004 (severe)
+    if not await guard(run, Plan(f"delete {len(found)} ACLs", level, name, [acl.text() for acl in found])):
         return Result([_item(acl) | {"deleted": False} for acl in found], COLUMNS)
     gone, errors = await acls.delete_acls(run.cluster, found)
     if gone:
@@ -161,7 +165,7 @@ def _item(acl: Acl) -> Item:
 def _resource(run: Run) -> tuple[str | None, str | None]:
     from klamm.client.acls import CLUSTER_NAME
 
-    for kind in ("topic", "group", "transactional_id", "user"):
+    for kind in ("topic", "group", "transactional_id", "delegation_token", "user"):
         name = run.values.text(kind)
         if name is not None:
             return kind.replace("_", "-"), name
@@ -180,11 +184,11 @@ def _filter(run: Run) -> AclFilter:
     return AclFilter(
         kind or "any",
         name,
-        "prefixed" if run.values.flag("prefixed") else "any",
+        "prefixed" if run.values.flag("prefixed") else "literal" if run.values.flag("literal") else "any",
         None if principal is None else principal_of(principal),
         run.values.text("host"),
         operation,
-        "deny" if run.values.flag("deny") else "any",
+        "deny" if run.values.flag("deny") else "allow" if run.values.flag("allow") else "any",
     )
 
 

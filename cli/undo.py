@@ -21,7 +21,8 @@ COLUMNS = (
 
 async def undo(run: Run) -> Result:
     """List the journal, or apply an entry's inverse."""
-    from klamm.client.undo import apply_inverse, severity, told
+    from klamm.client.redo import take_back
+    from klamm.client.undo import severity, told
 
     if run.values.flag("list"):
         return Result(
@@ -38,15 +39,15 @@ async def undo(run: Run) -> Result:
     if entry.undone:
         run.note(f"note: change {entry.number} was undone before")
     lines = [told(operation) for operation in entry.inverse]
-    plan = Plan(
-        f"undo change {entry.number} ({entry.summary})", severity(entry.inverse), str(entry.number), lines, entry.cannot
-    )
+    what = f"do change {entry.undoes} again" if entry.undoes else f"undo change {entry.number} ({entry.summary})"
+    plan = Plan(what, severity(entry.inverse), str(entry.number), lines, entry.cannot)
     if not await guard(run, plan):
         return Result([_item(entry)], COLUMNS)
-    errors = await apply_inverse(run.cluster, entry.inverse)
+    errors, again = await take_back(run.cluster, entry, run.line)
     if not errors:
-        journal.mark_undone(entry)
         entry = entry._replace(undone=True)
+    if again is not None:
+        run.note(f"Redo with: klamm undo {again.number}" + (f" (not {again.cannot})" if again.cannot else ""))
     return Result([_item(entry)], COLUMNS, errors)
 
 
@@ -58,9 +59,11 @@ def _chosen(run: Run) -> journal.Entry:
             msg = f"{text!r} is no number of the undo journal"
             raise SettingsError(msg, "klamm undo --list")
         return journal.read(int(digits))
-    for entry in journal.entries():
-        if entry.inverse and not entry.undone:
-            return entry
+    from klamm.client.redo import last_change
+
+    entry = last_change(journal.entries())
+    if entry is not None:
+        return entry
     msg = "there is nothing to undo"
     raise SettingsError(msg, "klamm undo --list")
 
@@ -88,11 +91,12 @@ COMMANDS = (
         (Option(("--list",), "list the changes, newest first"),),
         (
             Example("klamm undo --list", "what was changed, and what can be taken back"),
-            Example("klamm undo 42 --yes", "take back change 42"),
+            Example("klamm undo 42 --yes", "take back change 42; of an undo: do the change again"),
         ),
         ("those of the inverse",),
         ("those of the inverse",),
         level=2,
-        details="Knows the changes this user made with klamm. What no request brings back (records) is said.",
+        details="Knows the changes this user made with klamm. What no request brings back (records) is said. An undo "
+        "is a change as well: undoing it by its number does the change again.",
     ),
 )

@@ -18,7 +18,10 @@ ENTRIES_MAX: Final = 1000
 
 
 class Entry(NamedTuple):
-    """One change. ``inverse`` are the operations that take it back, ``cannot`` what no operation brings back."""
+    """One change. ``inverse`` are the operations that take it back, ``cannot`` what no operation brings back.
+
+    ``undoes`` is the number of the change that this one took back, 0 for none.
+    """
 
     number: int
     at: str
@@ -29,6 +32,7 @@ class Entry(NamedTuple):
     inverse: list[dict[str, Any]]
     cannot: str
     undone: bool = False
+    undoes: int = 0
 
 
 def folder() -> Path:
@@ -38,14 +42,22 @@ def folder() -> Path:
 
 
 def write(
-    command: str, summary: str, context: str | None, cluster_id: str | None, inverse: list[dict[str, Any]], cannot: str
+    command: str,
+    summary: str,
+    context: str | None,
+    cluster_id: str | None,
+    inverse: list[dict[str, Any]],
+    cannot: str,
+    *,
+    undoes: int = 0,
 ) -> Entry:
     """Write a new entry; it is in its file when this returns (not flushed: a note, not a log)."""
     place = folder()
     place.mkdir(parents=True, exist_ok=True)
     numbers = _numbers()
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    entry = Entry(max(numbers, default=0) + 1, at, command, summary, context, cluster_id, inverse, cannot)
+    number = max(numbers, default=0) + 1
+    entry = Entry(number, at, command, summary, context, cluster_id, inverse, cannot, undoes=undoes)
     while True:
         try:
             _save(entry, "x")
@@ -79,9 +91,9 @@ def entries() -> list[Entry]:
     return [read(number) for number in sorted(_numbers(), reverse=True)]
 
 
-def mark_undone(entry: Entry) -> None:
-    """Remember that an entry's inverse was applied."""
-    _save(entry._replace(undone=True), "w")
+def mark_undone(entry: Entry, *, undone: bool = True) -> None:
+    """Remember that an entry's inverse was applied, or that it was made again."""
+    _save(entry._replace(undone=undone), "w")
 
 
 def _numbers() -> list[int]:

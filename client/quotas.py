@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.requests import check, shapes
+from klamm.client.text import size_text
 
 DESCRIBE_CLIENT_QUOTAS: Final = 48
 ALTER_CLIENT_QUOTAS: Final = 49
@@ -33,6 +34,13 @@ class Quota(NamedTuple):
 def entity_text(entity: Entity) -> str:
     """Return an entity as it is typed: ``user=alice,client-id=(default)``."""
     return ",".join(f"{kind}={'(default)' if name is None else name}" for kind, name in entity)
+
+
+def quota_text(key: str, value: float) -> str:
+    """Return a quota's value with its unit."""
+    if key.endswith("_byte_rate"):
+        return f"{size_text(value)}/s"
+    return f"{value:g} %" if key == "request_percentage" else f"{value:g}/s"
 
 
 async def list_quotas(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from klamm.client.cluster import Cluster
@@ -19,19 +19,7 @@ async def apply_inverse(cluster: Cluster, operations: Sequence[Mapping[str, Any]
 
 def told(operation: Mapping[str, Any]) -> str:
     """Return an operation as one line for a plan."""
-    kind = str(operation["operation"]).replace("_", " ")
-    if kind == "alter configs":
-        changes = ", ".join(
-            f"{c['key']}={'(default)' if c['value'] is None else c['value']}" for c in operation["changes"]
-        )
-        return f"{operation['type']} {operation['name'] or 'default'}: {changes}"
-    if kind == "create topics":
-        return f"create {', '.join(topic['name'] for topic in operation['topics'])} (empty)"
-    if kind == "commit offsets":
-        return f"commit {len(operation['offsets'])} offsets of group {operation['group']}"
-    if kind == "delete topics":
-        return f"delete topics {', '.join(operation['names'])} with their records"
-    return f"{kind} {operation.get('group') or operation.get('names') or ''}".rstrip()
+    return _TOLD[operation["operation"]](operation)
 
 
 def severity(operations: Sequence[Mapping[str, Any]]) -> int:
@@ -122,6 +110,37 @@ async def _reassign(cluster: Cluster, operation: Mapping[str, Any]) -> list[Clie
     )
 
 
+def _told_configs(operation: Mapping[str, Any]) -> str:
+    changes = ", ".join(f"{c['key']}={'(default)' if c['value'] is None else c['value']}" for c in operation["changes"])
+    return f"{operation['type']} {operation['name'] or 'default'}: {changes}"
+
+
+def _told_acls(verb: str, operation: Mapping[str, Any]) -> str:
+    from klamm.client.acls import Acl  # noqa: PLC0415
+
+    return f"{verb} {'; '.join(Acl(*acl).text() for acl in operation['acls'])}"
+
+
+def _told_quotas(operation: Mapping[str, Any]) -> str:
+    from klamm.client.quotas import entity_text  # noqa: PLC0415
+
+    entity = tuple((kind, name) for kind, name in operation["entity"])
+    values = ", ".join(f"{key}={'none' if v is None else f'{v:.15g}'}" for key, v in operation["values"].items())
+    return f"quotas of {entity_text(entity)}: {values}"
+
+
+_TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "create_topics": lambda op: f"create {', '.join(topic['name'] for topic in op['topics'])} (empty)",
+    "delete_topics": lambda op: f"delete topics {', '.join(op['names'])} with their records",
+    "alter_configs": _told_configs,
+    "commit_offsets": lambda op: f"commit {len(op['offsets'])} offsets of group {op['group']}",
+    "delete_offsets": lambda op: f"delete {len(op['partitions'])} offsets of group {op['group']}",
+    "create_acls": lambda op: _told_acls("create", op),
+    "delete_acls": lambda op: _told_acls("delete", op),
+    "alter_quotas": _told_quotas,
+    "delete_users": lambda op: "delete " + ", ".join(f"{mechanism} of user {name}" for name, mechanism in op["users"]),
+    "reassign": lambda op: f"move {len(op['partitions'])} partitions to where they were",
+}
 _OPERATIONS = {
     "create_topics": _create_topics,
     "delete_topics": _delete_topics,

@@ -71,11 +71,13 @@ class KlammApp(App[int], inherit_bindings=False):
         Binding("slash", "filter", "Filter", priority=True, id="table.filter"),
         Binding("colon", "command_line", "Command", priority=True, id="app.command-line"),
         Binding("ctrl+p", "palette", "Palette", id="app.palette"),
+        Binding("ctrl+o", "jump", "Jump to a panel", show=False, id="app.jump"),
         Binding("question_mark,f1", "help", "Help", id="app.help"),
         Binding("left_square_bracket", "history(-1)", "Back in history", show=False, id="app.history-back"),
         Binding("right_square_bracket", "history(1)", "Forward in history", show=False, id="app.history-forward"),
         Binding("minus", "last_view", "Last view", show=False, id="app.last-view"),
         Binding("z", "undo", "Undo the last change…", show=False, id="app.undo"),
+        Binding("Z", "redo", "Do again what was undone…", show=False, id="app.redo"),
         Binding("comma", "time(-1000)", "A second back", show=False, id="replay.back"),
         Binding("full_stop", "time(1000)", "A second forward", show=False, id="replay.forward"),
         Binding("less_than_sign", "time(-60000)", "A minute back", show=False, id="replay.minute-back"),
@@ -375,11 +377,23 @@ class KlammApp(App[int], inherit_bindings=False):
 
         self.open_change(UndoLast())
 
+    def action_redo(self) -> None:
+        """Open the plan that does again what was undone last."""
+        from klamm.tui.dialogs.undo import RedoLast
+
+        self.open_change(RedoLast())
+
     def action_help(self) -> None:
         """Show the keys of the focused panel."""
         from klamm.tui.help import HelpScreen
 
         self.push_screen(HelpScreen(self))
+
+    def action_jump(self) -> None:
+        """Show a letter on every panel; the next key goes there."""
+        from klamm.tui.jump import JumpScreen
+
+        self.push_screen(JumpScreen(self))
 
     def action_palette(self) -> None:
         """Find an action or an object."""

@@ -17,6 +17,7 @@ from klamm.tui import commands
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
     from klamm.tui.table import TableView
+    from klamm.tui.text_pane import TextPane
 
 LINES_KEPT: Final = 50
 """Command lines that Up finds again."""
@@ -226,3 +227,28 @@ class FilterPrompt(Prompt):
     def cancel(self) -> None:
         """Bring back the filter there was."""
         self.table.set_filter(self._before)
+
+
+class FindPrompt(Prompt):
+    """``/`` in a text: it follows while one types; n and N go on from there."""
+
+    SIGN: ClassVar[str] = "/"
+    lines: ClassVar[list[str]] = []
+
+    def __init__(self, pane: TextPane) -> None:
+        super().__init__()
+        self.pane = pane
+
+    def changed(self, text: str) -> None:
+        """Look at once."""
+        self.pane.seek(text)
+
+    def submitted(self, text: str) -> None:
+        """Stay there."""
+        if not self.pane.seek(text):
+            self.klamm.say(f"{text!r} is not there", "warn")
+        self.klamm.focus_on(self.pane)
+
+    def cancel(self) -> None:
+        """Mark nothing."""
+        self.pane.seek("")

@@ -24,6 +24,7 @@ class Rows:
         cursor: The index of the row under the cursor.
         marks: Keys of marked rows.
         touched: Whether somebody moved the cursor: until then it stays at the top.
+        sought: The last filter there was: what the next match is of, also once all rows are shown again.
     """
 
     def __init__(self, columns: Sequence[Column], key: Callable[[Row], Key], sort: str = "") -> None:
@@ -35,6 +36,7 @@ class Rows:
         self.marks: dict[Key, None] = {}
         self.touched = False
         self.filter = Filter()
+        self.sought = Filter()
         name = sort.removeprefix("-")
         self._sort = next((each for each in self.columns if each.key == name), None)
         self.descending = sort.startswith("-")
@@ -61,6 +63,8 @@ class Rows:
     def set_filter(self, text: str) -> None:
         """Show only what the text means; see ``filtering``."""
         self.filter = parse_filter(text, self.columns)
+        if self.filter.tests:
+            self.sought = self.filter
         self._arrange()
 
     def sort_next(self, step: int) -> None:
@@ -91,6 +95,21 @@ class Rows:
         """Put the cursor on the row with this key; False if it is not shown."""
         for index, row in enumerate(self.shown):
             if self.key(row) == key:
+                self.move_to(index)
+                return True
+        return False
+
+    def find_match(self, step: int) -> bool:
+        """Put the cursor on the next row that the last filter keeps, or on the one before; round the end if need be.
+
+        False if there is no such row, or nothing was ever looked for.
+        """
+        count = len(self.shown)
+        if not self.sought.tests:
+            return False
+        for distance in range(1, count + 1):
+            index = (self.cursor + step * distance) % count
+            if self.sought.keeps(self.shown[index]):
                 self.move_to(index)
                 return True
         return False

@@ -82,6 +82,8 @@ class TableView(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("end,G", "bottom", "Last row", show=False, id="table.bottom"),
         Binding("right,l", "columns(1)", "Columns to the right", show=False, id="table.right"),
         Binding("left,h", "columns(-1)", "Columns to the left", show=False, id="table.left"),
+        Binding("n", "match(1)", "Next match of the filter", show=False, id="table.next-match"),
+        Binding("N", "match(-1)", "Match before", show=False, id="table.previous-match"),
         Binding("enter", "open", "Open", id="table.open"),
         Binding("space", "mark", "Mark", show=False, id="table.mark"),
         Binding("ctrl+@", "mark_range", "Mark up to here", show=False, id="table.mark-range"),
@@ -106,6 +108,13 @@ class TableView(ScrollView, can_focus=True, inherit_bindings=False):
 
     class Moved(Message):
         """The cursor is on another row, or its row has changed."""
+
+        def __init__(self, table: TableView) -> None:
+            super().__init__()
+            self.table = table
+
+    class NotFound(Message):
+        """There is no next match."""
 
         def __init__(self, table: TableView) -> None:
             super().__init__()
@@ -433,6 +442,13 @@ class TableView(ScrollView, can_focus=True, inherit_bindings=False):
         if now - self._pressed_g_at < _TWICE_S:
             self.action_top()
         self._pressed_g_at = now
+
+    def action_match(self, step: int) -> None:
+        """Go to the next row that the last filter keeps, or to the one before."""
+        if self.rows.find_match(step):
+            self._moved()
+        else:
+            self.post_message(self.NotFound(self))
 
     def action_bottom(self) -> None:
         """Go to the last row."""

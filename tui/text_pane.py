@@ -10,6 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -27,6 +28,7 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "text--dim", "text--good", "text--warn", "text--bad", "text--accent", "text--strong", "text--title",
+        "text--found", "text--at",
     }  # fmt: skip
     DEFAULT_CSS = """
     TextPane {
@@ -38,6 +40,8 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
         & > .text--accent { color: $text-accent; }
         & > .text--strong { text-style: bold; }
         & > .text--title { color: $text-primary; }
+        & > .text--found { text-style: underline; color: $text-accent; }
+        & > .text--at { text-style: reverse; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,7 +53,16 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("ctrl+u", "page(-1)", "Half a page up", show=False, id="text.half-up"),
         Binding("home,g", "edge(0)", "First line", show=False, id="text.top"),
         Binding("end,G", "edge(1)", "Last line", show=False, id="text.bottom"),
+        Binding("n", "match(1)", "Next match", show=False, id="text.next-match"),
+        Binding("N", "match(-1)", "Match before", show=False, id="text.previous-match"),
     ]
+
+    class NotFound(Message):
+        """No line has the text."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     def __init__(self, name: str, *, title: str, empty: str = "nothing here") -> None:
         super().__init__(name=name)
@@ -60,6 +73,8 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
         self._lines: list[tuple[Cell, ...]] = []
         self._holds = False  # whether the lines are data, and not a word on why there are none
         self._styles: dict[str, Style] = {}
+        self._sought = ""
+        self._at = -1  # the line of the match one is at
 
     @property
     def lines(self) -> list[str]:
@@ -99,7 +114,7 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
             return Strip.blank(width, base)
         segments = [Segment(" ", base)]
         used = 1
-        for cell in self._lines[index]:
+        for cell in self._marked(index):
             segments.append(Segment(cell.text, base + self._style(cell.style)))
             used += cell_len(cell.text)
         return Strip(segments, used).adjust_cell_length(width, base)
@@ -108,6 +123,45 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
         """Forget colours: the theme changed."""
         super().notify_style_update()
         self._styles.clear()
+
+    def seek(self, text: str) -> bool:
+        """Mark a text wherever it stands and go to the first line at or below the top that has it; "" marks nothing."""
+        self._sought, self._at = text.lower(), self.scroll_offset.y - 1
+        self.refresh()
+        return not text or self._to_match(1)
+
+    def _to_match(self, step: int) -> bool:
+        count = len(self._lines)
+        for distance in range(1, count + 1):
+            index = (self._at + step * distance) % count
+            if self._sought in "".join(cell.text for cell in self._lines[index]).lower():
+                self._at = index
+                if not self.scroll_offset.y <= index < self.scroll_offset.y + self.size.height - 1:
+                    self.scroll_to(y=max(0, index - (self.size.height - 1) // 2), animate=False)
+                self.refresh()
+                return True
+        return False
+
+    def _marked(self, index: int) -> Sequence[Cell]:
+        """Return a line's cells, what is looked for in cells of their own."""
+        sought = self._sought
+        if not sought:
+            return self._lines[index]
+        found: list[Cell] = []
+        for cell in self._lines[index]:
+            text, folded, start = cell.text, cell.text.lower(), 0
+            if len(folded) != len(text):  # a letter that is two in lower case: such a line is not marked
+                found.append(cell)
+                continue
+            while (place := folded.find(sought, start)) >= 0:
+                end = place + len(sought)
+                found += [
+                    Cell(text[start:place], cell.style),
+                    Cell(text[place:end], "at" if index == self._at else "found"),
+                ]
+                start = end
+            found.append(Cell(text[start:], cell.style))
+        return found
 
     def _title_strip(self, width: int) -> Strip:
         rule = self.signs.heavy if self.has_focus else self.signs.rule
@@ -155,6 +209,11 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
     def action_page(self, halves: int) -> None:
         """Scroll by half pages."""
         self.action_scroll(halves * max(1, (self.size.height - 1) // 2))
+
+    def action_match(self, step: int) -> None:
+        """Go to the next line that has the text, or to the one before."""
+        if not self._sought or not self._to_match(step):
+            self.post_message(self.NotFound(self._sought))
 
     def action_edge(self, end: int) -> None:
         """Go to the first line, or the last."""

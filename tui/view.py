@@ -98,9 +98,11 @@ class View(Vertical):
         return str(getattr(row, "topic", "")) or (self.place.name if self.place.kind == "topic" else "")
 
     def make_filter_prompt(self) -> Prompt | None:
-        """Return the line that ``/`` opens: a filter of the focused table."""
-        from klamm.tui.prompt import FilterPrompt
+        """Return the line that ``/`` opens: a filter of the focused table, or a search of the focused text."""
+        from klamm.tui.prompt import FilterPrompt, FindPrompt
 
+        if isinstance(self.klamm.focused, TextPane):
+            return FindPrompt(self.klamm.focused)
         table = self.klamm.main_table
         return None if table is None else FilterPrompt(table)
 
@@ -256,6 +258,19 @@ class View(Vertical):
         """Follow the cursor."""
         event.stop()
         self.rows_moved(event.table)
+
+    def on_table_view_not_found(self, event: TableView.NotFound) -> None:
+        """Say that there is no next match."""
+        event.stop()
+        sought = event.table.rows.sought.text
+        self.klamm.say(
+            f"nothing matches {sought}" if sought else "n goes to the next match of a filter: / first", "dim"
+        )
+
+    def on_text_pane_not_found(self, event: TextPane.NotFound) -> None:
+        """Say that the text is not there."""
+        event.stop()
+        self.klamm.say(f"{event.text!r} is not there" if event.text else "n goes to the next match: / first", "dim")
 
     def on_table_view_arranged(self, event: TableView.Arranged) -> None:
         """Remember how the table is sorted."""

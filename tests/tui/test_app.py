@@ -287,3 +287,36 @@ async def test_thousands_of_refreshes_leave_nothing_behind() -> None:
         after = await refresh(2_000)
         assert after < before + 2_000, f"{after - before} objects more after 2,000 refreshes"
     app.session.close()
+
+
+async def test_a_letter_of_jump_mode_goes_to_its_panel() -> None:
+    session = ScriptedSession({"group": loaded(partitions=[], members=[], events=[])})
+    app = make_app(session, Place("group", "billing"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        await pilot.press("ctrl+o")
+        await settle(app, pilot, lambda: len(app.screen_stack) == 2)
+        await pilot.press("d")  # a, s, d: the third panel
+        await settle(app, pilot, lambda: app.focused is not None and app.focused.name == "events")
+        assert len(app.screen_stack) == 1
+    app.session.close()
+
+
+async def test_a_text_is_searched_and_n_goes_on() -> None:
+    from klamm.tui.text_pane import TextPane
+
+    session = ScriptedSession({"trace": loaded(trace=[f"line {number}" for number in range(200)])})
+    app = make_app(session, Place("trace", "orders:0@1"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        assert app.view is not None
+        pane = app.view.query_one(TextPane)
+        await pilot.press("/", *"LINE 15", "enter")
+        await settle(app, pilot, lambda: app.focused is pane)
+        marked = [pane.render_line(y).text.strip() for y in range(1, 28)]
+        assert "line 15" in marked
+        await pilot.press("n")
+        await settle(app, pilot, lambda: any(pane.render_line(y).text.strip() == "line 150" for y in range(1, 28)))
+        await pilot.press("N", "N")
+        await settle(app, pilot, lambda: any(pane.render_line(y).text.strip() == "line 159" for y in range(1, 28)))
+    app.session.close()

@@ -37,9 +37,9 @@ MOVING = set("hjklgGnN") | {f"ctrl+{letter}" for letter in "abdefuknpwty"}
 # Actions of single screens that change nothing, or open a dialog of what does not destroy.
 HARMLESS = {
     "action_edit", "action_follow", "action_trace", "action_write", "action_produce", "action_resend", "action_form",
-    "action_group", "action_messages",
+    "action_group", "action_messages", "action_edit_all", "action_pager",
 }  # fmt: skip
-MAY_OPEN_A_DIALOG = {"change_menu", "danger_menu", "undo", "edit", "produce", "resend"}
+MAY_OPEN_A_DIALOG = {"change_menu", "danger_menu", "undo", "redo", "edit", "edit_all", "produce", "resend"}
 
 
 class Recorded(Change):
@@ -180,11 +180,16 @@ def fill(broker: Broker, topic: str) -> None:
 
 
 async def commit(session: Session, group: str, topic: str) -> None:
-    where, errors = await coordinators(session.cluster, [group])
-    assert not errors
-    metadata = await session.cluster.metadata([topic])
-    failed = await commit_offsets(session.cluster, where[group], group, {(topic, 0): Committed(2, -1, "")}, metadata)
-    assert not failed
+    async def attempt() -> None:
+        """Commit: a coordinator that has just been made may not know yet that it is one."""
+        where, errors = await coordinators(session.cluster, [group])
+        assert not errors
+        metadata = await session.cluster.metadata([topic])
+        offsets = {(topic, 0): Committed(2, -1, "")}
+        for error in (await commit_offsets(session.cluster, where[group], group, offsets, metadata)).values():
+            raise error
+
+    await session.cluster.retry(attempt)
 
 
 async def carry_out(session: Session, change: Change, **values: str) -> Prepared:

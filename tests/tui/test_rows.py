@@ -134,3 +134,14 @@ def test_twenty_thousand_rows_are_sorted_and_filtered() -> None:
     assert [row.lag for row in found.shown] == sorted((row.lag for row in many if row.lag is not None), reverse=True)
     found.set_filter("topic-77")
     assert all("topic-77" in row.name for row in found.shown)
+
+
+def test_the_next_match_is_found_also_once_all_rows_are_shown_again() -> None:
+    rows = Rows([Column("name", "NAME", lambda row: row, search=True)], lambda row: row)
+    rows.replace(["apple", "pear", "grape", "plum", "grapefruit"])
+    assert not rows.find_match(1)
+    rows.set_filter("grape")
+    rows.set_filter("")
+    assert [rows.find_match(1) and rows.current for _ in range(3)] == ["grape", "grapefruit", "grape"]
+    assert rows.find_match(-1)
+    assert rows.current == "grapefruit"

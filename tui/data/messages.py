@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from klamm.client.decoding import Decoded, RecordDecoder, decode, open_decoder, visible
@@ -61,11 +62,11 @@ class Query(NamedTuple):
 class MessageRow:
     """One record as the table shows it; decoded when it is first drawn."""
 
-    __slots__ = ("_decoder", "_key", "_value", "record")
+    __slots__ = ("_key", "_value", "decoder", "record")
 
     def __init__(self, record: Record, decoder: RecordDecoder) -> None:
         self.record = record
-        self._decoder = decoder
+        self.decoder = decoder
         self._key: Decoded | None = None
         self._value: Decoded | None = None
 
@@ -78,14 +79,14 @@ class MessageRow:
     def key(self) -> Decoded:
         """The key, decoded."""
         if self._key is None:
-            self._key = self._shown(self.record.key) or self._decoder.key(self.record)
+            self._key = self._shown(self.record.key) or self.decoder.key(self.record)
         return self._key
 
     @property
     def value(self) -> Decoded:
         """The value, decoded; of a large one its beginning."""
         if self._value is None:
-            self._value = self._shown(self.record.value) or self._decoder.value(self.record)
+            self._value = self._shown(self.record.value) or self.decoder.value(self.record)
         return self._value
 
     @property
@@ -94,7 +95,7 @@ class MessageRow:
         data = self.record.value
         if data is None or len(data) <= CELL_BYTES_MAX:
             return self.value
-        return self._decoder.value(self.record) if len(data) <= DETAIL_BYTES_MAX else decode(data[:DETAIL_BYTES_MAX])
+        return self.decoder.value(self.record) if len(data) <= DETAIL_BYTES_MAX else decode(data[:DETAIL_BYTES_MAX])
 
     @property
     def trace(self) -> str:
@@ -285,6 +286,20 @@ def detail_lines(row: MessageRow, form: str) -> list[TextLine]:
     return lines
 
 
+def whole_lines(row: MessageRow, form: str) -> list[str]:
+    """Return a value's lines in one of the :data:`FORMS`, however many there are, all printable."""
+    data = row.record.value
+    if data is None or not data or form == "schema":
+        return ["".join(cell.text for cell in _cells(line)) for line in detail_lines(row, form)]
+    if form == "hex":
+        return _hex_lines(data)
+    if form == "text":
+        return [visible(line) for line in data.decode("utf-8", "replace").split("\n")]
+    value = row.decoder.value(row.record)
+    note = [f"! {value.note}"] if value.note else []
+    return note + [visible(line) for line in _value_text(value).split("\n")]
+
+
 def header_lines(record: Record) -> list[TextLine]:
     """Return what stands beside a value: place, time, headers."""
     from datetime import datetime
@@ -314,13 +329,21 @@ def _is_expression(where: str) -> bool:
 
 
 def _value_lines(value: Decoded) -> list[str]:
+    return _text_lines(_value_text(value))
+
+
+def _value_text(value: Decoded) -> str:
     import json
 
     if isinstance(value.value, str):
-        return _text_lines(value.value)
+        return value.value
     if value.value is None:
-        return [value.text]
-    return _text_lines(json.dumps(value.value, indent=2, ensure_ascii=False, default=str))
+        return value.text
+    return json.dumps(value.value, indent=2, ensure_ascii=False, default=str)
+
+
+def _cells(line: TextLine) -> Sequence[Cell]:
+    return [line] if isinstance(line, Cell) else [Cell(line)] if isinstance(line, str) else line
 
 
 def _text_lines(text: str) -> list[str]:

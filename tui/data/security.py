@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from klamm.client.acls import list_acls
 from klamm.client.errors import ClientError
-from klamm.client.quotas import entity_text, list_quotas
+from klamm.client.quotas import Entity, entity_text, list_quotas
 from klamm.client.users import list_users
 from klamm.tui.part import Loaded
 from klamm.tui.place import Place
@@ -26,6 +26,7 @@ class QuotaRow(NamedTuple):
     entity: str
     key: str
     value: float
+    parts: Entity = ()
 
 
 async def load_acls(session: Session, _place: Place, _memory: Memory) -> Loaded:
@@ -54,7 +55,7 @@ async def _users(session: Session) -> tuple[list[UserRow], dict[str, ClientError
 
 async def _quotas(session: Session) -> list[QuotaRow]:
     return [
-        QuotaRow(entity_text(quota.entity), key, value)
+        QuotaRow(entity_text(quota.entity), key, value, quota.entity)
         for quota in await list_quotas(session.cluster)
         for key, value in sorted(quota.values.items())
     ]

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from klamm.client.errors import ClientError
-from klamm.client.guard import Plan, journal_change
+from klamm.client.guard import SEVERE, Plan, journal_change, level_of
 from klamm.client.settings import Settings
 from klamm.tui.session import Session
 
@@ -18,12 +18,13 @@ Values = Mapping[str, str]
 
 
 class Field(NamedTuple):
-    """One thing a dialog asks for."""
+    """One thing a dialog asks for; a ``secret`` one is not shown."""
 
     key: str
     label: str
     default: str = ""
     hint: str = ""
+    secret: bool = False
 
 
 class Done(NamedTuple):
@@ -39,7 +40,8 @@ class Done(NamedTuple):
 class Prepared(NamedTuple):
     """What would happen with the values as they are. With a ``problem`` it cannot be applied.
 
-    ``words`` are the command's; ``then`` are those of a second one, which reads what the first writes.
+    ``words`` are the command's; ``then`` are those of a second one, which reads what the first writes; ``also`` are
+    further commands of the same kind, and ``names`` what each command wants typed where that is not the plan's name.
     """
 
     plan: Plan
@@ -48,11 +50,22 @@ class Prepared(NamedTuple):
     undo: str = ""
     problem: str = ""
     then: Sequence[str] = ()
+    also: Sequence[Sequence[str]] = ()
+    names: Sequence[str] = ()
 
     def line(self, settings: Settings) -> str:
-        """Return the command line that does the same."""
-        first = command_line(self.words, settings)
-        return f"{first} | {command_line(self.then, settings)}" if self.then else first
+        """Return the command line that does the same: in production it says more to be let through."""
+        if self.then:
+            return f"{command_line(self.words, settings)} | {self._line(self.then, self.plan.name, settings)}"
+        commands = [self.words, *self.also]
+        names = self.names or [self.plan.name] * len(commands)
+        return " && ".join(self._line(words, name, settings) for words, name in zip(commands, names, strict=True))
+
+    def _line(self, words: Sequence[str], name: str, settings: Settings) -> str:
+        confirmed = list(words)
+        if level_of(self.plan, settings) >= SEVERE and "--yes" in words:
+            confirmed[confirmed.index("--yes") :] = ["--confirm", name]
+        return command_line([*confirmed, *(["--write"] if settings.env == "prod" else [])], settings)
 
 
 class Change:

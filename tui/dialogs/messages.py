@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from klamm.client.errors import SettingsError
 from klamm.client.guard import MILD, Plan
 from klamm.client.messages.jsonl import Draft
@@ -13,6 +15,8 @@ from klamm.tui.session import Session
 
 NULL = "␀"
 """What stands in a field for null, as an empty field is an empty text."""
+
+_DIFF_LINES_MAX = 200
 
 
 class ProduceRecord(Change):
@@ -68,6 +72,46 @@ class ProduceRecord(Change):
         same = record is not None and values["headers"] == self._headers
         headers = record.headers if record is not None and same else _headers(values["headers"])
         return Draft(topic, _partition(values["partition"]), None, key, value, headers)
+
+
+class SendEdited(Change):
+    """A record as it was edited in the person's editor; the plan is how it differs from the one that is there."""
+
+    title = "Send an edited record"
+
+    def __init__(self, record: Record, draft: Draft, before: str, after: str) -> None:
+        self.record = record
+        self.draft = draft
+        self._changed = [
+            line
+            for line in difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=1)
+            if not line.startswith(("---", "+++"))
+        ]
+
+    def where(self) -> str:
+        """Return what it is about."""
+        return f"{self.record.topic}:{self.record.partition}@{self.record.offset}"
+
+    async def prepare(self, session: Session, values: Values) -> Prepared:
+        """Check the topic; nothing is sent."""
+        draft, topic = self.draft, self.draft.topic or ""
+        plan = Plan(f"send one record to {topic or '…'}", MILD, topic, (), "a record that was sent is there")
+        metadata = await session.cluster.metadata([topic]) if topic else None
+        if metadata is None or metadata.topics[0].error_code:
+            return Prepared(plan, _words(draft), problem=f"there is no topic {topic!r}")
+        count = len(metadata.topics[0].partitions)
+        if draft.partition is not None and draft.partition >= count:
+            return Prepared(plan, _words(draft), problem=f"{topic} has partitions 0 to {count - 1}")
+        size = f"key {_size(draft.key)}, value {_size(draft.value)}, {len(draft.headers)} headers"
+        changed = [("- " if each[0] == "-" else "+ " if each[0] == "+" else "  ") + each[1:] for each in self._changed]
+        plan = plan._replace(lines=[size, *changed[:_DIFF_LINES_MAX]])
+
+        async def apply() -> Done:
+            async with Sender(session.cluster) as sender:
+                await sender.send([draft], topic)
+            return Done(f"sent one record to {topic}", sender.errors, (), plan.cannot_undo)
+
+        return Prepared(plan, _words(draft), apply)
 
 
 def _text(data: bytes | None) -> str:

@@ -139,7 +139,7 @@ class ChangeScreen(ModalScreen[Done | None]):
             for field in self.change.fields:
                 with Horizontal(classes="field"):
                     yield Static(field.label, classes="label", markup=False)
-                    yield Input(field.default, id=f"field-{field.key}", select_on_focus=False)
+                    yield Input(field.default, id=f"field-{field.key}", password=field.secret, select_on_focus=False)
                     yield Static(field.hint, classes="hint", markup=False)
             yield TextPane("plan", title="Plan")
             yield Static("", id="undo", markup=False)

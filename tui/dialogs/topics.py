@@ -249,7 +249,7 @@ class ElectLeaders(Change):
             for part in topic.partitions
             if (part.leader < 0 if self.unclean else part.leader != part.replicas[0])
         ]
-        name = ",".join(self.names)
+        name = ",".join(dict.fromkeys(topic for topic, _ in parts)) or ",".join(self.names)
         cannot = "records that only the lost replicas have are gone" if self.unclean else ""
         level = SEVERE if self.unclean else MODERATE
         lines = [f"{topic}:{index}" for topic, index in parts]
@@ -290,7 +290,8 @@ class Reassign(Change):
         before = {(t.name, p.partition): p.replicas for t in topics for p in t.partitions}
         targets = {} if unknown else spread(topics, chosen or known)
         lines = [f"{t}:{p}  {_ids(before[t, p])} → {_ids(targets[t, p])}" for t, p in sorted(targets)]
-        plan = Plan(f"move {len(targets)} partitions", SEVERE, ",".join(self.names), lines)
+        name = ",".join(dict.fromkeys(topic for topic, _ in targets)) or ",".join(self.names)
+        plan = Plan(f"move {len(targets)} partitions", SEVERE, name, lines)
         words = ["partition", "reassign", "plan", *self.names, "-o", "json"]
         words += ["--to-brokers", ",".join(map(str, chosen))] if chosen else []
         then = ["partition", "reassign", "apply", "-", "--confirm", plan.name]

@@ -10,12 +10,12 @@ from klamm.client.configs import ConfigEntry
 from klamm.client.text import size_text
 from klamm.tui.columns import Cell, Column
 from klamm.tui.data.broker import DirRow, LedRow
+from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
-from klamm.tui.screens.configs import config_columns, plain
+from klamm.tui.screens.configs import ConfigsView, config_columns, plain
 from klamm.tui.screens.topics import optional
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
-from klamm.tui.view import View
 
 
 def topic_columns(signs: Signs) -> list[Column]:
@@ -49,11 +49,14 @@ def dir_columns() -> list[Column]:
     ]
 
 
-class BrokerView(View):
+class BrokerView(ConfigsView):
     """One broker."""
 
     STACKED = True
-    HELP = "One broker: the topics it has replicas of, its configs, its data directories. Enter on a topic opens it."
+    HELP = (
+        "One broker: the topics it has replicas of, its configs, its data directories. Enter on a topic opens it; "
+        "e edits the config under the cursor, E all in $EDITOR."
+    )
 
     def compose(self) -> ComposeResult:
         """Yield the panels."""
@@ -68,6 +71,10 @@ class BrokerView(View):
             self.klamm.go(Place("topic", row.topic))
         elif isinstance(row, ConfigEntry):
             self.klamm.say(f"{row.name}: {plain(row.documentation) or 'the broker sends no documentation'}")
+
+    def changes(self) -> list[MenuItem]:
+        """Return what can be done to the broker's configs."""
+        return self.config_changes()
 
     def command_line(self) -> str:
         """Return the command that shows the same."""

@@ -10,9 +10,9 @@ from textual.containers import Horizontal
 
 from klamm.client.messages import jsonl
 from klamm.tui.columns import Cell, Column
-from klamm.tui.data.messages import FORMS, MessageRow, Query, Tail, detail_lines, header_lines
+from klamm.tui.data.messages import FORMS, MessageRow, Query, Tail, detail_lines, header_lines, whole_lines
 from klamm.tui.place import Place
-from klamm.tui.prompt import Prompt
+from klamm.tui.prompt import FindPrompt, Prompt
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
 from klamm.tui.text_pane import TextPane
@@ -68,7 +68,8 @@ class MessagesView(View):
         "The newest records, and those that come. / searches the whole topic from where you stand: a word, or an "
         'expression like value.total > 100 and h.region == "eu". :from -1h, :from start and :from @2026-11-23T10:00 '
         "look back. The line above the table says how much was looked at: nothing is missed silently. 1 2 3 4 show "
-        "the value as JSON, text, hex, and what is known of its schema."
+        "the value as JSON, text, hex, and what is known of its schema; o opens it in the pager, e edits the record in "
+        "$EDITOR and sends what comes of it, T follows it."
     )
     DEFAULT_CSS = """
     MessagesView #coverage { height: 2; }
@@ -81,7 +82,9 @@ class MessagesView(View):
         Binding("f", "follow", "Follow, or pause", id="messages.follow"),
         Binding("T", "trace", "Trace", id="messages.trace"),
         Binding("R", "resend", "Resend…", id="messages.resend"),
+        Binding("e", "edit", "Edit and resend…", id="messages.edit"),
         Binding("p", "produce", "Produce…", id="messages.produce"),
+        Binding("o", "pager", "Value in the pager", show=False, id="messages.pager"),
         Binding("w", "write", "Write to a file", id="messages.write"),
         *(
             Binding(str(number), f"form('{form}')", f"Value as {form}", show=False, id=f"messages.as-{form}")
@@ -129,7 +132,9 @@ class MessagesView(View):
         self.refresh_now()
 
     def make_filter_prompt(self) -> Prompt:
-        """Return the line that ``/`` opens: a search of the topic."""
+        """Return the line that ``/`` opens: a search of the topic, or of the value where that has the focus."""
+        if isinstance(self.klamm.focused, TextPane):
+            return FindPrompt(self.klamm.focused)
         return SearchPrompt(self)
 
     def run_command(self, word: str, rest: str) -> bool:
@@ -276,6 +281,47 @@ class MessagesView(View):
             self.klamm.say("there is no record to resend", "dim")
         else:
             self.klamm.open_change(ProduceRecord(self.place.name, row.record))
+
+    def action_edit(self) -> None:
+        """Edit the record under the cursor in the person's editor; what would be sent is shown first."""
+        from klamm.client.errors import ClientError
+        from klamm.tui import outside
+        from klamm.tui.dialogs.messages import SendEdited
+        from klamm.tui.dialogs.record_text import read_text, write_text
+
+        row = self.current
+        if row is None:
+            self.klamm.say("there is no record to edit", "dim")
+            return
+        before = write_text(row.record)
+        after = outside.edit(self.klamm, "record.txt", before)
+        if after is None:
+            self.klamm.say("nothing was edited; R sends it again as it is", "dim")
+            return
+        try:
+            draft = read_text(after, row.record)
+        except ClientError as error:
+            self.klamm.say(error.message + (f"  {error.next_step}" if error.next_step else ""), "bad")
+            return
+        self.klamm.open_change(SendEdited(row.record, draft, before, after))
+
+    def action_pager(self) -> None:
+        """Show the value under the cursor, all of it, in the person's pager."""
+        row = self.current
+        if row is None:
+            self.klamm.say("there is no value to show", "dim")
+        else:
+            self.run_worker(self._page(row), group="pager", exclusive=True)
+
+    async def _page(self, row: MessageRow) -> None:
+        from klamm.tui import outside
+
+        form = self.form
+
+        async def found() -> list[str]:
+            return whole_lines(row, form)
+
+        outside.page(self.klamm, f"value.{'json' if form == 'json' else 'txt'}", await self.session.run(found))
 
     def action_copy(self) -> None:
         """Ask what of the record is to be copied."""

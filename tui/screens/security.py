@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from textual.app import ComposeResult
 
 from klamm.client.acls import Acl
-from klamm.client.text import count_text, size_text
+from klamm.client.quotas import quota_text
+from klamm.client.text import printable
 from klamm.tui.columns import Cell, Column
 from klamm.tui.data.security import QuotaRow, UserRow
+from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
 from klamm.tui.view import View
@@ -39,7 +39,10 @@ def acl_columns(signs: Signs) -> list[Column]:
 class AclsView(View):
     """All access control entries."""
 
-    HELP = "Who may do what. A deny wins over every allow; a name with * at its end is a prefix."
+    HELP = (
+        "Who may do what. A deny wins over every allow; a name with * at its end is a prefix. a creates rules, X "
+        "deletes those that are marked: both with a plan first."
+    )
 
     def compose(self) -> ComposeResult:
         """Yield the table."""
@@ -51,6 +54,18 @@ class AclsView(View):
             sort="principal",
             empty="There is no entry: with an authorizer only super users may do anything.",
         )
+
+    def changes(self) -> list[MenuItem]:
+        """Return what can be done to access rules: to the marked ones, or to the one under the cursor."""
+        from klamm.tui.dialogs import access
+
+        items = [MenuItem("Create access rules…", access.CreateAcls)]
+        chosen: list[Acl] = self.table("acls").rows.chosen()
+        if chosen:
+            about = printable(chosen[0].text()) if len(chosen) == 1 else f"{len(chosen)} access rules"
+            items.append(MenuItem("Create one like this…", lambda: access.CreateAcls(chosen[0])))
+            items.append(MenuItem(f"Delete {about}…", lambda: access.DeleteAcls(chosen), destructive=True))
+        return items
 
     def copy_text(self, row: Acl) -> str:
         """Return the entry in words."""
@@ -76,6 +91,19 @@ class UsersView(View):
         """Yield the table."""
         yield TableView("users", USER_COLUMNS, title="Users", sort="name", empty="No user has SCRAM credentials.")
 
+    def changes(self) -> list[MenuItem]:
+        """Return what can be done to users: to the marked ones, or to the one under the cursor."""
+        from klamm.tui.dialogs import accounts
+
+        items = [MenuItem("Create a user…", accounts.SetPassword)]
+        names = [row.name for row in self.table("users").rows.chosen()]
+        about = printable(names[0]) if len(names) == 1 else f"{len(names)} users"
+        if names:
+            items.append(MenuItem(f"Delete {about}…", lambda: accounts.DeleteUsers(names), destructive=True))
+        if len(names) == 1:
+            items.append(MenuItem(f"Change the password of {about}…", lambda: accounts.SetPassword(names[0])))
+        return items
+
     def copy_text(self, row: UserRow) -> str:
         """Return the user's name."""
         return row.name
@@ -85,23 +113,10 @@ class UsersView(View):
         return "klamm user list"
 
 
-_SHOWN: dict[str, Callable[[float], str]] = {
-    "producer_byte_rate": lambda value: f"{size_text(value)}/s",
-    "consumer_byte_rate": lambda value: f"{size_text(value)}/s",
-    "request_percentage": lambda value: f"{value:g} %",
-}
-
-
-def quota_text(row: QuotaRow) -> str:
-    """Return a quota's value with its unit."""
-    show = _SHOWN.get(row.key)
-    return show(row.value) if show is not None else f"{count_text(int(row.value))}/s"
-
-
 QUOTA_COLUMNS = [
     Column("entity", "ENTITY", lambda r: r.entity, None, 30, flex=True, search=True),
     Column("key", "QUOTA", lambda r: r.key, None, 26, search=True),
-    Column("value", "LIMIT", lambda r: r.value, quota_text, 16, right=True, descending=True),
+    Column("value", "LIMIT", lambda r: r.value, lambda r: quota_text(r.key, r.value), 16, right=True, descending=True),
 ]
 
 
@@ -120,6 +135,19 @@ class QuotasView(View):
             sort="entity",
             empty="No quota is set: nobody is held back.",
         )
+
+    def changes(self) -> list[MenuItem]:
+        """Return what can be done to quotas."""
+        from klamm.tui.dialogs import accounts
+
+        items = [MenuItem("Set quotas…", accounts.AlterQuotas)]
+        row: QuotaRow | None = self.table("quotas").rows.current
+        if row is not None:
+            of = printable(f"{row.key} of {row.entity}")
+            entity, key, value = row.parts, row.key, row.value
+            items.append(MenuItem(f"Set {of}…", lambda: accounts.AlterQuotas(entity, {key: value})))
+            items.append(MenuItem(f"Remove {of}…", lambda: accounts.RemoveQuotas(entity, [key]), destructive=True))
+        return items
 
     def copy_text(self, row: QuotaRow) -> str:
         """Return the entity and its value, as ``klamm quota alter`` takes them."""

@@ -14,11 +14,10 @@ from klamm.tui.columns import Cell, Column
 from klamm.tui.data.topic import ConsumerRow, PartitionRow
 from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
-from klamm.tui.screens.configs import config_columns, plain
+from klamm.tui.screens.configs import ConfigsView, config_columns, plain
 from klamm.tui.screens.topics import optional, topic_changes
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
-from klamm.tui.view import View
 
 
 def partition_columns(signs: Signs) -> list[Column]:
@@ -85,18 +84,17 @@ def acl_columns(signs: Signs) -> list[Column]:
     ]
 
 
-class TopicView(View):
+class TopicView(ConfigsView):
     """One topic."""
 
     STACKED = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "messages", "Messages", id="topic.messages"),
-        Binding("e", "edit", "Edit", show=False, id="topic.edit"),
     ]
     HELP = (
         "One topic. SPAN is from log start to log end in offsets, not a number of messages. A leader with ! is not the "
-        "preferred one. Configs with a mark were set on this topic; Enter shows what one does. Tab goes on to configs, "
-        "consumers and ACLs."
+        "preferred one. Configs with a mark were set on this topic; Enter shows what one does, e edits it, E edits all "
+        "in $EDITOR. Tab goes on to configs, consumers and ACLs."
     )
 
     def compose(self) -> ComposeResult:
@@ -124,29 +122,11 @@ class TopicView(View):
 
     def changes(self) -> list[MenuItem]:
         """Return what can be done to the topic."""
-        from klamm.tui.dialogs import topics
-
-        items = topic_changes([self.place.name])
-        config = self.table("configs").rows.current if self.table("configs").has_focus else None
-        if config is not None:
-            resource = ("topic", self.place.name)
-            edit = MenuItem(f"Edit {config.name}…", lambda: topics.EditConfig(resource, config.name, config.value))
-            items.insert(0, edit)
-        return items
+        return [*self.config_changes(), *topic_changes([self.place.name])]
 
     def action_messages(self) -> None:
         """Look at the topic's messages."""
         self.klamm.go(Place("messages", self.place.name))
-
-    def action_edit(self) -> None:
-        """Edit the config under the cursor."""
-        from klamm.tui.dialogs.topics import EditConfig
-
-        config = self.table("configs").rows.current
-        if self.table("configs").has_focus and config is not None:
-            self.klamm.open_change(EditConfig(("topic", self.place.name), config.name, config.value))
-        else:
-            self.klamm.say("Tab goes to the configs; e edits the one under the cursor", "dim")
 
     def command_line(self) -> str:
         """Return the command that shows the same."""

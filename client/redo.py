@@ -1,0 +1,163 @@
+"""Doing again what was undone: what an undo will change is noted before it is carried out, like any other change.
+
+An undo is an entry of the journal as well; its ``undoes`` is the number of the change it took back, and its inverse
+does that change again. Once done again the change counts as made, and can be undone once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from klamm.client import journal
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError
+from klamm.client.undo import apply_inverse
+
+Operation = Mapping[str, Any]
+
+
+async def take_back(
+    cluster: Cluster, entry: journal.Entry, line: str
+) -> tuple[list[ClientError], journal.Entry | None]:
+    """Carry out an entry's inverse; return what failed, and the new entry that does the change again, if one can.
+
+    Raises:
+        ClientError: What is there now cannot be found out; nothing was changed.
+    """
+    again, cannot = await inverses(cluster, entry.inverse)
+    errors = await apply_inverse(cluster, entry.inverse)
+    if errors:
+        return errors, None
+    journal.mark_undone(entry)
+    if entry.undoes:
+        journal.mark_undone(journal.read(entry.undoes), undone=False)
+        return [], None
+    summary = f"undid {entry.number}: {entry.summary}"
+    context, cluster_id = cluster.settings.context, await cluster.cluster_id()
+    made = journal.write(line, summary, context, cluster_id, again, cannot, undoes=entry.number)
+    return [], made if again else None
+
+
+def last_change(entries: Sequence[journal.Entry]) -> journal.Entry | None:
+    """Return the newest change that can be taken back, of entries with the newest first."""
+    return next((each for each in entries if each.inverse and not each.undone and not each.undoes), None)
+
+
+def last_undo(entries: Sequence[journal.Entry]) -> journal.Entry | None:
+    """Return the newest undo that was not done again; None once something else has been changed since."""
+    for each in entries:
+        if each.undoes and not each.undone:
+            return each if each.inverse else None
+        if not each.undoes and not each.undone:
+            return None
+    return None
+
+
+async def inverses(cluster: Cluster, operations: Sequence[Operation]) -> tuple[list[dict[str, Any]], str]:
+    """Return the operations that take these back, in the order to carry them out, and what nothing brings back.
+
+    Raises:
+        ClientError: What is there now cannot be found out.
+    """
+    found: list[dict[str, Any]] = []
+    cannot: list[str] = []
+    for operation in reversed(operations):
+        made, lost = await _INVERSES[operation["operation"]](cluster, operation)
+        found += made
+        cannot += [lost] if lost else []
+    return found, ", ".join(dict.fromkeys(cannot))
+
+
+Inverse = tuple[list[dict[str, Any]], str]
+
+
+async def _create_topics(_cluster: Cluster, operation: Operation) -> Inverse:
+    return [{"operation": "delete_topics", "names": [topic["name"] for topic in operation["topics"]]}], ""
+
+
+async def _delete_topics(cluster: Cluster, operation: Operation) -> Inverse:
+    from klamm.client.blast import topic_specs  # noqa: PLC0415
+    from klamm.client.topics import find_topics  # noqa: PLC0415
+
+    _, topics, _ = await find_topics(cluster, operation["names"])
+    return [{"operation": "create_topics", "topics": await topic_specs(cluster, topics)}], "the records"
+
+
+async def _alter_configs(cluster: Cluster, operation: Operation) -> Inverse:
+    from klamm.client.configs import Change, describe_configs, inverse_of  # noqa: PLC0415
+
+    resource = (operation["type"], operation["name"])
+    found, errors = await describe_configs(cluster, [resource])
+    for error in errors.values():
+        raise error
+    back = inverse_of(found[resource], [Change(**change) for change in operation["changes"]])
+    return [{**operation, "changes": [each._asdict() for each in back]}], ""
+
+
+async def _commit_offsets(cluster: Cluster, operation: Operation) -> Inverse:
+    places = [(str(topic), int(index)) for topic, index, *_ in operation["offsets"]]
+    return await _offsets_now(cluster, operation["group"], places), ""
+
+
+async def _delete_offsets(cluster: Cluster, operation: Operation) -> Inverse:
+    places = [(str(topic), int(index)) for topic, index in operation["partitions"]]
+    return await _offsets_now(cluster, operation["group"], places), ""
+
+
+async def _offsets_now(cluster: Cluster, group: str, places: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+    from klamm.client.committed import committed_offsets  # noqa: PLC0415
+    from klamm.client.groups import ListedGroup, coordinators  # noqa: PLC0415
+
+    where, errors = await coordinators(cluster, [group])
+    for error in errors.values():
+        raise error
+    commits, failed = await committed_offsets(cluster, [ListedGroup(group, "", "", "", where[group])])
+    for error in failed.values():
+        raise error
+    now = commits.get(group, {})
+    rows = [[*each, now[each].offset, now[each].leader_epoch, now[each].metadata] for each in places if each in now]
+    none = [list(each) for each in places if each not in now]
+    found: list[dict[str, Any]] = [{"operation": "commit_offsets", "group": group, "offsets": rows}] if rows else []
+    return [*found, *([{"operation": "delete_offsets", "group": group, "partitions": none}] if none else [])]
+
+
+async def _create_acls(_cluster: Cluster, operation: Operation) -> Inverse:
+    return [{"operation": "delete_acls", "acls": operation["acls"]}], ""
+
+
+async def _delete_acls(_cluster: Cluster, operation: Operation) -> Inverse:
+    return [{"operation": "create_acls", "acls": operation["acls"]}], ""
+
+
+async def _alter_quotas(cluster: Cluster, operation: Operation) -> Inverse:
+    from klamm.client.quotas import list_quotas  # noqa: PLC0415
+
+    entity = [(kind, name) for kind, name in operation["entity"]]
+    now = next((quota.values for quota in await list_quotas(cluster, entity, strict=True)), {})
+    return [{**operation, "values": {key: now.get(key) for key in operation["values"]}}], ""
+
+
+async def _delete_users(_cluster: Cluster, _operation: Operation) -> Inverse:
+    return [], "a password cannot be read back"
+
+
+async def _reassign(cluster: Cluster, operation: Operation) -> Inverse:
+    metadata = await cluster.metadata(sorted({topic for topic, *_ in operation["partitions"]}))
+    now = {(t.name, p.partition): list(p.replicas) for t in metadata.topics for p in t.partitions}
+    rows = [[t, p, now[t, p]] for t, p, _ in operation["partitions"] if (t, p) in now]
+    return [{"operation": "reassign", "partitions": rows}], ""
+
+
+_INVERSES = {
+    "create_topics": _create_topics,
+    "delete_topics": _delete_topics,
+    "alter_configs": _alter_configs,
+    "commit_offsets": _commit_offsets,
+    "delete_offsets": _delete_offsets,
+    "create_acls": _create_acls,
+    "delete_acls": _delete_acls,
+    "alter_quotas": _alter_quotas,
+    "delete_users": _delete_users,
+    "reassign": _reassign,
+}
