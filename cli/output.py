@@ -304,17 +304,43 @@ def _tables(result: Result, form: Format) -> str:
 def table(columns: Sequence[Column], items: Iterable[Item], form: Format) -> str:
     """Return rows in columns that fit the terminal; a pipe gets them whole."""
     shown = list(items)
-    rows = [[column.text(item) for column in columns] for item in shown]
-    titles = [column.title for column in columns]
-    widths = [max(map(_cells, each)) for each in zip(titles, *rows, strict=True)]
+    cells = [[column.title, *map(column.text, shown)] for column in columns]
+    widths = [_widest(each) for each in cells]
     if form.width is not None:
-        widths = _fit(widths, [len(title) for title in titles], form.width)
-    lines = [_line(titles, widths, columns)]
+        widths = _fit(widths, [len(column.title) for column in columns], form.width)
+    padded = [
+        _padded(each, width, column, shown if form.color else ())
+        for each, width, column in zip(cells, widths, columns, strict=True)
+    ]
+    lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
     if form.color:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
-    for item, row in zip(shown, rows, strict=True):
-        lines.append(_line(row, widths, columns, item if form.color else None))
     return "\n".join(lines) + "\n"
+
+
+def _widest(cells: Sequence[str]) -> int:
+    """Return how many cells of the terminal the widest of some texts takes."""
+    ascii_only = "".join(cells).isascii()
+    return max(map(len if ascii_only else _cells, cells))
+
+
+def _padded(cells: Sequence[str], width: int, column: Column, items: Sequence[Item]) -> list[str]:
+    """Return a column's cells, the title first, at one width; each in its style for the item if there are items."""
+    if column.style is None or not items:
+        return [_fitted(cell, width, right=column.right) for cell in cells]
+    styles = ["", *(column.style(item) for item in items)]
+    return [_fitted(cell, width, right=column.right, style=style) for cell, style in zip(cells, styles, strict=True)]
+
+
+def _fitted(cell: str, width: int, *, right: bool, style: str = "") -> str:
+    """Return a cell that is exactly so wide; only the text itself is coloured."""
+    if not style and cell.isascii() and len(cell) <= width:
+        return cell.rjust(width) if right else cell.ljust(width)
+    text = _cut(cell, width)
+    padding = " " * (width - _cells(text))
+    if style:
+        text = f"\x1b[{STYLES[style]}m{text}\x1b[0m"
+    return padding + text if right else text + padding
 
 
 def _fit(widths: list[int], least: list[int], width: int) -> list[int]:
@@ -335,19 +361,6 @@ def state_style(item: Item) -> str:
     if state in {"Stable", "CompleteCommit", "CompleteAbort"}:
         return "good"
     return "faint" if state in {"Empty", "Dead", ""} else "warning"
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column], item: Item | None = None) -> str:
-    """Return one line; with ``item`` each cell in its column's style for it."""
-    parts: list[str] = []
-    for cell, width, column in zip(cells, widths, columns, strict=True):
-        text = _cut(cell, width)
-        padding = " " * (width - _cells(text))
-        style = column.style(item) if column.style is not None and item is not None else ""
-        if style:
-            text = f"\x1b[{STYLES[style]}m{text}\x1b[0m"
-        parts.append(padding + text if column.right else text + padding)
-    return "  ".join(parts).rstrip()
 
 
 def _cells(text: str) -> int:

@@ -87,6 +87,11 @@ def error_name(code: int) -> str:
         return f"ERROR_{code}"
 
 
+def unreadable(broker_id: int, error: Exception) -> UnreachableError:
+    """Return the error of an answer that is none in the protocol."""
+    return UnreachableError("metadata", f"broker {broker_id}", f"unreadable response: {error}", "report it")
+
+
 _MEANINGS = {
     "UNKNOWN_TOPIC_OR_PARTITION": "there is no such topic or partition",
     "TOPIC_ALREADY_EXISTS": "there is such a topic already",

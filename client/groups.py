@@ -6,25 +6,27 @@ requests to each broker, not one to each group.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from struct import Struct
-from struct import error as struct_error
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from klamm.client import group_describe_wire as describe_wire
 from klamm.client.cluster import Cluster
-from klamm.client.errors import ClientError, ResponseError
+from klamm.client.errors import ClientError, ResponseError, unreadable
+from klamm.client.group_describe_wire import GroupAnswer, Member, decode_assignment, decode_subscription
 from klamm.client.requests import failure, shapes
+from klamm.protocol.errors import ProtocolError
+
+__all__ = [
+    "DescribedGroup", "ListedGroup", "Member", "coordinators", "decode_assignment", "decode_subscription",
+    "delete_groups", "describe_groups", "find_groups", "list_groups", "remove_members",
+]  # fmt: skip
 
 FIND_COORDINATOR: Final = 10
 LEAVE_GROUP: Final = 13
-DESCRIBE_GROUPS: Final = 15
 LIST_GROUPS: Final = 16
 DELETE_GROUPS: Final = 42
-CONSUMER_GROUP_DESCRIBE: Final = 69
 SHARE_GROUP_DESCRIBE: Final = 77
 _GROUP_ID_NOT_FOUND: Final = 69
-_INT16: Final = Struct(">h")
-_INT32: Final = Struct(">i")
 GROUP, TRANSACTION = 0, 1
 
 Errors = dict[str, ClientError]
@@ -38,17 +40,6 @@ class ListedGroup(NamedTuple):
     type: str
     protocol_type: str
     coordinator: int
-
-
-class Member(NamedTuple):
-    """A member and the partitions it has."""
-
-    member_id: str
-    instance_id: str | None
-    client_id: str
-    client_host: str
-    assignments: list[tuple[str, int]]
-    subscriptions: list[str]
 
 
 class DescribedGroup(NamedTuple):
@@ -223,56 +214,53 @@ def _kind(group: ListedGroup) -> str:
 
 
 async def _describe_classic(cluster: Cluster, broker_id: int, names: list[str]) -> tuple[list[DescribedGroup], Errors]:
-    shape = shapes(DESCRIBE_GROUPS)
-    request = shape.DescribeGroupsRequest(groups=tuple(names), include_authorized_operations=False)
-    response = await cluster.ask(DESCRIBE_GROUPS, request, broker_id)
-    found: list[DescribedGroup] = []
-    errors: Errors = {}
-    for each in response.groups:
-        error = failure(each.error_code, each.error_message, str(each.group_id))
-        if error is not None:
-            errors[str(each.group_id)] = error
-            continue
-        members = [
-            Member(
-                member.member_id,
-                member.group_instance_id,
-                member.client_id,
-                member.client_host,
-                decode_assignment(member.member_assignment),
-                decode_subscription(member.member_metadata),
-            )
-            for member in each.members
-        ]
-        found.append(
-            DescribedGroup(
-                str(each.group_id),
-                each.group_state,
-                "classic",
-                each.protocol_type,
-                each.protocol_data,
-                None,
-                broker_id,
-                members,
-            )
-        )
-    return found, errors
+    version, frame = await cluster.ask_encoded(
+        describe_wire.DESCRIBE_GROUPS,
+        describe_wire.DESCRIBE_GROUPS_VERSIONS,
+        lambda version, number, client: describe_wire.encode_describe_groups(version, number, client, names),
+        broker_id,
+    )
+    return _described(broker_id, "classic", version, frame, describe_wire.decode_describe_groups)
 
 
 async def _describe_consumer(cluster: Cluster, broker_id: int, names: list[str]) -> tuple[list[DescribedGroup], Errors]:
-    return await _describe_new(cluster, broker_id, names, CONSUMER_GROUP_DESCRIBE, "ConsumerGroupDescribeRequest")
+    version, frame = await cluster.ask_encoded(
+        describe_wire.CONSUMER_GROUP_DESCRIBE,
+        describe_wire.CONSUMER_GROUP_DESCRIBE_VERSIONS,
+        lambda version, number, client: describe_wire.encode_consumer_group_describe(version, number, client, names),
+        broker_id,
+    )
+    return _described(broker_id, "consumer", version, frame, describe_wire.decode_consumer_group_describe)
+
+
+def _described(
+    broker_id: int, kind: str, version: int, frame: memoryview, decode: Callable[[memoryview, int], list[GroupAnswer]]
+) -> tuple[list[DescribedGroup], Errors]:
+    try:
+        answers = decode(frame, version)
+    except ProtocolError as error:
+        raise unreadable(broker_id, error) from error
+    errors: Errors = {
+        each.group_id: ResponseError(each.error_code, each.error_message, name=each.group_id)
+        for each in answers
+        if each.error_code
+    }
+    found = [
+        DescribedGroup(
+            each.group_id, each.state, kind, kind if kind == "consumer" else each.protocol_type,
+            each.assignor, each.epoch, broker_id, each.members,
+        )
+        for each in answers
+        if not each.error_code
+    ]  # fmt: skip
+    return found, errors
 
 
 async def _describe_share(cluster: Cluster, broker_id: int, names: list[str]) -> tuple[list[DescribedGroup], Errors]:
-    return await _describe_new(cluster, broker_id, names, SHARE_GROUP_DESCRIBE, "ShareGroupDescribeRequest")
-
-
-async def _describe_new(
-    cluster: Cluster, broker_id: int, names: list[str], api_key: int, request_name: str
-) -> tuple[list[DescribedGroup], Errors]:
-    request = getattr(shapes(api_key), request_name)(group_ids=tuple(names), include_authorized_operations=False)
-    response = await cluster.ask(api_key, request, broker_id)
-    kind = "consumer" if api_key == CONSUMER_GROUP_DESCRIBE else "share"
+    request = shapes(SHARE_GROUP_DESCRIBE).ShareGroupDescribeRequest(
+        group_ids=tuple(names), include_authorized_operations=False
+    )
+    response = await cluster.ask(SHARE_GROUP_DESCRIBE, request, broker_id)
     found: list[DescribedGroup] = []
     errors: Errors = {}
     for each in response.groups:
@@ -283,7 +271,7 @@ async def _describe_new(
         members = [
             Member(
                 str(member.member_id),
-                getattr(member, "instance_id", None),
+                None,
                 member.client_id,
                 member.client_host,
                 [
@@ -297,56 +285,8 @@ async def _describe_new(
         ]
         found.append(
             DescribedGroup(
-                str(each.group_id),
-                each.group_state,
-                kind,
-                kind,
-                each.assignor_name,
-                int(each.group_epoch),
-                broker_id,
-                members,
+                str(each.group_id), each.group_state, "share", "share", each.assignor_name, int(each.group_epoch),
+                broker_id, members,
             )
-        )
+        )  # fmt: skip
     return found, errors
-
-
-def decode_assignment(data: bytes) -> list[tuple[str, int]]:
-    """Return the partitions of a consumer's assignment; none where the bytes are another protocol's."""
-    try:
-        (count,) = _INT32.unpack_from(data, 2)
-        position = 6
-        found: list[tuple[str, int]] = []
-        for _ in range(count):
-            topic, position = _text(data, position)
-            (partitions,) = _INT32.unpack_from(data, position)
-            position += 4
-            if not 0 <= partitions * 4 <= len(data) - position:
-                return []
-            found += [(topic, _INT32.unpack_from(data, position + 4 * place)[0]) for place in range(partitions)]
-            position += 4 * partitions
-    except (struct_error, UnicodeDecodeError):
-        return []
-    return found
-
-
-def decode_subscription(data: bytes) -> list[str]:
-    """Return the topics of a consumer's subscription; none where the bytes are another protocol's."""
-    try:
-        (count,) = _INT32.unpack_from(data, 2)
-        position = 6
-        topics: list[str] = []
-        for _ in range(count):
-            topic, position = _text(data, position)
-            topics.append(topic)
-    except (struct_error, UnicodeDecodeError):
-        return []
-    return topics
-
-
-def _text(data: bytes, position: int) -> tuple[str, int]:
-    (size,) = _INT16.unpack_from(data, position)
-    start = position + 2
-    if size < 0 or start + size > len(data):
-        msg = f"a text of {size} bytes at {position} of {len(data)}"
-        raise struct_error(msg)
-    return data[start : start + size].decode(), start + size

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from klamm.client import lag_wire
 from klamm.client.cluster import Cluster
-from klamm.client.errors import ClientError, DeadlineError, ResponseError
+from klamm.client.errors import ClientError, DeadlineError, ResponseError, unreadable
 from klamm.client.groups import ListedGroup
-from klamm.client.lag_history import Retention, retention_of
 from klamm.client.lag_report import GroupLag, LagReport, LagRow, Owner
-from klamm.client.lag_times import Place, record_times, unreadable
 from klamm.client.lag_wire import Commit, GroupCommits, Partition
 from klamm.client.wire import ClusterMetadata
 from klamm.protocol.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from klamm.client.lag_history import Retention
+    from klamm.client.lag_times import Place
 
 __all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "list_groups", "measure_times", "retentions"]
 
@@ -92,6 +94,8 @@ async def measure_times(
 
     The report's rows and totals have it afterwards, with last stable offsets and losses. What fails stays unknown.
     """
+    from klamm.client.lag_times import record_times  # noqa: PLC0415 (offsets alone need no record read)
+
     places: list[Place] = []
     for row in rows:
         report.timed.add(row.group)
@@ -117,6 +121,7 @@ async def measure_times(
 async def retentions(cluster: Cluster, topics: Collection[str]) -> dict[str, Retention]:
     """Return what topics keep, where that may be read. One request."""
     from klamm.client.configs import describe_configs  # noqa: PLC0415 (loads kio, which lag itself does without)
+    from klamm.client.lag_history import retention_of  # noqa: PLC0415 (offsets alone have no history)
 
     if not topics:
         return {}

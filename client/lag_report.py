@@ -7,12 +7,14 @@ other: a number, no commit, unavailable.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from klamm.client.errors import ClientError, ResponseError
-from klamm.client.groups import DescribedGroup, ListedGroup
-from klamm.client.lag_times import Place, RecordTime
-from klamm.client.lag_wire import Commit, Partition
+
+if TYPE_CHECKING:
+    from klamm.client.groups import DescribedGroup, ListedGroup
+    from klamm.client.lag_times import Place, RecordTime
+    from klamm.client.lag_wire import Commit, Partition
 
 OK: Final = "ok"
 NO_COMMIT: Final = "no_commit"
@@ -174,26 +176,29 @@ class LagReport:
     def _row(self, group: str, topic: str, index: int, commit: Commit | None) -> LagRow:
         where = (topic, index)
         end = self.ends.get(topic, {}).get(index)
-        owner = self.owners.get(group, {}).get(where)
         committed = commit[1] if commit is not None and commit[1] >= 0 and not commit[3] else None
-        base = LagRow(group, topic, index, committed, end, None, UNAVAILABLE, owner=owner)
+        lag: int | None = None
+        state, reason = UNAVAILABLE, ""
         if commit is not None and commit[3]:
-            return base._replace(reason=ResponseError(commit[3], None).message)
-        if committed is None:
-            return base._replace(lag_state=NO_COMMIT)
-        base = base._replace(metadata=self.metadata.get(group, {}).get(where, ""))
-        if end is None:
+            reason = ResponseError(commit[3], None).message
+        elif committed is None:
+            state = NO_COMMIT
+        elif end is None:
             error = self.end_errors.get(topic, {}).get(index)
-            return base._replace(reason=error.message if error is not None else "the topic is gone")
-        lag = self.share_lags.get((group, topic, index), end - committed)
-        return self._timed(base._replace(lag=lag, lag_state=OK))
+            reason = error.message if error is not None else "the topic is gone"
+        else:
+            state, lag = OK, end - committed
+            if self.share_lags:
+                lag = self.share_lags.get((group, topic, index), lag)
+        caught_up = lag is not None and lag <= 0
+        row = LagRow(
+            group, topic, index, committed, end, lag, state, 0 if caught_up else None, EXACT if caught_up else None,
+            reason=reason, owner=self.owners.get(group, {}).get(where),
+            metadata="" if committed is None else self.metadata.get(group, {}).get(where, ""),
+        )  # fmt: skip
+        return row if lag is None or caught_up or committed is None else self._timed(row, committed)
 
-    def _timed(self, row: LagRow) -> LagRow:
-        committed, lag = row.committed_offset, row.lag
-        assert committed is not None, row
-        assert lag is not None, row
-        if lag <= 0:
-            return row._replace(lag_time_ms=0, lag_time_kind=EXACT)
+    def _timed(self, row: LagRow, committed: int) -> LagRow:
         found = self.times.get((row.topic, row.partition, committed))
         if found is None:
             return row

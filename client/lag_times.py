@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from klamm.client import lag_wire
 from klamm.client.cluster import Cluster
-from klamm.client.errors import ClientError, ResponseError, UnreachableError
+from klamm.client.errors import ClientError, ResponseError, unreadable
 from klamm.client.lag_wire import FetchedBytes, Partition
 from klamm.model.errors import CorruptMessageError, InvalidRecordError
 from klamm.protocol.errors import ProtocolError
@@ -263,8 +263,3 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         if shift > 63:  # noqa: PLR2004 (a varint of 64 bits has ten bytes)
             msg = "a varint of more than ten bytes"
             raise InvalidRecordError(msg)
-
-
-def unreadable(broker: int, error: ProtocolError) -> UnreachableError:
-    """Return the error of an answer that cannot be read."""
-    return UnreachableError("api_versions", f"broker {broker}", f"unreadable response: {error}", "report it")

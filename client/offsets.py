@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from klamm.client import offsets_wire
 from klamm.client.cluster import RETRY_BACKOFF_S, Cluster
-from klamm.client.errors import ClientError, ResponseError, UnreachableError
+from klamm.client.errors import ClientError, ResponseError, unreadable
 from klamm.client.offsets_wire import LIST_OFFSETS, ListedOffset
 from klamm.client.requests import TIMEOUT, code_of, shapes
 from klamm.client.wire import ClusterMetadata
@@ -120,8 +120,7 @@ async def _ask(
     try:
         return offsets_wire.decode(frame, version)
     except ProtocolError as error:
-        step = "metadata"
-        raise UnreachableError(step, f"broker {leader}", str(error), "report it") from error
+        raise unreadable(leader, error) from error
 
 
 async def _ask_newest(
