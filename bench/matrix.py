@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import get_args
 
-from bench import compaction_measures, instance_measures, measures
+from bench import compaction_measures, group_measures, instance_measures, measures
 from bench.brokers import Broker, Klamm
 from bench.measures import FLUSH_EVERY_APPEND, JAVA_BATCH, Acks, Bench, Client, Shape
 from bench.rows import (
+    CORE_PERCENT,
     CPU_PER_GB,
     MEGABYTES,
+    OFFSETS_RATE,
+    OVER_SESSION,
     P50,
     P99,
     P99_BESIDE,
@@ -21,6 +24,7 @@ from bench.rows import (
     RESIDENT_IDLE,
     RESIDENT_PEAK,
     SECONDS,
+    US_PER_REQUEST,
     Durability,
     Floor,
     Row,
@@ -62,6 +66,7 @@ def quick_rows() -> list[Row]:
         *latency_rows(),
         *flushed_rows(),
         *instance_rows(),
+        *group_rows(),
         *compaction_rows(),
         produce_row(Shape(KIB, JAVA_BATCH, acks="1")),
         produce_row(Shape(KIB, JAVA_BATCH, partitions=6)),
@@ -82,7 +87,7 @@ def full_rows() -> list[Row]:
         rows.setdefault(fetch_name(shape), fetch_row(shape))
     loaded, many = start_loaded_row(1_000), start_loaded_row(10_000)
     rows[loaded.name] = loaded
-    return [*rows.values(), many]
+    return [*rows.values(), many, *long_group_rows()]
 
 
 def _all_shapes() -> Iterator[Shape]:
@@ -169,6 +174,64 @@ def instance_rows() -> list[Row]:
             instance_measures.crowd(2_000),
             (P99, P99_BESIDE, P99_GROWTH),
             (Floor(P99_GROWTH.key, 2.0, "klamm"),),
+            pairs_max=2,
+        ),
+    ]
+
+
+def group_rows() -> list[Row]:
+    """Joins, a crash, heartbeats, commits: with wire-level members (bench/group_wire.py)."""
+    return [
+        Row(
+            "groups/100 of 4 join and settle",
+            group_measures.classic_settles(100, 4),
+            (SECONDS,),
+            (Floor(SECONDS.key, 5.0, "klamm"),),
+            pairs_max=3,
+        ),
+        Row(
+            "groups/one of 4 crashes",
+            group_measures.after_a_crash(),
+            (OVER_SESSION,),
+            (Floor(OVER_SESSION.key, 1.0, "klamm"),),
+            pairs_max=2,
+        ),
+        Row(
+            "groups/commits of 20 offsets",
+            group_measures.commits(),
+            (OFFSETS_RATE, US_PER_REQUEST),
+            (Floor(OFFSETS_RATE.key, 20_000, "klamm"),),
+            pairs_max=3,
+        ),
+        Row(
+            "groups/2,000 members, a heartbeat each 3 s",
+            group_measures.classic_heartbeats(2_000),
+            (CORE_PERCENT, US_PER_REQUEST),
+            (Floor(CORE_PERCENT.key, 8.0, "klamm"),),
+            pairs_max=1,
+        ),
+    ]
+
+
+def long_group_rows() -> list[Row]:
+    """What takes longer, or is the same by the other protocol."""
+    restarted = group_measures.start_with_offsets(spawn, 100_000)
+    return [
+        Row("groups/one of 1,000, classic", group_measures.classic_settles(1, 1_000), (SECONDS,), pairs_max=2),
+        Row("groups/one of 1,000, consumer", group_measures.consumer_settles(1_000), (SECONDS,), pairs_max=2),
+        Row(
+            "groups/2,000 consumer-protocol members, a heartbeat each 3 s",
+            group_measures.consumer_heartbeats(2_000),
+            (CORE_PERCENT, US_PER_REQUEST),
+            (Floor(CORE_PERCENT.key, 8.0, "klamm"),),
+            pairs_max=1,
+        ),
+        Row(
+            "start/100,000 committed offsets",
+            restarted,
+            (SECONDS, READY),
+            (Floor(SECONDS.key, 2.0, "klamm"),),
+            fresh=True,
             pairs_max=2,
         ),
     ]

@@ -1,4 +1,4 @@
-"""``python bench/run.py``: the bench (command.py); ``profile`` or ``telemetry`` first: profiling.py or telemetry.py.
+"""``python bench/run.py``: the bench (command.py); after ``profile``, ``telemetry`` or ``groups`` a command of its own.
 
 Runs them with the repository's root as the place where imports start.
 """
@@ -9,7 +9,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    module = {"profile": "bench.profiling", "telemetry": "bench.telemetry"}.get("".join(sys.argv[1:2]), "bench.command")
+    commands = {"profile": "bench.profiling", "telemetry": "bench.telemetry", "groups": "bench.group_load"}
+    module = commands.get("".join(sys.argv[1:2]), "bench.command")
     if module != "bench.command":
         del sys.argv[1]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

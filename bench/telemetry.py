@@ -16,7 +16,6 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import psutil
 
 from bench.brokers import Klamm
+from bench.intervals import median_interval
 from klamm.client.requests import shapes
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import encode_request
@@ -94,8 +94,8 @@ def _measure(brokers: dict[str, Klamm], options: argparse.Namespace) -> int:
     print()
     late = 0
     for name, budget in (("metrics", 1.02), ("traces", 1.03)):
-        ratios = sorted(on / off for on, off in zip(samples[name], samples["off"], strict=True))
-        low, high = _interval(ratios)
+        ratios = [on / off for on, off in zip(samples[name], samples["off"], strict=True)]
+        low, high = median_interval(ratios)
         median = statistics.median(ratios)
         print(
             f"{name:8} {statistics.median(samples[name]):.3f} s/GB beside {statistics.median(samples['off']):.3f}: "
@@ -103,15 +103,6 @@ def _measure(brokers: dict[str, Klamm], options: argparse.Namespace) -> int:
         )
         late |= median > budget
     return late
-
-
-def _interval(ratios: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval of the median of sorted values, by order statistics (normal approximation)."""
-    count = len(ratios)
-    half = 0.98 * count**0.5
-    low = max(0, int(count / 2 - half))
-    high = min(count - 1, int(count / 2 + half))
-    return ratios[low], ratios[high]
 
 
 def _cpu_s(broker: Klamm) -> float:

@@ -303,6 +303,7 @@ def decode_record(key: bytes, value: bytes | None) -> GroupRecord | None:
 
 _I8, _I16, _I32, _I64 = Struct(">b"), Struct(">h"), Struct(">i"), Struct(">q")
 _COMMIT_HEAD = Struct(">hqi")
+_USUAL_COMMIT = Struct(">hqiBqB")  # no metadata, no topic id
 _SHORT_METADATA: Final = range(1, 0x80)  # lengths (plus one) that fit one byte of a varint
 _ARRAY_LENGTH_MAX: Final = 10_000_000  # no record reaches it (max.message.bytes); it stops a corrupt length early
 
@@ -489,7 +490,10 @@ def _offset_commit_prefix(group: str, topic: str) -> bytes:
 
 
 def _encode_offset_commit(value: OffsetCommitValue) -> bytes:
-    metadata = value.metadata.encode()
+    offset, leader_epoch, said, timestamp_ms, expire_ms, topic_id = value
+    if not said and expire_ms < 0 and topic_id == NO_TOPIC_ID:  # nearly every commit
+        return _USUAL_COMMIT.pack(OFFSET_COMMIT_VALUE_VERSION, offset, leader_epoch, 1, timestamp_ms, 0)
+    metadata = said.encode()
     if value.expire_timestamp_ms >= 0:
         return (
             _I16.pack(OFFSET_COMMIT_VALUE_VERSION_WITH_EXPIRY)

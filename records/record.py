@@ -71,17 +71,13 @@ def decode_records(view: Buffer, position: int = 0, size_max: int = DECOMPRESSED
 def encode_records(records: Iterable[Record], base_offset: int, base_timestamp: int) -> bytearray:
     """Return the records as they stand behind a batch's header, not compressed."""
     encoded = bytearray()
-    for record in records:
-        body = bytearray(b"\x00")  # attributes: none are defined
-        write_varint(body, record.timestamp_ms - base_timestamp)
-        write_varint(body, record.offset - base_offset)
-        _write_bytes(body, record.key)
-        _write_bytes(body, record.value)
-        write_varint(body, len(record.headers))
-        for name, value in record.headers:
-            _write_bytes(body, name)
-            _write_bytes(body, value)
-        write_varint(encoded, len(body))
+    for offset, timestamp_ms, key, value, headers in records:
+        # Attributes come first: none are defined.
+        body = b"\x00" + _varint(timestamp_ms - base_timestamp) + _varint(offset - base_offset)
+        body += _with_size(key) + _with_size(value) + _varint(len(headers))
+        for name, content in headers:
+            body += _with_size(name) + _with_size(content)
+        encoded += _varint(len(body))
         encoded += body
     return encoded
 
@@ -232,9 +228,24 @@ def _read_bytes(view: memoryview, position: int) -> tuple[bytes | None, int]:
     return bytes(view[position:end]), end
 
 
-def _write_bytes(target: bytearray, value: bytes | None) -> None:
-    if value is None:
-        write_varint(target, _NULL)
-    else:
-        write_varint(target, len(value))
-        target += value
+def _varint(value: int) -> bytes:
+    if 0 <= value < _SMALL_VARINTS_MAX:
+        return _SMALL_VARINTS[value]
+    encoded = bytearray()
+    write_varint(encoded, value)
+    return bytes(encoded)
+
+
+def _with_size(value: bytes | None) -> bytes:
+    return _NULL_SIZE if value is None else _varint(len(value)) + value
+
+
+def _encoded(value: int) -> bytes:
+    zigzag = value << 1
+    return bytes((zigzag,)) if zigzag < 0x80 else bytes((zigzag & 0x7F | 0x80, zigzag >> 7))  # noqa: PLR2004 (seven bits)
+
+
+_SMALL_VARINTS_MAX: Final = 8192
+"""Values below it are at most two bytes: deltas in most batches, sizes of most keys and values."""
+_SMALL_VARINTS: Final = tuple(_encoded(value) for value in range(_SMALL_VARINTS_MAX))
+_NULL_SIZE: Final = b"\x01"

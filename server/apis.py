@@ -2,7 +2,7 @@
 
 Nothing is advertised that isn't here. Produce and Fetch have receivers of their own; every other API is one function
 ``handler(node, context, request)`` that takes the newest shape of its request and returns the newest shape of its
-response, or an awaitable of it, or a :class:`Later`.
+response, or an awaitable of it; what members of groups ask often has a codec of its own (:class:`ReceivedApi`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import importlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from klamm.model.errors import KafkaError, UnsupportedVersionError
@@ -30,36 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Handler = Callable[["Node", RequestContext, Any], Any]
-"""Takes the newest shape of a request, returns the newest shape of its response, an awaitable or a Later of it."""
-
-
-class Later:
-    """A response that an actor's answer will make: an awaitable without a task, for what is asked often.
-
-    ``set`` is called once, on the loop, with the answer; ``make`` turns that into the response. The connection reads on
-    meanwhile, so this is for requests whose order among each other the actor's mailbox keeps.
-    """
-
-    __slots__ = ("_answer", "_done", "_take", "make")
-
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self.make = make
-        self._done = False
-        self._answer: object = None
-        self._take: Callable[[object], None] | None = None
-
-    def set(self, answer: object) -> None:
-        """Take the answer, within the drain of whoever gives it."""
-        assert not self._done, "an answer came twice"
-        self._done, self._answer = True, answer
-        if self._take is not None:
-            self._take(answer)
-
-    def then(self, take: Callable[[object], None]) -> None:
-        """Have ``take`` called with the answer; it must not raise."""
-        self._take = take
-        if self._done:
-            take(self._answer)
+"""Takes the newest shape of a request, returns the newest shape of its response, or an awaitable of it."""
 
 
 class Api(Protocol):
@@ -74,6 +44,53 @@ class Api(Protocol):
     def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
         """Handle one request; the slot may be complete at once, or later."""
         ...
+
+
+class AnsweredSlot(ResponseSlot):
+    """The response that an actor's answer makes, for APIs with a codec of their own."""
+
+    __slots__ = ()
+
+    def encode(self, answer: Any) -> bytes | bytearray:  # noqa: ANN401 (what this API's actor answers, or a KafkaError)
+        """Return the whole response frame."""
+        raise NotImplementedError
+
+    def answer(self, answer: object) -> None:
+        """Take the answer; what goes wrong is this connection's matter, not the actor's in whose drain it happens."""
+        try:
+            self.complete([self.encode(answer)])
+        except Exception:
+            logger.exception("an answer could not be told")
+            self.connection.abort("its request could not be answered: see the error above")
+
+
+Receive = Callable[["Node", Connection, RequestHeader, memoryview], ResponseSlot]
+"""Handles one request that has a codec of its own; the slot may be complete at once, or later."""
+
+
+class ReceivedApi:
+    """An API with a codec of its own, one function in the ``RECEIVERS`` of a module that is loaded on first use."""
+
+    any_version = False
+
+    def __init__(self, node: Node, key: ApiKey, module: str) -> None:
+        versions = API_VERSIONS[key]
+        self.name = key.name.title().replace("_", "")
+        self.version_min, self.version_max = versions.min, versions.max
+        self.stats = RequestStats()
+        self.key = key
+        self._node, self._module = node, module
+        self._receive: Receive | None = None
+
+    def load(self) -> Receive:
+        """Return the receiver, loading its module the first time; from any thread."""
+        if self._receive is None:
+            self._receive = cast("Receive", importlib.import_module(self._module).RECEIVERS[self.key])
+        return self._receive
+
+    def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
+        """Hand the request to its receiver."""
+        return (self._receive or self.load())(self._node, connection, header, frame)
 
 
 class HandledApi:
@@ -108,21 +125,11 @@ class HandledApi:
             result = handler(self._node, connection.context(header), request)
         except KafkaError as error:
             result = self._refused(slot, error)
-        if type(result) is Later:
-            result.then(partial(self._complete, slot, header, result.make))
-        elif inspect.isawaitable(result):
+        if inspect.isawaitable(result):
             connection.run(self._finish(slot, header, result))
         else:
             slot.complete([encode_response(self.key, header.api_version, result, header.correlation_id)])
         return slot
-
-    def _complete(self, slot: ResponseSlot, header: RequestHeader, make: Callable[[Any], Any], answer: object) -> None:
-        """Answer; what goes wrong here is this connection's matter, and not the actor's in whose drain it happens."""
-        try:
-            slot.complete([encode_response(self.key, header.api_version, make(answer), header.correlation_id)])
-        except Exception:
-            logger.exception("an answer could not be told")
-            slot.connection.abort("its request could not be answered: see the error above")
 
     async def _finish(self, slot: ResponseSlot, header: RequestHeader, awaitable: Awaitable[Any]) -> None:
         try:

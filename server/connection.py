@@ -12,7 +12,7 @@ Limits, and what happens at them:
 - a peer that doesn't read its responses: reading pauses at the transport's high-water mark, so that at most the
   responses to what was read already are held;
 - handlers that wait run one at a time, as in Kafka: reading pauses meanwhile. Produce and Fetch do not wait, nor does
-  what a group's coordinator answers by itself (``klamm.server.apis.Later``).
+  what a group's coordinator answers by itself (``klamm.server.apis.AnsweredSlot``).
 """
 
 from __future__ import annotations

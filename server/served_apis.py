@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from klamm.protocol import messages
 from klamm.protocol.apis import ApiKey
-from klamm.server.apis import Api, HandledApi
+from klamm.server.apis import Api, HandledApi, ReceivedApi
 from klamm.server.handlers.api_versions import ApiVersionsApi
 from klamm.server.handlers.fetch import FetchApi
 from klamm.server.handlers.produce import ProduceApi
@@ -28,15 +28,12 @@ HANDLED: Final = {
         ApiKey.FIND_COORDINATOR,
         ApiKey.JOIN_GROUP,
         ApiKey.SYNC_GROUP,
-        ApiKey.HEARTBEAT,
         ApiKey.LEAVE_GROUP,
-        ApiKey.OFFSET_COMMIT,
         ApiKey.OFFSET_FETCH,
         ApiKey.OFFSET_DELETE,
         ApiKey.LIST_GROUPS,
         ApiKey.DESCRIBE_GROUPS,
         ApiKey.DELETE_GROUPS,
-        ApiKey.CONSUMER_GROUP_HEARTBEAT,
         ApiKey.CONSUMER_GROUP_DESCRIBE,
     ),
     "klamm.server.handlers.configs": (
@@ -57,6 +54,13 @@ HANDLED: Final = {
 }
 """Modules with a ``HANDLERS`` table, and the keys in it; in the order in which clients come to need them."""
 
+RECEIVED: Final = {
+    ApiKey.HEARTBEAT: "klamm.server.handlers.heartbeat",
+    ApiKey.CONSUMER_GROUP_HEARTBEAT: "klamm.server.handlers.heartbeat",
+    ApiKey.OFFSET_COMMIT: "klamm.server.handlers.offset_commit",
+}
+"""APIs that have a codec of their own, because they are asked so often, and their modules with ``RECEIVERS``."""
+
 HANDLED_WITH_TELEMETRY: Final = {
     "klamm.server.handlers.client_metrics": (ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, ApiKey.PUSH_TELEMETRY),
 }
@@ -74,12 +78,16 @@ def serve_apis(node: Node) -> dict[int, Api]:
     for module, keys in handled.items():
         for key in keys:
             apis[key] = HandledApi(node, key, module)
+    for key, module in RECEIVED.items():
+        apis[key] = ReceivedApi(node, key, module)
     return apis
 
 
 def prewarm(apis: Iterable[Api]) -> None:
     """Load every handler and the newest messages of its API, so that no first request waits; on a thread."""
     for api in apis:
-        if isinstance(api, HandledApi):
+        if isinstance(api, ReceivedApi):
+            api.load()
+        elif isinstance(api, HandledApi):
             api.load()
             messages.prewarm((api.key,))

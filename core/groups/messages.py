@@ -183,13 +183,8 @@ class LeaveGroupResult:
     members: tuple[LeftMember, ...] = ()
 
 
-class CommittedPartition(NamedTuple):
-    """A position to commit."""
-
-    partition: int
-    offset: int
-    leader_epoch: int
-    metadata: str | None
+CommittedPartition = tuple[int, int, int, str | None]
+"""A position to commit: partition, offset, leader epoch (-1: not said), metadata; plain, since there are so many."""
 
 
 class CommittedTopic(NamedTuple):

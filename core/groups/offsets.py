@@ -263,7 +263,7 @@ def _validate_consumer_commit(group: ConsumerGroup, request: CommitOffsets, cont
             known = context.topics.topic(topic.topic)
             topic_id = topic.topic_id if topic.topic_id != NO_TOPIC_ID or known is None else known.topic_id
             epochs = member.assigned.get(topic_id, {})
-            if any(epochs.get(one.partition, epoch + 1) > epoch for one in topic.partitions):
+            if any(epochs.get(partition, epoch + 1) > epoch for partition, _, _, _ in topic.partitions):
                 break
         else:
             return

@@ -7,17 +7,9 @@ what a version's answer looks like, and which broker coordinates a group.
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import lru_cache
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.core.groups.messages import (
-    CommitOffsets,
-    CommitOffsetsResult,
-    CommittedPartition,
-    CommittedTopic,
-    ConsumerGroupHeartbeat,
-    ConsumerGroupHeartbeatResult,
     DeleteGroups,
     DeleteOffsets,
     DeleteOffsetsResult,
@@ -30,7 +22,6 @@ from klamm.core.groups.messages import (
     FetchedTopic,
     FetchOffsets,
     FetchOffsetsResult,
-    Heartbeat,
     JoinGroup,
     JoinGroupResult,
     LeaveGroup,
@@ -39,7 +30,6 @@ from klamm.core.groups.messages import (
     ListedGroup,
     ListGroups,
     NamedPartitions,
-    OwnedPartitions,
     Protocols,
     SyncGroup,
     SyncGroupResult,
@@ -48,15 +38,12 @@ from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import NO_TOPIC_ID, PartitionIndex, TopicId, TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
-from klamm.server.apis import Later
 from klamm.server.message_types import response_types
-from klamm.telemetry.journal import Committed
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler
     from klamm.server.node import Node
     from klamm.server.requests import RequestContext
-    from klamm.telemetry.journal import Journal
 
 # kio's messages are made from schemas at run time: their types are known to nobody.
 # ruff: noqa: ANN401
@@ -82,9 +69,6 @@ TOPIC_ID_VERSION: Final = 10
 
 GROUP_ID_NOT_FOUND_VERSION: Final = 6
 """The DescribeGroups version from which a missing group is an error, not Dead (KIP-1043)."""
-
-CLIENT_MADE_MEMBER_ID_VERSION: Final = 1
-"""The ConsumerGroupHeartbeat version from which the client makes its member id (KIP-1082)."""
 
 CLASSIC_MEMBER: Final = 0
 CONSUMER_MEMBER: Final = 1
@@ -196,28 +180,6 @@ async def sync_group(node: Node, _context: RequestContext, request: Any) -> Any:
     )
 
 
-def heartbeat(node: Node, _context: RequestContext, request: Any) -> Any:
-    """Take a classic member's heartbeat."""
-    if not request.group_id:
-        return _beaten(ErrorCode.INVALID_GROUP_ID)
-    asked = Heartbeat(request.group_id, request.member_id, request.group_instance_id, request.generation_id)
-    later = Later(_beaten)
-    try:
-        node.groups.tell(request.group_id, asked, later.set)
-    except KafkaError as refused:
-        return _beaten(refused)
-    return later
-
-
-def _beaten(answer: ErrorCode | KafkaError) -> Any:
-    return _beat(answer.error_code if isinstance(answer, KafkaError) else answer)
-
-
-@lru_cache(maxsize=256)  # more than there are error codes
-def _beat(error: ErrorCode) -> Any:
-    return response_types(ApiKey.HEARTBEAT).HeartbeatResponse(throttle_time=NO_THROTTLE, error_code=wire_error(error))
-
-
 async def leave_group(node: Node, _context: RequestContext, request: Any) -> Any:
     """Remove members of a classic group."""
     leaving = tuple(LeavingMember(one.member_id, one.group_instance_id, one.reason) for one in request.members)
@@ -238,98 +200,6 @@ async def leave_group(node: Node, _context: RequestContext, request: Any) -> Any
             for one in result.members
         ),
     )
-
-
-def offset_commit(node: Node, context: RequestContext, request: Any) -> Any:
-    """Commit offsets of the partitions that exist; the others are refused, each by itself."""
-    by_id = context.api_version >= TOPIC_ID_VERSION
-    errors: dict[tuple[str, int], ErrorCode] = {}
-    names: list[str | None] = []
-    committed: list[CommittedTopic] = []
-    for topic in request.topics:
-        image = (
-            node.image.topic_by_id(TopicId(topic.topic_id or NO_TOPIC_ID))
-            if by_id
-            else node.image.topics.get(topic.name)
-        )
-        names.append(None if image is None else image.name)
-        if image is None:
-            continue
-        partitions: list[CommittedPartition] = []
-        for one in topic.partitions:
-            if one.partition_index < 0 or one.partition_index >= len(image.partitions):
-                errors[image.name, one.partition_index] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-            else:
-                partitions.append(
-                    CommittedPartition(
-                        one.partition_index, one.committed_offset, one.committed_leader_epoch, one.committed_metadata
-                    )
-                )
-        if partitions:
-            committed.append(CommittedTopic(image.name, image.topic_id if by_id else NO_TOPIC_ID, tuple(partitions)))
-    if not committed:
-        return _commit_response(request, names, errors, ErrorCode.NONE, by_id=by_id)
-    asked = CommitOffsets(
-        request.group_id,
-        request.member_id,
-        request.group_instance_id,
-        request.generation_id_or_member_epoch,
-        ms(request.retention_time),
-        tuple(committed),
-        context.api_version,
-    )
-
-    def respond(answer: CommitOffsetsResult | KafkaError) -> Any:
-        result = CommitOffsetsResult(answer.error_code, {}) if isinstance(answer, KafkaError) else answer
-        if node.journal is not None and result.error is ErrorCode.NONE:
-            _note_commit(node.journal, context, asked, result)
-        return _commit_response(request, names, {**result.refused, **errors}, result.error, by_id=by_id)
-
-    later = Later(respond)
-    try:
-        node.groups.tell(request.group_id, asked, later.set)
-    except KafkaError as refused:
-        return respond(refused)
-    return later
-
-
-def _commit_response(
-    request: Any,
-    names: list[str | None],
-    errors: dict[tuple[str, int], ErrorCode],
-    all_error: ErrorCode,
-    *,
-    by_id: bool,
-) -> Any:
-    """Return the answer: ``errors`` by (topic, partition), ``all_error`` for what is not among them."""
-    types = response_types(ApiKey.OFFSET_COMMIT)
-    missing = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    topics = []
-    for topic, name in zip(request.topics, names, strict=True):
-        answered = tuple(
-            _committed(
-                one.partition_index, missing if name is None else errors.get((name, one.partition_index), all_error)
-            )
-            for one in topic.partitions
-        )
-        topics.append(types.OffsetCommitResponseTopic(topic_id=topic.topic_id, name=topic.name, partitions=answered))
-    return types.OffsetCommitResponse(throttle_time=NO_THROTTLE, topics=tuple(topics))
-
-
-def _note_commit(journal: Journal, context: RequestContext, asked: CommitOffsets, result: CommitOffsetsResult) -> None:
-    offsets = tuple(
-        (topic.topic, one.partition, one.offset)
-        for topic in asked.topics
-        for one in topic.partitions
-        if (topic.topic, one.partition) not in result.refused
-    )
-    journal.add(Committed(asked.group_id, context.client_id, offsets, perf_counter_ns()))
-
-
-@lru_cache(maxsize=4096)  # messages never change, and most commits are of the same few partitions
-def _committed(partition: int, error: ErrorCode) -> Any:
-    types = response_types(ApiKey.OFFSET_COMMIT)
-    return types.OffsetCommitResponsePartition(partition_index=partition, error_code=wire_error(error))
 
 
 async def offset_fetch(node: Node, context: RequestContext, request: Any) -> Any:
@@ -539,59 +409,6 @@ async def delete_groups(node: Node, _context: RequestContext, request: Any) -> A
     return types.DeleteGroupsResponse(throttle_time=NO_THROTTLE, results=tuple(results))
 
 
-def consumer_group_heartbeat(node: Node, context: RequestContext, request: Any) -> Any:
-    """Take a heartbeat of a consumer-protocol member (KIP-848)."""
-    owned = request.topic_partitions
-    names = request.subscribed_topic_names
-    member_id = request.member_id
-    if not member_id and context.api_version < CLIENT_MADE_MEMBER_ID_VERSION and request.member_epoch == 0:
-        member_id = node.groups.new_member_id()
-    asked = ConsumerGroupHeartbeat(
-        request.group_id,
-        member_id,
-        request.member_epoch,
-        request.instance_id,
-        request.rack_id,
-        ms(request.rebalance_timeout),
-        None if names is None else tuple(names),
-        request.subscribed_topic_regex,
-        request.server_assignor,
-        None if owned is None else tuple(OwnedPartitions(one.topic_id, tuple(one.partitions)) for one in owned),
-        context.client_id or "",
-        f"/{context.client_host}",
-    )
-    later = Later(_consumer_group_beaten)
-    try:
-        node.groups.tell(request.group_id, asked, later.set)
-    except KafkaError as refused:
-        return _consumer_group_beaten(refused)
-    return later
-
-
-def _consumer_group_beaten(answer: ConsumerGroupHeartbeatResult | KafkaError) -> Any:
-    result = answer
-    if isinstance(result, KafkaError):
-        result = ConsumerGroupHeartbeatResult(result.error_code, result.message)
-    types = response_types(ApiKey.CONSUMER_GROUP_HEARTBEAT)
-    assignment = None
-    if result.assignment is not None:
-        assignment = types.Assignment(
-            topic_partitions=tuple(
-                types.TopicPartitions(topic_id=topic_id, partitions=partitions)
-                for topic_id, partitions in result.assignment
-            )
-        )
-    return types.ConsumerGroupHeartbeatResponse(
-        throttle_time=NO_THROTTLE,
-        error_code=wire_error(result.error),
-        error_message=result.error_message,
-        member_id=result.member_id,
-        member_epoch=result.member_epoch,
-        heartbeat_interval=timedelta(milliseconds=result.heartbeat_interval_ms),
-        assignment=assignment,
-    )
-
-
 async def consumer_group_describe(node: Node, _context: RequestContext, request: Any) -> Any:
     """Describe consumer groups, their members, and what each has and should have."""
     types = response_types(ApiKey.CONSUMER_GROUP_DESCRIBE)
@@ -649,14 +466,11 @@ HANDLERS: dict[ApiKey, Handler] = {
     ApiKey.FIND_COORDINATOR: find_coordinator,
     ApiKey.JOIN_GROUP: join_group,
     ApiKey.SYNC_GROUP: sync_group,
-    ApiKey.HEARTBEAT: heartbeat,
     ApiKey.LEAVE_GROUP: leave_group,
-    ApiKey.OFFSET_COMMIT: offset_commit,
     ApiKey.OFFSET_FETCH: offset_fetch,
     ApiKey.OFFSET_DELETE: offset_delete,
     ApiKey.LIST_GROUPS: list_groups,
     ApiKey.DESCRIBE_GROUPS: describe_groups,
     ApiKey.DELETE_GROUPS: delete_groups,
-    ApiKey.CONSUMER_GROUP_HEARTBEAT: consumer_group_heartbeat,
     ApiKey.CONSUMER_GROUP_DESCRIBE: consumer_group_describe,
 }

@@ -12,7 +12,6 @@ from klamm.core.groups.embedded import Subscription, read_assignment, write_assi
 from klamm.core.groups.messages import (
     CommitOffsets,
     CommitOffsetsResult,
-    CommittedPartition,
     CommittedTopic,
     ConsumerGroupHeartbeat,
     ConsumerGroupHeartbeatResult,
@@ -168,7 +167,7 @@ class Member:
         self.positions.update(offsets)
         for partition, offset in offsets.items():
             self.ledger.commit_sent(self.group, self.topic, partition, offset)
-        partitions = tuple(CommittedPartition(one, offset, 0, "") for one, offset in offsets.items())
+        partitions = tuple((one, offset, 0, "") for one, offset in offsets.items())
         request = CommitOffsets(
             self.group, member_id, None, generation, -1, (CommittedTopic(self.topic, NO_TOPIC_ID, partitions),), 9
         )

@@ -14,7 +14,6 @@ from klamm.core.groups.coordinator import GroupCoordinator
 from klamm.core.groups.messages import (
     CommitOffsets,
     CommitOffsetsResult,
-    CommittedPartition,
     CommittedTopic,
     FetchedTopic,
     FetchOffsets,
@@ -54,7 +53,7 @@ def world() -> Any:
 
 
 def commit(offset: int) -> CommitOffsets:
-    topics = (CommittedTopic("t", NO_TOPIC_ID, (CommittedPartition(0, offset, 0, ""),)),)
+    topics = (CommittedTopic("t", NO_TOPIC_ID, ((0, offset, 0, ""),)),)
     return CommitOffsets("g", "", None, -1, -1, topics, 9)
 
 

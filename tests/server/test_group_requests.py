@@ -11,7 +11,7 @@ import pytest
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import decode_response, encode_request, request_class
 from klamm.server.embedded import Broker
-from klamm.server.handlers import groups
+from klamm.server.handlers import heartbeat
 from klamm.server.message_types import request_types
 from tests.server.replicas import create_topic, port_of
 from tests.support.wire import WireConnection
@@ -86,13 +86,13 @@ def test_requests_that_do_not_wait_are_answered_in_their_order_and_see_those_bef
 def test_an_answer_that_goes_wrong_closes_its_connection_and_leaves_the_coordinator(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         msg = "a bug"
         raise AssertionError(msg)
 
     with WireConnection(port_of(broker), TIMEOUT_S) as connection, monkeypatch.context() as patched:
         exchange(connection, ApiKey.OFFSET_COMMIT, COMMIT_VERSION, commit(7))
-        patched.setattr(groups, "_beat", fail)
+        patched.setattr(heartbeat, "encode_heartbeat_response", fail)
         send(connection, ApiKey.HEARTBEAT, HEARTBEAT_VERSION, beat(), 1)
         assert connection.is_closed_by_peer(TIMEOUT_S)
     (coordinator,) = broker.node.groups._refs.values()

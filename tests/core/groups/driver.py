@@ -15,7 +15,6 @@ from klamm.core.groups.coordinator import GroupCoordinator, Request
 from klamm.core.groups.messages import (
     Append,
     CommitOffsets,
-    CommittedPartition,
     CommittedTopic,
     Effect,
     Heartbeat,
@@ -206,7 +205,7 @@ class Driver:
         retention_ms: int = -1,
         api_version: int = 9,
     ) -> ErrorCode:
-        topics = (CommittedTopic(topic, NO_TOPIC_ID, (CommittedPartition(partition, offset, 0, metadata),)),)
+        topics = (CommittedTopic(topic, NO_TOPIC_ID, ((partition, offset, 0, metadata),)),)
         request = CommitOffsets(group, member_id, instance, generation_id, retention_ms, topics, api_version)
         result, records = self.coordinator.commit_offsets(request, self.now)
         self.append(records)

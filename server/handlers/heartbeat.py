@@ -1,0 +1,122 @@
+"""Heartbeats of either protocol, with codecs of their own: thousands of members send one every few seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from klamm.core.groups.messages import (
+    ConsumerGroupHeartbeat,
+    ConsumerGroupHeartbeatResult,
+    Heartbeat,
+    OwnedPartitions,
+)
+from klamm.model.errors import ErrorCode, KafkaError
+from klamm.model.ids import TopicId
+from klamm.protocol.apis import ApiKey
+from klamm.protocol.consumer_heartbeat import decode_consumer_heartbeat, encode_consumer_heartbeat_response
+from klamm.protocol.heartbeat import decode_heartbeat, encode_heartbeat_response
+from klamm.server.apis import AnsweredSlot
+
+if TYPE_CHECKING:
+    from klamm.protocol.header import RequestHeader
+    from klamm.server.apis import Receive
+    from klamm.server.connection import Connection, ResponseSlot
+    from klamm.server.node import Node
+
+
+CLIENT_MADE_MEMBER_ID_VERSION: Final = 1
+"""The ConsumerGroupHeartbeat version from which the client makes its member id (KIP-1082)."""
+
+
+class HeartbeatResponse(AnsweredSlot):
+    """The response to one heartbeat."""
+
+    __slots__ = ("_correlation_id", "_version")
+
+    def __init__(self, connection: Connection, header: RequestHeader) -> None:
+        super().__init__(connection)
+        self._version = header.api_version
+        self._correlation_id = header.correlation_id
+
+    def encode(self, answer: ErrorCode | KafkaError) -> bytes:
+        """Return the response frame."""
+        error = answer.error_code if isinstance(answer, KafkaError) else answer
+        return encode_heartbeat_response(self._version, self._correlation_id, error)
+
+
+def receive_heartbeat(node: Node, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
+    """Hand a heartbeat to the group's coordinator."""
+    group_id, generation_id, member_id, group_instance_id = decode_heartbeat(
+        frame, header.body_position, header.api_version
+    )
+    slot = HeartbeatResponse(connection, header)
+    if not group_id:
+        slot.answer(ErrorCode.INVALID_GROUP_ID)
+        return slot
+    asked = Heartbeat(group_id, member_id, group_instance_id, generation_id)
+    try:
+        node.groups.tell(group_id, asked, slot.answer)
+    except KafkaError as refused:
+        slot.answer(refused)
+    return slot
+
+
+class ConsumerHeartbeatResponse(AnsweredSlot):
+    """The response to one heartbeat of the consumer protocol."""
+
+    __slots__ = ("_correlation_id",)
+
+    def __init__(self, connection: Connection, header: RequestHeader) -> None:
+        super().__init__(connection)
+        self._correlation_id = header.correlation_id
+
+    def encode(self, answer: ConsumerGroupHeartbeatResult | KafkaError) -> bytearray:
+        """Return the response frame."""
+        if isinstance(answer, KafkaError):
+            answer = ConsumerGroupHeartbeatResult(answer.error_code, answer.message)
+        return encode_consumer_heartbeat_response(
+            self._correlation_id,
+            answer.error,
+            answer.error_message,
+            answer.member_id,
+            answer.member_epoch,
+            answer.heartbeat_interval_ms,
+            answer.assignment,
+        )
+
+
+def receive_consumer_heartbeat(
+    node: Node, connection: Connection, header: RequestHeader, frame: memoryview
+) -> ResponseSlot:
+    """Hand a heartbeat of the consumer protocol (KIP-848) to the group's coordinator."""
+    version = header.api_version
+    request = decode_consumer_heartbeat(frame, header.body_position, version)
+    group_id, member_id, epoch, instance_id, rack_id, rebalance_timeout_ms, names, regex, assignor, owned = request
+    if not member_id and version < CLIENT_MADE_MEMBER_ID_VERSION and epoch == 0:
+        member_id = node.groups.new_member_id()
+    asked = ConsumerGroupHeartbeat(
+        group_id,
+        member_id,
+        epoch,
+        instance_id,
+        rack_id,
+        rebalance_timeout_ms,
+        names,
+        regex,
+        assignor,
+        None if owned is None else tuple(OwnedPartitions(TopicId(one[0]), one[1]) for one in owned),
+        header.client_id or "",
+        f"/{connection.client_host}",
+    )
+    slot = ConsumerHeartbeatResponse(connection, header)
+    try:
+        node.groups.tell(group_id, asked, slot.answer)
+    except KafkaError as refused:
+        slot.answer(refused)
+    return slot
+
+
+RECEIVERS: Final[dict[ApiKey, Receive]] = {
+    ApiKey.HEARTBEAT: receive_heartbeat,
+    ApiKey.CONSUMER_GROUP_HEARTBEAT: receive_consumer_heartbeat,
+}
