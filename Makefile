@@ -6,10 +6,10 @@ SOURCES := actors cli client core model protocol records server storage telemetr
 
 .PHONY: demo test check lint types contract bench bench-full sim clean setup
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml tests/constraints.txt
 	@test -n "$(PYTHON)" || { echo "klamm needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c tests/constraints.txt -e '.[dev]'
 	$(BIN)/python -m compileall -q $(filter-out tests bench examples,$(SOURCES))  # no start needs the compiler, even where Python may not write caches
 	@touch $@
 
