@@ -165,7 +165,7 @@ class _Tabular:
 
 async def import_records(run: Run) -> Result:
     """Send the records of a file, each into its partition, and print their number and hash."""
-    from klamm.cli.message_write import find_or_create
+    from klamm.cli.message_write import Placing, find_or_create
     from klamm.client.messages.hashing import ContentHash
     from klamm.client.messages.producing import Sender
 
@@ -180,15 +180,18 @@ async def import_records(run: Run) -> Result:
         plan = Plan(f"import {path} into {topic.name}", int(run.interactive), topic.name, (), CANNOT_UNDO)
         if not await guard(run, plan):
             return Result([{"topic": topic.name, "file": path, "records": 0, "hash": None}], COLUMNS)
-        sender = Sender(run.cluster)
+        sender, placing = Sender(run.cluster), Placing(topic)
         async with sender:
             try:
                 async for drafts in read_drafts(path, kind):
                     _hash(content, drafts)
                     kept = [draft._replace(topic=None, partition=draft.partition if keep else None) for draft in drafts]
+                    kept, wrong = placing.fitting(kept)
                     await sender.send(kept, topic.name)
                     if sender.errors:
                         break
+                    if wrong is not None:
+                        raise wrong
             except ClientError as error:
                 errors.append(error)
     errors += sender.errors

@@ -65,7 +65,7 @@ def _until(run: Run) -> str | None:
             msg = "-e means --until end; give one of them"
             raise UsageError(msg)
         return "end"
-    return until
+    return "end" if until is None and ".." in (run.values.text("from") or "") else until
 
 
 async def _read(run: Run, *, until: str | None, people: bool) -> Result:
@@ -216,11 +216,14 @@ async def make_scan(run: Run, source: Source, until: str | None, condition: Filt
     from klamm.client.positions import resolve_ranges
 
     committed = run.values.text("isolation") == "read_committed"
-    start = run.values.text("from") or "start"
+    given = run.values.text("from")
+    start = "start" if given is None else given
+    if ".." in start and run.values.text("until") is None:
+        until = None  # the range has its own
     found = await resolve_ranges(
         run.cluster, source.metadata, source.partitions, start, until, committed_only=committed
     )
-    if ".." in start or run.values.text("from") is not None or run.values.text("until") is not None:
+    if given is not None or run.values.text("until") is not None:
         for note in found.notes:
             run.note(f"{source.topic}: {note}")
     if found.errors and not found.ranges:
@@ -518,7 +521,7 @@ async def latest(run: Run) -> Result:
     sink = await choose_sink(run, run.values.required("topic"), people=True)
     with open_ended(run):
         source = await find_source(run)
-        scan = await make_scan(run, source, "end", condition)
+        scan = await make_scan(run, source, run.values.text("until") or "end", condition)
         newest = await _newest_by_key(run, scan)
     errors = [*scan.errors.values(), *scan.corrupt_errors(), *gap_errors(scan)]
     kept = [each for each in newest.values() if key is not None or run.values.flag("tombstones") or each.is_alive]

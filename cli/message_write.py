@@ -18,6 +18,7 @@ from klamm.cli.run import Run, parse_seconds
 from klamm.client.errors import ClientError, SettingsError
 
 if TYPE_CHECKING:
+    from klamm.client.messages.jsonl import Draft
     from klamm.client.messages.producing import Sender
     from klamm.client.wire import TopicMetadata
 
@@ -65,7 +66,7 @@ async def produce(run: Run) -> Result:
     shape = _shape(run)
     source = _source(run)
     with open_ended(run):
-        topic = await find_or_create(run)
+        topic = await find_or_create(run, _partitions(run))
         _check_partition(topic, shape.partition)
         if not await _guarded(run, topic.name, source):
             return Result([{"topic": topic.name, "sent": 0, "failed": 0}], PRODUCE_COLUMNS)
@@ -76,7 +77,7 @@ async def produce(run: Run) -> Result:
         try:
             async with sender:
                 try:
-                    await _send(run, sender, topic.name, shape, source)
+                    await _send(run, sender, topic, shape, source)
                 except ClientError as error:
                     errors.append(error)
         except (asyncio.CancelledError, KeyboardInterrupt):
@@ -236,6 +237,38 @@ async def _create(run: Run, name: str, partitions: int | None) -> None:
     await record(run, f"created {name}", [{"operation": "delete_topics", "names": [name]}])
 
 
+def _partitions(run: Run) -> int | None:
+    """Return how many partitions a new topic is to have, None for the broker's default."""
+    count = run.values.number("partitions")
+    if count is not None and not run.values.flag("create"):
+        msg = "--partitions is of a topic that --create makes"
+        raise UsageError(msg)
+    if count is not None and count < 1:
+        msg = f"--partitions takes a number from 1 on, not {count}"
+        raise UsageError(msg)
+    return count
+
+
+class Placing:
+    """Looks at records from a file before they are sent: whether the topic has the partitions that they name."""
+
+    def __init__(self, topic: TopicMetadata) -> None:
+        self._topic = topic
+        self._known = {part.partition for part in topic.partitions}
+        self._seen = 0
+
+    def fitting(self, drafts: list[Draft]) -> tuple[list[Draft], ClientError | None]:
+        """Return the records before the first one that names a partition which is not there, and the error."""
+        for number, draft in enumerate(drafts):
+            if draft.partition is not None and draft.partition not in self._known:
+                name, count = self._topic.name, len(self._known)
+                msg = f"record {self._seen + number + 1:,} names partition {draft.partition}, and {name} has {count}"
+                hint = f"--repartition lets keys say the partition; or klamm topic add-partitions {name}"
+                return drafts[:number], ClientError("UNKNOWN_PARTITION", msg, hint)
+        self._seen += len(drafts)
+        return drafts, None
+
+
 def _check_partition(topic: TopicMetadata, partition: int | None) -> None:
     known = {part.partition for part in topic.partitions}
     if partition is not None and partition not in known:
@@ -264,7 +297,8 @@ def _properties(run: Run) -> dict[str, Any]:
     return found
 
 
-async def _send(run: Run, sender: Sender, topic: str, shape: Shape, source: _Input) -> None:
+async def _send(run: Run, sender: Sender, metadata: TopicMetadata, shape: Shape, source: _Input) -> None:
+    topic = metadata.name
     match source.kind:
         case "tombstone":
             await sender.send_values(topic, [None], **shape.fields)
@@ -273,7 +307,8 @@ async def _send(run: Run, sender: Sender, topic: str, shape: Shape, source: _Inp
         case "template":
             await _send_template(run, sender, topic, shape, source.text or "")
         case "jsonl":
-            await _send_jsonl(sender, topic, shape, source)
+            keep = not run.values.flag("repartition")
+            await _send_jsonl(sender, metadata, shape, source, keep=keep)
         case "whole":
             parts = [chunk async for chunk in chunks(source.path)]
             await sender.send_values(topic, [b"".join(parts)], **shape.fields)
@@ -307,24 +342,28 @@ def _keyed(lines: list[bytes], separator: bytes, *, null: bool) -> list[tuple[by
     return pairs
 
 
-async def _send_jsonl(sender: Sender, topic: str, shape: Shape, source: _Input) -> None:
+async def _send_jsonl(sender: Sender, topic: TopicMetadata, shape: Shape, source: _Input, *, keep: bool) -> None:
     """Send records of JSONL into the topic of the line, whatever topic they name."""
     from klamm.cli.message_files import read_drafts
 
+    placing = Placing(topic)
     async for drafts in read_drafts(source.path or "-", "jsonl"):
         shaped = [
             draft._replace(
                 topic=None,
-                partition=draft.partition if shape.partition is None else shape.partition,
+                partition=(draft.partition if keep else None) if shape.partition is None else shape.partition,
                 timestamp_ms=shape.timestamp_ms or draft.timestamp_ms,
                 headers=(*draft.headers, *shape.headers),
             )
             for draft in drafts
         ]
-        await sender.send(shaped, topic)
+        fitting, wrong = placing.fitting(shaped)
+        await sender.send(fitting, topic.name)
         sender.poll()
         if sender.errors:
             return
+        if wrong is not None:
+            raise wrong
 
 
 async def _send_template(run: Run, sender: Sender, topic: str, shape: Shape, template: str) -> None:

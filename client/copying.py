@@ -277,7 +277,7 @@ class TopicCopy:
     def _draft(self, index: int, fields: Fields) -> Draft:
         _, timestamp, key, value, headers = fields
         partition = index if self._state.keeps_partitions else None
-        return Draft(None, partition, None if timestamp < 0 else timestamp, key, value, headers)
+        return Draft(None, partition, timestamp, key, value, headers)
 
 
 def state_path(source_cluster: str, source: str, target_cluster: str, target: str) -> Path:

@@ -90,7 +90,7 @@ async def resolve_ranges(
     means, the offsets, and each position that lies outside of the log.
 
     Raises:
-        SettingsError: It is no position, or two ends are given.
+        SettingsError: It is no position, two ends are given, or every range ends before it begins.
     """
     first, dots, last = start.partition("..")
     if dots and until is not None:
@@ -99,7 +99,7 @@ async def resolve_ranges(
     until = (last or "end") if dots else until
     now_ms = int(time.time() * 1000)
     wanted = list(partitions)
-    starts = _by_partition(first or "start", wanted)
+    starts = _by_partition("start" if dots and not first else first, wanted)
     ends = None if until is None else _by_partition(until, wanted)
     chosen = [each for each in wanted if each in starts and (ends is None or each in ends)]
     logs, errors = await start_and_end(cluster, metadata, chosen, committed_only=committed_only)
@@ -117,6 +117,9 @@ async def resolve_ranges(
         if where in found[0] and (ends is None or where in found[1]):
             end = None if ends is None else found[1][where]
             ranges[where] = Range(found[0][where], end, log_start, log_end)
+    if ranges and all(each.end is not None and each.end < each.start for each in ranges.values()):
+        msg = f"the range ends before it begins: {'; '.join(notes)}"
+        raise SettingsError(msg, "FROM..UNTIL, of which the second is the later one")
     return Ranges(ranges, errors, notes)
 
 

@@ -40,7 +40,7 @@ def again(fields: Fields, changes: Changes) -> Draft:
     return Draft(
         changes.topic,
         changes.partition,
-        timestamp if changes.keep_timestamp and timestamp >= 0 else None,
+        timestamp if changes.keep_timestamp else None,
         key if changes.key is None else changes.key[0],
         value if changes.value is None else changes.value[0],
         headers_again(headers, changes),

@@ -12,5 +12,6 @@
 | ``hashing`` | the content hash that an export and an import are compared by |
 | ``librdkafka`` | what librdkafka has to be told about a context |
 | ``producing`` | sending records, through librdkafka |
+| ``raw_producing`` | sending what librdkafka cannot carry |
 | ``tabular`` | Arrow and Parquet |
 """

@@ -2,7 +2,7 @@
 
 | field | is |
 |---|---|
-| ``topic`` ``partition`` ``offset`` ``timestamp`` | where it stood; the timestamp in milliseconds |
+| ``topic`` ``partition`` ``offset`` ``timestamp`` | where it stood; the timestamp in milliseconds, -1 for none |
 | ``timestampType`` | ``create``, ``append`` or ``none`` |
 | ``headers`` | ``[[name, base64], …]``, null for a null value |
 | ``key`` ``value`` | text, or base64 of what is not UTF-8, or null |
@@ -43,7 +43,10 @@ _INT64_MAX: Final = (1 << 63) - 1
 
 
 class Draft(NamedTuple):
-    """A record to be sent. None: the topic that was asked for, the partitioner's partition, the time of sending."""
+    """A record to be sent. None: the topic that was asked for, the partitioner's partition, the time of sending.
+
+    A timestamp of -1 is none at all, as old producers left records.
+    """
 
     topic: str | None
     partition: int | None
@@ -136,7 +139,7 @@ def read(line: bytes, number: int) -> Draft:
     try:
         return Draft(
             _topic(found.get("topic")),
-            _integer(found, "partition", _INT32_MAX),
+            _partition(found),
             _integer(found, "timestamp", _INT64_MAX),
             _bytes(found, "key"),
             _bytes(found, "value"),
@@ -164,7 +167,12 @@ def _integer(found: dict[str, Any], name: str, most: int) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not -1 <= value <= most:
         msg = f"{name} is {json.dumps(value)[:40]}, no number from 0 to {most}"
         raise _WrongError(msg)
-    return None if value < 0 else value
+    return value
+
+
+def _partition(found: dict[str, Any]) -> int | None:
+    index = _integer(found, "partition", _INT32_MAX)
+    return None if index is None or index < 0 else index
 
 
 def _bytes(found: dict[str, Any], name: str) -> bytes | None:

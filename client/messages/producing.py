@@ -1,13 +1,14 @@
 """Sending records through librdkafka: batches, compression, retries and idempotence are its work.
 
 Keys go to partitions by murmur2, as with Kafka's own clients (librdkafka's own default is CRC-32, which would put a
-key's records into two places). What librdkafka cannot carry is refused and never changed on the way: a header's name
-that is not UTF-8 or holds a zero byte, and a timestamp of 0, which it takes for "now".
+key's records into two places). What librdkafka cannot carry goes by :mod:`klamm.client.messages.raw_producing`, in its
+place among the others: everything before it is acknowledged first, and nothing after it is sent before it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,7 +17,9 @@ from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.librdkafka import as_error, configuration, construct
+from klamm.client.messages.raw_producing import RawProducer, needs_raw
 from klamm.client.messages.record import Headers
+from klamm.records.compression import Codec
 
 QUEUE_MESSAGES_MAX: Final = 200_000
 QUEUE_KBYTES_MAX: Final = 64 * 1024
@@ -28,13 +31,14 @@ FULL_WAIT_S: Final = 0.05
 CALLBACKS_EVERY: Final = 10_000
 ERRORS_KEPT: Final = 20
 INVALID_RECORD: Final = "INVALID_RECORD"
+PARTITIONER: Final = "murmur2_random"
 
 
 class Sender:
     """Sends to one cluster; use it in ``async with``. On leaving, everything has been acknowledged or has failed.
 
     Attributes:
-        queued: How many records were handed to librdkafka.
+        queued: How many records were handed over to be sent.
         failed: How many of them were not written, as far as that is known.
         errors: The first of their errors.
     """
@@ -43,6 +47,8 @@ class Sender:
         self._cluster = cluster
         self._properties = properties or {}
         self._producer: Any = None
+        self._config: dict[str, Any] = {}
+        self._raw: RawProducer | None = None
         self.queued = 0
         self.failed = 0
         self.errors: list[ClientError] = []
@@ -60,7 +66,7 @@ class Sender:
         config = configuration(
             self._cluster.settings,
             enable_idempotence=True,
-            partitioner="murmur2_random",
+            partitioner=PARTITIONER,
             linger_ms=20,
             batch_size=1_000_000,
             batch_num_messages=100_000,
@@ -73,6 +79,7 @@ class Sender:
         if str(config.get("acks", config.get("request.required.acks", "all"))) not in {"all", "-1"}:
             config["enable.idempotence"] = False
         config |= {"delivery.report.only.error": True, "on_delivery": self._on_failure, "error_cb": self._on_error}
+        self._config = config
         self._producer = construct(Producer, config)
         return self
 
@@ -153,8 +160,15 @@ class Sender:
         """Send records; ``topic`` is for those that name none.
 
         Raises:
-            ClientError: librdkafka refuses one; those before it are on their way.
+            ClientError: One is refused; those before it are on their way.
         """
+        for is_odd, some in itertools.groupby(drafts, needs_raw):
+            if is_odd:
+                await self._send_raw([(draft.topic or topic, draft) for draft in some])
+            else:
+                await self._send_carried(some, topic)
+
+    async def _send_carried(self, drafts: Iterable[Draft], topic: str) -> None:
         produce = self._producer.produce
         for draft in drafts:
             named = draft.topic or topic
@@ -162,9 +176,9 @@ class Sender:
             if draft.partition is not None:
                 fields["partition"] = draft.partition
             if draft.timestamp_ms is not None:
-                fields["timestamp"] = _timestamp(draft.timestamp_ms)
+                fields["timestamp"] = draft.timestamp_ms
             if draft.headers:
-                fields["headers"] = headers_to_send(draft.headers)
+                fields["headers"] = list(draft.headers)
             while True:
                 try:
                     produce(named, draft.value, draft.key, **fields)
@@ -178,6 +192,24 @@ class Sender:
             if self.queued % CALLBACKS_EVERY == 0:
                 self._producer.poll(0)
                 await asyncio.sleep(0)
+
+    async def _send_raw(self, drafts: list[tuple[str, Draft]]) -> None:
+        """Send what librdkafka cannot carry, behind everything that it was given; nothing if some of that failed."""
+        await self.flush()
+        if self.errors:
+            return
+        if self._raw is None:
+            named = str(self._config.get("compression.type", self._config.get("compression.codec", "none")))
+            self._raw = RawProducer(
+                self._cluster,
+                codec=Codec.__members__.get(named.upper(), Codec.NONE),
+                partitioner=str(self._config.get("partitioner", PARTITIONER)),
+            )
+        before = self._raw.written
+        try:
+            await self._raw.send(drafts)
+        finally:
+            self.queued += self._raw.written - before
 
     def poll(self) -> None:
         """Let failures be reported."""
@@ -203,25 +235,13 @@ class Sender:
 
 
 def headers_to_send(headers: Headers) -> list[tuple[str, bytes | None]]:
-    """Return headers as librdkafka takes them.
+    """Return headers that every record of a line shares as librdkafka takes them.
 
     Raises:
         ClientError: It cannot carry a name.
     """
-    for name, _ in headers:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            msg = f"the header name {name!a} is not UTF-8, which librdkafka cannot send"
-            raise ClientError(INVALID_RECORD, msg) from None
-        if "\x00" in name:
-            msg = f"the header name {name!a} holds a zero byte, which librdkafka cannot send"
-            raise ClientError(INVALID_RECORD, msg)
+    if needs_raw(Draft(None, None, None, None, None, headers)):
+        names = ", ".join(ascii(name) for name, _ in headers)
+        msg = f"librdkafka cannot send a header name that is not UTF-8 or holds a zero byte: {names}"
+        raise ClientError(INVALID_RECORD, msg, "--input jsonl takes such headers")
     return list(headers)
-
-
-def _timestamp(timestamp_ms: int) -> int:
-    if timestamp_ms == 0:
-        msg = "a timestamp of 0 (1970) cannot be sent: librdkafka takes it for the time of sending"
-        raise ClientError(INVALID_RECORD, msg, "leave the timestamp out, or give another")
-    return timestamp_ms

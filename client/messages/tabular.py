@@ -146,6 +146,9 @@ def _drafts(batch: Any) -> list[Draft]:  # noqa: ANN401 (pyarrow has no types)
     import pyarrow as pa  # noqa: PLC0415 (as above)
 
     times = batch.column("timestamp").cast(pa.int64()).to_pylist()
+    if "timestamp_type" in batch.schema.names:  # no timestamp, and not merely one that nobody gave
+        kinds = batch.column("timestamp_type").to_pylist()
+        times = [-1 if kind == NONE else each for each, kind in zip(times, kinds, strict=True)]
     topics = batch.column("topic").to_pylist()
     partitions = batch.column("partition").to_pylist()
     headers = batch.column("headers")

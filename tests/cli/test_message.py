@@ -132,6 +132,18 @@ def test_a_line_that_is_no_jsonl_ends_it_and_says_what_was_sent(piped: Piped, to
     assert piped.ok("consume", topic, "-e") == b"a\nb\n"
 
 
+def test_a_partition_that_is_not_there_is_named_before_its_record_is_sent(piped: Piped, topic: str) -> None:
+    lines = b'{"value":"a","partition":0}\n{"value":"b","partition":3}\n{"value":"c","partition":0}\n'
+    ran = piped("produce", topic, "--create", "--partitions", "2", "--input", "jsonl", stdin=lines)
+    assert ran.returncode == 1
+    told = ran.stderr.decode()
+    assert f"UNKNOWN_PARTITION: record 2 names partition 3, and {topic} has 2" in told
+    assert "1 records were sent" in told
+    piped.ok("produce", topic, "--input", "jsonl", "--repartition", stdin=lines)
+    assert sorted(piped.ok("consume", topic, "-e").split()) == [b"a", b"a", b"b", b"c"]
+    assert piped("produce", topic, "--partitions", "2", "--value", "x").returncode == 2
+
+
 def test_a_mistyped_topic_is_refused_with_the_near_one_and_never_created(
     klamm: Klamm, any_broker: Broker, topic: str
 ) -> None:
@@ -212,6 +224,36 @@ def test_positions_say_what_they_were_taken_for(klamm: Klamm, any_broker: Broker
     assert values("--from", "now", "-e")[0] == []
     assert "(in the future)" in values("--from", "@2100-01-01..end")[1]
     assert klamm("consume", topic, "--from", "soon", "-e", "-b", any_broker.bootstrap).code == 2
+
+
+def test_a_range_has_both_ends_whatever_the_command(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
+    create_topic(shared_klamm, topic, 1)
+    producer = make_producer(shared_klamm)
+    for number in range(9):
+        producer.produce(topic, b"x", b"%d" % (number % 3), 0)
+    assert producer.flush(TIMEOUT_S) == 0
+    at = ("--from", "2..5", "--count", "-b", shared_klamm.bootstrap)
+    for words in (("consume", topic), ("consume", topic, "-e"), ("message", "find", topic, "x")):
+        ran = klamm(*words, *at)
+        assert (ran.code, ran.out) == (0, "3\n"), ran.err
+        assert "3 records; complete" in ran.err
+    assert klamm("message", "latest", topic, "--until", "2", "--count", "-b", shared_klamm.bootstrap).out == "2\n"
+    assert (
+        klamm("message", "export", topic, "--from", "2..5", "--to", "a.jsonl", "-b", shared_klamm.bootstrap).code == 0
+    )
+
+
+@pytest.mark.parametrize("words", [("--from", "5..3"), ("--from", ""), ("--until", "")], ids=str)
+def test_a_range_that_cannot_be_meant_is_refused(
+    klamm: Klamm, shared_klamm: Broker, topic: str, words: tuple[str, ...]
+) -> None:
+    create_topic(shared_klamm, topic, 1)
+    producer = make_producer(shared_klamm)
+    for _ in range(9):
+        producer.produce(topic, b"x")
+    assert producer.flush(TIMEOUT_S) == 0
+    ran = klamm("consume", topic, *words, "-n", "1", "-b", shared_klamm.bootstrap)
+    assert (ran.code, ran.out) == (2, "")
 
 
 def test_n_counts_after_the_filter_and_count_prints_a_number(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
