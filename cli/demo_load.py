@@ -164,7 +164,7 @@ def run(seconds: float | None) -> int:
 
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
-    with klamm.Broker() as broker:
+    with klamm.Broker(telemetry=True) as broker:
         sys.stdout.write(f"{broker.bootstrap}\n")
         sys.stdout.flush()
         work = Workload(broker.bootstrap)

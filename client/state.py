@@ -39,6 +39,8 @@ TELEMETRY_OFF: Final = "TELEMETRY_OFF"
 RATE_MS_MIN: Final = 500
 """Rounds closer than this make poor rates."""
 
+BUCKET_FIRST: Final = 14
+"""The first bucket of durations ends at 2 ** 14 ns (``klamm.records.state_schema.RequestState``)."""
 _TRIES: Final = 6
 _OFFSET_OUT_OF_RANGE: Final = 1
 _LEADER_NOT_AVAILABLE: Final = 5
@@ -58,6 +60,27 @@ class Round(NamedTuple):
     actors: dict[str, ActorState]
     partitions: dict[str, PartitionStatus]
     clients: dict[str, ClientState]
+
+
+def quantile_ms(before: Round, now: Round, api: str, share: float) -> float | None:
+    """Return how long all but ``1 - share`` of an API's requests took at most between two rounds, in milliseconds.
+
+    Interpolated within powers of two; None where there were none, or the broker does not count them.
+    """
+    old = next((each.buckets for each in before.broker.requests if each.api == api), ())
+    new = next((each.buckets for each in now.broker.requests if each.api == api), ())
+    counts = [count - (old[place] if place < len(old) else 0) for place, count in enumerate(new)]
+    wanted = sum(counts) * share
+    if wanted <= 0:
+        return None
+    passed = 0
+    for place, count in enumerate(counts):
+        if passed + count >= wanted:
+            upper = 2.0 ** (BUCKET_FIRST + min(place, len(counts) - 2)) / 1e6
+            lower = upper / 2 if place else 0.0
+            return lower + (upper - lower) * (wanted - passed) / count
+        passed += count
+    return None
 
 
 async def ensure_tells(cluster: Cluster) -> None:

@@ -39,7 +39,11 @@ WATCHED_MS: Final = 10_000
 
 
 class RequestState(NamedTuple):
-    """What one broker counts of one API; sizes in bytes, times in milliseconds."""
+    """What one broker counts of one API; sizes in bytes, times in milliseconds.
+
+    ``buckets`` are how many requests took at most 2 ** (14 + n) nanoseconds (16 µs to 17 s), and last how many took
+    longer: from arrival to response, a Fetch without its wait for records.
+    """
 
     api: str = ""
     request_count: int = 0
@@ -47,6 +51,7 @@ class RequestState(NamedTuple):
     received_size: int = 0
     sent_size: int = 0
     busy_ms: float = 0.0
+    buckets: tuple[int, ...] = ()
 
 
 class BrokerState(NamedTuple):
@@ -221,10 +226,12 @@ def _read(kind: type[StateValue], said: dict[str, Any]) -> StateValue:
             raise TypeError(name)
         fields[name] = value
     if kind is BrokerState:
-        known = RequestState._fields
-        fields["requests"] = tuple(
-            RequestState(**{name: one[name] for name in known if name in one}) for one in fields.get("requests", ())
-        )
+        fields["requests"] = tuple(_request(one) for one in fields.get("requests", ()))
     if kind is PartitionStatus:
         fields["segments"] = tuple(SegmentState(*one) for one in fields.get("segments", ()))
     return kind(**fields)
+
+
+def _request(said: dict[str, Any]) -> RequestState:
+    fields = {name: said[name] for name in RequestState._fields if name in said}
+    return RequestState(**fields | {"buckets": tuple(fields.get("buckets", ()))})

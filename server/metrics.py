@@ -148,12 +148,16 @@ def _partition(points: dict[str, list[Point]], partition: Partition) -> None:
         points["klamm.partition.flush_time"].append(Point(actor.flush_ns / _NS_IN_S, where))
 
 
-def _durations(api: str, stats: RequestStats) -> Durations:
+def bucket_counts(stats: RequestStats) -> tuple[int, ...]:
+    """Return how many requests took at most each of the bounds (``BOUNDS_S``), and the rest."""
     buckets = list(stats.buckets)
-    counts = [
+    return (
         sum(buckets[: BOUND_FIRST + 1]),
         *buckets[BOUND_FIRST + 1 : BOUND_LAST + 1],
         sum(buckets[BOUND_LAST + 1 :]),
-    ]
+    )
+
+
+def _durations(api: str, stats: RequestStats) -> Durations:
     total_ns = stats.busy_ns - (stats.waited_ns if stats.long_poll else 0)
-    return Durations((api,), tuple(counts), max(total_ns, 0) / _NS_IN_S)
+    return Durations((api,), bucket_counts(stats), max(total_ns, 0) / _NS_IN_S)

@@ -19,6 +19,7 @@ from klamm.records.state_schema import (
     SegmentState,
     StateValue,
 )
+from klamm.server.metrics import bucket_counts
 
 if TYPE_CHECKING:
     import psutil
@@ -175,6 +176,7 @@ def _broker(
                 api.stats.received_size,
                 api.stats.sent_size,
                 round(api.stats.busy_ns / _NS_IN_MS, 3),
+                bucket_counts(api.stats),
             )
             for api in list(node.apis.values())
             if api.stats.count

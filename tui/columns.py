@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,10 @@ class Cell(NamedTuple):
 
     text: str
     style: str = ""
+
+
+TextLine = str | Cell | Sequence[Cell]
+"""A line of a panel of text."""
 
 
 @dataclass(frozen=True)

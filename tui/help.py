@@ -11,8 +11,8 @@ from textual.screen import ModalScreen
 
 from klamm.tui import commands, registry
 from klamm.tui.chrome import key_text
-from klamm.tui.columns import Cell
-from klamm.tui.text_pane import TextLine, TextPane
+from klamm.tui.columns import Cell, TextLine
+from klamm.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from rich.cells import cell_len
@@ -24,9 +25,11 @@ LINES_KEPT: Final = 50
 
 
 class PromptInput(Input):
-    """The input: Esc leaves, Tab completes, Up finds older lines."""
+    """The input: Enter sends, Esc leaves, Tab completes, Up finds older lines."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        # Looked at first, and done before the next key is: what follows Enter at once is meant for the panel.
+        Binding("enter", "send", "Send", show=False, priority=True, id="prompt.send"),
         Binding("escape", "leave", "Leave", id="prompt.leave"),
         Binding("tab", "complete(1)", "Complete", id="prompt.complete"),
         Binding("shift+tab", "complete(-1)", "Complete", show=False, id="prompt.complete-back"),
@@ -38,6 +41,13 @@ class PromptInput(Input):
     def prompt(self) -> Prompt:
         """The prompt this is in."""
         return next(each for each in self.ancestors if isinstance(each, Prompt))
+
+    async def action_send(self) -> None:
+        """Send the line once all keys before Enter are in it."""
+        typed = asyncio.Event()
+        self.call_later(typed.set)  # behind those keys in the same queue
+        await typed.wait()
+        self.prompt.send(self.value)
 
     def action_leave(self) -> None:
         """Leave without doing anything."""
@@ -138,6 +148,8 @@ class Prompt(Vertical):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Look for candidates anew, unless one was just put there."""
+        if not self.is_open:
+            return
         if self._completing:
             self._completing = False
             self.changed(event.value)
@@ -145,9 +157,9 @@ class Prompt(Vertical):
         self._look(event.value)
         self.changed(event.value)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def send(self, line: str) -> None:
         """Do what was typed."""
-        text = event.value.strip()
+        text = line.strip()
         if text and text not in self.lines[-1:]:
             self.lines.append(text)
             del self.lines[:-LINES_KEPT]

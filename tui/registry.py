@@ -51,6 +51,7 @@ SCREENS: dict[str, ScreenSpec] = {
         ScreenSpec("actors", "A klamm broker's mailboxes", "data.state:load_actors", "screens.state:ActorsView"),
         ScreenSpec("clients", "Who is connected", "data.state:load_clients", "screens.state:ClientsView", "", ("c",)),
         ScreenSpec("segments", "A klamm broker's files", "data.state:load_segments", "screens.state:SegmentsView"),
+        ScreenSpec("diff", "Topics, groups or brokers side by side", "data.diff:load", "screens.diff:DiffView"),
         ScreenSpec("acls", "Who may do what", "data.security:load_acls", "screens.security:AclsView"),
         ScreenSpec("users", "Users with SCRAM credentials", "data.security:load_users", "screens.security:UsersView"),
         ScreenSpec("quotas", "What clients are held to", "data.security:load_quotas", "screens.security:QuotasView"),

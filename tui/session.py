@@ -167,6 +167,11 @@ class Session:
         self._loop.stop()
 
 
+def is_due(session: Session, memory: Memory, looked_at_ms: int, every_ms: int) -> bool:
+    """Return whether to look at what is looked at seldom: it has been long enough, or something was changed."""
+    return bool(memory.pop("changed", False)) or session.now_ms - looked_at_ms >= every_ms
+
+
 async def panel(session: Session, work: Awaitable[tuple[Any, Any] | list[Any]], note: str = "") -> Part:
     """Return a panel's part: the rows that ``work`` finds, or its error, which is then this panel's alone.
 

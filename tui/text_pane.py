@@ -15,12 +15,10 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from klamm.client.text import printable
-from klamm.tui.columns import Cell
+from klamm.tui.columns import Cell, TextLine
 from klamm.tui.part import Part
 from klamm.tui.signs import Signs
 from klamm.tui.styles import component_style
-
-TextLine = str | Cell | Sequence[Cell]
 
 
 class TextPane(ScrollView, can_focus=True, inherit_bindings=False):

@@ -45,6 +45,8 @@ class View(Vertical):
     """
 
     HELP: ClassVar[str | None] = ""
+    COMPARES: ClassVar[str] = ""
+    """What the rows of the first table are, where they can be compared: topic, group, broker."""
     STACKED: ClassVar[bool] = False
     """Whether panels that have no room side by side fold to their titles, all but the one that was focused last."""
     DEFAULT_CSS = """
@@ -62,6 +64,7 @@ class View(Vertical):
         Binding("underscore", "unzoom", "All panes", show=False, id="view.unzoom"),
         Binding("y", "copy", "Copy", show=False, id="view.copy"),
         Binding("m", "messages", "Messages", show=False, id="view.messages"),
+        Binding("D", "diff", "Compare what is marked", show=False, id="view.diff"),
         Binding("a", "change_menu", "Change…", id="view.change-menu"),
         Binding("X", "danger_menu", "Destroy…", id="view.danger-menu"),
     ]
@@ -214,6 +217,8 @@ class View(Vertical):
             await self._shown.wait()
             self._note_rows_in_view()
             loaded = await self.session.load(self.place, self.memory)
+            if not self._shown.is_set():
+                self._stop_live()  # which the loader may have started again meanwhile
             self._take(loaded)
             if loaded.more:
                 continue
@@ -243,8 +248,8 @@ class View(Vertical):
         self._wanted.set()
 
     def refresh_all(self) -> None:
-        """Load again at once, also what is looked at seldom: something was changed."""
-        self.memory.clear()
+        """Load again at once, also what is looked at seldom: something was changed. What was found so far stays."""
+        self.memory["changed"] = True
         self.refresh_now()
 
     # Messages and actions
@@ -317,6 +322,21 @@ class View(Vertical):
             self.klamm.go(Place("messages", topic))
         else:
             self.klamm.say("there is no topic under the cursor", "dim")
+
+    def action_diff(self) -> None:
+        """Compare the objects that are marked."""
+        import shlex
+
+        from klamm.tui.data.diff import COMPARED_MAX
+
+        table = self.klamm.main_table
+        names = [str(row[0]) for row in table.rows.chosen()] if table is not None and self.COMPARES else []
+        if not self.COMPARES:
+            self.klamm.say("topics, groups and brokers can be compared: mark two of them with Space, then D", "dim")
+        elif not 2 <= len(names) <= COMPARED_MAX:  # noqa: PLR2004 (a comparison is of two)
+            self.klamm.say(f"mark 2 to {COMPARED_MAX} {self.COMPARES}s with Space; D shows where they differ", "dim")
+        else:
+            self.klamm.go(Place("diff", "", shlex.join([self.COMPARES, *names])))
 
     def action_change_menu(self) -> None:
         """List what can be changed."""

@@ -9,13 +9,13 @@ from klamm.client.acls import Acl
 from klamm.client.clusters import Feature, Voter
 from klamm.client.configs import ConfigEntry
 from klamm.client.errors import ResponseError, UnreachableError
-from klamm.client.partitions import Reassignment
 from klamm.tui.data.broker import DirRow, LedRow
 from klamm.tui.data.brokers import BrokerRow
 from klamm.tui.data.group import EventRow, MemberRow
 from klamm.tui.data.groups import GroupRow, PartitionRow
 from klamm.tui.data.home import Figures, group_trouble
 from klamm.tui.data.home import Trouble as HomeRow
+from klamm.tui.data.moving import MoveRow
 from klamm.tui.data.topic import ConsumerRow
 from klamm.tui.data.topic import PartitionRow as TopicPartition
 from klamm.tui.data.topics import TopicRow
@@ -116,6 +116,7 @@ TOPIC = loaded(
         Acl("topic", "orders", "literal", "User:checkout", "*", "write", "allow"),
         Acl("topic", "ord", "prefixed", "User:guest", "*", "read", "deny"),
     ],
+    flow=[(NOW_MS - 90_000 + second * 1000, 304.0 - second % 7 * 10) for second in range(91)],
 )
 GROUP = loaded(
     partitions=Part(PARTITIONS, None, NOW_MS, "Stable  coordinator 2  range"),
@@ -128,6 +129,7 @@ GROUP = loaded(
         EventRow(2, NOW_MS - 5_000, "left", "fraud-c3d4  fraud-c3d4-0003"),
         EventRow(1, NOW_MS - 60_000, "seen", "Stable, 3 members"),
     ],
+    flow=[(NOW_MS - 120_000 + second * 1000, 60_000.0 + 150 * (second - 60) ** 2 / 36) for second in range(121)],
 )
 BROKERS = [
     BrokerRow(1, "b1.prod:9092", "a", "controller", "up", 104, 312, 0, 57 * 10**9, 400 * 10**9, 500 * 10**9, 1),
@@ -151,7 +153,13 @@ CLUSTER = loaded(
         ],
         None, NOW_MS, "cluster MkU3OEVBNTcwNTJENDM2Qk  controller 1  3 brokers",
     ),
-    reassignments=[Reassignment("orders", 3, (1, 2, 3), (3,), (2,))],
+    reassignments=Part(
+        [
+            MoveRow("orders", 3, (1, 2, 3), (3,), (2,), 1_200_000_000, 4_100_000_000, 93_000),
+            MoveRow("orders", 4, (1, 3), (3,), (2,)),
+        ],
+        None, NOW_MS, "29%: 1.1 GiB of 3.8 GiB",
+    ),
     features=[Feature("kraft.version", 1, 0, 1), Feature("metadata.version", 29, 7, 29)],
 )  # fmt: skip
 _PAYMENTS = Place("topic", "payments")
@@ -161,7 +169,21 @@ ATTENTION = [
     HomeRow("upay", 2, "payments", "topic", "2 partitions under-replicated", "broker 2 not in sync", _PAYMENTS),
 ]
 _LEADERS = ((1, 104), (2, 0), (3, 208))
-FIGURES = Figures(7, 97, 6, 3, 1, 6_436.0, 7_100.0, _TREND * 6, _TREND[::-1] * 6, 98_220_106, _LEADERS)
+FIGURES = Figures(
+    7,
+    97,
+    6,
+    3,
+    1,
+    6_436.0,
+    7_100.0,
+    _TREND * 6,
+    _TREND[::-1] * 6,
+    98_220_106,
+    _LEADERS,
+    (3.1, 4.0, 2.9),
+    (1.2, 1.1, 1.6),
+)
 HOME = loaded(attention=Part(ATTENTION, None, NOW_MS, "4 of 16 objects need attention"), figures=[FIGURES])
 
 DATA: Mapping[str, Loaded] = {

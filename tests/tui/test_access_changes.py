@@ -27,6 +27,8 @@ from tests.apache_kafka.node import ApacheKafkaNode
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.apache
+SETTLE_S = 0.3
+"""What is changed reaches the broker that is asked by way of the metadata log."""
 _JAAS = (
     "org.apache.kafka.common.security.plain.PlainLoginModule required "
     'username="admin" password="admin-secret" user_admin="admin-secret" user_alice="alice-secret";'
@@ -80,6 +82,7 @@ async def carry_out(session: Session, change: Change, **values: str) -> Prepared
     assert not prepared.problem, prepared
     done, _ = await session.run(lambda: make(session, prepared))
     assert not done.errors, done
+    await asyncio.sleep(SETTLE_S)
     return prepared
 
 

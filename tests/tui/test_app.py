@@ -296,7 +296,7 @@ async def test_a_letter_of_jump_mode_goes_to_its_panel() -> None:
         await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
         await pilot.press("ctrl+o")
         await settle(app, pilot, lambda: len(app.screen_stack) == 2)
-        await pilot.press("d")  # a, s, d: the third panel
+        await pilot.press("f")  # a, s, d, f: the fourth panel
         await settle(app, pilot, lambda: app.focused is not None and app.focused.name == "events")
         assert len(app.screen_stack) == 1
     app.session.close()

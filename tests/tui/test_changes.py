@@ -19,11 +19,13 @@ from klamm.client.topics import NewTopic, create_topics
 from klamm.tui import registry
 from klamm.tui.app import KlammApp
 from klamm.tui.dialogs.change import Change, Done, Field, MenuItem, Prepared, Values
+from klamm.tui.dialogs.cloning import CloneTopic
 from klamm.tui.dialogs.groups import SeekGroup
 from klamm.tui.dialogs.screen import ChangeScreen, Choice, MenuScreen
 from klamm.tui.dialogs.topics import AddPartitions, CreateTopic, DeleteTopics, EditConfig, TrimTopic
+from klamm.tui.dialogs.undo import UndoLast
 from klamm.tui.place import Place
-from klamm.tui.session import Session
+from klamm.tui.session import Memory, Session
 from klamm.tui.table import TableView
 from klamm.tui.text_pane import TextPane
 from klamm.tui.view import View
@@ -37,7 +39,7 @@ MOVING = set("hjklgGnN") | {f"ctrl+{letter}" for letter in "abdefuknpwty"}
 # Actions of single screens that change nothing, or open a dialog of what does not destroy.
 HARMLESS = {
     "action_edit", "action_follow", "action_trace", "action_write", "action_produce", "action_resend", "action_form",
-    "action_group", "action_messages", "action_edit_all", "action_pager",
+    "action_group", "action_messages", "action_edit_all", "action_pager", "action_every",
 }  # fmt: skip
 MAY_OPEN_A_DIALOG = {"change_menu", "danger_menu", "undo", "redo", "edit", "edit_all", "produce", "resend"}
 
@@ -220,6 +222,28 @@ async def test_changes_do_what_their_plan_says_and_can_be_undone(any_broker: Bro
         deleted = await carry_out(session, DeleteTopics([topic]))
         assert deleted.plan.level == SEVERE
         assert group in " ".join(deleted.plan.lines)
+
+
+async def test_a_topic_is_cloned_with_its_records_and_undo_deletes_the_clone(any_broker: Broker, topic: str) -> None:
+    clone = f"{topic}-clone"
+    async with session_of(any_broker) as session:
+        await carry_out(session, CreateTopic(), name=topic, partitions="2", configs="retention.ms=60000000")
+        await asyncio.to_thread(fill, any_broker, topic)
+        change = CloneTopic(topic)
+        planned = await carry_out(session, change, to=clone)
+        assert "10 offsets are copied: partitions, keys, headers and times stay" in planned.plan.lines
+        assert "retention.ms=60000000" in planned.plan.lines
+        assert planned.line(session.settings).startswith(f"klamm topic clone {topic} {clone} --yes -b ")
+        assert change.progress == (10, 10)
+        memory: Memory = {}
+        await session.load(Place("topic", clone), memory)
+        rows = (await session.load(Place("topic", clone), memory)).parts["partitions"].rows
+        assert sum(row.end for row in rows or ()) == 10
+        empty = await session.run(lambda: CloneTopic(topic).prepare(session, {"to": clone, "from": "start"}))
+        assert "exists" in empty.problem
+        await carry_out(session, UndoLast())
+        gone = await session.load(Place("topic", clone), {})
+        assert gone.parts["partitions"].error is not None
 
 
 async def test_a_protected_topic_cannot_be_deleted(any_broker: Broker, topic: str) -> None:

@@ -13,19 +13,19 @@ from textual.widgets import Input
 from klamm.client.decoding import RecordDecoder
 from klamm.client.messages.record import Record
 from klamm.tui.app import KlammApp
-from klamm.tui.columns import Cell
+from klamm.tui.columns import Cell, TextLine
 from klamm.tui.data.messages import DETAIL_BYTES_MAX, MessageRow, Query, detail_lines, header_lines, query_of
 from klamm.tui.place import Place
 from klamm.tui.screens.messages import MessagesView
-from klamm.tui.text_pane import TextLine
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
 from tests.tui.conftest import Ui
 from tests.tui.scripted import settle
 
 
-def fill(broker: Broker, topic: str, count: int = 40) -> None:
-    create_topic(broker, topic, 2)
+def fill(broker: Broker, topic: str, count: int = 40, *, new: bool = True) -> None:
+    if new:
+        create_topic(broker, topic, 2)
     producer = make_producer(broker)
     for number in range(count):
         value = json.dumps({"id": number, "total": number * 10.5})
@@ -93,6 +93,37 @@ async def test_paused_nothing_moves_and_going_on_misses_nothing(ui: Ui, any_brok
         await pilot.press("f")
         await settle(app, pilot, lambda: len(offsets(app)) == 15)
         assert len(set(offsets(app))) == 15
+
+
+async def test_a_look_back_stops_when_the_screen_is_full_says_so_and_goes_on(
+    ui: Ui, any_broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("klamm.tui.data.messages.RECORDS_KEPT", 15)
+    for number in range(3):  # three batches in each partition: a search stops between two
+        fill(any_broker, topic, 20, new=not number)
+    app = ui(Place("messages", topic, "start"))
+
+    def says(text: str) -> bool:
+        return text in "".join(view_of(app).query_one("#coverage").lines)  # type: ignore[attr-defined]
+
+    def found() -> int:
+        """After how many it has stopped; 0 while it goes on."""
+        text = "".join(view_of(app).query_one("#coverage").lines)  # type: ignore[attr-defined]
+        return int(text.split("stopped after ")[1].split(";")[0].replace(",", "")) if "stopped after " in text else 0
+
+    async with app.run_test(size=(130, 40)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and says("stopped after "))
+        assert says("f shows the next 15")
+        assert len(offsets(app)) == 15
+        before = 0
+        while before < 60:
+            await settle(app, pilot, lambda: found() > before)  # noqa: B023
+            before = found()
+            assert not view_of(app).query_now.follow
+            await pilot.press("f")
+        await settle(app, pilot, lambda: not says("stopped"))
+        assert says("scanned 60"), "nothing is looked at twice"
+        assert len(offsets(app)) == 15
 
 
 async def test_a_record_is_shown_in_full_and_in_four_ways(ui: Ui, any_broker: Broker, topic: str) -> None:

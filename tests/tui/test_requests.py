@@ -37,7 +37,7 @@ FULL: Mapping[str, Mapping[str, int]] = {
     "broker": {"Metadata": 1, "DescribeConfigs": 1, "DescribeLogDirs": 1},
     "cluster": {"DescribeCluster": 1, "DescribeQuorum": 1, "ListPartitionReassignments": 1, "ApiVersions": 1},
     "home": {
-        "Metadata": 2, "ListOffsets": 2, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 2, "DescribeConfigs": 2,
+        "Metadata": 3, "ListOffsets": 4, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 22, "DescribeConfigs": 3,
     },
 }  # fmt: skip
 # Screens that look at everything each time. Messages read on in the background, one long poll after the other.
@@ -48,6 +48,7 @@ ALWAYS: Mapping[str, Mapping[str, int]] = {
     "clients": {"Metadata": 1, "DescribeConfigs": 1, "ListOffsets": 2, "Fetch": 20},
     "segments": {"Metadata": 1, "DescribeConfigs": 1, "ListOffsets": 2, "Fetch": 20},
     "acls": {"DescribeAcls": 1},
+    "diff": {"DescribeConfigs": 2},
     "users": {"DescribeUserScramCredentials": 1},
     "quotas": {"DescribeClientQuotas": 1},
     "transactions": {"Metadata": 1, "ListTransactions": 1, "FindCoordinator": 1, "DescribeTransactions": 1},
@@ -116,7 +117,9 @@ async def test_a_refresh_sends_no_more_than_it_says(kind: str, small_klamm: Klam
             "group": topic,
             "broker": str(next(iter(await session.run(session.cluster.brokers)))),
         }
-        place = Place(kind, names.get(kind, ""))
+        place = Place(
+            kind, names.get(kind, ""), f"broker {names['broker']} {names['broker']}" if kind == "diff" else ""
+        )
         memory: Memory = {}
         loaded = await session.load(place, memory)  # also opens connections
         for allowed in (COUNTS[kind], COUNTS[kind], USUAL.get(kind, COUNTS[kind])):
@@ -137,7 +140,9 @@ async def test_every_screen_loads_from_apache_kafka(kind: str, apache_kafka: Bro
             "group": topic,
             "broker": str(next(iter(await session.run(session.cluster.brokers)))),
         }
-        place = Place(kind, names.get(kind, ""))
+        place = Place(
+            kind, names.get(kind, ""), f"broker {names['broker']} {names['broker']}" if kind == "diff" else ""
+        )
         memory: Memory = {}
         loaded = await session.load(place, memory)
         for _ in range(2):

@@ -12,7 +12,7 @@ from klamm.client.errors import ResponseError
 from klamm.client.topics import LogDir, log_dirs
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
-from klamm.tui.session import Memory, Session, panel
+from klamm.tui.session import Memory, Session, is_due, panel
 
 SLOW_MS: Final = 10_000
 _BROKER_ID_NOT_REGISTERED: Final = 102
@@ -48,7 +48,7 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
         error = ResponseError(_BROKER_ID_NOT_REGISTERED, f"the cluster has no broker {place.name}; it has {known}")
         now = session.now_ms
         return Loaded(now, {name: Part(None, error, now) for name in ("topics", "configs", "dirs")})
-    if session.now_ms - memory.get("at_ms", 0) >= SLOW_MS:
+    if is_due(session, memory, memory.get("at_ms", 0), SLOW_MS):
         memory["at_ms"] = session.now_ms
 
         async def configs() -> list[ConfigEntry]:

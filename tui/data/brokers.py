@@ -13,7 +13,7 @@ from klamm.client.errors import ClientError
 from klamm.client.topics import LogDir, log_dirs
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
-from klamm.tui.session import Memory, Session
+from klamm.tui.session import Memory, Session, is_due
 
 LOG_DIRS_MS: Final = 10_000
 
@@ -53,7 +53,7 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     metadata = await session.cluster.metadata()
     session.names["broker"] = [str(each.broker_id) for each in info.brokers]
     first = known.at_ms == 0
-    if not first and session.now_ms - known.at_ms >= LOG_DIRS_MS:
+    if not first and is_due(session, memory, known.at_ms, LOG_DIRS_MS):
         known.dirs, known.errors = await log_dirs(session.cluster, [each.broker_id for each in metadata.brokers])
         known.at_ms = session.now_ms
     parts = [part for topic in metadata.topics for part in topic.partitions]

@@ -63,7 +63,7 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     now = session.now_ms
     refused = report.group_errors.get(name)
     if refused is not None:
-        return Loaded(now, {part: Part(None, refused, now) for part in ("partitions", "members", "events")})
+        return Loaded(now, {part: Part(None, refused, now) for part in ("partitions", "members", "events", "flow")})
     found, errors = await describe_groups(cluster, report.groups)
     described = found[0] if found else None
     rows = [partition_row(known.watcher, row, described) for row in known.watcher.rows(name)]
@@ -77,11 +77,18 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     parts = {
         "partitions": Part(rows, None, now, note, one_of_each([*report.broker_errors])),
         "events": Part(list(reversed(known.events)), None, now),
+        "flow": Part(lags_of(known.watcher, name), None, now),
         "members": Part(members_of(described, rows), errors.get(name), now) if described is not None else Part(
             None, errors.get(name), now
         ),
     }  # fmt: skip
     return Loaded(now, parts, more=len(known.watcher.history) == 1)
+
+
+def lags_of(watcher: LagWatcher, name: str) -> list[tuple[int, float]]:
+    """Return the group's lag over time, as far back as the watcher remembers: (milliseconds, offsets)."""
+    series = watcher.history.totals.get(name)
+    return [] if series is None else [(at, float(value)) for at, value in zip(series.times, series.values, strict=True)]
 
 
 def members_of(described: DescribedGroup, rows: list[PartitionRow]) -> list[MemberRow]:

@@ -19,7 +19,7 @@ from klamm.client.lag_report import GroupLag, LagReport
 from klamm.client.lag_watch import LagWatcher, Watched
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
-from klamm.tui.session import Memory, Session
+from klamm.tui.session import Memory, Session, is_due
 
 DESCRIBE_MS: Final = 5_000
 """How often members are looked at."""
@@ -100,7 +100,7 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
         return Loaded(session.now_ms, {"groups": Part(rows, None, session.now_ms, "", warnings)}, more=True)
     report = await known.watcher.sample()
     session.names["group"] = [group.group_id for group in report.groups]
-    if session.now_ms - known.described_at_ms >= DESCRIBE_MS:
+    if is_due(session, memory, known.described_at_ms, DESCRIBE_MS):
         found, _ = await describe_groups(cluster, report.groups)
         known.described = {group.group_id: group for group in found}
         known.described_at_ms = session.now_ms

@@ -1,7 +1,8 @@
 """What is wrong right now, the worst first; then how much goes in and out, and who leads.
 
 What one refresh sends: one Metadata and one ListOffsets to each leader; every second refresh also what the lag board
-sends (``klamm.client.lag``). Topics that under-replicate have their min.insync.replicas looked up once.
+sends (``klamm.client.lag``). A klamm broker is read what it tells of its requests (``__klamm_state``), one long poll
+after the other. Topics that under-replicate have their min.insync.replicas looked up once.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from klamm.client.configs import describe_configs
-from klamm.client.errors import ClientError, UnreachableError
+from klamm.client.errors import ClientError, DeadlineError, UnreachableError
 from klamm.client.lag_watch import LagWatcher
+from klamm.client.state import quantile_ms
 from klamm.client.text import duration_text, short_count
 from klamm.client.wire import ClusterMetadata
 from klamm.tui.data import groups as lag_board
 from klamm.tui.data import topics as topic_rows
 from klamm.tui.data.groups import GroupRow
+from klamm.tui.data.state import Rounds
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
 
 RING: Final = 120
 """Rates kept of the whole cluster: two minutes at one a second."""
+WATCHED_PARTITIONS_MAX: Final = 2_000
+"""A klamm broker writes a record for each partition every second while it is watched: with more this is not done."""
 BEHIND_MS: Final = 30_000
 """A group whose oldest unread record is older than this, and that does not catch up, needs attention."""
 ALARM, WARNING, NOTE = 3, 2, 1
@@ -43,7 +48,11 @@ class Trouble(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """The whole cluster in numbers; None where nothing is known yet."""
+    """The whole cluster in numbers; None where nothing is known yet.
+
+    ``produce_ms`` and ``fetch_ms`` are what 99 % of requests took at most, second by second, on the slowest broker:
+    klamm brokers tell, others do not.
+    """
 
     topics: int
     partitions: int
@@ -56,6 +65,8 @@ class Figures(NamedTuple):
     trend_out: tuple[float, ...]
     lag: int | None
     leaders: tuple[tuple[int, int], ...]
+    produce_ms: tuple[float, ...] = ()
+    fetch_ms: tuple[float, ...] = ()
 
 
 @dataclass
@@ -70,6 +81,9 @@ class Known:
     brokers: dict[int, str] = field(default_factory=dict)
     rates_in: deque[float] = field(default_factory=lambda: deque(maxlen=RING))
     rates_out: deque[float] = field(default_factory=lambda: deque(maxlen=RING))
+    produce_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RING))
+    fetch_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RING))
+    latency_at_ms: int = 0
     refreshes: int = 0
 
 
@@ -90,6 +104,8 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     if known.group_error is not None:
         warnings.append(known.group_error)
     await _look_up_least(session, metadata, known)
+    if known.refreshes > 1:
+        _note_latency(session, metadata, known, memory)
     now = session.now_ms
     found = sorted(troubles(metadata, known), key=lambda each: (-each.severity, each.kind, each.name))
     objects = len(metadata.topics) + len(metadata.brokers) + len(known.rows or ())
@@ -187,6 +203,27 @@ async def _sample_groups(session: Session, known: Known) -> None:
         known.rates_out.append(sum(out))
 
 
+def _note_latency(session: Session, metadata: ClusterMetadata, known: Known, memory: Memory) -> None:
+    """Watch what klamm brokers tell of their requests, where that is little, and keep the slowest broker's p99."""
+    rounds: Rounds | None = memory.get("live")
+    partitions = sum(len(topic.partitions) for topic in metadata.topics)
+    away = rounds is not None and isinstance(rounds.error, UnreachableError | DeadlineError)
+    if (rounds is None or away) and session.live and partitions <= WATCHED_PARTITIONS_MAX:
+        memory["live"] = rounds = Rounds(session)
+    if rounds is None:
+        return
+    rounds.start()
+    newest = max((found.time_ms for found in rounds.last.values()), default=0)
+    if newest <= known.latency_at_ms:
+        return
+    known.latency_at_ms = newest
+    for api, ring in (("Produce", known.produce_ms), ("Fetch", known.fetch_ms)):
+        pairs = [(rounds.before[broker], found) for broker, found in rounds.last.items() if broker in rounds.before]
+        slowest = [took for pair in pairs if (took := quantile_ms(*pair, api, 0.99)) is not None]
+        if slowest:
+            ring.append(max(slowest))
+
+
 async def _look_up_least(session: Session, metadata: ClusterMetadata, known: Known) -> None:
     """Look up min.insync.replicas of topics that under-replicate, once each."""
     thin = [t.name for t in metadata.topics if any(len(p.isr) < len(p.replicas) for p in t.partitions)]
@@ -224,6 +261,8 @@ def _figures(metadata: ClusterMetadata, known: Known) -> Figures:
         trend_out=tuple(known.rates_out),
         lag=sum(lags) if lags else None,
         leaders=tuple(sorted(leaders.items())),
+        produce_ms=tuple(known.produce_ms),
+        fetch_ms=tuple(known.fetch_ms),
     )
 
 

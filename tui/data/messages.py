@@ -21,15 +21,14 @@ from klamm.client.messages.record import Record
 from klamm.client.messages.scan import Scan
 from klamm.client.positions import resolve_ranges
 from klamm.client.text import count_text, duration_text, short_count, size_text
-from klamm.tui.columns import Cell
+from klamm.tui.columns import Cell, TextLine
 from klamm.tui.data.live import Live
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
-from klamm.tui.text_pane import TextLine
 
 RECORDS_KEPT: Final = 5_000
-"""Records of one view: some megabytes. Following drops the oldest; a look back stops when they are there."""
+"""Records of one view: some megabytes. Following drops the oldest; a look back stops each time so many have come."""
 SHOWN_EVERY_S: Final = 0.25
 CELL_BYTES_MAX: Final = 4_096
 """A cell shows no more of a value than this decoded; larger ones are shown by their beginning."""
@@ -131,6 +130,9 @@ class Tail(Live):
         self.notes: list[str] = []
         self.is_full = False
         self.is_paused = False
+        self._stops_at = RECORDS_KEPT
+        self._found = 0
+        self._held: Sequence[Record] = ()
         self._began_s = session.clock()
         self._before: tuple[float, int, int] | None = None
         self._rate = (0.0, 0.0)
@@ -149,18 +151,32 @@ class Tail(Live):
         else:
             await self.stop()
 
+    def go_on(self) -> None:
+        """Look for as many again; the first ones leave the screen."""
+        self.is_full, self._stops_at = False, self._found + RECORDS_KEPT
+
     async def work(self) -> None:
         """Search, from the cursor on."""
         scan = await self._open()
+        if self._show(self._held):
+            return
         async for records in scan.batches():
             await self._decoder.prepare(records)
-            for record in records:
-                self.rows.append(MessageRow(record, self._decoder))
-            self.tell()
-            if not self.query.follow and len(self.rows) >= RECORDS_KEPT:
-                self.is_full = True
+            await asyncio.sleep(0)  # from here to the next turn nothing waits: what is shown and the cursor agree
+            if self._show(records):
+                if records:  # all of them count as looked at: those that are held come first when it goes on
+                    scan.stop_at((self.topic, records[-1].partition), records[-1].offset + 1, 0)
                 return
-            await asyncio.sleep(0)
+
+    def _show(self, records: Sequence[Record]) -> bool:
+        """Take records, those for which there is no room held back; return whether that is all for now."""
+        room = len(records) if self.query.follow else self._stops_at - self._found
+        self.rows.extend(MessageRow(record, self._decoder) for record in records[:room])
+        self._held = records[room:]
+        self._found += min(room, len(records))
+        self.is_full = not self.query.follow and self._found >= self._stops_at
+        self.tell()
+        return self.is_full
 
     async def _open(self) -> Scan:
         cluster = self.session.cluster
@@ -200,19 +216,19 @@ class Tail(Live):
         left = sum(max(0, self._ends[where] - each.position) for where, each in scan.coverage.items())
         span = sum(max(0, self._ends[where] - each.start) for where, each in scan.coverage.items())
         share = 1.0 if span <= 0 else 1 - left / span
-        words = [Cell(f"scanned {count_text(scan.scanned)}", "strong"), Cell(f"  {share:.0%}  ")]
+        words: list[Cell] = []
+        if self.is_paused:
+            words.append(Cell("paused: f goes on  ", "warn"))
+        elif self.is_full:
+            stopped = f"stopped after {count_text(self._found)}"
+            words.append(Cell(f"{stopped}; f shows the next {count_text(RECORDS_KEPT)}  ", "warn"))
+        words += [Cell(f"scanned {count_text(scan.scanned)}", "strong"), Cell(f"  {share:.0%}  ")]
         words += [cell for where in sorted(scan.coverage)[:12] for cell in self._bar(where[1], scan)]
         words.append(Cell(f" {count_text(scan.matched)} match  ", "accent" if self.query.where else "dim"))
         rate, byte_rate = self._rate
         words.append(Cell(f"{short_count(rate)}/s {size_text(byte_rate)}/s", "dim"))
         if left and rate > 0:
             words.append(Cell(f"  {duration_text(left / rate * 1000)} left", "dim"))
-        if self.is_paused:
-            words.append(Cell("  paused: f goes on", "warn"))
-        elif self.is_full:
-            words.append(
-                Cell(f"  stopped at {count_text(RECORDS_KEPT)}: f follows the log, :from goes elsewhere", "warn")
-            )
         words += [Cell(f"  {error.message}", "bad") for error in list(scan.errors.values())[:1]]
         if scan.corrupt_count:
             words.append(Cell(f"  {scan.corrupt_count} corrupt batches not looked at", "bad"))

@@ -21,11 +21,13 @@ from klamm.client.topics import log_dirs
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
-from klamm.tui.session import Memory, Session, panel
+from klamm.tui.session import Memory, Session, is_due, panel
 
 SLOW_MS: Final = 10_000
 RING: Final = 60
 """Rates kept of each partition."""
+FLOW: Final = 600
+"""Rates kept of the topic: ten minutes at one a second."""
 _UNKNOWN_TOPIC: Final = 3
 
 
@@ -58,6 +60,7 @@ class Known:
 
     sampled: dict[int, tuple[int, int]] = field(default_factory=dict)
     rates: dict[int, deque[float]] = field(default_factory=dict)
+    flow: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=FLOW))
     sizes: dict[int, int] = field(default_factory=dict)
     slow_at_ms: int = 0
     refreshes: int = 0
@@ -73,11 +76,13 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
         if topic.error_code == _UNKNOWN_TOPIC and known.refreshes:
             gone.message = f"{place.name}: the topic has been deleted"
         now = session.now_ms
-        return Loaded(now, {name: Part(None, gone, now) for name in ("partitions", "configs", "consumers", "acls")})
+        return Loaded(
+            now, {name: Part(None, gone, now) for name in ("partitions", "configs", "consumers", "acls", "flow")}
+        )
     known.refreshes += 1
     ends, errors = await _offsets(session, metadata, topic, known)
     parts: dict[str, Part] = {}
-    if known.refreshes > 1 and session.now_ms - known.slow_at_ms >= SLOW_MS:
+    if known.refreshes > 1 and is_due(session, memory, known.slow_at_ms, SLOW_MS):
         known.slow_at_ms = session.now_ms
         known.sizes = await _sizes(session, topic)
         parts["configs"] = await panel(session, _configs(session, topic.name))
@@ -87,6 +92,9 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     rate = sum(row.rate for row in rows if row.rate is not None) if any(row.rate is not None for row in rows) else None
     replicas = len(topic.partitions[0].replicas) if topic.partitions else 0
     note = f"replicated {replicas}x" + ("" if rate is None else f"  {rate:,.0f}/s in")
+    if rate is not None:
+        known.flow.append((session.now_ms, rate))
+    parts["flow"] = Part(list(known.flow), None, session.now_ms)
     parts["partitions"] = Part(sorted(rows), None, session.now_ms, note)
     return Loaded(session.now_ms, parts, more=known.refreshes == 1)
 

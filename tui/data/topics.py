@@ -19,7 +19,7 @@ from klamm.client.topics import log_dirs
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
-from klamm.tui.session import Memory, Session
+from klamm.tui.session import Memory, Session, is_due
 
 PARTITIONS_PER_REFRESH: Final = 2_000
 SLOW_MS: Final = 10_000
@@ -93,7 +93,7 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
         known.keep({topic.name for topic in topics})
         sampled = turn(topics, set(in_view), known)
         warnings += await sample_ends(session, metadata, sampled, known)
-        if session.now_ms - known.slow_at_ms >= SLOW_MS:
+        if is_due(session, memory, known.slow_at_ms, SLOW_MS):
             known.slow_at_ms = session.now_ms
             warnings += await _look_slowly(session, metadata, topics, in_view, known)
     rows = [row_of(topic, known) for topic in topics]

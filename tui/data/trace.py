@@ -9,11 +9,10 @@ from klamm.client.errors import SettingsError
 from klamm.client.tracing.model import Trace
 from klamm.client.tracing.path import trace_path
 from klamm.client.tracing.waterfall import WIDTH_MIN, waterfall
-from klamm.tui.columns import Cell
+from klamm.tui.columns import Cell, TextLine
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
-from klamm.tui.text_pane import TextLine
 
 ASKED_EVERY_MS: Final = 5_000
 """A path takes a dozen requests: more often than this nothing is worth them."""

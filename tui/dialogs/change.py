@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from klamm.client.errors import ClientError
 from klamm.client.guard import SEVERE, Plan, journal_change, level_of
 from klamm.client.settings import Settings
+from klamm.tui.place import Place
 from klamm.tui.session import Session
 
 Values = Mapping[str, str]
@@ -28,13 +29,14 @@ class Field(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What came of it: what happened in a few words, what failed, and what takes it back."""
+    """What came of it: what happened in a few words, what failed, what takes it back, and where it can be watched."""
 
     summary: str
     errors: Sequence[ClientError] = ()
     inverse: Sequence[Mapping[str, Any]] = ()
     cannot_undo: str = ""
     changed: bool = True
+    place: Place | None = None
 
 
 class Prepared(NamedTuple):
@@ -73,6 +75,8 @@ class Change:
 
     title = ""
     fields: Sequence[Field] = ()
+    progress: tuple[int, int] | None = None
+    """How much is done of how much, while one that takes long is made."""
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Look at what the change would do.

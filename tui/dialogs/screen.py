@@ -28,18 +28,23 @@ from textual.widgets import Input, Static
 
 from klamm.client.errors import ClientError
 from klamm.client.guard import LEVELS, SEVERE, level_of
-from klamm.client.text import printable
-from klamm.tui.columns import Cell, Column
+from klamm.client.text import count_text, printable
+from klamm.tui.bars import bar
+from klamm.tui.columns import Cell, Column, TextLine
 from klamm.tui.dialogs.change import Change, Done, MenuItem, Prepared, make
 from klamm.tui.part import Part
 from klamm.tui.table import TableView
-from klamm.tui.text_pane import TextLine, TextPane
+from klamm.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
 
 SETTLE_S: Final = 0.3
 """Somebody who pauses typing for this long wants to see what it would do."""
+
+
+PROGRESS_S: Final = 0.25
+"""How often it is shown how far a change is."""
 
 
 class Choice(Widget, can_focus=True):
@@ -265,7 +270,18 @@ class ChangeScreen(ModalScreen[Done | None]):
         elif self.prepared is not None and not self._applying:
             self._applying = True
             self._open_apply()
+            self.query_one("#problem", Static).update("")
             self.run_worker(self._apply(self.prepared), group="apply")
+            self.set_interval(PROGRESS_S, self._show_progress)
+
+    def _show_progress(self) -> None:
+        """Show how far a change is that takes long."""
+        found = self.change.progress
+        if self._applying and found is not None:
+            done, whole = found
+            share = done / whole if whole else 1.0
+            line = f"{bar(share, 30, self._klamm.signs)} {share:4.0%}  {count_text(done)} of {count_text(whole)}"
+            self.query_one("#undo", Static).update(f"{line}  Esc stops it")
 
     async def _apply(self, prepared: Prepared) -> None:
         session = self._klamm.session
@@ -286,6 +302,8 @@ class ChangeScreen(ModalScreen[Done | None]):
         self._klamm.say(f"{self._klamm.signs.good} {done.summary}{undo}", "good")
         self._klamm.refresh_view()
         self.dismiss(done)
+        if done.place is not None:
+            self._klamm.go(done.place)
 
     def action_cancel(self) -> None:
         """Change nothing."""

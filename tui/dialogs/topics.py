@@ -1,16 +1,14 @@
-"""Changes of topics: create, delete, trim, more partitions, configs, leaders, moves."""
+"""Changes of topics: create, clone, delete, trim, more partitions, one config."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from klamm.client.blast import blast_radius, topic_specs
 from klamm.client.configs import Change as ConfigChange
 from klamm.client.configs import alter_configs, describe_configs, inverse_of
 from klamm.client.errors import ResponseError, SettingsError
 from klamm.client.guard import ADDITIVE, MILD, MODERATE, SEVERE, Plan
-from klamm.client.partitions import PREFERRED, UNCLEAN, elect_leaders, reassign, spread
 from klamm.client.positions import resolve_positions
 from klamm.client.topics import (
     BROKER_DEFAULT,
@@ -24,8 +22,6 @@ from klamm.client.topics import (
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.session import Session
-
-_ELECTION_NOT_NEEDED = "ELECTION_NOT_NEEDED"
 
 
 class CreateTopic(Change):
@@ -47,7 +43,10 @@ class CreateTopic(Change):
         if not name:
             return Prepared(plan, words, problem="a topic needs a name")
         configs = _pairs(values["configs"])
-        partitions, replicas = _number(values["partitions"], "Partitions"), _number(values["replication"], "Replicas")
+        partitions, replicas = (
+            number_of(values["partitions"], "Partitions"),
+            number_of(values["replication"], "Replicas"),
+        )
         words += [] if partitions is None else ["--partitions", str(partitions)]
         words += [] if replicas is None else ["--replication-factor", str(replicas)]
         for key, value in configs.items():
@@ -150,7 +149,7 @@ class AddPartitions(Change):
         """Have the broker check the number."""
         cluster, name = session.cluster, self.name
         _, topics = await _topic(session, name)
-        now, count = len(topics[0].partitions), _number(values["count"], "Partitions")
+        now, count = len(topics[0].partitions), number_of(values["count"], "Partitions")
         lines = [f"{now} partitions now", "records with a key go to other partitions from then on"]
         plan = Plan(
             f"grow {name} to {count or '…'} partitions", MODERATE, name, lines, "partitions cannot be taken away"
@@ -228,88 +227,6 @@ class EditConfig(Change):
         return Prepared(plan, words, apply, "sets it back to what it was")
 
 
-class ElectLeaders(Change):
-    """The preferred leaders of topics, or any leader at all for partitions without one."""
-
-    title = "Elect leaders"
-
-    def __init__(self, names: Sequence[str], *, unclean: bool = False) -> None:
-        self.names = list(names)
-        self.unclean = unclean
-
-    async def prepare(self, session: Session, values: Values) -> Prepared:
-        """Find the partitions that are not led as they should be."""
-        cluster = session.cluster
-        _, topics, errors = await find_topics(cluster, self.names)
-        for error in errors.values():
-            raise error
-        parts = [
-            (topic.name, part.partition)
-            for topic in topics
-            for part in topic.partitions
-            if (part.leader < 0 if self.unclean else part.leader != part.replicas[0])
-        ]
-        name = ",".join(dict.fromkeys(topic for topic, _ in parts)) or ",".join(self.names)
-        cannot = "records that only the lost replicas have are gone" if self.unclean else ""
-        level = SEVERE if self.unclean else MODERATE
-        lines = [f"{topic}:{index}" for topic, index in parts]
-        plan = Plan(f"elect leaders of {len(parts)} partitions", level, name, lines, cannot)
-        words = ["partition", "elect", *self.names]
-        words += ["--unclean", "--confirm", name] if self.unclean else ["--yes"]
-        if not parts:
-            return Prepared(plan, words, problem="every partition is led as it should be")
-
-        async def apply() -> Done:
-            _, failed = await elect_leaders(cluster, parts, UNCLEAN if self.unclean else PREFERRED)
-            real = [error for error in failed.values() if error.code != _ELECTION_NOT_NEEDED]
-            return Done(plan.what, real, (), cannot or "leadership: elect again")
-
-        return Prepared(plan, words, apply)
-
-
-class Reassign(Change):
-    """Replicas spread over other brokers."""
-
-    title = "Move partitions"
-    fields = (Field("brokers", "To brokers", "", "ids with commas; empty: all"),)
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
-
-    async def prepare(self, session: Session, values: Values) -> Prepared:
-        """Compute the moves."""
-        cluster = session.cluster
-        metadata, topics, errors = await find_topics(cluster, self.names)
-        for error in errors.values():
-            raise error
-        known = sorted(each.broker_id for each in metadata.brokers)
-        chosen = [
-            number for each in values["brokers"].split(",") if (number := _number(each, "To brokers")) is not None
-        ]
-        unknown = [each for each in chosen if each not in known]
-        before = {(t.name, p.partition): p.replicas for t in topics for p in t.partitions}
-        targets = {} if unknown else spread(topics, chosen or known)
-        lines = [f"{t}:{p}  {_ids(before[t, p])} → {_ids(targets[t, p])}" for t, p in sorted(targets)]
-        name = ",".join(dict.fromkeys(topic for topic, _ in targets)) or ",".join(self.names)
-        plan = Plan(f"move {len(targets)} partitions", SEVERE, name, lines)
-        words = ["partition", "reassign", "plan", *self.names, "-o", "json"]
-        words += ["--to-brokers", ",".join(map(str, chosen))] if chosen else []
-        then = ["partition", "reassign", "apply", "-", "--confirm", plan.name]
-        if unknown:
-            return Prepared(plan, words, problem=f"there is no broker {unknown[0]}; there is {_ids(known)}")
-        if not targets:
-            return Prepared(plan, words, problem="nothing has to move")
-
-        async def apply() -> Done:
-            failed = await reassign(cluster, targets)
-            done = [where for where in targets if where not in failed]
-            inverse = {"operation": "reassign", "partitions": [[t, p, list(before[t, p])] for t, p in done]}
-            summary = f"{len(done)} partitions are moving; :cluster shows how far"
-            return Done(summary, list(failed.values()), [inverse], changed=bool(done))
-
-        return Prepared(plan, words, apply, "moves them back", "", then)
-
-
 async def _topic(session: Session, name: str) -> tuple[ClusterMetadata, list[TopicMetadata]]:
     metadata, topics, errors = await find_topics(session.cluster, [name])
     for error in errors.values():
@@ -319,7 +236,12 @@ async def _topic(session: Session, name: str) -> tuple[ClusterMetadata, list[Top
     return metadata, topics
 
 
-def _number(text: str, label: str) -> int | None:
+def number_of(text: str, label: str) -> int | None:
+    """Return the number of a field, None for an empty one.
+
+    Raises:
+        SettingsError: It is no number.
+    """
     text = text.strip()
     if not text:
         return None
@@ -338,10 +260,6 @@ def _pairs(text: str) -> Mapping[str, str]:
             raise SettingsError(msg)
         found[key] = value
     return found
-
-
-def _ids(brokers: Any) -> str:
-    return ",".join(map(str, brokers))
 
 
 def _value(value: str | None) -> str:

@@ -50,6 +50,7 @@ def columns(signs: Signs) -> list[Column]:
 class BrokersView(View):
     """All brokers."""
 
+    COMPARES = "broker"
     HELP = "Every broker. BEHIND counts its replicas that are not in sync; FREE is of its data directories."
 
     def compose(self) -> ComposeResult:

@@ -6,7 +6,8 @@ from typing import Any
 
 from textual.app import ComposeResult
 
-from klamm.client.text import count_text, printable
+from klamm.client.text import count_text, printable, short_count
+from klamm.tui.chart import ChartPane
 from klamm.tui.chrome import clock_text
 from klamm.tui.columns import Cell, Column
 from klamm.tui.data.group import EventRow, MemberRow
@@ -69,6 +70,7 @@ class GroupView(View):
             empty="This group has neither commits nor members with partitions.",
         )
         yield TableView("members", member_columns(), title="Members", sort="client", empty="It has no members.")
+        yield ChartPane("flow", title="Lag over time", show=short_count, empty="Nothing is known of its lag.")
         yield TableView("events", event_columns(self.signs), title="Happened", empty="nothing yet")
 
     def open_row(self, table: TableView, row: Any) -> None:

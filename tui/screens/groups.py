@@ -157,6 +157,7 @@ def group_changes(names: list[str], topic: str = "") -> list[MenuItem]:
 class GroupsView(View):
     """All groups and how far each is behind."""
 
+    COMPARES = "group"
     HELP = (
         "Every group and its lag: offsets, then the age of the oldest record not read (~ is interpolated), what comes "
         "in and what is read a second, the trend, when it is caught up, and how much of the topic's retention is over "

@@ -6,18 +6,19 @@ from typing import Any
 
 from textual.app import ComposeResult
 
-from klamm.client.text import count_text, short_count
-from klamm.tui.columns import Cell, Column
+from klamm.client.text import count_text, duration_text, short_count
+from klamm.tui.columns import Cell, Column, TextLine
 from klamm.tui.data.home import ALARM, WARNING, Figures, Trouble
 from klamm.tui.part import Loaded, Part
 from klamm.tui.signs import Signs
 from klamm.tui.sparkline import sparkline
 from klamm.tui.table import TableView
-from klamm.tui.text_pane import TextLine, TextPane
+from klamm.tui.text_pane import TextPane
 from klamm.tui.view import View
 
 SPARK_MAX = 60
 LEADERS_MAX = 12
+_LONG_MS = 1000
 
 
 def columns(signs: Signs) -> list[Column]:
@@ -48,6 +49,13 @@ def figure_lines(figures: Figures, signs: Signs, width: int) -> list[TextLine]:
         bars = sparkline(trend, spark, ascii_only=signs.ascii)
         return [Cell(f"{label:<10}", "dim"), Cell(f"{text:>10}  ", "strong"), Cell(bars, "accent")]
 
+    def slowest(label: str, trend: tuple[float, ...]) -> list[TextLine]:
+        if not trend:
+            return []
+        bars = sparkline(trend, spark, ascii_only=signs.ascii)
+        took = f"{trend[-1]:.1f} ms" if trend[-1] < _LONG_MS else duration_text(round(trend[-1]))
+        return [[Cell(f"{label:<12}", "dim"), Cell(f"{took:>8}  ", "strong"), Cell(bars, "accent")]]
+
     shown = figures.leaders[:LEADERS_MAX]
     leaders = "  ".join(f"{broker}: {count_text(count)}" for broker, count in shown)
     if len(figures.leaders) > LEADERS_MAX:
@@ -58,6 +66,8 @@ def figure_lines(figures: Figures, signs: Signs, width: int) -> list[TextLine]:
     return [
         rate("in", figures.rate_in, figures.trend_in),
         rate("read", figures.rate_out, figures.trend_out),
+        *slowest("produce p99", figures.produce_ms),
+        *slowest("fetch p99", figures.fetch_ms),
         [Cell(f"{'lag':<10}", "dim"), Cell(f"{lag:>10}", "strong"), Cell("  offsets, over all groups", "dim")],
         [Cell(f"{'leaders':<10}", "dim"), Cell(leaders)],
         [
@@ -73,7 +83,8 @@ class HomeView(View):
 
     HELP = (
         "What is wrong right now, the worst first: partitions without a leader, too few in-sync replicas, groups that "
-        "fall behind or are about to lose data. Enter goes there. Below it rates of the whole cluster."
+        "fall behind or are about to lose data. Enter goes there. Below it rates of the whole cluster, and where "
+        "brokers tell (klamm's do) what 99 % of requests took at most."
     )
     DEFAULT_CSS = """
     HomeView #figures { height: 6; }
@@ -97,6 +108,7 @@ class HomeView(View):
         pane = self.query_one("#figures", TextPane)
         if part.rows:
             lines = figure_lines(part.rows[0], self.signs, pane.size.width)
+            pane.styles.height = len(lines) + 1
             pane.show_part(Part(lines, part.error, part.at_ms))
 
     def open_row(self, table: TableView, row: Trouble) -> None:

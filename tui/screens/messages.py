@@ -79,7 +79,7 @@ class MessagesView(View):
     MessagesView #headers { width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "follow", "Follow, or pause", id="messages.follow"),
+        Binding("f", "follow", "Follow, pause, go on", id="messages.follow"),
         Binding("T", "trace", "Trace", id="messages.trace"),
         Binding("R", "resend", "Resend…", id="messages.resend"),
         Binding("e", "edit", "Edit and resend…", id="messages.edit"),
@@ -234,10 +234,21 @@ class MessagesView(View):
         tail: Tail | None = self.memory.get("live")
         if tail is None:
             return
-        follow = tail.is_paused or tail.is_full or not self.query_now.follow
+        if tail.is_full:
+            self.run_worker(self._go_on(tail), group="live")
+            return
+        follow = tail.is_paused or not self.query_now.follow
         self.memory["query"] = self.query_now._replace(follow=follow)
         self.run_worker(self.session.run(lambda: tail.follow(on=follow)), group="live")
         self.klamm.say("following what comes" if follow else "paused: f goes on", "good" if follow else "warn")
+
+    async def _go_on(self, tail: Tail) -> None:
+        async def more() -> None:
+            tail.go_on()
+
+        await self.session.run(more)
+        self.klamm.say("going on; of what was found the first leave the screen, w writes them to a file before")
+        self.refresh_now()
 
     def action_unzoom(self) -> bool:
         """Show all panels, or end a search; return whether there was either."""

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from klamm.client.acls import Acl
 from klamm.client.configs import ConfigEntry
 from klamm.client.text import count_text, short_count, size_text
+from klamm.tui.chart import ChartPane
 from klamm.tui.columns import Cell, Column
 from klamm.tui.data.topic import ConsumerRow, PartitionRow
 from klamm.tui.dialogs.change import MenuItem
@@ -88,6 +89,9 @@ class TopicView(ConfigsView):
     """One topic."""
 
     STACKED = True
+    DEFAULT_CSS = """
+    TopicView #flow { column-span: 2; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "messages", "Messages", id="topic.messages"),
     ]
@@ -112,6 +116,9 @@ class TopicView(ConfigsView):
         yield TableView(
             "acls", acl_columns(self.signs), title="ACLs", key=lambda row: row, empty="No access rule names this topic."
         )
+        flow = ChartPane("flow", title="In, records a second", show=short_count, empty="Nobody has written to it yet.")
+        flow.id = "flow"
+        yield flow
 
     def open_row(self, table: TableView, row: Any) -> None:
         """Open the group; show what a config does."""

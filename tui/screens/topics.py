@@ -95,6 +95,7 @@ def optional(value: Any, show: Callable[[Any], str]) -> Cell:
 class TopicsView(View):
     """All topics."""
 
+    COMPARES = "topic"
     HELP = (
         "Every topic of the cluster. SPAN is the distance from log start to log end in offsets, not a number of "
         "messages: compaction and transactions leave gaps. Figures appear for topics in view first."
@@ -143,16 +144,16 @@ class TopicsView(View):
 
 def topic_changes(names: list[str]) -> list[MenuItem]:
     """Return what can be done to topics."""
-    from klamm.tui.dialogs import topics
+    from klamm.tui.dialogs import cloning, moves, topics
 
     about = printable(names[0]) if len(names) == 1 else f"{len(names)} topics"
     items = [
-        MenuItem(f"Elect preferred leaders of {about}…", lambda: topics.ElectLeaders(names)),
-        MenuItem(f"Move partitions of {about}…", lambda: topics.Reassign(names)),
+        MenuItem(f"Elect preferred leaders of {about}…", lambda: moves.ElectLeaders(names)),
+        MenuItem(f"Move partitions of {about}…", lambda: moves.Reassign(names)),
         MenuItem(f"Delete {about}…", lambda: topics.DeleteTopics(names), destructive=True),
         MenuItem(
             f"Elect any leader of {about}, losing records…",
-            lambda: topics.ElectLeaders(names, unclean=True),
+            lambda: moves.ElectLeaders(names, unclean=True),
             destructive=True,
         ),
     ]
@@ -161,6 +162,7 @@ def topic_changes(names: list[str]) -> list[MenuItem]:
         items[:0] = [
             MenuItem(f"Set a config of {about}…", lambda: topics.EditConfig(("topic", name), "", None)),
             MenuItem(f"Add partitions to {about}…", lambda: topics.AddPartitions(name)),
+            MenuItem(f"Clone {about}…", lambda: cloning.CloneTopic(name)),
         ]
         items.append(MenuItem(f"Delete records of {about}…", lambda: topics.TrimTopic(name), destructive=True))
     return items
