@@ -233,5 +233,6 @@ def _read(kind: type[StateValue], said: dict[str, Any]) -> StateValue:
 
 
 def _request(said: dict[str, Any]) -> RequestState:
-    fields = {name: said[name] for name in RequestState._fields if name in said}
-    return RequestState(**fields | {"buckets": tuple(fields.get("buckets", ()))})
+    fields: dict[str, Any] = {name: said[name] for name in RequestState._fields if name in said}
+    fields["buckets"] = tuple(fields.get("buckets", ()))
+    return RequestState(**fields)
