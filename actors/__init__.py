@@ -8,7 +8,7 @@
 | `simulation.py`, `simulated_network.py` | the same actors in virtual time, from a seed |
 | `messages.py` | what is said to a partition |
 | `partition.py`, `admission.py`, `follower.py` | one replica of a partition: what it appends, as leader or follower |
-| `waiting.py`, `partition_flushes.py` | who waits for it; when it is flushed |
+| `waiting.py`, `held.py`, `partition_flushes.py` | who and what waits, for what; when it is flushed |
 | `upkeep.py`, `log_jobs.py`, `producer_loading.py` | its log's upkeep, and what of it is done on the disk's threads |
 | `partition_ports.py` | how a partition reaches the world |
 | `replica_fetcher.py` | copies a partition from its leader |

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
+from klamm.actors.log_jobs import LogJobs
 from klamm.actors.messages import FollowerAppend, TruncateTo
 from klamm.actors.producer_loading import replay_row
 from klamm.core.partition import PartitionState
@@ -20,9 +21,10 @@ ROWS_MAX: Final = 64
 class Follower:
     """One replica's part as a follower. Everything runs on the thread of the actor that owns it."""
 
-    __slots__ = ("_log", "_state")
+    __slots__ = ("_jobs", "_log", "_state")
 
-    def __init__(self, log: PartitionLog, state: PartitionState) -> None:
+    def __init__(self, log: PartitionLog, state: PartitionState, jobs: LogJobs) -> None:
+        self._jobs = jobs
         self._log = log
         self._state = state
 
@@ -36,7 +38,7 @@ class Follower:
             KafkaError: A batch is damaged; those before it are appended.
             StorageFailureError: The disk refused.
         """
-        current = self._is_current(message.leader_epoch)
+        current = self.is_current(message.leader_epoch)
         if current:
             self._append(message)
         if message.applied is not None:
@@ -57,20 +59,30 @@ class Follower:
         if message.log_start_offset > log.log_start_offset:
             log.delete_before(min(message.log_start_offset, state.log_end_offset))
 
-    def truncate(self, message: TruncateTo) -> None:
-        """Cut the log. Nothing below the high watermark is ever cut by a leader that is one, so it may wait here."""
-        current = self._is_current(message.leader_epoch)
-        if current:
+    def truncate(self, message: TruncateTo, done: Callable[[], object]) -> None:
+        """Have the log cut on the disk's threads, and call ``done``: what is left is *flushed* then.
+
+        Until then nobody may change the log. A failure is raised where the job's end is taken: the log must be opened
+        anew.
+        """
+
+        def cut() -> None:
             if message.anew:
                 self._log.truncate_fully_and_start_at(message.offset)
             else:
                 self._log.truncate_to(message.offset)
+
+        def ended(failure: Exception | None) -> None:
+            if failure is not None:
+                raise failure
             self._state.followed(self._log.log_end_offset)
             self._state.producers, self._state.producers_loaded = ProducerStates(), False  # rebuilt from what is left
-        if message.applied is not None:
-            message.applied(current=current)
+            done()
 
-    def _is_current(self, leader_epoch: int) -> bool:
+        self._jobs.run(cut, ended)
+
+    def is_current(self, leader_epoch: int) -> bool:
+        """Whether we follow, in this leader epoch."""
         return not self._state.is_leader and leader_epoch == self._state.leader_epoch
 
 

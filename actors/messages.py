@@ -156,6 +156,19 @@ class TruncateTo:
     applied: Applied | None = None
     anew: bool = False
 
+    def answer(self, *, current: bool) -> None:
+        """Tell whoever asked what became of it."""
+        if self.applied is not None:
+            self.applied(current=current)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A fetcher of this leader epoch begins: it is told once all that was asked of the log before is done."""
+
+    leader_epoch: int
+    applied: Applied
+
 
 @dataclass(frozen=True, slots=True)
 class DeleteRecords:

@@ -4,10 +4,12 @@ A drain is a group commit: every append in the mailbox becomes one Arrow record 
 and the replies leave after it. What waits, waits as data:
 
 - appends with acks=all, until the high watermark passes them (``waiting.py``);
-- readers who have read everything, until there is more (``waiting.py``).
+- readers who have read everything, until there is more (``waiting.py``);
+- appends, until the producers' state is rebuilt from the log (``producer_loading.py``);
+- all that changes the log or who leads, while the log is being cut (``held.py``).
 
-Everything runs on the actor's own dispatcher. What waits for the disk does not: flushes (``partition_flushes.py``) and
-the log's upkeep (``upkeep.py``) are told to the disk, whose answers are messages.
+Everything runs on the actor's own dispatcher. What waits for the disk does not: flushes (``partition_flushes.py``), the
+log's upkeep (``upkeep.py``), cutting it and reading it back are told to the disk, whose answers are messages.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Final, NamedTuple, cast
 
 from klamm.actors.admission import records_refused, rewritten
 from klamm.actors.follower import Follower
+from klamm.actors.held import Held
 from klamm.actors.log_jobs import JobEnded, LogJobs
 from klamm.actors.messages import (
     AppendBatch,
@@ -33,6 +36,7 @@ from klamm.actors.messages import (
     FlushFailed,
     FollowerAppend,
     FollowerFetched,
+    Following,
     Maintain,
     ReplaceSegments,
     SettingsChanged,
@@ -41,7 +45,7 @@ from klamm.actors.messages import (
 from klamm.actors.partition_flushes import PartitionFlushes
 from klamm.actors.partition_ports import PartitionPorts
 from klamm.actors.ports import TimerHandle
-from klamm.actors.producer_loading import load_producers
+from klamm.actors.producer_loading import ProducerLoading
 from klamm.actors.runtime import LoopActor
 from klamm.actors.upkeep import Upkeep
 from klamm.actors.waiting import WaitingAppends, WaitingReaders
@@ -105,7 +109,9 @@ class PartitionActor(LoopActor):
         self._flushes = PartitionFlushes(log, state, ports.disk, self._call_later, self._tell_self)
         self._jobs = LogJobs(ports.disk, self._tell_self)
         self._upkeep = Upkeep(log, state, self._jobs, name)
-        self._follower = Follower(log, state)
+        self._follower = Follower(log, state, self._jobs)
+        self._producers = ProducerLoading(log, state, self._jobs, self._admit)
+        self._held = Held(self._handle)
         self._noted: Written | None = None
 
     @property
@@ -143,6 +149,8 @@ class PartitionActor(LoopActor):
             self._write()
 
     def _handle(self, message: object) -> object:
+        if self._held.keeps(message):
+            return None
         match message:
             case FetchWaits():
                 state = self.state
@@ -155,6 +163,8 @@ class PartitionActor(LoopActor):
                 self._follower_fetched(message)
             case FollowerAppend():
                 self._follow(message)
+            case Following():
+                message.applied(current=self._follower.is_current(message.leader_epoch))
             case DeleteRecords(offset):
                 return self._upkeep.delete_records(offset)
             case CloseLog():
@@ -181,7 +191,7 @@ class PartitionActor(LoopActor):
             case ReplaceSegments():
                 self._upkeep.replace(message)
             case TruncateTo():
-                self._follower.truncate(message)
+                self._truncate(message)
             case _:
                 msg = f"a partition does not understand {message!r}"
                 raise AssertionError(msg)
@@ -197,8 +207,8 @@ class PartitionActor(LoopActor):
             header = check_produced_batch(view) if not message.from_broker else check_batch(view)
             if header.batch_length + LENGTH_OVERHEAD != len(view):
                 view = view[: header.size]
-            if not state.producers_loaded:
-                state.producers, state.producers_loaded = load_producers(self.log), True
+            if not state.producers_loaded and not self._producers.ready_for(message):
+                return
             settings = state.settings
             if (settings.compacted or settings.compression_type != "producer") and not message.from_broker:
                 view = rewritten(view, settings, self.actor_name)
@@ -308,7 +318,8 @@ class PartitionActor(LoopActor):
     def _on_flushed(self, end_offset: int) -> None:
         now_ns = perf_counter_ns()
         self._flushes.ended(now_ns)
-        advanced = self.state.flushed(end_offset)
+        # The log may have been cut since this flush, and have grown again: what it says itself takes that into account.
+        advanced = self.state.flushed(min(end_offset, self.log.flushed_end_offset))
         if advanced and self._ports.journal is not None:
             self._ports.journal.add(
                 Advanced(self.actor_name, self.state.high_watermark, self._flushes.began_ns, now_ns)
@@ -362,12 +373,26 @@ class PartitionActor(LoopActor):
             self._flushes.schedule()
             self._readers.tell(high_watermark_advanced=True)
 
+    def _truncate(self, message: TruncateTo) -> None:
+        """Have the log cut; until that is done nothing else is done with it."""
+        if not self._follower.is_current(message.leader_epoch):
+            message.answer(current=False)
+            return
+
+        def done() -> None:
+            message.answer(current=True)
+            self._held.release()
+
+        self._held.begin()
+        self._follower.truncate(message, done)
+
     # --- the end --------------------------------------------------------------------------------------------------
 
     def _wind_up(self, error: KafkaError) -> None:
         self._flushes.close()
         self._upkeep.close()
         self._waiting.close(error)
+        self._producers.refuse(error)
         self._readers.tell(high_watermark_advanced=True)
 
     def _delete(self) -> None:
@@ -376,6 +401,9 @@ class PartitionActor(LoopActor):
         self.stop()
 
     def _close(self) -> CleanState:
+        if self._held.holding:
+            msg = f"{self.actor_name} is being cut: the next start recovers it"
+            raise StorageFailureError(msg)
         self._wind_up(KafkaError("the broker is stopping", code=ErrorCode.NOT_LEADER_OR_FOLLOWER))
         if self.state.producers_loaded:
             self.log.save_producer_snapshot(self.state.producers.snapshot(), self.state.log_end_offset)
@@ -402,7 +430,13 @@ class PartitionActor(LoopActor):
         for item in unwritten:
             item.message.reply.appended(item.message.slot, error, -1, -1, -1)
         self._waiting.refuse(error)
+        self._producers.refuse(error)
         self._readers.tell(high_watermark_advanced=True)
+        self._held.give_up(self.take_undelivered)
+
+    def on_stop(self) -> None:
+        """Answer what was held back, and will not be handled any more."""
+        self._held.give_up(self.take_undelivered)
 
 
 def _offline() -> KafkaStorageError:

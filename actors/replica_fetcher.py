@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from klamm.actors.messages import FollowerAppend, TruncateTo
+from klamm.actors.messages import FollowerAppend, Following, TruncateTo
 from klamm.actors.ports import Timers
 from klamm.actors.runtime import LoopActor, LoopActorRef
 from klamm.core.replica_fetcher import (
@@ -65,8 +65,8 @@ class ReplicaFetcherActor(LoopActor):
         self._timers = timers
 
     def on_start(self) -> None:
-        """Ask for the first records."""
-        self._fetch()
+        """Wait until the partition has done what an earlier leader asked of its log, then ask for the first records."""
+        self._apply(Following(self._state.leader_epoch, self._applied))
 
     def on_receive(self, message: object) -> None:
         """Take an answer, or the partition's word that it has applied one."""
@@ -114,7 +114,7 @@ class ReplicaFetcherActor(LoopActor):
             case Wait(delay_ms):
                 self.call_later(self._timers, delay_ms / 1000, self._fetch)
 
-    def _apply(self, message: FollowerAppend | TruncateTo) -> None:
+    def _apply(self, message: FollowerAppend | Following | TruncateTo) -> None:
         if self._partition.is_alive():
             self._partition.tell(message)
         else:

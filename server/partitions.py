@@ -193,6 +193,7 @@ class PartitionTable:
 
         def work() -> None:
             try:
+                partition.log.abandon()
                 partition.reopened = self._node.data.reopen_log(partition.key, partition.topic_id, settings)
             except StorageError:
                 logger.exception("a partition's log cannot be opened", extra={"partition": str(partition)})

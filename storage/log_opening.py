@@ -13,6 +13,7 @@ from klamm.storage.log_state import CleanState
 from klamm.storage.recovery import TRUNCATED_MARKER, Recovery, RecoveryReport, segment_path
 from klamm.storage.segment import Segment
 from klamm.storage.settings import LogSettings
+from klamm.storage.snapshots import drop_snapshots_after
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def _recovered(handles: FileHandles, directory: str, settings: LogSettings, chec
         end = found.segments[-1].end_offset
         start = min(start, end)
     epochs.truncate_from_end(end)
+    drop_snapshots_after(handles.filesystem, directory, end)  # of lost records: others may get their offsets
     for cut in found.report.cuts:
         logger.warning("log cut", extra=cut._asdict())
     marked = handles.filesystem.exists(f"{directory}/{TRUNCATED_MARKER}")

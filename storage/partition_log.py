@@ -1,8 +1,8 @@
 """The log of one partition: segments in a row, written at the end, read anywhere.
 
 One actor owns a log and calls it from one thread. Safe from any other thread: ``flush``, ``maintain``, ``remove``,
-``ColdRead.perform``, ``read_waiting``, and the methods whose docstring says that they may wait for the disk and change
-nothing (``offset_for_timestamp``, ``max_timestamp``, ``rows_from``, ``load_producer_snapshot``).
+``abandon``, ``ColdRead.perform``, ``read_waiting``, and the methods whose docstring says that they may wait for it
+and change nothing (``offset_for_timestamp``, ``max_timestamp``, ``rows_from``, ``load_producer_snapshot``).
 
 Words: *written* is in the page cache, *flushed* survives a power cut. Ends are exclusive.
 
@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from klamm.storage import retention, timestamps
 from klamm.storage.cleaned import CleanedSegments, CleaningSource
-from klamm.storage.errors import StorageFailureError
+from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.log_reading import ColdRead, base_offset_of_segment
 from klamm.storage.log_state import CleanState, SegmentInfo
 from klamm.storage.recovery import CLEANED_NAME, TRUNCATED_MARKER
@@ -57,6 +57,19 @@ class PartitionLog(SegmentedLog):
         for segment in self._segments:
             if segment.end_offset > offset:
                 yield from segment.rows_from(max(offset, segment.base_offset))
+
+    def undamaged_rows_from(self, offset: int) -> Iterator[LogRow]:
+        """Yield as :meth:`rows_from`, but behind damaged bytes go on with the next segment. May wait for the disk.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        for segment in self._segments:
+            if segment.end_offset > offset:
+                try:
+                    yield from segment.rows_from(max(offset, segment.base_offset))
+                except CorruptSegmentError as error:
+                    logger.error("damaged data is left out", extra={"path": error.path, "reason": error.reason})  # noqa: TRY400  # the place says all
 
     def offset_for_timestamp(self, timestamp_ms: int, end_offset: int | None = None) -> OffsetAndTimestamp | None:
         """Return the first record at ``timestamp_ms`` or later, below ``end_offset``. May wait for the disk.
@@ -117,6 +130,8 @@ class PartitionLog(SegmentedLog):
     def truncate_to(self, offset: int) -> None:
         """Remove everything from the batch that holds ``offset`` on: a follower's log diverged. May wait for the disk.
 
+        On a thread of the disk: its owner then changes nothing until this returns.
+
         The log end offset is then ``offset``, or the base offset of the batch that held it; the log start offset
         follows if it was inside that batch. Flush before telling.
 
@@ -125,6 +140,7 @@ class PartitionLog(SegmentedLog):
             StorageFailureError: The disk refused; the log takes no more appends until it is opened anew.
         """
         if offset >= self.log_end_offset:
+            self._epochs.truncate_from_end(offset)  # one in which nothing was written would part from the leader's ever
             return
         if offset <= self.log_start_offset:
             self.truncate_fully_and_start_at(offset)
@@ -132,7 +148,7 @@ class PartitionLog(SegmentedLog):
         self._changing(lambda: self._truncate(offset))
 
     def truncate_fully_and_start_at(self, offset: int) -> None:
-        """Remove everything; the next append begins at ``offset``. May wait for the disk.
+        """Remove everything; the next append begins at ``offset``. May wait for the disk: see :meth:`truncate_to`.
 
         Raises:
             StorageFailureError: The disk refused; the log takes no more appends until it is opened anew.
@@ -192,6 +208,7 @@ class PartitionLog(SegmentedLog):
                 self._filesystem.replace_file(f"{self.directory}/{TRUNCATED_MARKER}", b"")
                 self._truncation_marked = True
             with self._files_lock:
+                self._check_not_abandoned()
                 self._unlink_doomed()  # a new segment may get the name of one
                 change()
                 if self._filesystem.exists(f"{self.directory}/{CLEANED_NAME}"):
@@ -318,6 +335,11 @@ class PartitionLog(SegmentedLog):
             StorageFailureError: The disk refused.
         """
         return self._on_disk(lambda: load_snapshot(self._filesystem, self.directory, self.log_end_offset))
+
+    def abandon(self) -> None:
+        """Change no file any more: the log is about to be opened anew. Waits for what is under way; from any thread."""
+        with self._files_lock:
+            self._abandoned = True
 
     def retire(self) -> None:
         """Give up the directory's name, for another log to take: what is left is for :meth:`remove`.

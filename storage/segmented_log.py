@@ -69,6 +69,7 @@ class SegmentedLog:
         self._files_lock = Lock()
         """Held while a footer is written or files are cut: not both at once."""
         self._failure: str | None = None
+        self._abandoned = False
 
     @classmethod
     def open(
@@ -222,6 +223,7 @@ class SegmentedLog:
         """
         try:
             with self._files_lock:
+                self._check_not_abandoned()
                 self._unlink_doomed()
             for segment in self._segments[:-1]:
                 if not segment.sealed:
@@ -239,10 +241,16 @@ class SegmentedLog:
             self._handles.forget(segment)
             self._doomed.pop(0)
 
+    def _check_not_abandoned(self) -> None:
+        if self._abandoned:
+            msg = f"{self.directory} was opened anew"
+            raise StorageFailureError(msg)
+
     def _seal(self, segment: Segment) -> None:
         with self._files_lock:
             if segment.removed:
                 return
+            self._check_not_abandoned()
             seal(segment, self._schema_metadata(), epochs_below(self._epochs.entries, segment.end_offset))
 
     def read(

@@ -10,6 +10,7 @@ from klamm.actors.simulation import Simulation, SimulationError
 from tests.groups.scenario import groups
 from tests.simulation.controller import controller
 from tests.simulation.partition import partition
+from tests.simulation.replication import replication
 from tests.simulation.toy import counting
 
 Scenario = Callable[[Simulation], object]
@@ -19,6 +20,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "partition": partition,
     "controller": controller,
     "groups": groups,
+    "replication": replication,
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pykka
 import pytest
 
+from klamm.actors.held import Held
 from klamm.actors.runtime import LoopActor
 from klamm.actors.simulation import Simulation, SimulationError
 from klamm.storage.partition_log import PartitionLog
@@ -62,6 +63,16 @@ def test_the_net_holds_a_flush_that_lies(monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(SimulationError, match="up to"):  # noqa: PT012 (one of these seeds)
             for seed in range(20):
                 scenarios.run(name, seed)
+
+
+def test_the_net_holds_a_log_that_is_changed_while_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keeps(_held: Held, _message: object) -> bool:
+        return False
+
+    monkeypatch.setattr(Held, "keeps", keeps)
+    with pytest.raises(SimulationError, match="the same"):  # noqa: PT012 (one of these seeds)
+        for seed in range(20):
+            scenarios.run("replication", seed)
 
 
 def test_a_failure_names_its_seed_and_how_to_replay_it(monkeypatch: pytest.MonkeyPatch) -> None:

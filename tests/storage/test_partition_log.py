@@ -342,6 +342,28 @@ def test_producer_snapshots_survive_and_truncation_drops_newer_ones(place: Place
     assert again.load_producer_snapshot() == (4, b"four")
 
 
+def test_a_truncation_at_the_end_forgets_an_epoch_in_which_nothing_was_written(log: PartitionLog, row: Rows) -> None:
+    fill(log, row, 2, epoch=1)
+    log.assign_epoch(3, 4)
+    log.truncate_to(4)
+    assert (log.log_end_offset, log.epochs) == (4, ((1, 0),))
+
+
+def test_a_producer_snapshot_of_records_that_a_power_cut_took_is_dropped(open_log: Open, row: Rows) -> None:
+    disk = FaultyFilesystem(Random(1))
+    log = open_log(disk, "data/t-0")
+    fill(log, row, 4)
+    log.flush()
+    log.save_producer_snapshot(b"four", 8)
+    fill(log, row, 4)
+    log.save_producer_snapshot(b"eight", 16)
+    disk.crash()
+    again = open_log(disk, "data/t-0")
+    assert 8 <= again.log_end_offset < 16, "this seed loses some"
+    fill(again, row, 8)
+    assert again.load_producer_snapshot() == (8, b"four")
+
+
 def test_rows_come_back_from_the_one_that_holds_the_offset(log: PartitionLog, row: Rows) -> None:
     fill(log, row, 60)
     assert [found.base_offset for found in log.rows_from(51)] == list(range(50, 120, 2))
