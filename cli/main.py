@@ -58,7 +58,7 @@ NOUNS: dict[str, Noun] = {
     "quota": Noun("klamm.cli.quota", "Client quotas: describe alter resolve", "Security", ("quotas",)),
     "txn": Noun("klamm.cli.txn", "Transactions: list describe find-hanging abort", "Cluster", ("txns",)),
     "trace": Noun("klamm.cli.trace", "Follow one message through topics, groups and applications", "Cluster"),
-    "dlq": Noun("klamm.cli.resend", "Dead-letter topics: redrive", "Messages"),
+    "dlq": Noun("klamm.cli.redrive", "Dead-letter topics: redrive", "Messages"),
     "schema": Noun(
         "klamm.cli.schema",
         "Schemas in a registry: list get register check diff cp delete mode compat",

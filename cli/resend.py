@@ -1,31 +1,25 @@
-"""``klamm message resend`` and ``klamm dlq redrive``: records sent again, one by one or by plan."""
+"""``klamm message resend``: single records sent again; and what ``klamm dlq redrive`` shares with it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.guard import Plan, guard
-from klamm.cli.output import Column, Item, Result, count_text
+from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, RefusedError, SettingsError
 
 if TYPE_CHECKING:
-    from klamm.cli.message_read import Source
     from klamm.client.cluster import Cluster
     from klamm.client.messages.jsonl import Draft
     from klamm.client.messages.record import Fields
-    from klamm.client.messages.scan import Scan
-    from klamm.client.offsets import Partition
-    from klamm.client.positions import Range
     from klamm.client.resending import Changes
 
 CANNOT_UNDO = "records that are written stay"
-_TARGETS_SHOWN = 10
 
 
 async def resend(run: Run) -> Result:
@@ -43,7 +37,7 @@ async def resend(run: Run) -> Result:
         draft = _changed(run, topic, partition, fields)
         drafts.append(await _edited(run, f"{topic}:{partition}@{offset}", draft) if run.values.flag("edit") else draft)
     async with target_cluster(run) as target:
-        await _check_topics(target, {draft.topic or "" for draft in drafts}, drafts)
+        await check_topics(target, {draft.topic or "" for draft in drafts}, drafts)
         lines = [
             f"{topic}:{partition}@{offset} → {_where(draft)}  {_told(fields, draft)}"
             for (topic, partition, offset, fields), draft in zip(found, drafts, strict=True)
@@ -64,191 +58,7 @@ async def resend(run: Run) -> Result:
     return Result(items, columns, errors)
 
 
-async def redrive(run: Run) -> Result:
-    """Send the records of a dead-letter topic again to where they belong."""
-    from klamm.cli.copying import target_cluster
-    from klamm.cli.message_read import find_source, open_ended
-
-    to, to_header = run.values.text("to"), run.values.text("to_header")
-    if (to is None) == (to_header is None):
-        msg = "klamm dlq redrive needs --to TOPIC, or --to-header NAME for the header that holds each record's topic"
-        raise UsageError(msg)
-    async with target_cluster(run) as target:
-        with open_ended(run):
-            source = await find_source(run)
-            if to == source.topic and target is run.cluster:
-                msg = f"{source.topic} cannot be redriven into itself"
-                raise UsageError(msg)
-            ranges = await _ranges(run, source)
-            plan = await _survey(run, source, ranges)
-            if not plan.targets:
-                run.note(f"nothing to redrive: none of {plan.scanned:,} records match")
-                return Result([], _REDRIVEN, plan.errors)
-            await _check_topics(target, set(plan.targets), [])
-            if not await guard(run, Plan(plan.what, 2, source.topic, plan.lines(run), CANNOT_UNDO), target):
-                return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
-            sent, errors = await _redrive(run, source, ranges, target)
-    positions = ",".join(f"{index}={each.end}" for (_, index), each in sorted(ranges.items()))
-    run.note(f"What comes later is redriven with --from {positions}")
-    return Result(plan.items(source.topic, sent), _REDRIVEN, [*plan.errors, *errors])
-
-
-_REDRIVEN = (
-    Column("FROM", "source"),
-    Column("TO", "target"),
-    Column("RECORDS", "records", right=True, show=count_text),
-    Column("SENT", "sent", right=True, show=count_text),
-)
-
-
-class _Survey:
-    """What a redrive would send, counted before anything is sent."""
-
-    def __init__(self) -> None:
-        self.targets: Counter[str] = Counter()
-        self.partitions: Counter[int] = Counter()
-        self.homeless = 0
-        self.scanned = 0
-        self.oldest_ms: int | None = None
-        self.newest_ms: int | None = None
-        self.errors: list[ClientError] = []
-
-    @property
-    def what(self) -> str:
-        names = ", ".join(list(self.targets)[:_TARGETS_SHOWN])
-        return f"redrive {sum(self.targets.values()):,} records to {names}"
-
-    def lines(self, run: Run) -> list[str]:
-        from klamm.cli.topic import time_text
-
-        total = sum(self.targets.values())
-        found = [f"{count:,} records → {name}" for name, count in self.targets.most_common(_TARGETS_SHOWN)]
-        found.append(f"of {self.scanned:,} that were looked at, in partitions {_listed(self.partitions)}")
-        if self.oldest_ms is not None and self.newest_ms is not None:
-            found.append(f"written between {time_text(self.oldest_ms)} and {time_text(self.newest_ms)}")
-        if self.homeless:
-            found.append(f"{self.homeless:,} without the header are left where they are")
-        dropped = run.values.texts("drop_header")
-        if dropped:
-            found.append(f"without the headers {', '.join(dropped)}")
-        limit = run.values.number("n")
-        return [*found, f"only the first {limit:,}"] if limit is not None and total >= limit else found
-
-    def items(self, source: str, sent: dict[str, int]) -> list[Item]:
-        return [
-            {"source": source, "target": name, "records": count, "sent": sent.get(name, 0)}
-            for name, count in self.targets.items()
-        ]
-
-
-async def _survey(run: Run, source: Source, ranges: dict[Partition, Range]) -> _Survey:
-    """Look at everything that would be sent."""
-    found = _Survey()
-    left = _limit(run)
-    scan = await _scan(run, source, ranges)
-    async for rows in scan.rows():
-        for _, batch in rows.rows:
-            for fields in batch:
-                topic = _target(run, fields)
-                if topic is None:
-                    found.homeless += 1
-                    continue
-                if left == 0:
-                    break
-                left = None if left is None else left - 1
-                found.targets[topic] += 1
-                found.partitions[rows.where[1]] += 1
-                timestamp = fields[1]
-                found.oldest_ms = timestamp if found.oldest_ms is None else min(found.oldest_ms, timestamp)
-                found.newest_ms = timestamp if found.newest_ms is None else max(found.newest_ms, timestamp)
-        if left == 0:
-            break
-    found.scanned = scan.scanned
-    found.errors += [*scan.errors.values(), *scan.corrupt_errors()]
-    return found
-
-
-async def _redrive(
-    run: Run, source: Source, ranges: dict[Partition, Range], target: Cluster
-) -> tuple[dict[str, int], list[ClientError]]:
-    """Send; return how many went to each topic, and what failed."""
-    from klamm.client.messages.producing import Sender
-    from klamm.client.resending import again
-
-    sent: Counter[str] = Counter()
-    left = _limit(run)
-    changes = _changes(run)
-    keep_partition = run.values.flag("keep_partition")
-    scan = await _scan(run, source, ranges)
-    async with Sender(target) as sender:
-        async for rows in scan.rows():
-            drafts: list[Draft] = []
-            for _, batch in rows.rows:
-                for fields in batch:
-                    topic = _target(run, fields)
-                    if topic is None or left == 0:
-                        continue
-                    left = None if left is None else left - 1
-                    partition = rows.where[1] if keep_partition else None
-                    drafts.append(again(fields, changes._replace(topic=topic, partition=partition)))
-            await sender.send(drafts, "")
-            sent.update(draft.topic or "" for draft in drafts)
-            sender.poll()
-            if sender.errors or left == 0:
-                break
-    errors = [*sender.errors, *scan.errors.values(), *scan.corrupt_errors()]
-    if sender.failed:
-        code, msg = "NOT_SENT", f"{sender.failed:,} of {sender.queued:,} records were not written"
-        errors.append(ClientError(code, msg, "the same line again would send the others twice: use --from"))
-    return dict(sent), errors
-
-
-async def _ranges(run: Run, source: Source) -> dict[Partition, Range]:
-    from klamm.client.positions import resolve_ranges
-
-    start = run.values.text("from") or "start"
-    until = run.values.text("until") or (None if ".." in start else "end")
-    found = await resolve_ranges(run.cluster, source.metadata, source.partitions, start, until, committed_only=True)
-    for error in found.errors.values():
-        raise error
-    return found.ranges
-
-
-async def _scan(run: Run, source: Source, ranges: dict[Partition, Range]) -> Scan:
-    from klamm.cli.message_read import make_condition
-    from klamm.client.messages.scan import Scan
-
-    return Scan(
-        run.cluster,
-        source.metadata,
-        ranges,
-        await make_condition(run),
-        committed_only=True,
-        on_trouble=lambda text: run.note(f"waiting: {text}"),
-    )
-
-
-def _target(run: Run, fields: Fields) -> str | None:
-    """Return the topic that a record goes to; None where its header does not say."""
-    to = run.values.text("to")
-    if to is not None:
-        return to
-    wanted = run.values.text("to_header")
-    for name, data in reversed(fields[4]):
-        if name == wanted and data:
-            return data.decode("utf-8", "replace")
-    return None
-
-
-def _limit(run: Run) -> int | None:
-    limit = run.values.number("n")
-    if limit is not None and limit < 1:
-        msg = f"-n takes a number from 1 on, not {limit}"
-        raise UsageError(msg)
-    return limit
-
-
-def _changes(run: Run) -> Changes:
+def changes_of(run: Run) -> Changes:
     """Return what the line says about headers, key, value and time."""
     from klamm.cli.message_write import raw
     from klamm.client.resending import Changes
@@ -278,7 +88,7 @@ def _changed(run: Run, topic: str, partition: int, fields: Fields) -> Draft:
     elsewhere = any(values.text(name) is not None for name in ("to_context", "to_bootstrap"))
     same_place = to == topic and key is None and not elsewhere
     chosen = values.number("partition")
-    changes = _changes(run)._replace(
+    changes = changes_of(run)._replace(
         topic=to,
         partition=chosen if chosen is not None else partition if same_place else None,
         key=None if key is None else (raw(key),),
@@ -350,7 +160,7 @@ def _edit(text: str, place: str) -> str:
         return path.read_text()
 
 
-async def _check_topics(cluster: Cluster, names: set[str], drafts: list[Draft]) -> None:
+async def check_topics(cluster: Cluster, names: set[str], drafts: list[Draft]) -> None:
     """Check that the destinations are there: sending must not make topics.
 
     Raises:
@@ -397,17 +207,12 @@ def _told(fields: Fields, draft: Draft) -> str:
     return f"(other {', '.join(changed)})" if changed else "(as it was)"
 
 
-def _listed(partitions: Counter[int]) -> str:
-    shown = ",".join(str(index) for index in sorted(partitions)[:_TARGETS_SHOWN])
-    return shown + (",…" if len(partitions) > _TARGETS_SHOWN else "")
-
-
-_TO_CONTEXT = Option(("--to-context",), "context of the destination", "NAME")
-_TO_BOOTSTRAP = Option(("--to-bootstrap",), "brokers of the destination", "HOST:PORT,…")
-_SET_HEADER = Option(("--set-header",), "header to set, in place of those of that name", "NAME=VALUE", repeat=True)
-_DROP_HEADER = Option(("--drop-header",), "headers to leave out, by name or glob", "NAME", repeat=True)
-_KEEP_TIMESTAMP = Option(("--keep-timestamp",), "keep the record's time; without it, the time of sending")
-_WRITE_ACLS = ("READ on the topic", "WRITE on the destination")
+TO_CONTEXT = Option(("--to-context",), "context of the destination", "NAME")
+TO_BOOTSTRAP = Option(("--to-bootstrap",), "brokers of the destination", "HOST:PORT,…")
+SET_HEADER = Option(("--set-header",), "header to set, in place of those of that name", "NAME=VALUE", repeat=True)
+DROP_HEADER = Option(("--drop-header",), "headers to leave out, by name or glob", "NAME", repeat=True)
+KEEP_TIMESTAMP = Option(("--keep-timestamp",), "keep the record's time; without it, the time of sending")
+WRITE_ACLS = ("READ on the topic", "WRITE on the destination")
 RESEND = Command(
     "message resend",
     "Send single records again, changed or not",
@@ -416,16 +221,16 @@ RESEND = Command(
     (Argument("places", "records as TOPIC:PARTITION@OFFSET", repeat=True),),
     (
         Option(("--to",), "topic to send to, instead of the same one", "TOPIC"),
-        _TO_CONTEXT,
-        _TO_BOOTSTRAP,
+        TO_CONTEXT,
+        TO_BOOTSTRAP,
         Option(("-p", "--partition"), "partition to send to", "N"),
         Option(("--edit",), "edit the record as JSON in $EDITOR first"),
         Option(("--value",), "another value", "TEXT"),
         Option(("--tombstone",), "a null value"),
         Option(("-k", "--key"), "another key", "KEY"),
-        _SET_HEADER,
-        _DROP_HEADER,
-        _KEEP_TIMESTAMP,
+        SET_HEADER,
+        DROP_HEADER,
+        KEEP_TIMESTAMP,
     ),
     (
         Example("klamm message resend orders:0@42", "once more, into the same partition"),
@@ -433,46 +238,7 @@ RESEND = Command(
         Example("klamm message resend orders:0@42 --to orders-test --drop-header 'x-*' --yes", "elsewhere"),
     ),
     ("Metadata", "ListOffsets", "Fetch", "Produce"),
-    _WRITE_ACLS,
+    WRITE_ACLS,
     level=1,
     details="A traceparent is replaced by one of the same trace with an id of its own, never added beside.",
-)
-COMMANDS = (
-    Command(
-        "dlq redrive",
-        "Send the records of a dead-letter topic again, by a plan",
-        redrive,
-        "Redrive",
-        (Argument("topic", "dead-letter topic", completes="topic"),),
-        (
-            Option(("--to",), "topic to send to", "TOPIC"),
-            Option(("--to-header",), "header that holds each record's own topic", "NAME"),
-            _TO_CONTEXT,
-            _TO_BOOTSTRAP,
-            Option(("--from",), "where to begin, or a range such as @-1h..@now", "POSITION"),
-            Option(("--until",), "where to stop, exclusive; the end as it is now unless said", "POSITION"),
-            Option(("-p", "--partition"), "only these partitions", "N,…"),
-            Option(("--where",), "only records that match", "FILTER", repeat=True),
-            Option(("-k", "--key"), "only records with exactly this key", "KEY"),
-            Option(("-H", "--header"), "only records with this header", "NAME=VALUE", repeat=True),
-            Option(("-n",), "at most so many", "COUNT"),
-            _SET_HEADER,
-            _DROP_HEADER,
-            Option(("--keep-partition",), "the partition it is in now; without it, by key"),
-            _KEEP_TIMESTAMP,
-        ),
-        (
-            Example("klamm dlq redrive orders.dlq --to orders --dry-run", "what would be sent"),
-            Example(
-                "klamm dlq redrive orders.dlq --to orders --where 'h.error == timeout' --drop-header 'error*' --yes",
-                "only what timed out, without the error headers",
-            ),
-            Example("klamm dlq redrive dlq --to-header __connect.errors.topic", "Kafka Connect's, each to its own"),
-        ),
-        ("Metadata", "ListOffsets", "Fetch", "Produce"),
-        _WRITE_ACLS,
-        level=2,
-        details="Everything is looked at and counted before anything is sent. The records stay in the dead-letter "
-        "topic; the line ends with the positions from which to redrive what comes later.",
-    ),
 )

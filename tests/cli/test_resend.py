@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from klamm.client import redriving
+from klamm.client.messages.producing import Sender
+from klamm.client.redriving import Offsets
 from klamm.client.resending import Changes, headers_again
 from tests.cli.conftest import Klamm
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
 
 TIMEOUT_S = 60
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -140,7 +152,8 @@ def test_dead_letters_are_redriven_by_a_plan(klamm: Klamm, any_broker: Broker, t
     assert klamm(*line, *at).code == 4
     ran = klamm(*line, "-y", *at)
     assert ran.code == 0, ran.err
-    assert ran.items == [{"source": topic, "target": f"{topic}-to", "records": 10, "sent": 10}]
+    item = {"source": topic, "target": f"{topic}-to", "records": 10, "sent": 10, "sent_before": 0}
+    assert ran.items == [item]
     rows = rows_of(klamm, any_broker, f"{topic}-to")
     assert sorted(int(row["value"]) for row in rows) == list(range(1, 20, 2))
     assert all(set(headers_of(row)) == {"origin", "id"} for row in rows)
@@ -187,6 +200,66 @@ def test_a_limit_is_of_records_that_match(klamm: Klamm, any_broker: Broker, topi
     ran = klamm(*line, "-b", any_broker.bootstrap, "-o", "json")
     assert (ran.code, ran.items[0]["sent"]) == (0, 3)
     assert len(rows_of(klamm, any_broker, f"{topic}-to")) == 3
+
+
+def test_what_was_redriven_is_not_sent_again_unless_asked_for(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    dead_letters(any_broker, topic)
+    create_topic(any_broker, f"{topic}-to", 1)
+    line = ("dlq", "redrive", topic, "--to", f"{topic}-to", "-y", "-b", any_broker.bootstrap, "-o", "json")
+    assert klamm(*line, "--where", 'h.error == "timeout"', "-n", "3").items[0]["sent"] == 3
+    rest = klamm(*line)
+    assert [(item["records"], item["sent"], item["sent_before"]) for item in rest.items] == [(17, 17, 3)]
+    assert "3 that were sent before are left out" in rest.err
+    nothing = klamm(*line)
+    assert (nothing.code, nothing.items[0]["sent_before"]) == (0, 20)
+    assert "--again" in nothing.err
+    rows = rows_of(klamm, any_broker, f"{topic}-to")
+    assert sorted(int(row["value"]) for row in rows) == list(range(20))
+    assert klamm(*line, "--again").items[0]["sent"] == 20
+    assert len(rows_of(klamm, any_broker, f"{topic}-to")) == 40
+
+
+def test_a_redrive_that_was_killed_goes_on_without_a_record_missing_or_twice(
+    klamm: Klamm, any_broker: Broker, topic: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_letters(any_broker, topic)
+    create_topic(any_broker, f"{topic}-to", 1)
+    monkeypatch.setattr(redriving, "CHUNK", 6)
+    real, chunks = Sender.flush, []
+
+    async def killed_in_the_second_chunk(sender: Sender) -> None:
+        await real(sender)
+        chunks.append(sender.sent)
+        if len(chunks) == 2:
+            raise KilledError
+
+    line = ("dlq", "redrive", topic, "--to", f"{topic}-to", "-y", "-b", any_broker.bootstrap, "-o", "json")
+    with monkeypatch.context() as patched:
+        patched.setattr(Sender, "flush", killed_in_the_second_chunk)
+        with pytest.raises(KilledError):
+            klamm(*line)
+    (state,) = (home / "state" / "klamm" / "redrives").iterdir()
+    found = json.loads(state.read_text())
+    assert len(found["doubt"]["records"]) == 6
+    # Of the records in doubt one is made never to have arrived: the broker has none of its content.
+    found["doubt"]["records"][0][3] = "0" * 32
+    state.write_text(json.dumps(found))
+    rest = klamm(*line)
+    assert rest.code == 0, rest.err
+    assert "of its last 6 records 5 arrived" in rest.err
+    assert (rest.items[0]["sent"], rest.items[0]["sent_before"]) == (9, 11)
+    assert len(rows_of(klamm, any_broker, f"{topic}-to")) == 21
+
+
+@given(st.lists(st.integers(0, 40)))
+def test_offsets_are_a_set_in_as_few_ranges_as_there_can_be(added: list[int]) -> None:
+    offsets = Offsets()
+    for offset in added:
+        offsets.add(offset)
+    assert {offset for offset in range(42) if offset in offsets} == set(added)
+    assert len(offsets) == len(set(added))
+    assert all(end < start for (_, end), (start, _) in itertools.pairwise(offsets.ranges))
+    assert Offsets(offsets.ranges).ranges == offsets.ranges
 
 
 def test_headers_that_are_set_replace_every_one_of_their_name() -> None:
