@@ -173,6 +173,15 @@ class Cluster:
             task = self._connections[broker_id] = asyncio.create_task(self._open_advertised(brokers[broker_id]))
         return await asyncio.shield(task)
 
+    def lost(self) -> list[int]:
+        """Return the brokers to which there was a connection, or an attempt at one, and is none now."""
+        done = [(broker_id, task) for broker_id, task in self._connections.items() if task.done()]
+        return [
+            broker_id
+            for broker_id, task in done
+            if task.cancelled() or task.exception() is not None or not task.result().is_open
+        ]
+
     def drop(self, broker_id: int) -> None:
         """Close the connection to a broker, if there is one; the next request opens another."""
         task = self._connections.get(broker_id)

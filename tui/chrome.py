@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SAID_FOR_S: Final = 6.0
 """How long a message stands in the footer."""
+RETURN_SAID_MS: Final = 15_000
+"""How long it is said that a broker is back."""
 _SHORT_KEYS: Final = {
     "slash": "/", "question_mark": "?", "colon": ":", "enter": "⏎", "space": "␣", "escape": "Esc", "ctrl+p": "^P",
     "ctrl+c": "^C", "ctrl+r": "^R", "asterisk": "*", "left_square_bracket": "[", "right_square_bracket": "]",
@@ -135,6 +137,15 @@ class Banner(Bar):
         elif silence is not None:
             since = clock_text(now - int(silence[0] * 1000))
             text = f" {signs.warn} no answer since {since}, waiting for {silence[1] or 'the cluster'}"
+        elif session.away:
+            first_ms = min(session.away.values())
+            lasting = duration_text((now - first_ms) // 1000 * 1000)
+            who = f"broker{'s' if len(session.away) > 1 else ''} {', '.join(map(str, sorted(session.away)))}"
+            text = f" {signs.bad} {who} unreachable since {clock_text(first_ms)} ({lasting})"
+        elif session.returned is not None and now - session.returned[1] < RETURN_SAID_MS:
+            broker_id, at_ms, away_ms = session.returned
+            lasting = duration_text(away_ms // 1000 * 1000)
+            text = f" {signs.good} broker {broker_id} is back since {clock_text(at_ms)}, after {lasting}"
         self.set_class(bool(text), "-shown")
         self.show([Cell(printable(text), "strong")])
 

@@ -29,6 +29,9 @@ LOAD_TIMEOUT_S: Final = 20.0
 SILENCE_S: Final = 3.0
 """Whoever waits this long for an answer is told for whose."""
 
+RECONNECT_TIMEOUT_S: Final = 1.0
+"""How long one refresh waits for a broker that was lost."""
+
 Memory = dict[str, Any]
 """What a loader keeps between refreshes, one for each view."""
 Loader = Callable[["Session", Place, Memory], Awaitable[Loaded]]
@@ -65,6 +68,8 @@ class Session:
         self.health = Health()
         self.clock = clock
         self.live = live
+        self.away: dict[int, int] = {}  # brokers that cannot be reached, and since when, in milliseconds
+        self.returned: tuple[int, int, int] | None = None  # the one that came back last, when, after how long
         self.names: dict[str, list[str]] = {}  # topics, groups, brokers seen last: for completion and the palette
         self._loader_of = loader_of
         self._loop = asyncio.new_event_loop()
@@ -134,7 +139,28 @@ class Session:
         finally:
             del self._waiting_since[token]
         self._judge(loaded)
+        if self.live and loaded.error is None:
+            await self._look_for_lost()
         return loaded
+
+    async def _look_for_lost(self) -> None:
+        """Try brokers again to which connections broke; note which are away and which came back."""
+        lost = self.cluster.lost()
+
+        async def is_there(broker_id: int) -> bool:
+            try:
+                async with asyncio.timeout(RECONNECT_TIMEOUT_S):
+                    await self.cluster.broker(broker_id)
+            except (ClientError, TimeoutError):
+                return False
+            return True
+
+        there = dict(zip(lost, await asyncio.gather(*map(is_there, lost)), strict=True))
+        for broker_id in [each for each in self.away if there.get(each, True)]:
+            since = self.away.pop(broker_id)
+            self.returned = (broker_id, self.now_ms, self.now_ms - since)
+        for broker_id in [each for each in lost if not there[each]]:
+            self.away.setdefault(broker_id, self.now_ms)
 
     def _judge(self, loaded: Loaded) -> None:
         """Take from a refresh whether the cluster answers at all."""

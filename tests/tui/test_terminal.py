@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from klamm.cli.web import is_local
+from tests.apache_kafka.cluster import ApacheKafkaCluster
 from tests.support.brokers import Broker
 from tests.support.klamm_process import KlammProcess
 from tests.support.ports import free_port
 
 TIMEOUT_S = 40.0
+SAID_WITHIN_S = 5.0
 KLAMM = [sys.executable, "-m", "klamm"]
 
 
@@ -177,3 +179,26 @@ def test_the_interface_runs_in_a_browser(shared_klamm: KlammProcess, tmp_path: P
     finally:
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 130
+
+
+@pytest.mark.apache
+def test_one_broker_of_three_that_dies_is_said_and_so_is_its_return(
+    terminal: Terminal, tmp_path: Path, apache_kafka_jars: Path
+) -> None:
+    with ApacheKafkaCluster(tmp_path / "three") as cluster:
+        line = [*KLAMM, "topic", "create", "orders", "--partitions", "6", "-b", cluster.bootstrap]
+        subprocess.run(line, check=True, capture_output=True)
+        terminal.run("ui", "topic", "orders", "-b", cluster.bootstrap, width=120)
+        terminal.shows("partitions 6", "Configs 3")
+        terminal.keys(":home", "Enter")
+        terminal.shows("are well", "brokers 3")
+        cluster.nodes[2].stop(signal.SIGKILL)
+        killed = time.monotonic()
+        terminal.shows("broker 2 unreachable since ", "✗ broker 2")
+        assert time.monotonic() - killed < SAID_WITHIN_S
+        terminal.keys(":topic orders", "Enter")
+        terminal.shows("broker 2 unreachable since ", "orders: partitions 6")
+        cluster.nodes[2].start()
+        terminal.shows("broker 2 is back since ")
+        terminal.keys("C-c")
+        terminal.shows("ended with 0")

@@ -66,6 +66,7 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
         dirs = [each for each in known.dirs if each.broker_id == broker_id]
         fenced = said is not None and said.fenced
         state = "gone" if said is None else "fenced" if fenced else "up" if broker_id in alive else "down"
+        state = "unreachable" if state == "up" and broker_id in session.away else state
         error = known.errors.get(broker_id)
         rows.append(
             BrokerRow(

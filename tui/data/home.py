@@ -7,8 +7,9 @@ after the other. Topics that under-replicate have their min.insync.replicas look
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -107,7 +108,7 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     if known.refreshes > 1:
         _note_latency(session, metadata, known, memory)
     now = session.now_ms
-    found = sorted(troubles(metadata, known), key=lambda each: (-each.severity, each.kind, each.name))
+    found = sorted(troubles(metadata, known, session.away), key=lambda each: (-each.severity, each.kind, each.name))
     objects = len(metadata.topics) + len(metadata.brokers) + len(known.rows or ())
     note = f"{len(found)} of {objects} objects need attention" if found else f"all {objects} objects are well"
     parts = {
@@ -117,12 +118,15 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     return Loaded(now, parts, more=known.refreshes == 1)
 
 
-def troubles(metadata: ClusterMetadata, known: Known) -> Iterable[Trouble]:
-    """Return everything that needs attention."""
+def troubles(metadata: ClusterMetadata, known: Known, away: Mapping[int, int]) -> Iterable[Trouble]:
+    """Return everything that needs attention; ``away`` are brokers that cannot be reached, with since when."""
     alive = {broker.broker_id for broker in metadata.brokers}
     for broker_id, address in known.brokers.items():
         if broker_id not in alive:
             yield Trouble(f"b{broker_id}", ALARM, f"broker {broker_id}", "broker", "gone", address, Place("brokers"))
+        elif broker_id in away:
+            what = f"unreachable since {time.strftime('%H:%M:%S', time.localtime(away[broker_id] / 1000))}"
+            yield Trouble(f"b{broker_id}", ALARM, f"broker {broker_id}", "broker", what, address, Place("brokers"))
     for topic in metadata.topics:
         offline = [part.partition for part in topic.partitions if part.leader < 0]
         under = [part for part in topic.partitions if part.leader >= 0 and len(part.isr) < len(part.replicas)]

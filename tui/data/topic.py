@@ -134,7 +134,7 @@ def _row(
         part.isr,
         start,
         end,
-        rates[-1] if rates else None,
+        rates[-1] if rates and error is None else None,
         known.sizes.get(part.partition),
         error.code if error is not None else "",
     )

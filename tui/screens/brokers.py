@@ -36,7 +36,7 @@ def columns(signs: Signs) -> list[Column]:
     return [
         Column("id", "ID", lambda r: r.broker_id, None, 5, right=True, search=True),
         Column("address", "ADDRESS", lambda r: r.address, None, 22, flex=True, search=True),
-        Column("state", "STATE", lambda r: r.state, state, 9),
+        Column("state", "STATE", lambda r: r.state, state, 13),
         Column("role", "ROLE", lambda r: r.role, lambda r: Cell(r.role, "accent"), 10, drop=3, search=True),
         Column.figure("leaders", "LEADERS", lambda r: r.leaders, None, 8),
         Column.figure("replicas", "REPLICAS", lambda r: r.replicas, None, 9, drop=2),
