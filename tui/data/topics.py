@@ -24,6 +24,9 @@ from klamm.tui.session import Memory, Session, is_due
 PARTITIONS_PER_REFRESH: Final = 2_000
 SLOW_MS: Final = 10_000
 """How often sizes, log starts, last writes and configs are looked at."""
+TOPICS_EACH_REFRESH: Final = 2_000
+METADATA_MS: Final = 5_000
+"""A cluster of more topics is asked for its metadata this often: decoding it takes 100 ms for 10,000 of them."""
 RING: Final = 30
 """Rates kept of each topic, for its trend."""
 IN_VIEW_MAX: Final = 100
@@ -67,6 +70,8 @@ class Known:
     last_write_ms: dict[str, int] = field(default_factory=dict)
     configs: dict[str, dict[str, str | None]] = field(default_factory=dict)
     next_topic: int = 0
+    metadata: ClusterMetadata | None = None
+    metadata_at_ms: int = 0
     slow_at_ms: int = 0
     refreshes: int = 0
 
@@ -83,7 +88,7 @@ class Known:
 async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     """Return the topics. The first refresh is the metadata alone, so that names are there at once."""
     known = memory.setdefault("known", Known())
-    metadata = await session.cluster.metadata()
+    metadata = await _metadata(session, known, changed="changed" in memory)
     topics = sorted(metadata.topics, key=lambda topic: topic.name)
     session.names["topic"] = [topic.name for topic in topics]
     known.refreshes += 1
@@ -99,6 +104,16 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     rows = [row_of(topic, known) for topic in topics]
     part = Part(rows, None, session.now_ms, "", warnings)
     return Loaded(session.now_ms, {"topics": part}, more=known.refreshes == 1)
+
+
+async def _metadata(session: Session, known: Known, *, changed: bool) -> ClusterMetadata:
+    """Return what topics there are: asked at each refresh, of many topics every :data:`METADATA_MS`."""
+    found = known.metadata
+    small = found is None or len(found.topics) <= TOPICS_EACH_REFRESH
+    if found is None or small or changed or session.now_ms - known.metadata_at_ms >= METADATA_MS:
+        known.metadata_at_ms = session.now_ms
+        known.metadata = found = await session.cluster.metadata()
+    return found
 
 
 def row_of(topic: TopicMetadata, known: Known) -> TopicRow:
