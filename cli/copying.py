@@ -18,7 +18,7 @@ from klamm.client.errors import ClientError, RefusedError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from klamm.cli.message_read import Source
+    from klamm.cli.message_source import Source
     from klamm.client.cluster import Cluster
     from klamm.client.copying import CopyResult, CopyState
     from klamm.client.messages.filters import Filter
@@ -49,7 +49,7 @@ async def clone_topic(run: Run) -> Result:
 
 
 async def _copy(run: Run, *, clone: bool) -> Result:
-    from klamm.cli.message_read import find_source, make_condition, open_ended
+    from klamm.cli.message_source import find_source, make_condition, open_ended
 
     condition = await make_condition(run) if run.values.has("where") else None
     async with target_cluster(run) as target:

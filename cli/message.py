@@ -1,7 +1,7 @@
 """``klamm message``: consume, produce, find, get, latest, export, import; and ``klamm consume``, ``klamm produce``.
 
-The commands stand here, what they do in ``message_read.py``, ``message_group.py``, ``message_write.py`` and
-``message_files.py``: help and completion load none of it.
+The commands stand here, what they do in ``message_read.py``, ``message_get.py``, ``message_latest.py``,
+``message_group.py``, ``message_write.py`` and ``message_files.py``: help and completion load none of it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ async def find(run: Run) -> Result:
 
 async def get(run: Run) -> Result:
     """Show single records."""
-    from klamm.cli import message_read
+    from klamm.cli import message_get
 
-    return await message_read.get(run)
+    return await message_get.get(run)
 
 
 async def latest(run: Run) -> Result:
     """Show the latest record of each key."""
-    from klamm.cli import message_read
+    from klamm.cli import message_latest
 
-    return await message_read.latest(run)
+    return await message_latest.latest(run)
 
 
 async def produce(run: Run) -> Result:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.message_read import find_source, gap_errors, make_condition, make_scan, open_ended, resume_line
+from klamm.cli.message_coverage import gap_errors, resume_line
+from klamm.cli.message_source import find_source, make_condition, make_scan, open_ended
 from klamm.cli.message_write import CANNOT_UNDO, chunks, split
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError

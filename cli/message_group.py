@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.message_output import Sink, choose_sink
-from klamm.cli.message_read import find_source, make_condition, open_ended
+from klamm.cli.message_source import find_source, make_condition, open_ended
 from klamm.cli.output import Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.message_read import open_ended
+from klamm.cli.message_source import open_ended
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds

@@ -27,7 +27,7 @@ from klamm.client.errors import ClientError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from klamm.cli.message_read import Source
+    from klamm.cli.message_source import Source
     from klamm.client.cluster import Cluster
     from klamm.client.messages.jsonl import Draft
     from klamm.client.messages.producing import Sender
@@ -50,7 +50,7 @@ _REDRIVEN = (
 async def redrive(run: Run) -> Result:
     """Send the records of a dead-letter topic again to where they belong."""
     from klamm.cli.copying import target_cluster
-    from klamm.cli.message_read import find_source, open_ended
+    from klamm.cli.message_source import find_source, open_ended
 
     to, to_header = run.values.text("to"), run.values.text("to_header")
     if (to is None) == (to_header is None):
@@ -260,7 +260,7 @@ async def _ranges(run: Run, source: Source) -> dict[Partition, Range]:
 
 
 async def _scan(run: Run, source: Source, ranges: dict[Partition, Range]) -> Scan:
-    from klamm.cli.message_read import make_condition
+    from klamm.cli.message_source import make_condition
     from klamm.client.messages.scan import Scan
 
     return Scan(

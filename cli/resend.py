@@ -25,7 +25,7 @@ CANNOT_UNDO = "records that are written stay"
 async def resend(run: Run) -> Result:
     """Send single records again, changed or not."""
     from klamm.cli.copying import target_cluster
-    from klamm.cli.message_read import place_of, rows_at
+    from klamm.cli.message_get import place_of, rows_at
 
     places = [place_of(text) for text in run.values.texts("places")]
     found: list[tuple[str, int, int, Fields]] = []

@@ -1,0 +1,185 @@
+"""What a line about messages reads: which topic and partitions, from where to where, and what it looks for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run
+
+if TYPE_CHECKING:
+    from klamm.client.messages.conditions import Node
+    from klamm.client.messages.filters import Filter
+    from klamm.client.messages.record import Fields, Record
+    from klamm.client.messages.scan import Scan
+    from klamm.client.offsets import Partition
+    from klamm.client.wire import ClusterMetadata
+
+KEY_PLACE = 2
+"""Where a record's fields have the key."""
+
+
+class Source(NamedTuple):
+    """A topic to read, and which of its partitions."""
+
+    topic: str
+    metadata: ClusterMetadata
+    partitions: list[Partition]
+
+
+class open_ended:  # noqa: N801 (used like a function)
+    """Takes the deadline of the whole command away, unless the line has one: a stream ends when it ends."""
+
+    def __init__(self, run: Run) -> None:
+        self._stopped = run.without_deadline() if run.values.text("timeout") is None else None
+
+    def __enter__(self) -> None:
+        """Stop the clock."""
+        if self._stopped is not None:
+            self._stopped.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        """Start it again."""
+        if self._stopped is not None:
+            self._stopped.__exit__(None, None, None)
+
+
+async def find_source(run: Run) -> Source:
+    """Return the topic of the line and the partitions that are asked for.
+
+    Raises:
+        ClientError: There is no such topic; nothing was created. Says which names are near.
+    """
+    from klamm.cli.topic import find_topics
+
+    name = run.values.required("topic")
+    metadata, topics, errors = await find_topics(run, [name])
+    if errors:
+        raise errors[0]
+    if len(topics) != 1:
+        msg = f"{name!r} names {len(topics)} topics, and records are read from one"
+        raise UsageError(msg)
+    known = sorted(part.partition for part in topics[0].partitions)
+    chosen = known
+    text = run.values.text("partition")
+    if text is not None:
+        try:
+            chosen = sorted({int(part) for part in text.split(",")})
+        except ValueError:
+            msg = f"--partition takes numbers like 0,2, not {text!r}"
+            raise UsageError(msg) from None
+        missing = [each for each in chosen if each not in known]
+        if missing:
+            msg = f"{topics[0].name} has no partition {missing[0]}; it has 0 to {known[-1]}"
+            raise UsageError(msg)
+    return Source(topics[0].name, metadata, [(topics[0].name, each) for each in chosen])
+
+
+async def make_scan(run: Run, source: Source, until: str | None, condition: Filter | None) -> Scan:
+    """Return the search that the line asks for, its positions resolved and told on standard error."""
+    from klamm.client.messages.scan import Scan
+    from klamm.client.positions import resolve_ranges
+
+    committed = run.values.text("isolation") == "read_committed"
+    given = run.values.text("from")
+    start = "start" if given is None else given
+    if ".." in start and run.values.text("until") is None:
+        until = None  # the range has its own
+    found = await resolve_ranges(
+        run.cluster, source.metadata, source.partitions, start, until, committed_only=committed
+    )
+    if given is not None or run.values.text("until") is not None:
+        for note in found.notes:
+            run.note(f"{source.topic}: {note}")
+    if found.errors and not found.ranges:
+        raise next(iter(found.errors.values()))
+    scan = Scan(
+        run.cluster,
+        source.metadata,
+        found.ranges,
+        condition,
+        committed_only=committed,
+        on_trouble=lambda text: run.note(f"waiting: {text}"),
+    )
+    scan.errors.update(found.errors)
+    return scan
+
+
+def conditions_of(run: Run) -> list[str]:
+    """Return whatever the line says about what to look for; not every command takes all of it."""
+    values = run.values
+    single = [values.text(name) for name in ("key", "text") if values.has(name)]
+    several = [text for name in ("where", "filter", "header") if values.has(name) for text in values.texts(name)]
+    return [*several, *(each for each in single if each is not None)]
+
+
+async def make_condition(run: Run) -> Filter | None:
+    """Return what the line looks for, None for everything.
+
+    Raises:
+        FilterError: A filter that cannot be parsed.
+    """
+    if not conditions_of(run):
+        return None
+    from klamm.client.messages.conditions import joined, parse
+    from klamm.client.messages.filters import both, literal_filter
+
+    values = run.values
+    key = values.text("key")
+    text = values.text("text") if values.has("text") else None
+    headers: list[tuple[str, bytes | None]] = []
+    for pair in values.texts("header"):
+        name, equals, value = pair.partition("=")
+        headers.append((name, raw_word(value) if equals else None))
+    literals = None
+    if key is not None or text is not None or headers:
+        literals = literal_filter(
+            key=None if key is None else raw_word(key), text=None if text is None else raw_word(text), headers=headers
+        )
+    node = joined([parse(each) for each in (*values.texts("where"), *values.texts("filter"))])
+    return both(literals, None if node is None else await _built(run, node))
+
+
+async def _built(run: Run, node: Node) -> Filter:
+    """Return a filter at work, with the decoding that its paths need."""
+    from klamm.client.decoding import open_decoder
+    from klamm.client.messages.filters import build, decode_json
+    from klamm.client.messages.record import Record
+
+    values = run.values
+    named = [
+        values.text(name)
+        for name in ("key_as", "value_as", "key_schema", "value_schema", "registry")
+        if values.has(name)
+    ]
+    settings = run.resolved.settings
+    topic = values.required("topic")
+    plain = not any(named) and not settings.registry and not topic.startswith("__")
+    if plain:
+        decoder = await open_decoder(settings)
+    else:
+        from klamm.cli.message_output import make_decoder
+
+        decoder = await make_decoder(run)
+
+    def as_record(fields: Fields) -> Record:
+        return Record(topic, -1, fields[0], fields[1], "", fields[2], fields[3], fields[4])
+
+    def decode(fields: Fields, place: int) -> object:
+        if plain:
+            with contextlib.suppress(ValueError):
+                return decode_json(fields, place)
+        record = as_record(fields)
+        return (decoder.key(record) if place == KEY_PLACE else decoder.value(record)).value
+
+    async def prepare(rows: Sequence[Fields]) -> None:
+        await decoder.prepare(as_record(fields) for fields in rows)
+
+    return build(node, decode, None if plain else prepare, literal=plain)
+
+
+def raw_word(text: str) -> bytes:
+    """Return the bytes of a word of the line; what was no UTF-8 there stays what it was."""
+    return text.encode("utf-8", "surrogateescape")
