@@ -37,6 +37,8 @@ _T = TypeVar("_T")
 class SegmentedLog:
     """A log that grows: see the module. ``PartitionLog`` adds what shortens it and what looks into it."""
 
+    files_wait_s: float = 30.0  # how long a close waits for a footer that is being written: a gigabyte is read for one
+
     # Invariants: log_start_offset <= flushed_end_offset <= log_end_offset; the segments' offset ranges rise and do
     # not overlap; only the last segment grows.
 
@@ -322,11 +324,17 @@ class SegmentedLog:
         The last segment stays growing and is continued at the next start.
 
         Raises:
-            StorageFailureError: The flush failed: leave this log out of the marker.
+            StorageFailureError: The flush failed, or another thread was still at the files after ``files_wait_s``:
+                leave this log out of the marker.
         """
         self.flush()
-        with self._files_lock:
+        if not self._files_lock.acquire(timeout=self.files_wait_s):
+            msg = f"{self.directory}: its files are still being written: the next start recovers it"
+            raise StorageFailureError(msg)
+        try:
             self._on_disk(self._unlink_doomed)  # the next start believes the marker and looks for nothing else
+        finally:
+            self._files_lock.release()
         for segment in self._segments:
             self._handles.forget(segment)
         if self._truncation_marked:

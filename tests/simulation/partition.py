@@ -120,6 +120,7 @@ class Broker:
         log = PartitionLog.open(
             handles, "data/t-0", TOPIC_ID, "t", 0, self._settings, clean=clean, checkpoint=self._checkpoint
         )
+        log.files_wait_s = 0  # a thread that is at the files cannot go on while the loop waits for it here
         recovered = batches_of(log)
         self._ledger.recovered(self._written, recovered, power_lost=self._power_lost)
         self._power_lost = False

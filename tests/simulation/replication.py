@@ -140,6 +140,7 @@ class Replica:
         self._loop = node.dispatcher("loop")
         self._thread = DiskActor.start(dispatcher=node.dispatcher("disk", thread=True))
         log = CheckedLog.open(FileHandles(self.disk, 3), "data/t-0", TOPIC_ID, "t", 0, self._settings)
+        log.files_wait_s = 0  # as in tests.simulation.partition
         log.cluster = self.cluster
         self.log, self.epoch, self.leader = log, 0, 0
         self.state = PartitionState(self.broker_id, SETTINGS, log.log_end_offset)
