@@ -48,11 +48,30 @@ class CleanerConfig(NamedTuple):
 class CompactedPartition(Protocol):
     """A partition that may be compacted, as the node knows it."""
 
-    log: PartitionLog
-    state: PartitionState
-    settings: TopicSettings
-    ref: LoopActorRef
-    online: bool
+    @property
+    def log(self) -> PartitionLog:
+        """The log; only while online."""
+        ...
+
+    @property
+    def state(self) -> PartitionState:
+        """The partition's state; only while online."""
+        ...
+
+    @property
+    def settings(self) -> TopicSettings:
+        """Its topic's configs."""
+        ...
+
+    @property
+    def ref(self) -> LoopActorRef:
+        """Its actor."""
+        ...
+
+    @property
+    def online(self) -> bool:
+        """Whether its log is open."""
+        ...
 
 
 class CleanerPorts(NamedTuple):

@@ -13,7 +13,7 @@ from klamm.storage.footer import Footer, SegmentState, read_footer_of
 from klamm.storage.group_walk import checked_groups, columns_of, walk_groups
 from klamm.storage.handles import FileHandles
 from klamm.storage.log_directory import parse_partition, read_meta
-from klamm.storage.recovery import HEAD_SIZE_MAX, QUARANTINE_SUFFIX, base_offset_of, decode_replaced
+from klamm.storage.recovery import HEAD_SIZE_MAX, QUARANTINE_SUFFIX, base_offset_of, compacted_end_of
 from klamm.storage.row import LogRow
 from klamm.storage.row_group import METADATA_SIZE
 from klamm.storage.segment import Segment
@@ -133,17 +133,17 @@ def dump_segments(filesystem: Filesystem, path: str, start: int = 0) -> Iterator
 
 def _reports(filesystem: Filesystem, log: str, directory: str) -> Iterator[SegmentReport]:
     """Yield what is in a log's directory, but for segments that a compaction replaced and had no time to remove."""
-    replaced: set[int] = set()
+    compacted_end = 0
     for name in filesystem.list_directory(directory):
-        if base_offset_of(name) in replaced:
+        base = base_offset_of(name)
+        if base is not None and base < compacted_end:
             continue
         report = _report(filesystem, log, f"{directory}/{name}", name)
         if report is None:
             continue
         if report.status is SegmentStatus.CLOSED:
-            replaced.update(
-                decode_replaced(read_footer_of(filesystem.open(report.path, read_only=True), name).metadata)
-            )
+            footer = read_footer_of(filesystem.open(report.path, read_only=True), name)
+            compacted_end = max(compacted_end, compacted_end_of(footer))
         yield report
 
 

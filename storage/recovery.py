@@ -12,14 +12,14 @@ Nothing has mapped these files yet, so cutting them in place is safe.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from klamm.storage.arrow_format import file_head, read_schema_metadata
 from klamm.storage.epochs import EpochStart, LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.filesystem import Filesystem
-from klamm.storage.footer import ABORTED_KEY, EPOCHS_KEY, REPLACES_KEY, SegmentState, read_footer_of
+from klamm.storage.footer import ABORTED_KEY, EPOCHS_KEY, REPLACES_KEY, Footer, SegmentState, read_footer_of
 from klamm.storage.group_walk import checked_groups
 from klamm.storage.handles import FileHandles
 from klamm.storage.segment import Segment
@@ -87,7 +87,7 @@ class Recovery:
         self._directory = directory
         self._gaps_allowed = gaps_allowed
         self._cuts: list[Cut] = []
-        self._replaced: set[int] = set()
+        self._compacted_end = 0
         self._checked_bytes = 0
 
     def run(self, known: dict[int, SegmentState], epochs: LeaderEpochs) -> Recovered:
@@ -108,7 +108,7 @@ class Recovery:
         segments: list[Segment] = []
         expected: int | None = None
         for index, base in enumerate(bases):
-            if base in self._replaced:  # compaction ended between renaming the new file and removing this one
+            if base < self._compacted_end:  # a crash came before it was removed, or a power cut brought it back
                 self._filesystem.unlink(segment_path(self._directory, base))
                 continue
             segment = self._recover(base, known.get(base), epochs, expected)
@@ -137,7 +137,7 @@ class Recovery:
             if footer.state.base_offset == base:
                 for epoch, offset in decode_epochs(footer.metadata):
                     epochs.assign(epoch, offset)
-                self._replaced.update(decode_replaced(footer.metadata))
+                self._compacted_end = max(self._compacted_end, compacted_end_of(footer))
                 return Segment(self._handles, path, footer.state)
         size = file.size()
         if known is None or known.sealed or not start <= known.data_end <= size:
@@ -225,9 +225,13 @@ def encode_replaced(base_offsets: Iterable[int]) -> str:
     return " ".join(map(str, base_offsets))
 
 
-def decode_replaced(metadata: Mapping[str, str]) -> list[int]:
-    """Read the base offsets of the segments that this one replaced."""
-    return [int(item) for item in metadata.get(REPLACES_KEY, "").split() if item.isdecimal()]
+def compacted_end_of(footer: Footer) -> int:
+    """Return the end offset of a segment that compaction made, 0 for any other.
+
+    Such a segment holds all that is left of the log from its base offset to there. A file that begins in between was
+    replaced by it, or by one of an earlier round that it replaced, and is only still there, or there again.
+    """
+    return footer.state.end_offset if REPLACES_KEY in footer.metadata else 0
 
 
 def decode_epochs(metadata: dict[str, str]) -> list[tuple[int, int]]:

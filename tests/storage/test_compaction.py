@@ -157,6 +157,31 @@ def test_a_crash_at_any_step_of_a_compaction_loses_no_last_value(*, cleaned_befo
     assert replaced, "some of the crashes came after a swap"
 
 
+def test_files_of_earlier_rounds_that_a_power_cut_brings_back_take_nothing_with_them() -> None:
+    filesystem = MemoryFilesystem()
+    log = Log(filesystem, segment_bytes=1_000_000)
+    there: dict[str, bytes] = {}
+    for turn in range(4):
+        for number in range(3):
+            log.put(KEYS[number], b"%d" % turn)
+        log.roll()
+        there |= {info.path: filesystem.read_file(info.path) for info in log.log.segments()}
+        log.compact()
+    log.put(b"active", b"1")
+    log.log.flush()
+    kept = log.records()
+    gone = [path for path in there if not filesystem.exists(path)]
+    assert len(gone) > 1, "more than one round removed a segment"
+    for path in gone:
+        filesystem.open(path, create=True).write([there[path]], 0)
+    reports = list(verify_segments(filesystem, log.directory))
+    assert [r.path for r in reports] == [info.path for info in log.log.segments()]
+    log.reopen(clean=False)
+    assert log.log.recovery.cuts == ()
+    assert log.records() == kept
+    assert not [path for path in gone if filesystem.exists(path)]
+
+
 def test_readers_of_a_replaced_segment_read_on(tmp_path: object) -> None:
     log = Log(DiskFilesystem(), segment_bytes=20_000, directory=f"{tmp_path}/t-0", handles=2)
     for number in range(120):
