@@ -6,15 +6,32 @@ producer is idempotent. Reordered: one producer's records in another order than 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from klamm.actors.simulation import Simulation
-from klamm.records.record import decode_records
+from klamm.records.batch import read_header
+from klamm.records.record import Record, decode_records
 
 Batch = tuple[int, bytes]
 """Base offset and bytes of a record batch."""
 
 
+VALUE_HEADER = b"v"
+"""Says the value of a record that has none: a tombstone."""
+
+
+def value_of(record: Record) -> bytes:
+    """Return what the producer calls a record: its value, or what a tombstone says in its place."""
+    if record.value is not None:
+        return record.value
+    return next((content or b"" for name, content in record.headers if name == VALUE_HEADER), b"")
+
+
 class Ledger:
     """The history of one partition. ``durable``: its topic promises *flushed* to acks=all and to readers."""
+
+    has_gaps = False
+    """Whether records may go: the log is compacted."""
 
     def __init__(self, simulation: Simulation, *, durable: bool) -> None:
         self.durable = durable
@@ -38,7 +55,7 @@ class Ledger:
         if self.durable:
             self.promised_end = max(self.promised_end, offset + 1)
 
-    def recovered(self, before: list[Batch], after: list[Batch], *, power_lost: bool) -> None:
+    def recovered(self, before: list[Batch], after: list[Batch], end: int, *, power_lost: bool) -> None:
         """A log was opened again: it must be a prefix of what it was, and hold all that was promised."""
         check = self._simulation.check
         check(len(after) <= len(before), f"recovery made {len(after)} batches out of {len(before)}")
@@ -46,7 +63,7 @@ class Ledger:
             check(old == new, f"recovery changed the batch at offset {old[0]} (now at {new[0]})")
         if not power_lost:
             check(len(after) == len(before), f"{len(before) - len(after)} batches lost without a power cut")
-        end = _end_offset(after)
+        check(end == _end_offset(after), f"the log ends at {end}, its last batch before {_end_offset(after)}")
         check(end >= self.promised_end, f"recovered up to {end}, promised up to {self.promised_end}")
         if not self.durable:
             self.observed = {offset: value for offset, value in self.observed.items() if offset < end}
@@ -60,7 +77,7 @@ class Ledger:
         for base_offset, payload in batches:
             check(base_offset == next_offset, f"a batch at {base_offset} follows offset {next_offset}")
             for record in decode_records(memoryview(payload)):
-                found[record.offset] = record.value or b""
+                found[record.offset] = value_of(record)
                 next_offset = record.offset + 1
         for offset, value in self.observed.items():
             check(found.get(offset) == value, f"offset {offset} was {value!r} and is {found.get(offset)!r}")
@@ -84,5 +101,64 @@ class Ledger:
                 last[producer] = int(number)
 
 
+class CompactedLedger(Ledger):
+    """The history of a compacted partition: records may go, but for the last of each key (I18).
+
+    ``key_of`` tells the key of a value; a value of which ``is_tombstone`` is true deletes its key.
+    """
+
+    has_gaps = True
+
+    def __init__(
+        self, simulation: Simulation, key_of: Callable[[bytes], bytes], is_tombstone: Callable[[bytes], bool]
+    ) -> None:
+        super().__init__(simulation, durable=True)
+        self.latest: dict[bytes, tuple[int, bytes]] = {}
+        self._key_of, self._is_tombstone = key_of, is_tombstone
+
+    def acknowledge(self, values: list[bytes], base_offset: int) -> None:
+        """Note besides which record is the last of its key."""
+        super().acknowledge(values, base_offset)
+        for offset, value in enumerate(values, base_offset):
+            key = self._key_of(value)
+            self.latest[key] = max(self.latest.get(key, (-1, b"")), (offset, value))
+
+    def recovered(self, before: list[Batch], after: list[Batch], end: int, *, power_lost: bool) -> None:
+        """A log was opened again: its end is there, and so is the last record of each key."""
+        check = self._simulation.check
+        check(end >= self.promised_end, f"recovered up to {end}, promised up to {self.promised_end}")
+        least = _end_offset(before)  # at least: a record that was removed may have been the last
+        check(power_lost or end >= least, f"recovered up to {end} of {least} without a power cut")
+        self.check_log(after)
+
+    def check_log(self, batches: list[Batch]) -> None:
+        """Compare a log with all that was seen of it."""
+        check = self._simulation.check
+        found: dict[int, bytes] = {}
+        newest: dict[bytes, int] = {}
+        for _, payload in batches:
+            for record in decode_records(memoryview(payload)):
+                value = value_of(record)
+                check(
+                    not found or record.offset > max(found),
+                    f"{value!r} at {record.offset} follows {max(found, default=0)}",
+                )
+                found[record.offset] = value
+                newest[record.key or b""] = record.offset
+                seen = self.observed.get(record.offset, value)
+                check(seen == value, f"offset {record.offset} was {seen!r} and is {value!r}")
+        for key, (offset, value) in self.latest.items():
+            kept = newest.get(key)
+            deleted = kept is None and self._is_tombstone(value)
+            check(
+                deleted or (kept or 0) >= offset, f"{value!r}, the last of key {key!r} at {offset}: the log has {kept}"
+            )
+        places: dict[bytes, list[int]] = {}
+        for offset, value in found.items():
+            places.setdefault(value, []).append(offset)
+        for value in self.idempotent:
+            check(len(places.get(value, ())) <= 1, f"{value!r} is doubled: offsets {places.get(value)}")
+
+
 def _end_offset(batches: list[Batch]) -> int:
-    return decode_records(memoryview(batches[-1][1]))[-1].offset + 1 if batches else 0
+    return read_header(memoryview(batches[-1][1])).last_offset + 1 if batches else 0

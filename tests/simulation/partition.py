@@ -34,7 +34,7 @@ from klamm.storage.settings import LogSettings
 from klamm.storage.slicing import LogSlice
 from tests.simulation.clients import Consumer, Fetch, Fetched, Produce, Produced, Producer
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.ledger import Batch, Ledger
+from tests.simulation.ledger import Batch, Ledger, value_of
 
 TOPIC_ID: Final = UUID(int=7)
 FAULTS_S: Final = 6.0
@@ -122,10 +122,12 @@ class Broker:
         )
         log.files_wait_s = 0  # a thread that is at the files cannot go on while the loop waits for it here
         recovered = batches_of(log)
-        self._ledger.recovered(self._written, recovered, power_lost=self._power_lost)
+        self._ledger.recovered(self._written, recovered, log.log_end_offset, power_lost=self._power_lost)
         self._power_lost = False
         self._written = recovered
-        state = PartitionState(1, PartitionSettings(single_flushed=self._ledger.durable), log.log_end_offset)
+        compacted = self._settings.compacted
+        settings = PartitionSettings(single_flushed=self._ledger.durable, compacted=compacted)
+        state = PartitionState(1, settings, log.log_end_offset)
         state.flushed_end_offset = log.flushed_end_offset
         self._log, self._state = log, state
         ports = PartitionPorts(self.node.clock, self.node.timers, self)
@@ -251,17 +253,16 @@ class Broker:
             self._fetched(source, request, ErrorCode.KAFKA_STORAGE_ERROR)
             return
         records = [
-            (record.offset, record.value or b"")
+            (record.offset, value_of(record))
             for buffer in found.buffers
             for batch in _split(buffer)
             for record in decode_records(batch)
         ]
-        self._fetched(source, request, ErrorCode.NONE, tuple(records))
+        answer = Fetched(request.request_id, self.node.incarnation, ErrorCode.NONE, tuple(records), found.next_offset)
+        self.node.transport.send(source, answer)
 
-    def _fetched(
-        self, source: str, request: Fetch, error: ErrorCode, records: tuple[tuple[int, bytes], ...] = ()
-    ) -> None:
-        self.node.transport.send(source, Fetched(request.request_id, self.node.incarnation, error, records))
+    def _fetched(self, source: str, request: Fetch, error: ErrorCode) -> None:
+        self.node.transport.send(source, Fetched(request.request_id, self.node.incarnation, error, ()))
 
     def visible_end(self) -> int:
         """Return the log end offset if all of it is visible, else -1."""
@@ -290,9 +291,9 @@ def partition(simulation: Simulation) -> None:
     ]
     consumers = [Consumer(simulation.node(f"consumer-{number}"), ledger) for number in range(1 + random.randrange(2))]
     for _ in range(random.randrange(8)):
-        simulation.call_later(random.random() * FAULTS_S, random.choice(_faults(simulation, broker)))
+        simulation.call_later(random.random() * FAULTS_S, random.choice(faults(simulation, broker)))
     simulation.run_for(FAULTS_S)
-    _end_faults(simulation, broker)
+    end_faults(simulation, broker)
 
     def all_done() -> bool:
         """Everything is acknowledged, and read."""
@@ -309,7 +310,8 @@ def partition(simulation: Simulation) -> None:
         simulation.check(expected, f"an actor failed: {failure}")
 
 
-def _faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None], ...]:
+def faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None], ...]:
+    """Return what may happen to a broker and its disk."""
     disk, random = broker.disk, simulation.random
 
     def lose_power_at_a_step() -> None:
@@ -347,7 +349,8 @@ def _faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None],
     )
 
 
-def _end_faults(simulation: Simulation, broker: Broker) -> None:
+def end_faults(simulation: Simulation, broker: Broker) -> None:
+    """From now on nothing goes wrong."""
     faults = simulation.network.faults
     faults.drop = faults.duplicate = 0.0
     disk = broker.disk

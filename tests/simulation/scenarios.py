@@ -8,6 +8,7 @@ from typing import Final
 
 from klamm.actors.simulation import Simulation, SimulationError
 from tests.groups.scenario import groups
+from tests.simulation.compaction import compaction, offsets
 from tests.simulation.controller import controller
 from tests.simulation.partition import partition
 from tests.simulation.replication import replication
@@ -19,6 +20,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "counting": counting,
     "partition": partition,
     "controller": controller,
+    "compaction": compaction,
+    "offsets": offsets,
     "groups": groups,
     "replication": replication,
 }
