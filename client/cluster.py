@@ -226,10 +226,11 @@ class Cluster:
         return await self._reconnecting(attempt)
 
     async def fetch(
-        self, broker_id: int, offsets: Mapping[str, Sequence[tuple[int, int]]], limits: FetchLimits
+        self, broker_id: int, offsets: Mapping[str, Sequence[tuple[int, int, int]]], limits: FetchLimits
     ) -> tuple[int, list[FetchAnswer], memoryview]:
         """Fetch raw record batches from a broker; return (error code, answers, the frame their records lie in).
 
+        ``offsets`` has (partition, offset, largest size in bytes) by topic.
         It is sent once: whoever reads knows better than we do where to go on after a failure.
         """
         from klamm.protocol import fetch_client  # noqa: PLC0415 (commands that fetch nothing do without)

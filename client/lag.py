@@ -1,4 +1,4 @@
-"""Lag of groups: what is committed beside where logs end, for all groups of a cluster in two requests to each broker.
+"""Lag of groups: what is committed beside where logs end, for all groups of a cluster in a few requests to each broker.
 
 The one rule, for every face: committed offsets are read before end offsets, and both are stamped, so that a group that
 keeps up is never ahead by the time between the two. A partition without a commit has no lag, and that is not 0; nor
@@ -12,15 +12,17 @@ not a number of records. Lag as time is the age of the record at the committed o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from klamm.client import lag_wire
+from klamm.client import groups_wire, offset_fetch_wire, offsets_wire
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, DeadlineError, ResponseError, unreadable
 from klamm.client.groups import ListedGroup
 from klamm.client.lag_report import GroupLag, LagReport, LagRow, Owner
-from klamm.client.lag_wire import Commit, GroupCommits, Partition
+from klamm.client.offset_fetch_wire import Commit, GroupCommits, Partition
+from klamm.client.offsets_wire import ListedOffset
 from klamm.client.wire import ClusterMetadata
 from klamm.protocol.errors import ProtocolError
 
@@ -32,6 +34,13 @@ __all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "list_group
 
 BROKER_TIMEOUT_S: Final = 10.0
 """A broker that has not answered by then counts as unavailable: the others' lag is shown."""
+GROUPS_AT_FIRST: Final = 8
+"""Groups of the first OffsetFetch to a broker; from what it brings follows how many the next asks for."""
+GROWTH_MAX: Final = 8
+"""The next asks for at most so many times the groups: the first ones may have committed less than the others."""
+ANSWER_SIZE_BYTES: Final = 1 << 20
+"""What one OffsetFetch is meant to bring: some 40,000 commits."""
+REQUESTS_AT_ONCE: Final = 2
 RETENTION_KEYS: Final = ("cleanup.policy", "retention.bytes", "retention.ms")
 LATEST: Final = -1
 _GROUP_ID_NOT_FOUND: Final = 69
@@ -52,7 +61,7 @@ async def group_lags(
     listed: Sequence[ListedGroup] | None = None,
     broker_timeout_s: float = BROKER_TIMEOUT_S,
 ) -> LagReport:
-    """Read the lag of some groups, or of all: one ListGroups, one OffsetFetch and one ListOffsets to each broker.
+    """Read the lag of some groups, or of all: one ListGroups, a few OffsetFetch and one ListOffsets to each broker.
 
     ``groups`` are names or a test of names; a name without a group is an error in the report. ``topics`` leaves the
     others out; ``members`` also asks who has which partition, one or two more requests to each broker; ``listed`` is
@@ -98,9 +107,10 @@ async def measure_times(
 
     places: list[Place] = []
     for row in rows:
-        report.timed.add(row.group)
+        timed = report.timed.setdefault(row.group, {})
         if row.lag is not None and row.lag > 0 and row.committed_offset is not None:
             places.append((row.topic, row.partition, row.committed_offset))
+            timed[row.topic, row.partition] = row
     if not places:
         return
     try:
@@ -141,10 +151,10 @@ async def list_groups(
 
     async def attempt(broker_id: int) -> list[ListedGroup]:
         version, frame = await cluster.ask_encoded(
-            lag_wire.LIST_GROUPS, lag_wire.LIST_GROUPS_VERSIONS, lag_wire.encode_list_groups, broker_id
+            groups_wire.LIST_GROUPS, groups_wire.LIST_GROUPS_VERSIONS, groups_wire.encode_list_groups, broker_id
         )
         try:
-            error_code, found = lag_wire.decode_list_groups(frame, version, broker_id)
+            error_code, found = groups_wire.decode_list_groups(frame, version, broker_id)
         except ProtocolError as error:
             raise unreadable(broker_id, error) from error
         if error_code:
@@ -174,48 +184,90 @@ async def _read_commits(
         if group.type != "share":
             by_broker.setdefault(group.coordinator, []).append(group.group_id)
 
-    async def send(broker_id: int, names: list[str]) -> list[GroupCommits]:
-        return await _within(cluster, timeout_s, broker_id, _fetch_commits(cluster, broker_id, names, topics))
+    async def send(broker_id: int, names: list[str]) -> None:
+        async for answer in _fetch_commits(cluster, broker_id, names, topics, timeout_s):
+            for each in answer:
+                _keep_commits(report, each, narrowed=topics is not None)
 
-    answers, failures = await cluster.per_broker(by_broker, send)
-    for answer in answers.values():
-        for each in answer:
-            if each.error_code:
-                report.group_errors[each.group] = ResponseError(each.error_code, None, name=each.group)
-                continue
-            # Asked for by topic, a broker names every partition, also where the group has committed none.
-            report.commits[each.group] = {
-                topic: commits
-                for topic, commits in each.topics.items()
-                if topics is None or any(commit[1] >= 0 or commit[3] for commit in commits)
-            }
-            if each.metadata:
-                report.metadata[each.group] = each.metadata
+    _, failures = await cluster.per_broker(by_broker, send)
     for broker_id, error in failures.items():
-        report.group_errors.update(dict.fromkeys(by_broker[broker_id], error))
+        left = (name for name in by_broker[broker_id] if name not in report.commits)
+        report.group_errors |= {name: error for name in left if name not in report.group_errors}
+
+
+def _keep_commits(report: LagReport, each: GroupCommits, *, narrowed: bool) -> None:
+    if each.error_code:
+        report.group_errors[each.group] = ResponseError(each.error_code, None, name=each.group)
+    elif narrowed:
+        # Asked for by topic, a broker names every partition, also where the group has committed none.
+        topics = {
+            topic: commits
+            for topic, commits in each.topics.items()
+            if any(commit[1] >= 0 or commit[3] for commit in commits)
+        }
+        report.commits[each.group] = GroupCommits.of(each.group, topics, each.metadata)
+    else:
+        report.commits[each.group] = each
 
 
 async def _fetch_commits(
-    cluster: Cluster, broker_id: int, names: list[str], topics: Mapping[str, Sequence[int]] | None
-) -> list[GroupCommits]:
+    cluster: Cluster,
+    broker_id: int,
+    names: Sequence[str],
+    topics: Mapping[str, Sequence[int]] | None,
+    timeout_s: float,
+) -> AsyncIterator[list[GroupCommits]]:
+    """Yield the commits of groups, some at a time.
+
+    How many groups one request asks for follows from what the ones before brought: an answer of many megabytes takes a
+    broker of Apache Kafka several times as long as the same in pieces, and with a small heap it never comes. Two are on
+    their way at a time, so that the broker works while an answer is read.
+    """
     connection = await cluster.broker(broker_id)
-    low, high = lag_wire.OFFSET_FETCH_VERSIONS
-    theirs = connection.versions.get(lag_wire.OFFSET_FETCH, (0, 0))
+    low, high = offset_fetch_wire.OFFSET_FETCH_VERSIONS
+    theirs = connection.versions.get(offset_fetch_wire.OFFSET_FETCH, (0, 0))
     if theirs[1] < low or theirs[0] > high:
-        return await _fetch_commits_singly(cluster, broker_id, names)
-    _, frame = await cluster.ask_encoded(
-        lag_wire.OFFSET_FETCH,
-        lag_wire.OFFSET_FETCH_VERSIONS,
-        lambda version, number, client: lag_wire.encode_offset_fetch(version, number, client, names, topics),
-        broker_id,
-    )
+        yield await _within(cluster, timeout_s, broker_id, _fetch_commits_singly(cluster, broker_id, names))
+        return
+
+    async def ask(some: Sequence[str]) -> memoryview:
+        _, frame = await cluster.ask_encoded(
+            offset_fetch_wire.OFFSET_FETCH,
+            offset_fetch_wire.OFFSET_FETCH_VERSIONS,
+            lambda version, number, client: offset_fetch_wire.encode_offset_fetch(
+                version, number, client, some, topics
+            ),
+            broker_id,
+        )
+        return frame
+
+    def asked(some: Sequence[str]) -> asyncio.Task[memoryview]:
+        return asyncio.create_task(_within(cluster, timeout_s, broker_id, ask(some)))
+
+    decoder = offset_fetch_wire.OffsetFetchDecoder()
+    count = GROUPS_AT_FIRST
+    waiting = deque([(count, asked(names[:count]))])
+    begun = count
     try:
-        return lag_wire.decode_offset_fetch(frame)
-    except ProtocolError as error:
-        raise unreadable(broker_id, error) from error
+        while waiting:
+            groups, task = waiting.popleft()
+            frame = await task
+            fitting = ANSWER_SIZE_BYTES * groups // len(frame)
+            count = max(1, min(fitting, groups * GROWTH_MAX))
+            while begun < len(names) and len(waiting) < REQUESTS_AT_ONCE:
+                waiting.append((count, asked(names[begun : begun + count])))
+                begun += count
+            try:
+                yield decoder.decode(frame)
+            except ProtocolError as error:
+                raise unreadable(broker_id, error) from error
+    finally:
+        for _, task in waiting:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
 
 
-async def _fetch_commits_singly(cluster: Cluster, broker_id: int, names: list[str]) -> list[GroupCommits]:
+async def _fetch_commits_singly(cluster: Cluster, broker_id: int, names: Sequence[str]) -> list[GroupCommits]:
     """Ask a broker of before Kafka 3.0 for one group after the other."""
     from klamm.client.committed import committed_offsets  # noqa: PLC0415 (loads kio, which nobody else here needs)
 
@@ -226,8 +278,10 @@ async def _fetch_commits_singly(cluster: Cluster, broker_id: int, names: list[st
         topics: dict[str, list[Commit]] = {}
         for (topic, index), each in found.get(name, {}).items():
             topics.setdefault(topic, []).append((index, each.offset, each.leader_epoch, 0))
+        answer = GroupCommits.of(name, topics)
         error = errors.get(name)
-        answers.append(GroupCommits(name, error.number if isinstance(error, ResponseError) else 0, topics, {}))
+        answer.error_code = error.number if isinstance(error, ResponseError) else 0
+        answers.append(answer)
     return answers
 
 
@@ -267,7 +321,7 @@ async def _read_share_commits(cluster: Cluster, report: LagReport, timeout_s: fl
 def _keep_share_group(report: LagReport, name: str, group: Any) -> None:  # noqa: ANN401 (a part of a response)
     from klamm.client.requests import code_of  # noqa: PLC0415 (as above)
 
-    commits = report.commits[name] = {}
+    commits: dict[str, list[Commit]] = {}
     for topic in group.topics:
         of_topic = commits.setdefault(str(topic.topic_name), [])
         for each in topic.partitions:
@@ -275,6 +329,7 @@ def _keep_share_group(report: LagReport, name: str, group: Any) -> None:  # noqa
             of_topic.append((index, int(each.start_offset), -1, code_of(each.error_code)))
             if int(each.lag) >= 0:
                 report.share_lags[name, str(topic.topic_name), index] = int(each.lag)
+    report.commits[name] = GroupCommits.of(name, commits)
 
 
 async def _read_members(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
@@ -298,7 +353,8 @@ async def _read_members(cluster: Cluster, report: LagReport, timeout_s: float) -
 
 
 async def _read_ends(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
-    topics = {topic for commits in report.commits.values() for topic in commits}
+    layouts = {commits.layout for commits in report.commits.values()}
+    topics = {topic for layout in layouts for topic, _ in layout.topics}
     topics |= {topic for owners in report.owners.values() for topic, _ in owners}
     if report.topics is not None:
         topics &= report.topics
@@ -307,7 +363,7 @@ async def _read_ends(cluster: Cluster, report: LagReport, timeout_s: float) -> N
     metadata = await cluster.metadata(sorted(topics))
     by_leader = _by_leader(report, metadata)
 
-    async def send(leader: int, partitions: dict[str, list[int]]) -> dict[str, list[tuple[int, int, int]]]:
+    async def send(leader: int, partitions: dict[str, list[int]]) -> list[ListedOffset]:
         return await _within(cluster, timeout_s, leader, _fetch_ends(cluster, leader, partitions))
 
     answers, failures = await cluster.per_broker(by_leader, send)
@@ -319,19 +375,18 @@ async def _read_ends(cluster: Cluster, report: LagReport, timeout_s: float) -> N
         await _read_moved(cluster, report, metadata, moved)
 
 
-def _keep_ends(report: LagReport, answer: Mapping[str, Sequence[tuple[int, int, int]]]) -> list[Partition]:
+def _keep_ends(report: LagReport, answer: Iterable[ListedOffset]) -> list[Partition]:
     """Keep what one broker answered; return the partitions whose leader is another by now."""
     moved: list[Partition] = []
-    for topic, partitions in answer.items():
+    for topic, index, code, _, offset in answer:
         ends = report.ends.setdefault(topic, {})
-        for index, code, offset in partitions:
-            if code == 0:
-                ends[index] = offset
-            elif code in _PASSING:
-                moved.append((topic, index))
-            else:
-                error = ResponseError(code, None, name=f"{topic}:{index}")
-                report.end_errors.setdefault(topic, {})[index] = error
+        if code == 0:
+            ends[index] = offset
+        elif code in _PASSING:
+            moved.append((topic, index))
+        else:
+            error = ResponseError(code, None, name=f"{topic}:{index}")
+            report.end_errors.setdefault(topic, {})[index] = error
     return moved
 
 
@@ -367,28 +422,30 @@ async def list_offsets_at(
             if part.leader >= 0:
                 by_leader.setdefault(part.leader, {}).setdefault(topic.name, []).append(part.partition)
 
-    async def send(leader: int, partitions: dict[str, list[int]]) -> dict[str, list[tuple[int, int, int]]]:
+    async def send(leader: int, partitions: dict[str, list[int]]) -> list[ListedOffset]:
         return await _within(cluster, broker_timeout_s, leader, _fetch_ends(cluster, leader, partitions, timestamp))
 
     answers, failures = await cluster.per_broker(by_leader, send)
     found: dict[str, dict[int, int]] = {}
     for answer in answers.values():
-        for name, partitions in answer.items():
-            found.setdefault(name, {}).update({index: offset for index, code, offset in partitions if not code})
+        for name, index, code, _, offset in answer:
+            if not code:
+                found.setdefault(name, {})[index] = offset
     return found, list(failures.values())
 
 
 async def _fetch_ends(
     cluster: Cluster, leader: int, partitions: Mapping[str, Sequence[int]], timestamp: int = LATEST
-) -> dict[str, list[tuple[int, int, int]]]:
+) -> list[ListedOffset]:
+    wanted = {topic: [(index, timestamp) for index in indexes] for topic, indexes in partitions.items()}
     version, frame = await cluster.ask_encoded(
-        lag_wire.LIST_OFFSETS,
-        lag_wire.LIST_OFFSETS_VERSIONS,
-        lambda version, number, client: lag_wire.encode_list_offsets(version, number, client, partitions, timestamp),
+        offsets_wire.LIST_OFFSETS,
+        offsets_wire.VERSIONS,
+        lambda version, number, client: offsets_wire.encode(version, number, client, wanted, committed_only=False),
         leader,
     )
     try:
-        return lag_wire.decode_list_offsets(frame, version)
+        return offsets_wire.decode(frame, version)
     except ProtocolError as error:
         raise unreadable(leader, error) from error
 

@@ -136,7 +136,10 @@ class LagHistory:
         return self._samples
 
     def add(self, report: LagReport) -> None:
-        """Add a sample. What is in no sample any more is forgotten."""
+        """Add a sample. What is in no sample any more is forgotten.
+
+        The commits of the first are taken in with the second: one alone tells no rate, and they may be a million.
+        """
         keep = self._samples_max
         for topic, ends in report.ends.items():
             for index, end in ends.items():
@@ -147,14 +150,16 @@ class LagHistory:
         for total in report.totals():
             if total.lag is not None:
                 _series(self.totals, total.group).add(report.ends_at_ms, total.lag, keep)
-        self._forget(report, self._add_commits(report))
+        if self._samples == 1 and self.latest is not None:
+            self._add_commits(self.latest)
+        self._forget(report, self._add_commits(report) if self._samples else set())
         self.latest = report
         self._samples += 1
 
     def _add_commits(self, report: LagReport) -> set[Key]:
         seen: set[Key] = set()
-        for group, topics in report.commits.items():
-            for topic, commits in topics.items():
+        for group, of_group in report.commits.items():
+            for topic, commits in of_group.topics.items():
                 for index, offset, _, code in commits:
                     if offset >= 0 and not code:
                         key = (group, topic, index)

@@ -7,6 +7,7 @@ other: a number, no commit, unavailable.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import sub
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from klamm.client.errors import ClientError, ResponseError
@@ -14,7 +15,7 @@ from klamm.client.errors import ClientError, ResponseError
 if TYPE_CHECKING:
     from klamm.client.groups import DescribedGroup, ListedGroup
     from klamm.client.lag_times import Place, RecordTime
-    from klamm.client.lag_wire import Commit, Partition
+    from klamm.client.offset_fetch_wire import Commit, GroupCommits, Layout, Partition
 
 OK: Final = "ok"
 NO_COMMIT: Final = "no_commit"
@@ -95,6 +96,31 @@ class GroupLag(NamedTuple):
     error: str
 
 
+class EndsOf:
+    """The log ends of one layout's partitions.
+
+    Attributes:
+        ends: Those that are known, in order.
+        uncommitted: How many more partitions its topics have.
+        ordered: Whether all of its topics are asked about.
+    """
+
+    def __init__(self, ends: list[int], places: list[int] | None, uncommitted: int, ordered: bool) -> None:  # noqa: FBT001 (a field)
+        """Keep the ends; ``places`` are those in the layout, None where every end is known."""
+        self.ends = ends
+        self.uncommitted = uncommitted
+        self.ordered = ordered
+        self._places = places
+
+    def known(self, offsets: Sequence[int]) -> Sequence[int]:
+        """Return the offsets whose end is known."""
+        return offsets if self._places is None else [offsets[place] for place in self._places]
+
+    def place(self, number: int) -> int:
+        """Return where in the layout a known end stands."""
+        return number if self._places is None else self._places[number]
+
+
 class LagReport:
     """What was read. Rows are made when asked for: a million offsets are summed without them.
 
@@ -102,9 +128,10 @@ class LagReport:
         committed_at_ms: When the last committed offset had been read.
         ends_at_ms: When the last end offset had been read, later than that.
         groups: The groups by name.
-        commits: Commits by group and topic.
+        commits: Commits by group, as columns.
         ends: Log end offsets by topic and partition.
         times: When records were written, by topic, partition and offset, once they were measured.
+        timed: Which rows were measured, by group and partition.
         described: The groups with their members, where they were asked for.
         errors: What could not be read: brokers, groups, partitions.
     """
@@ -113,15 +140,14 @@ class LagReport:
         self.groups = list(groups)
         self.committed_at_ms = 0
         self.ends_at_ms = 0
-        self.commits: dict[str, dict[str, list[Commit]]] = {}
-        self.metadata: dict[str, dict[Partition, str]] = {}
+        self.commits: dict[str, GroupCommits] = {}
         self.group_errors: dict[str, ClientError] = {}
         self.ends: dict[str, dict[int, int]] = {}
         self.end_errors: dict[str, dict[int, ClientError]] = {}
         self.leaders: dict[Partition, int] = {}
         self.times: dict[Place, RecordTime] = {}
         self.stable_times: dict[Place, RecordTime] = {}
-        self.timed: set[str] = set()
+        self.timed: dict[str, dict[Partition, LagRow]] = {}
         self.owners: dict[str, dict[Partition, Owner]] = {}
         self.described: dict[str, DescribedGroup] = {}
         self.member_errors: dict[str, ClientError] = {}
@@ -129,6 +155,8 @@ class LagReport:
         self.broker_errors: list[ClientError] = []
         self.topics: frozenset[str] | None = None
         self._rows: dict[str, list[LagRow]] = {}
+        self._ends_of: dict[Layout, EndsOf] = {}
+        self._lags: dict[str, list[int] | None] = {}
 
     @property
     def errors(self) -> list[ClientError]:
@@ -156,7 +184,9 @@ class LagReport:
         self._rows.clear()
 
     def _rows_of(self, group: str) -> list[LagRow]:
-        commits = self.commits.get(group, {})
+        of_group = self.commits.get(group)
+        commits: Mapping[str, Sequence[Commit]] = {} if of_group is None else of_group.topics
+        metadata = {} if of_group is None else of_group.metadata
         owners = self.owners.get(group, {})
         topics = {*commits, *(topic for topic, _ in owners)}
         rows: list[LagRow] = []
@@ -166,14 +196,16 @@ class LagReport:
             committed = {each[0]: each for each in commits.get(topic, ())}
             owned = (index for name, index in owners if name == topic)
             indexes = sorted({*committed, *self.ends.get(topic, {}), *self.end_errors.get(topic, {}), *owned})
-            rows += [self._row(group, topic, index, committed.get(index)) for index in indexes]
+            rows += [self._row(group, topic, index, committed.get(index), metadata) for index in indexes]
         return rows
 
     def totals(self) -> list[GroupLag]:
         """Return one line for each group, by name."""
         return [self._total(group) for group in self.groups]
 
-    def _row(self, group: str, topic: str, index: int, commit: Commit | None) -> LagRow:
+    def _row(
+        self, group: str, topic: str, index: int, commit: Commit | None, metadata: Mapping[Partition, str]
+    ) -> LagRow:
         where = (topic, index)
         end = self.ends.get(topic, {}).get(index)
         committed = commit[1] if commit is not None and commit[1] >= 0 and not commit[3] else None
@@ -194,7 +226,7 @@ class LagReport:
         row = LagRow(
             group, topic, index, committed, end, lag, state, 0 if caught_up else None, EXACT if caught_up else None,
             reason=reason, owner=self.owners.get(group, {}).get(where),
-            metadata="" if committed is None else self.metadata.get(group, {}).get(where, ""),
+            metadata="" if committed is None else metadata.get(where, ""),
         )  # fmt: skip
         return row if lag is None or caught_up or committed is None else self._timed(row, committed)
 
@@ -225,52 +257,98 @@ class LagReport:
             return None
         return max(0, self.ends_at_ms - found.timestamp_ms)
 
+    def lags(self, group: str) -> list[int] | None:
+        """Return the lag of each commit of a group whose end is known, in its columns' order; None if it has no order.
+
+        Members' partitions, share groups' own counts and commits with errors take rows.
+        """
+        if group not in self._lags:
+            self._lags[group] = self._lags_of(group)
+        return self._lags[group]
+
+    def lagging(self, group: str, count: int) -> list[LagRow]:
+        """Return up to ``count`` partitions of a group that lag, the worst first."""
+        lags = self.lags(group)
+        if lags is None:
+            behind = (row for row in self.rows_of(group) if row.lag and row.lag > 0)
+            return sorted(behind, key=lambda row: -(row.lag or 0))[:count]
+        commits = self.commits[group]
+        ends = self._ends(commits.layout)
+        if count == 1:
+            places = [lags.index(max(lags))] if lags and max(lags) > 0 else []
+            return [self._row_at(commits, ends.place(number)) for number in places]
+        least = max(1, sorted(lags)[-count] if count < len(lags) else 1)
+        places = [number for number, lag in enumerate(lags) if lag >= least]
+        worst = sorted(places, key=lags.__getitem__, reverse=True)[:count]
+        return [self._row_at(commits, ends.place(number)) for number in worst]
+
+    def _row_at(self, commits: GroupCommits, place: int) -> LagRow:
+        topic, index = commits.layout.partitions[place]
+        return self._row(commits.group, topic, index, (index, commits.offsets[place], -1, 0), commits.metadata)
+
+    def _lags_of(self, group: str) -> list[int] | None:
+        commits = self.commits.get(group)
+        if commits is None or commits.codes or self.owners.get(group) or self.share_lags:
+            return None
+        ends = self._ends(commits.layout)
+        offsets = ends.known(commits.offsets)
+        if not ends.ordered or (offsets and min(offsets) < 0):
+            return None
+        return list(map(sub, ends.ends, offsets))
+
+    def _ends(self, layout: Layout) -> EndsOf:
+        """Return the ends of a layout's partitions: groups that have committed the same ones share them."""
+        found = self._ends_of.get(layout)
+        if found is None:
+            found = self._ends_of[layout] = self._make_ends(layout)
+        return found
+
+    def _make_ends(self, layout: Layout) -> EndsOf:
+        ends: list[int] = []
+        places: list[int] = []
+        uncommitted = place = 0
+        for topic, indexes in layout.topics:
+            of_topic, failed = self.ends.get(topic, {}), self.end_errors.get(topic, {})
+            for index in indexes:
+                end = of_topic.get(index)
+                if end is not None:
+                    ends.append(end)
+                    places.append(place)
+                place += 1
+            if len(indexes) != len(of_topic) or failed:
+                uncommitted += len({*of_topic, *failed}.difference(indexes))
+        ordered = self.topics is None or all(topic in self.topics for topic, _ in layout.topics)
+        return EndsOf(ends, None if len(places) == place else places, uncommitted, ordered)
+
     def _total(self, group: ListedGroup) -> GroupLag:
         name = group.group_id
-        if name in self.timed or self.owners.get(name) or group.type == "share":
+        lags = None if group.type == "share" else self.lags(name)
+        if lags is None:
             return self._summed(group, self.rows_of(name))
-        total = known = no_commit = unavailable = topics = partitions = 0
-        worst: Partition | None = None
-        worst_lag = 0
-        for topic, commits in self.commits.get(name, {}).items():
-            if self.topics is not None and topic not in self.topics:
-                continue
-            ends = self.ends.get(topic, {})
-            topics += 1
-            others = self._uncommitted(topic, commits)
-            no_commit += others
-            partitions += len(commits) + others
-            for index, offset, _, code in commits:
-                end = ends.get(index)
-                if offset < 0 and not code:
-                    no_commit += 1
-                elif code or end is None:
-                    unavailable += 1
-                else:
-                    known += 1
-                    lag = end - offset
-                    if lag > 0:
-                        total += lag
-                    if lag > worst_lag or worst is None:
-                        worst, worst_lag = (topic, index), lag
+        commits = self.commits[name]
+        ends = self._ends(commits.layout)
+        unavailable = commits.layout.count - len(lags)
+        worst_lag = max(lags, default=None)
+        worst = None if worst_lag is None else commits.layout.partitions[ends.place(lags.index(worst_lag))]
+        behind = lags if lags and min(lags) > 0 else [each for each in lags if each > 0]
+        timed = [self._timed(row, row.committed_offset or 0) for row in self.timed.get(name, {}).values()]
+        known = [row for row in timed if row.lag_time_ms is not None]
+        time_ms = max((row.lag_time_ms or 0 for row in known), default=None)
+        kind = PARTIAL if len(behind) > len(known) else _kind(known)
+        if lags and worst_lag is not None and worst_lag <= 0 and not (ends.uncommitted or unavailable):
+            time_ms, kind = 0, EXACT
+        stuck = [row.stuck_ms for row in timed if row.stuck_ms is not None]
         failed = self.group_errors.get(name)
-        caught_up = known > 0 and worst_lag <= 0 and not (no_commit or unavailable)
         return GroupLag(
-            name, group.state, group.type, group.coordinator, self._members(name), topics, partitions,
-            total if known else None, no_commit, unavailable, worst, worst_lag if worst else None,
-            0 if caught_up else None, EXACT if caught_up else None, 0, None, failed.message if failed else "",
+            name, group.state, group.type, group.coordinator, self._members(name), len(commits.layout.topics),
+            commits.layout.count + ends.uncommitted, sum(behind) if lags else None, ends.uncommitted, unavailable,
+            worst, worst_lag, time_ms, None if time_ms is None else kind, sum(row.lost_offsets for row in timed),
+            max(stuck, default=None), failed.message if failed else "",
         )  # fmt: skip
 
     def _members(self, group: str) -> int | None:
         found = self.described.get(group)
         return None if found is None else len(found.members)
-
-    def _uncommitted(self, topic: str, commits: Sequence[Commit]) -> int:
-        """Return how many partitions of a topic the group has said nothing about."""
-        ends, failed = self.ends.get(topic, {}), self.end_errors.get(topic, {})
-        if len(commits) == len(ends) and not failed:
-            return 0
-        return len({*ends, *failed} - {each[0] for each in commits})
 
     def _summed(self, group: ListedGroup, rows: Sequence[LagRow]) -> GroupLag:
         name = group.group_id

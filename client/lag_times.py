@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from klamm.client import lag_wire
 from klamm.client.cluster import Cluster
-from klamm.client.errors import ClientError, ResponseError, unreadable
-from klamm.client.lag_wire import FetchedBytes, Partition
+from klamm.client.errors import ClientError, ResponseError
+from klamm.client.offsets import Partition
 from klamm.model.errors import CorruptMessageError, InvalidRecordError
-from klamm.protocol.errors import ProtocolError
+from klamm.protocol.fetch_client import FetchAnswer, FetchLimits
 from klamm.records.batch import HEADER_SIZE, LOG_APPEND_TIME, BatchHeader, read_header
 from klamm.records.compression import Codec, decompress
 
@@ -30,6 +29,7 @@ GROWTH: Final = 16
 FETCH_SIZE_MAX: Final = 64 * 1024 * 1024
 """Of one partition; brokers send the first batch whole however large it is."""
 ROUNDS_MAX: Final = 6
+_NO_WAIT: Final = FetchLimits(0, 0, 16 * 1024 * 1024, committed_only=False)
 _OFFSET_OUT_OF_RANGE: Final = 1
 
 Place = tuple[str, int, int]
@@ -67,6 +67,13 @@ class _Found(NamedTuple):
     exact: bool
 
 
+class _Fetched(NamedTuple):
+    """What came for one partition: whole batches, and perhaps a piece of the next."""
+
+    answer: FetchAnswer
+    records: bytes
+
+
 class _Wanted:
     """One partition on its way to a record."""
 
@@ -92,7 +99,7 @@ async def record_times(
     found: dict[Place, RecordTime] = {}
     errors: dict[Place, ClientError] = {}
 
-    async def send(_: int, request: tuple[int, dict[Partition, _Wanted]]) -> dict[Partition, FetchedBytes]:
+    async def send(_: int, request: tuple[int, dict[Partition, _Wanted]]) -> dict[Partition, _Fetched]:
         return await _fetch(cluster, *request)
 
     for _ in range(ROUNDS_MAX):
@@ -135,35 +142,32 @@ def _requests(leaders: Mapping[Partition, int], left: Iterable[_Wanted]) -> list
     return requests
 
 
-async def _fetch(cluster: Cluster, broker: int, wanted: Mapping[Partition, _Wanted]) -> dict[Partition, FetchedBytes]:
-    offsets = {where: (each.offset, each.size_max) for where, each in wanted.items()}
-    version, frame = await cluster.ask_encoded(
-        lag_wire.FETCH,
-        lag_wire.FETCH_VERSIONS,
-        lambda version, number, client: lag_wire.encode_fetch(version, number, client, offsets),
-        broker,
-    )
-    try:
-        error_code, fetched = lag_wire.decode_fetch(frame, version)
-    except ProtocolError as error:
-        raise unreadable(broker, error) from error
+async def _fetch(cluster: Cluster, broker: int, wanted: Mapping[Partition, _Wanted]) -> dict[Partition, _Fetched]:
+    offsets: dict[str, list[tuple[int, int, int]]] = {}
+    for (topic, index), each in wanted.items():
+        offsets.setdefault(topic, []).append((index, each.offset, each.size_max))
+    error_code, answers, frame = await cluster.fetch(broker, offsets, _NO_WAIT)
     if error_code:
         raise ResponseError(error_code, None, name=f"Fetch from broker {broker}")
-    return fetched
+    return {
+        (answer.topic, answer.partition): _Fetched(answer, bytes(frame[answer.start : answer.end]))
+        for answer in answers
+    }
 
 
-def _outcome(wanted: _Wanted, fetched: FetchedBytes | None) -> RecordTime | ClientError | None:
+def _outcome(wanted: _Wanted, came: _Fetched | None) -> RecordTime | ClientError | None:
     """Return what is known now; None if another round may tell, and ``wanted`` says what to ask for."""
     topic, partition, _ = wanted.place
-    if fetched is None:
+    if came is None:
         return ResponseError(-1, "the broker's answer leaves it out", name=f"{topic}:{partition}")
+    fetched = came.answer
     if fetched.error_code == _OFFSET_OUT_OF_RANGE and 0 <= wanted.offset < fetched.log_start_offset:
         wanted.log_start_offset = wanted.offset = fetched.log_start_offset
         return None
     if fetched.error_code:
         return ResponseError(fetched.error_code, None, name=f"{topic}:{partition}")
     try:
-        result = find_time(fetched.records, wanted.offset)
+        result = find_time(came.records, wanted.offset)
     except (CorruptMessageError, InvalidRecordError) as error:
         return ClientError("CORRUPT_MESSAGE", f"{topic}:{partition}@{wanted.offset}: {error}")
     limits = (

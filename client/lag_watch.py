@@ -119,20 +119,16 @@ class LagWatcher:
 
 def worst_first(report: LagReport, count: int) -> list[LagRow]:
     """Return up to ``count`` rows that lag: the worst partition of every group first, then their second worst."""
-    if count <= 0:
-        return []
-    ranked: list[tuple[int, int, LagRow]] = []
-    for group in report.groups:
-        behind = sorted(
-            (row for row in report.rows_of(group.group_id) if row.lag and row.lag > 0), key=_lag, reverse=True
-        )
-        ranked += [(place, -_lag(row), row) for place, row in enumerate(behind)]
+    # A row for every commit would be far too many: of each group as many as its share, and more where some have less.
+    depth = -(-count // max(1, len(report.groups)))
+    while True:
+        behind = [report.lagging(group.group_id, depth) for group in report.groups]
+        if sum(map(len, behind)) >= count or not any(len(rows) == depth for rows in behind):
+            break
+        depth *= 2
+    ranked = [(place, -(row.lag or 0), row) for rows in behind for place, row in enumerate(rows)]
     ranked.sort(key=lambda each: each[:2])
     return [row for _, _, row in ranked[:count]]
-
-
-def _lag(row: LagRow) -> int:
-    return row.lag or 0
 
 
 def _nearness(each: tuple[Risk, LagRow]) -> tuple[float, float]:

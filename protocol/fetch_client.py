@@ -52,7 +52,6 @@ class FetchLimits(NamedTuple):
     max_wait_ms: int
     min_bytes: int
     max_bytes: int
-    partition_max_bytes: int
     committed_only: bool
 
 
@@ -77,10 +76,13 @@ def encode_client_fetch(
     version: int,
     correlation_id: int,
     client_id: str,
-    offsets: Mapping[str, Sequence[tuple[int, int]]],
+    offsets: Mapping[str, Sequence[tuple[int, int, int]]],
     limits: FetchLimits,
 ) -> bytes:
-    """Return a Fetch request without a session, with its length; ``offsets`` has (partition, offset) by topic."""
+    """Return a Fetch request without a session, with its length.
+
+    ``offsets`` has (partition, offset, largest size in bytes) by topic.
+    """
     flexible = version >= FLEXIBLE_SINCE
     client = client_id.encode()
     frame = bytearray(_INT32.size)
@@ -94,8 +96,8 @@ def encode_client_fetch(
     for topic, partitions in offsets.items():
         write_string(frame, topic, flexible=flexible)
         write_size(frame, len(partitions), flexible=flexible)
-        for partition, offset in partitions:
-            frame += _partition(version, partition, offset, limits.partition_max_bytes)
+        for each in partitions:
+            frame += _partition(version, *each)
             if flexible:
                 frame.append(0)
         if flexible:

@@ -2,7 +2,8 @@
 
 Nothing is advertised that isn't here. Produce and Fetch have receivers of their own; every other API is one function
 ``handler(node, context, request)`` that takes the newest shape of its request and returns the newest shape of its
-response, or an awaitable of it; what members of groups ask often has a codec of its own (:class:`ReceivedApi`).
+response, or an awaitable of it, or :class:`Encoded` where kio's dataclasses would take too long; what members of groups
+ask often has a codec of its own (:class:`ReceivedApi`).
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import importlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from klamm.model.errors import KafkaError, UnsupportedVersionError
 from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.errors import ProtocolError
-from klamm.protocol.header import RequestHeader
+from klamm.protocol.header import RequestHeader, response_header
 from klamm.protocol.messages import decode_request, encode_response
 from klamm.server.connection import Connection, ResponseSlot
 from klamm.server.error_responses import error_response
@@ -28,8 +30,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LENGTH: Final = Struct(">i")
+
 Handler = Callable[["Node", RequestContext, Any], Any]
 """Takes the newest shape of a request, returns the newest shape of its response, or an awaitable of it."""
+
+
+class Encoded(NamedTuple):
+    """A response whose body its handler has encoded itself, in the version of the request."""
+
+    parts: list[bytes]
 
 
 class Api(Protocol):
@@ -136,12 +146,20 @@ class HandledApi:
             result = await awaitable
         except KafkaError as error:
             result = self._refused(slot, error)
+        if type(result) is Encoded:
+            head = response_header(header.correlation_id, self.key, header.api_version)
+            slot.complete(_framed([head, *result.parts]))
+            return
         slot.complete([encode_response(self.key, header.api_version, result, header.correlation_id)])
 
     def _refused(self, slot: ResponseSlot, error: KafkaError) -> Any:  # noqa: ANN401 (a kio response of this API)
         self.stats.errors += 1
         slot.error_code = error.error_code
         return error_response(self.key, error)
+
+
+def _framed(parts: list[bytes]) -> list[bytes | bytearray | memoryview]:
+    return [_LENGTH.pack(sum(map(len, parts))), *parts]
 
 
 def served_versions(apis: Mapping[int, Api]) -> list[tuple[int, int, int]]:

@@ -160,7 +160,7 @@ class Fetcher:
         busy = set(pending.values())
         started = False
         size = min(self._request_bytes, MEMORY_BYTES_MAX // (2 * max(1, len(self._leaders))))
-        limits = FetchLimits(MAX_WAIT_MS, 1, size, min(PARTITION_BYTES_MAX, size), self._committed_only)
+        limits = FetchLimits(MAX_WAIT_MS, 1, size, self._committed_only)
         for leader, partitions in self._leaders.items():
             wanted = [each for each in partitions if each in self.positions and each not in self._homeless]
             self._leaders[leader] = wanted
@@ -173,10 +173,11 @@ class Fetcher:
             await asyncio.sleep(0)  # so that the requests are on their way before anybody works on
 
     async def _fetch(self, leader: int, partitions: Sequence[Partition], limits: FetchLimits) -> _Answered:
-        offsets: dict[str, list[tuple[int, int]]] = {}
+        offsets: dict[str, list[tuple[int, int, int]]] = {}
         asked = {where: self.positions[where] for where in partitions}
+        size = min(PARTITION_BYTES_MAX, limits.max_bytes)
         for (topic, partition), offset in asked.items():
-            offsets.setdefault(topic, []).append((partition, offset))
+            offsets.setdefault(topic, []).append((partition, offset, size))
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 code, answers, frame = await self._cluster.fetch(leader, offsets, limits)

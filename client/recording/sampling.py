@@ -107,8 +107,11 @@ def _group_rows(report: LagReport) -> list[Row]:
         described = report.described.get(name)
         if described is not None:
             rows.append(Row("members", name, broker=group.coordinator, body=_members_body(described)))
-        metadata = report.metadata.get(name, {})
-        for topic, commits in report.commits.get(name, {}).items():
+        of_group = report.commits.get(name)
+        if of_group is None:
+            continue
+        metadata = of_group.metadata
+        for topic, commits in of_group.topics.items():
             for index, offset, epoch, code in commits:
                 if offset >= 0 and not code:
                     share = report.share_lags.get((name, topic, index))

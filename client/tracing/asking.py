@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from klamm.client import lag_wire
+from klamm.client import offset_fetch_wire, offsets_wire
 from klamm.client.cluster import Cluster
 from klamm.client.committed import Committed
 from klamm.client.errors import ClientError, ResponseError
@@ -62,8 +62,8 @@ async def _committed(
     cluster: Cluster, broker_id: int, groups: list[ListedGroup], where: Partition, errors: list[ClientError]
 ) -> dict[str, Committed]:
     connection = await cluster.broker(broker_id)
-    low, high = lag_wire.OFFSET_FETCH_VERSIONS
-    theirs = connection.versions.get(lag_wire.OFFSET_FETCH, (0, 0))
+    low, high = offset_fetch_wire.OFFSET_FETCH_VERSIONS
+    theirs = connection.versions.get(offset_fetch_wire.OFFSET_FETCH, (0, 0))
     if theirs[1] < low or theirs[0] > high:
         from klamm.client.committed import committed_offsets  # noqa: PLC0415 (a broker of before Kafka 3.0)
 
@@ -73,13 +73,13 @@ async def _committed(
     names = [group.group_id for group in groups]
     topics = {where[0]: [where[1]]}
     _, frame = await cluster.ask_encoded(
-        lag_wire.OFFSET_FETCH,
-        lag_wire.OFFSET_FETCH_VERSIONS,
-        lambda version, number, client: lag_wire.encode_offset_fetch(version, number, client, names, topics),
+        offset_fetch_wire.OFFSET_FETCH,
+        offset_fetch_wire.OFFSET_FETCH_VERSIONS,
+        lambda version, number, client: offset_fetch_wire.encode_offset_fetch(version, number, client, names, topics),
         broker_id,
     )
     found: dict[str, Committed] = {}
-    for each in lag_wire.decode_offset_fetch(frame):
+    for each in offset_fetch_wire.decode_offset_fetch(frame):
         if each.error_code:
             errors.append(ResponseError(each.error_code, None, name=each.group))
         for partition, offset, epoch, error_code in each.topics.get(where[0], ()):
@@ -91,19 +91,15 @@ async def _committed(
 async def _offsets(
     cluster: Cluster, leader: int, asked: Mapping[str, Sequence[int]], timestamp: int
 ) -> dict[Partition, int]:
+    wanted = {topic: [(index, timestamp) for index in indexes] for topic, indexes in asked.items()}
     version, frame = await cluster.ask_encoded(
-        lag_wire.LIST_OFFSETS,
-        lag_wire.LIST_OFFSETS_VERSIONS,
-        lambda version, number, client: lag_wire.encode_list_offsets(version, number, client, asked, timestamp),
+        offsets_wire.LIST_OFFSETS,
+        offsets_wire.VERSIONS,
+        lambda version, number, client: offsets_wire.encode(version, number, client, wanted, committed_only=False),
         leader,
     )
     try:
-        answer = lag_wire.decode_list_offsets(frame, version)
+        answer = offsets_wire.decode(frame, version)
     except ProtocolError:
         return {}  # the general way says what is wrong
-    return {
-        (topic, partition): offset
-        for topic, each in answer.items()
-        for partition, error_code, offset in each
-        if not error_code
-    }
+    return {(each.topic, each.partition): each.offset for each in answer if not each.error_code}

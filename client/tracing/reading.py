@@ -54,11 +54,11 @@ async def fetch_stretch(
     Raises:
         ResponseError: The broker refused: OFFSET_OUT_OF_RANGE, TOPIC_AUTHORIZATION_FAILED, …
     """
-    limits = FetchLimits(wait_ms, 1, size_bytes, size_bytes, committed_only)
+    limits = FetchLimits(wait_ms, 1, size_bytes, committed_only)
     name = f"{topic.name}:{partition.partition}"
 
     async def attempt() -> Stretch:
-        asked = {topic.name: [(partition.partition, offset)]}
+        asked = {topic.name: [(partition.partition, offset, size_bytes)]}
         code, answers, frame = await cluster.fetch(partition.leader, asked, limits)
         if code or not answers:
             raise ResponseError(code or _UNKNOWN_SERVER_ERROR, None, name=name)

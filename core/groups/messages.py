@@ -6,12 +6,13 @@ Requests carry what the wire carried, without its versions: where a version chan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from klamm.model.errors import ErrorCode
 from klamm.model.ids import TopicId
-from klamm.records.offsets_schema import GroupRecord
+from klamm.records.offsets_schema import GroupRecord, OffsetCommitValue
 
 UNKNOWN_MEMBER_ID = ""
 NO_GENERATION = -1
@@ -231,21 +232,23 @@ class FetchOffsets:
     topics: tuple[FetchedTopic, ...] | None
 
 
-class FetchedOffset(NamedTuple):
-    """A committed position; the offset is -1 if there is none."""
+NO_OFFSET: Final = OffsetCommitValue(-1, -1, "", -1)
+"""What stands for the offset of a partition that has none."""
 
-    partition: int
-    offset: int = -1
-    leader_epoch: int = -1
-    metadata: str = ""
+
+Offsets = Mapping[int, OffsetCommitValue]
+"""Committed offsets by partition."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchOffsetsResult:
-    """Answer to :class:`FetchOffsets`."""
+    """Answer to :class:`FetchOffsets`: what was committed, as it is kept, by topic and partition.
+
+    A group may have very many offsets, so nothing is made of each.
+    """
 
     error: ErrorCode = ErrorCode.NONE
-    topics: tuple[tuple[str, tuple[FetchedOffset, ...]], ...] = ()
+    topics: tuple[tuple[str, Offsets], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

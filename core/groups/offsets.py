@@ -12,13 +12,14 @@ from klamm.core.groups.classic_group import ClassicGroup, ClassicState, UnknownM
 from klamm.core.groups.consumer_group import ConsumerGroup
 from klamm.core.groups.context import Context, GroupIdNotFoundError
 from klamm.core.groups.messages import (
+    NO_OFFSET,
     CommitOffsets,
     CommitOffsetsResult,
     DeleteOffsets,
     DeleteOffsetsResult,
-    FetchedOffset,
     FetchOffsets,
     FetchOffsetsResult,
+    Offsets,
 )
 from klamm.model.errors import ErrorCode, KafkaError, UnsupportedVersionError
 from klamm.model.ids import NO_TOPIC_ID
@@ -132,21 +133,13 @@ class OffsetStore:
                 return FetchOffsetsResult(refused.error_code)
         kept = self._offsets.get(request.group_id, {})
         if request.topics is None:
-            topics = tuple(
-                (topic, tuple(_fetched(partition, value) for partition, value in partitions.items()))
-                for topic, partitions in kept.items()
-            )
-        else:
-            topics = tuple(
-                (
-                    asked.topic,
-                    tuple(
-                        _fetched(partition, kept.get(asked.topic, {}).get(partition)) for partition in asked.partitions
-                    ),
-                )
-                for asked in request.topics
-            )
-        return FetchOffsetsResult(topics=topics)
+            every = tuple((topic, partitions.copy()) for topic, partitions in kept.items())
+            return FetchOffsetsResult(topics=every)
+        topics: list[tuple[str, Offsets]] = []
+        for asked in request.topics:
+            of_topic = kept.get(asked.topic, {})
+            topics.append((asked.topic, {index: of_topic.get(index, NO_OFFSET) for index in asked.partitions}))
+        return FetchOffsetsResult(topics=tuple(topics))
 
     # OffsetDelete, expiry, deleted groups and topics
 
@@ -277,12 +270,6 @@ def _validate_consumer_fetch(group: ConsumerGroup, request: FetchOffsets) -> Non
         return
     msg = f"member_epoch={request.member_epoch} != {member.member_epoch} of member {member.member_id}"
     raise IllegalGenerationError(msg) if member.uses_classic_protocol else StaleMemberEpochError(msg)
-
-
-def _fetched(partition: int, value: OffsetCommitValue | None) -> FetchedOffset:
-    if value is None:
-        return FetchedOffset(partition)
-    return FetchedOffset(partition, value.offset, value.leader_epoch, value.metadata)
 
 
 def _tombstone(group_id: str, topic: str, partition: int) -> GroupRecord:

@@ -18,10 +18,7 @@ from klamm.core.groups.messages import (
     DescribedConsumerMember,
     DescribedGroup,
     DescribeGroups,
-    FetchedOffset,
     FetchedTopic,
-    FetchOffsets,
-    FetchOffsetsResult,
     JoinGroup,
     JoinGroupResult,
     LeaveGroup,
@@ -35,7 +32,7 @@ from klamm.core.groups.messages import (
     SyncGroupResult,
 )
 from klamm.model.errors import ErrorCode, KafkaError
-from klamm.model.ids import NO_TOPIC_ID, PartitionIndex, TopicId, TopicName
+from klamm.model.ids import PartitionIndex, TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
 from klamm.server.message_types import response_types
@@ -199,94 +196,6 @@ async def leave_group(node: Node, _context: RequestContext, request: Any) -> Any
             )
             for one in result.members
         ),
-    )
-
-
-async def offset_fetch(node: Node, context: RequestContext, request: Any) -> Any:
-    """Answer committed offsets, of one group or several."""
-    types = response_types(ApiKey.OFFSET_FETCH)
-    groups = [await _fetch_group(node, context.api_version, group, types) for group in request.groups]
-    return types.OffsetFetchResponse(throttle_time=NO_THROTTLE, groups=tuple(groups))
-
-
-async def _fetch_group(node: Node, version: int, group: Any, types: Any) -> Any:
-    by_id = version >= TOPIC_ID_VERSION
-    asked: list[FetchedTopic] | None = None
-    unknown: list[Any] = []
-    if group.topics is not None:
-        asked = []
-        for topic in group.topics:
-            name: str | None = topic.name
-            if by_id:
-                image = node.image.topic_by_id(TopicId(topic.topic_id or NO_TOPIC_ID))
-                name = None if image is None else image.name
-            if name is None:
-                unknown.append(topic)
-            else:
-                asked.append(FetchedTopic(name, tuple(topic.partition_indexes)))
-    request = FetchOffsets(group.group_id, group.member_id, group.member_epoch, None if asked is None else tuple(asked))
-    try:
-        result = cast("FetchOffsetsResult", await node.groups.ask(group.group_id, request))
-    except KafkaError as refused:
-        result = FetchOffsetsResult(refused.error_code)
-    if result.error is not ErrorCode.NONE:
-        topics = _failed_topics(asked or [], result.error, types) if version == 1 else ()
-        return types.OffsetFetchResponseGroup(
-            group_id=group.group_id, topics=topics, error_code=wire_error(result.error)
-        )
-    answered = [_fetched_topic(node, name, offsets, by_id=by_id, types=types) for name, offsets in result.topics]
-    answered += [_unknown_topic(topic, types) for topic in unknown]
-    return types.OffsetFetchResponseGroup(
-        group_id=group.group_id, topics=tuple(topic for topic in answered if topic is not None), error_code=NONE
-    )
-
-
-def _fetched_topic(node: Node, name: str, offsets: tuple[FetchedOffset, ...], *, by_id: bool, types: Any) -> Any:
-    """Return a topic of the answer; None if it is to be named by an id that it hasn't any more."""
-    topic_id = None
-    if by_id:
-        image = node.image.topics.get(TopicName(name))
-        if image is None:
-            return None
-        topic_id = image.topic_id
-    partitions = tuple(
-        types.OffsetFetchResponsePartitions(
-            partition_index=one.partition,
-            committed_offset=one.offset,
-            committed_leader_epoch=one.leader_epoch,
-            metadata=one.metadata,
-            error_code=NONE,
-        )
-        for one in offsets
-    )
-    return types.OffsetFetchResponseTopics(topic_id=topic_id, name=TopicName(name), partitions=partitions)
-
-
-def _no_offset(partition: int, error: ErrorCode, types: Any) -> Any:
-    return types.OffsetFetchResponsePartitions(
-        partition_index=partition,
-        committed_offset=-1,
-        committed_leader_epoch=-1,
-        metadata="",
-        error_code=wire_error(error),
-    )
-
-
-def _unknown_topic(topic: Any, types: Any) -> Any:
-    error = ErrorCode.UNKNOWN_TOPIC_ID
-    partitions = tuple(_no_offset(partition, error, types) for partition in topic.partition_indexes)
-    return types.OffsetFetchResponseTopics(topic_id=topic.topic_id, name=TopicName(""), partitions=partitions)
-
-
-def _failed_topics(asked: list[FetchedTopic], error: ErrorCode, types: Any) -> tuple[Any, ...]:
-    """Version 1 says a group's error at every partition."""
-    return tuple(
-        types.OffsetFetchResponseTopics(
-            topic_id=None,
-            name=TopicName(topic.topic),
-            partitions=tuple(_no_offset(partition, error, types) for partition in topic.partitions),
-        )
-        for topic in asked
     )
 
 
@@ -467,7 +376,6 @@ HANDLERS: dict[ApiKey, Handler] = {
     ApiKey.JOIN_GROUP: join_group,
     ApiKey.SYNC_GROUP: sync_group,
     ApiKey.LEAVE_GROUP: leave_group,
-    ApiKey.OFFSET_FETCH: offset_fetch,
     ApiKey.OFFSET_DELETE: offset_delete,
     ApiKey.LIST_GROUPS: list_groups,
     ApiKey.DESCRIBE_GROUPS: describe_groups,

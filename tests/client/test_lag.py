@@ -194,7 +194,7 @@ def test_a_group_that_is_not_there_is_an_error() -> None:
     assert [total.group for total in report.totals()] == ["g"]
 
 
-def test_all_groups_take_two_requests_to_each_broker_and_their_times_one_more() -> None:
+def test_all_groups_take_a_few_requests_to_each_broker_and_their_times_one_more() -> None:
     topics = {f"t{number}": [Part(9, leader=1 + place, batches=[_batch(0, [5] * 9)]) for place in range(3)]
               for number in range(20)}  # fmt: skip
     groups = {
@@ -204,7 +204,7 @@ def test_all_groups_take_two_requests_to_each_broker_and_their_times_one_more() 
     script = Scripted(topics, groups, brokers=3)
     report = _report(script, timed=False)
     assert {api: script.count(api) for api in (LIST_GROUPS, OFFSET_FETCH, LIST_OFFSETS, METADATA)} == {
-        LIST_GROUPS: 3, OFFSET_FETCH: 3, LIST_OFFSETS: 3, METADATA: 2,
+        LIST_GROUPS: 3, OFFSET_FETCH: 6, LIST_OFFSETS: 3, METADATA: 2,  # the ten groups of each as eight and two
     }  # fmt: skip
     assert len(report.rows) == 30 * 60
     assert {row.lag for row in report.rows} == {5}
@@ -361,3 +361,39 @@ def test_a_broker_that_was_too_slow_is_asked_anew_and_nothing_waits_behind_it(mo
 
     asyncio.run(run())
     assert dropped == [1]
+
+
+def test_commits_too_many_for_one_answer_are_asked_for_in_as_many_requests_as_their_size_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("klamm.client.lag.ANSWER_SIZE_BYTES", 4000)
+    topics = {f"t{number}": [Part(9), Part(9)] for number in range(10)}
+    groups = {f"g{number:02}": Group({(t, i): number % 9 for t in topics for i in range(2)}) for number in range(50)}
+    groups["g07"].offsets.popitem()
+    script = Scripted(topics, groups)
+    report = _report(script, timed=False)
+    size = 10 * (2 * 20 + 5) + 10  # of a group: topics with two commits and a name, its own name, error, tags
+    each = 4000 // size
+    assert script.count(OFFSET_FETCH) == 1 + -(-(50 - 8) // each)
+    assert [total.lag for total in report.totals()] == [
+        (19 if number == 7 else 20) * (9 - number % 9) for number in range(50)
+    ]
+    assert [total.no_commit for total in report.totals()] == [int(number == 7) for number in range(50)]
+
+
+def test_a_report_of_many_commits_makes_rows_only_of_what_is_shown() -> None:
+    topics = {f"t{number:02}": [Part(100), Part(100)] for number in range(20)}
+    groups = {
+        f"g{number}": Group({(topic, index): 90 - number for topic in topics for index in range(2)})
+        for number in range(9)
+    }
+    for number, group in enumerate(groups.values()):
+        group.offsets["t03", 1] = 20 - number
+    report = _report(Scripted(topics, groups), timed=False)
+    worst = worst_first(report, 18)
+    assert [(row.topic, row.partition, row.lag) for row in worst[:9]] == [("t03", 1, 88 - n) for n in range(9)]
+    assert [row.lag for row in worst[9:]] == [18 - n for n in range(9)]
+    assert report._rows == {}
+    assert [(total.worst, total.worst_lag) for total in report.totals()] == [(("t03", 1), 80 + n) for n in range(9)]
+    assert report._rows == {}
+    assert sum(row.lag or 0 for row in report.rows) == sum(total.lag or 0 for total in report.totals())

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klamm.client import lag_wire
+from klamm.client import groups_wire, offset_fetch_wire
 from klamm.client.groups import ListedGroup
 from klamm.client.lag_times import find_time
 from klamm.client.requests import _Shapes
 from klamm.model.errors import CorruptMessageError, ErrorCode, InvalidRecordError
 from klamm.protocol import messages
 from klamm.protocol.errors import ProtocolError
-from klamm.protocol.fetch import FetchedPartition, decode_fetch, encode_fetch_response
 from klamm.protocol.header import parse_request_header
 from klamm.records.batch import HEADER_SIZE
 from klamm.records.compression import Codec
@@ -39,16 +38,16 @@ def _shapes(api_key: int) -> Any:
 
 @pytest.mark.parametrize("version", range(6))
 def test_groups_are_listed_as_the_schema_has_them(version: int) -> None:
-    request = _read(lag_wire.encode_list_groups(version, 5, "clïent"), lag_wire.LIST_GROUPS)
+    request = _read(groups_wire.encode_list_groups(version, 5, "clïent"), groups_wire.LIST_GROUPS)
     assert (request.states_filter, request.types_filter) == ((), ())
-    shape = _shapes(lag_wire.LIST_GROUPS)
+    shape = _shapes(groups_wire.LIST_GROUPS)
     response = shape.ListGroupsResponse(
         throttle_time=timedelta(0),
         error_code=NONE,
         groups=(shape.ListedGroup(group_id="ü", protocol_type="consumer", group_state="Stable", group_type="Share"),),
     )
-    frame = messages.encode_response(lag_wire.LIST_GROUPS, version, response, 9)
-    code, groups = lag_wire.decode_list_groups(memoryview(frame)[4:], version, 3)
+    frame = messages.encode_response(groups_wire.LIST_GROUPS, version, response, 9)
+    code, groups = groups_wire.decode_list_groups(memoryview(frame)[4:], version, 3)
     state, kind = "Stable" if version >= 4 else "", "share" if version >= 5 else ""
     assert (code, groups) == (0, [ListedGroup("ü", state, kind, "consumer", 3)])
 
@@ -56,10 +55,11 @@ def test_groups_are_listed_as_the_schema_has_them(version: int) -> None:
 @pytest.mark.parametrize("version", [8, 9])
 @pytest.mark.parametrize("metadata", ["", "x", None])
 def test_offsets_are_fetched_as_the_schema_has_them(version: int, metadata: str | None) -> None:
-    request = _read(lag_wire.encode_offset_fetch(version, 5, "clïent", ["a", "ü" * 90]), lag_wire.OFFSET_FETCH)
+    written = offset_fetch_wire.encode_offset_fetch(version, 5, "clïent", ["a", "ü" * 90])
+    request = _read(written, offset_fetch_wire.OFFSET_FETCH)
     assert [(group.group_id, group.topics) for group in request.groups] == [("a", None), ("ü" * 90, None)]
     assert request.require_stable is False
-    shape = _shapes(lag_wire.OFFSET_FETCH)
+    shape = _shapes(offset_fetch_wire.OFFSET_FETCH)
     partitions = tuple(
         shape.OffsetFetchResponsePartitions(
             partition_index=index, committed_offset=2**40 + index, committed_leader_epoch=7, error_code=NONE,
@@ -72,66 +72,20 @@ def test_offsets_are_fetched_as_the_schema_has_them(version: int, metadata: str 
     )
     groups = tuple(shape.OffsetFetchResponseGroup(group_id=name, topics=topics, error_code=NONE) for name in ("a", "b"))
     response = shape.OffsetFetchResponse(throttle_time=timedelta(0), groups=groups)
-    frame = messages.encode_response(lag_wire.OFFSET_FETCH, version, response, 9)
-    found = lag_wire.decode_offset_fetch(memoryview(frame)[4:])
+    frame = messages.encode_response(offset_fetch_wire.OFFSET_FETCH, version, response, 9)
+    found = offset_fetch_wire.decode_offset_fetch(memoryview(frame)[4:])
     assert [each.group for each in found] == ["a", "b"]
     assert found[0].topics == {name: [(n, 2**40 + n, 7, 0) for n in range(200)] for name in ("t", "ü")}
     assert found[0].metadata == ({("t", 1): "x", ("ü", 1): "x"} if metadata else {})
-
-
-@pytest.mark.parametrize("version", range(2, 6))
-def test_ends_are_listed_as_the_schema_has_them(version: int) -> None:
-    frame = lag_wire.encode_list_offsets(version, 5, "clïent", {"t": [0, 3], "ü": [1]}, -1, committed_only=True)
-    request = _read(frame, lag_wire.LIST_OFFSETS)
-    asked = [(topic.name, [part.partition_index for part in topic.partitions]) for topic in request.topics]
-    assert (asked, request.isolation_level) == ([("t", [0, 3]), ("ü", [1])], 1)
-    assert {int(part.timestamp) for topic in request.topics for part in topic.partitions} == {-1}
-    shape = _shapes(lag_wire.LIST_OFFSETS)
-    moved = messages.wire_error(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-    parts = (
-        shape.ListOffsetsPartitionResponse(partition_index=0, error_code=NONE, offset=2**40, leader_epoch=1),
-        shape.ListOffsetsPartitionResponse(partition_index=3, error_code=moved, offset=-1),
-    )
-    response = shape.ListOffsetsResponse(
-        throttle_time=timedelta(0), topics=(shape.ListOffsetsTopicResponse(name="t", partitions=parts),)
-    )
-    answer = messages.encode_response(lag_wire.LIST_OFFSETS, version, response, 9)
-    assert lag_wire.decode_list_offsets(memoryview(answer)[4:], version) == {"t": [(0, 0, 2**40), (3, 6, -1)]}
-
-
-@pytest.mark.parametrize("version", range(4, 12))
-def test_records_are_fetched_as_the_schema_has_them(version: int) -> None:
-    frame = lag_wire.encode_fetch(version, 5, "clïent", {("t", 1): (2**40, 99), ("ü", 2): (7, 8), ("t", 2): (3, 4)})
-    header = parse_request_header(memoryview(frame)[4:])
-    request = decode_fetch(memoryview(frame)[4:], header.body_position, version)
-    asked = {
-        (topic, part.partition): (part.fetch_offset, part.partition_max_bytes)
-        for topic, _, partitions in request.topics
-        for part in partitions
-    }
-    assert asked == {("t", 1): (2**40, 99), ("t", 2): (3, 4), ("ü", 2): (7, 8)}
-    assert (request.replica_id, request.max_wait_ms, request.session_epoch) == (-1, 0, -1)
-    parts = [
-        FetchedPartition(1, 0, 9, 8, 2, [(3, 4), (5, 6)], -1, None, None, [b"abc", b"de"], 5),
-        FetchedPartition(2, 1, -1, -1, -1),
-    ]
-    answer = b"".join(bytes(part) for part in encode_fetch_response(version, 9, 0, 0, [("t", None, parts)]))
-    start = 2 if version >= 5 else -1
-    assert lag_wire.decode_fetch(memoryview(answer)[4:], version) == (0, {
-        ("t", 1): lag_wire.FetchedBytes(0, 9, 8, start, b"abcde"),
-        ("t", 2): lag_wire.FetchedBytes(1, -1, -1, -1, b""),
-    })  # fmt: skip
 
 
 @given(st.binary(max_size=80))
 def test_bytes_that_are_no_response_are_refused_and_nothing_else_happens(data: bytes) -> None:
     frame = memoryview(b"\0\0\0\x01" + data)
     for decode in (
-        lambda: lag_wire.decode_list_groups(frame, 5, 1),
-        lambda: lag_wire.decode_list_groups(frame, 0, 1),
-        lambda: lag_wire.decode_offset_fetch(frame),
-        lambda: lag_wire.decode_list_offsets(frame, 5),
-        lambda: lag_wire.decode_fetch(frame, 11),
+        lambda: groups_wire.decode_list_groups(frame, 5, 1),
+        lambda: groups_wire.decode_list_groups(frame, 0, 1),
+        lambda: offset_fetch_wire.decode_offset_fetch(frame),
     ):
         try:
             decode()
@@ -198,3 +152,60 @@ def test_a_batch_that_claims_a_negative_size_is_refused() -> None:
     struct.pack_into(">i", batch, 8, -1000)
     with pytest.raises(CorruptMessageError):
         find_time(bytes(batch), 5)
+
+
+def _fetched(groups: dict[str, dict[str, dict[int, tuple[int, int, str]]]]) -> memoryview:
+    shape = _shapes(offset_fetch_wire.OFFSET_FETCH)
+    answered = tuple(
+        shape.OffsetFetchResponseGroup(
+            group_id=group, error_code=NONE,
+            topics=tuple(
+                shape.OffsetFetchResponseTopics(
+                    name=topic, topic_id=UUID(int=1),
+                    partitions=tuple(
+                        shape.OffsetFetchResponsePartitions(
+                            partition_index=index, committed_offset=offset, committed_leader_epoch=epoch,
+                            metadata=metadata, error_code=NONE,
+                        )
+                        for index, (offset, epoch, metadata) in partitions.items()
+                    ),
+                )
+                for topic, partitions in topics.items()
+            ),
+        )
+        for group, topics in groups.items()
+    )  # fmt: skip
+    response = shape.OffsetFetchResponse(throttle_time=timedelta(0), groups=answered)
+    return memoryview(messages.encode_response(offset_fetch_wire.OFFSET_FETCH, 8, response, 9))[4:]
+
+
+_PARTITIONS = st.dictionaries(
+    st.integers(0, 5), st.tuples(st.integers(-1, 2**62), st.integers(-1, 9), st.sampled_from(["", "", "", "m"])),
+    min_size=1, max_size=4,
+)  # fmt: skip
+_TOPICS = st.dictionaries(st.sampled_from(["t", "u", "a-longer-name"]), _PARTITIONS, max_size=3)
+
+
+@given(st.lists(_TOPICS, min_size=1, max_size=4), st.lists(st.integers(0, 3), min_size=1, max_size=12))
+def test_groups_that_look_alike_are_read_as_what_they_are(kinds: list[Any], chosen: list[int]) -> None:
+    groups = {f"g{number}": kinds[kind % len(kinds)] for number, kind in enumerate(chosen)}
+    shifted = {
+        name: {
+            topic: {index: (offset // (place + 1), epoch, text) for index, (offset, epoch, text) in parts.items()}
+            for topic, parts in topics.items()
+        }
+        for place, (name, topics) in enumerate(groups.items())
+    }
+    decoder = offset_fetch_wire.OffsetFetchDecoder()
+    for frame in (_fetched(shifted), _fetched(shifted)):  # what the first taught stays for the second
+        for each in decoder.decode(frame):
+            wanted = shifted[each.group]
+            assert each.topics == {
+                topic: [(index, offset, epoch, 0) for index, (offset, epoch, _) in parts.items()]
+                for topic, parts in wanted.items()
+            }
+            assert each.layout.partitions == [(topic, index) for topic, parts in wanted.items() for index in parts]
+            assert list(each.offsets) == [offset for parts in wanted.values() for offset, _, _ in parts.values()]
+            assert each.metadata == {
+                (topic, index): text for topic, parts in wanted.items() for index, (_, _, text) in parts.items() if text
+            }

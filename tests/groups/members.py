@@ -148,12 +148,12 @@ class Member:
             if not isinstance(result, FetchOffsetsResult) or result.error is not ErrorCode.NONE:
                 self.later(BACKOFF_S, again)
                 return
-            for one in result.topics[0][1]:
+            for partition, value in result.topics[0][1].items():
                 self.simulation.check(
-                    one.offset >= expected[one.partition],
-                    f"I5: {self.name} goes on at {one.offset} in {one.partition}; {expected} was acknowledged",
+                    value.offset >= expected[partition],
+                    f"I5: {self.name} goes on at {value.offset} in {partition}; {expected} was acknowledged",
                 )
-                self.positions[one.partition] = max(one.offset, 0)
+                self.positions[partition] = max(value.offset, 0)
             then()
 
         self.ask(FetchOffsets(self.group, None, -1, (FetchedTopic(self.topic, new),)), fetched)

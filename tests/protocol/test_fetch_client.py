@@ -14,12 +14,13 @@ from klamm.protocol.fetch_client import (
 from klamm.protocol.header import parse_request_header
 
 VERSIONS = range(CLIENT_VERSION_MIN, CLIENT_VERSION_MAX + 1)
-LIMITS = FetchLimits(500, 1, 1 << 24, 1 << 22, committed_only=True)
+LIMITS = FetchLimits(500, 1, 1 << 24, committed_only=True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_request_says_what_was_asked(version: int) -> None:
-    frame = encode_client_fetch(version, 7, "klamm/1", {"orders": [(0, 12), (3, 1 << 40)], "p": [(1, 0)]}, LIMITS)
+    asked_for = {"orders": [(0, 12, 1 << 22), (3, 1 << 40, 5)], "p": [(1, 0, 1 << 22)]}
+    frame = encode_client_fetch(version, 7, "klamm/1", asked_for, LIMITS)
     assert int.from_bytes(frame[:4], "big") == len(frame) - 4
     header = parse_request_header(memoryview(frame)[4:])
     assert (header.api_key, header.api_version, header.correlation_id, header.client_id) == (1, version, 7, "klamm/1")
@@ -31,7 +32,7 @@ def test_a_request_says_what_was_asked(version: int) -> None:
         for name, _, parts in request.topics
         for each in parts
     ]
-    assert asked == [("orders", 0, 12, 1 << 22), ("orders", 3, 1 << 40, 1 << 22), ("p", 1, 0, 1 << 22)]
+    assert asked == [("orders", 0, 12, 1 << 22), ("orders", 3, 1 << 40, 5), ("p", 1, 0, 1 << 22)]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -27,7 +27,7 @@ def driver() -> Driver:
 def fetched(driver: Driver, topic: str = "t", partition: int = 0, group: str = "g") -> int:
     result = driver.ask(FetchOffsets(group, None, -1, (FetchedTopic(topic, (partition,)),)))
     assert isinstance(result, FetchOffsetsResult)
-    return result.topics[0][1][0].offset
+    return result.topics[0][1][partition].offset
 
 
 def clean_up(driver: Driver) -> None:
