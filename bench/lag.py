@@ -186,13 +186,15 @@ def commit_all(at: str, groups: list[str], topics: list[str], partitions: int) -
 
 
 def _commit(connection: Socket, request: bytes) -> None:
+    error_code = 0
     for _ in range(600):  # a coordinator that is not there yet, or loads, says so
         answer = connection.ask(request)
         (name_size,) = _INT16.unpack_from(answer, 12)
-        if not _INT16.unpack_from(answer, 14 + name_size + 8)[0]:
+        (error_code,) = _INT16.unpack_from(answer, 14 + name_size + 8)
+        if not error_code:
             return
         time.sleep(0.1)
-    message = f"a commit is refused: error {_INT16.unpack_from(answer, 14 + name_size + 8)[0]}"
+    message = f"a commit is refused: error {error_code}"
     raise SystemExit(message)
 
 
