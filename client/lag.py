@@ -220,8 +220,8 @@ async def _fetch_commits(
     """Yield the commits of groups, some at a time.
 
     How many groups one request asks for follows from what the ones before brought: an answer of many megabytes takes a
-    broker of Apache Kafka several times as long as the same in pieces, and with a small heap it never comes. Two are on
-    their way at a time, so that the broker works while an answer is read.
+    broker of Apache Kafka several times as long as the same in pieces (docs/cli-speed.md). Two are on their way at a
+    time, so that the broker works while an answer is read.
     """
     connection = await cluster.broker(broker_id)
     low, high = offset_fetch_wire.OFFSET_FETCH_VERSIONS
