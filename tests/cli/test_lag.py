@@ -5,12 +5,14 @@ import json
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from math import ceil
 from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from klamm.client.cluster import Cluster
+from klamm.client.lag import GROUPS_AT_FIRST, GROWTH_MAX
 from klamm.client.requests import shapes
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.model.version import VERSION
@@ -122,7 +124,9 @@ def test_all_groups_take_few_requests_and_no_kio(klamm: Klamm, any_broker: Broke
     ran = klamm("lag", "show", "--topic", f"{topic}*", "-b", any_broker.bootstrap, "-v", "-o", "json")
     sent = [line.split()[1] for line in ran.err.splitlines() if line.startswith("→")]
     assert len(ran.items) == 10
-    assert (sent.count("ListGroups"), sent.count("OffsetFetch"), sent.count("ListOffsets")) == (1, 1, 1)
+    assert (sent.count("ListGroups"), sent.count("ListOffsets")) == (1, 1)
+    groups = len(klamm("group", "list", "-b", any_broker.bootstrap, "-o", "json").items)  # other tests' too
+    assert sent.count("OffsetFetch") <= 1 + ceil(max(0, groups - GROUPS_AT_FIRST) / (GROUPS_AT_FIRST * GROWTH_MAX))
     assert "Fetch" not in sent  # nobody lags: there is no record to look at
 
 
