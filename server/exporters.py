@@ -51,6 +51,7 @@ class Exporters:
         self.dropped = 0
         self._failing = False
         self._resource = broker_resource(node.broker_id, node.cluster_id)
+        self._encoder = otel_spans.encoder(self._resource)
         self._metrics = otel_metrics.BrokerMetrics(NodeMetrics(node).samples, self._resource, node.started_ns)
         self._topic_reader = self._metrics.reader(self._append_metrics)
         self._otlp_metrics = _metric_exporter() if wanted.otlp_metrics else None
@@ -82,11 +83,11 @@ class Exporters:
         """Write spans to ``otlp_spans`` if it is there, and send them by OTLP if that was asked for."""
         if not spans:
             return
-        readable = otel_spans.readable(spans, self._resource)
         if self._topics.exists(SPANS):
-            self._topics.append(SPANS, (OwnRecord(None, value) for value in otel_spans.encoded(readable)))
+            self._topics.append(SPANS, (OwnRecord(None, value) for value in self._encoder.messages(spans)))
         exporter = self._otlp_spans
         if exporter is not None:
+            readable = otel_spans.readable(spans, self._resource)
             self._hand_over(lambda: exporter.export(readable).name == "SUCCESS")
 
     def unblock(self) -> None:

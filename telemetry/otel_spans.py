@@ -1,21 +1,23 @@
-"""Spans as the OpenTelemetry SDK has them, and as OTLP protobuf. Importing this imports the SDK."""
+"""Spans as the OpenTelemetry SDK has them, for its exporters; what of them never changes, as OTLP protobuf.
+
+Importing this imports the SDK.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from klamm.model.version import VERSION
+from klamm.telemetry.span_encoder import SpanEncoder
 from klamm.telemetry.spans import Span, TraceContext
-
-SPANS_PER_MESSAGE: Final = 1000
-"""Spans in one OTLP message: some 400 bytes each, and a record may have a megabyte."""
 
 _SCOPE: Final = InstrumentationScope("klamm", VERSION, "https://opentelemetry.io/schemas/1.44.0")
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
@@ -27,10 +29,23 @@ def readable(spans: Sequence[Span], resource: Resource) -> list[ReadableSpan]:
     return [_readable(span, resource) for span in spans]
 
 
-def encoded(spans: Sequence[ReadableSpan]) -> Iterator[bytes]:
-    """Yield ExportTraceServiceRequest messages (OTLP protobuf), each small enough for a record."""
-    for start in range(0, len(spans), SPANS_PER_MESSAGE):
-        yield encode_spans(spans[start : start + SPANS_PER_MESSAGE]).SerializeToString()
+def encoder(resource: Resource) -> SpanEncoder:
+    """Return what encodes spans of this resource as the SDK's OTLP exporters would."""
+    nothing = ReadableSpan(
+        "", context=SpanContext(1, 1, is_remote=False), resource=resource, instrumentation_scope=_SCOPE
+    )
+    (of_resource,) = encode_spans([nothing]).resource_spans
+    (of_scope,) = of_resource.scope_spans
+    resource_end, scope_end = (
+        ResourceSpans(schema_url=of_resource.schema_url),
+        ScopeSpans(schema_url=of_scope.schema_url),
+    )
+    return SpanEncoder(
+        ResourceSpans(resource=of_resource.resource).SerializeToString(),
+        resource_end.SerializeToString(),
+        ScopeSpans(scope=of_scope.scope).SerializeToString(),
+        scope_end.SerializeToString(),
+    )
 
 
 def _readable(span: Span, resource: Resource) -> ReadableSpan:
