@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from klamm.model.configs import ConfigKey, ConfigType, UpdateMode
+from klamm.model.configs_topic_keys import SEGMENT_BYTES_MIN
 
 COORDINATORS_CONFIGS: Final = [
     ConfigKey(
@@ -141,7 +142,11 @@ COORDINATORS_CONFIGS: Final = [
         minimum=1,
     ),
     ConfigKey(
-        "offsets.topic.segment.bytes", ConfigType.INT, "104857600", "Segment size of __consumer_offsets.", minimum=1
+        "offsets.topic.segment.bytes",
+        ConfigType.INT,
+        "104857600",
+        "Segment size of __consumer_offsets.",
+        minimum=SEGMENT_BYTES_MIN,  # the topic's segment.bytes takes no less: it could never be created
     ),
     ConfigKey(
         "producer.id.expiration.ms",
@@ -180,7 +185,7 @@ COORDINATORS_CONFIGS: Final = [
         ConfigType.INT,
         "104857600",
         "Segment size of __transaction_state.",
-        minimum=1,
+        minimum=SEGMENT_BYTES_MIN,  # as above
     ),
     ConfigKey(
         "transactional.id.expiration.ms",

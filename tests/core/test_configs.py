@@ -190,6 +190,8 @@ def test_a_broker_value_out_of_range_is_refused_with_key_value_and_range() -> No
         BrokerConfig.from_properties({"num.partitions": "0"})
     with pytest.raises(InvalidConfigError, match=r"log.roll.hours: Value must be at least 1"):
         BrokerConfig.from_properties({"log.roll.hours": "0"})
+    with pytest.raises(InvalidConfigError, match=r"offsets.topic.segment.bytes: Value must be at least 1048576"):
+        BrokerConfig.from_properties({"offsets.topic.segment.bytes": "1048575"})
 
 
 def test_a_misspelt_key_is_a_warning_that_names_the_nearest_one() -> None:
