@@ -13,7 +13,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from klamm.model.errors import KafkaError, UnsupportedVersionError
 from klamm.protocol.apis import API_VERSIONS, ApiKey
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LENGTH: Final = Struct(">i")
+_Entry = TypeVar("_Entry")
 
 Handler = Callable[["Node", RequestContext, Any], Any]
 """Takes the newest shape of a request, returns the newest shape of its response, or an awaitable of it."""
@@ -78,10 +79,11 @@ Receive = Callable[["Node", Connection, RequestHeader, memoryview], ResponseSlot
 """Handles one request that has a codec of its own; the slot may be complete at once, or later."""
 
 
-class ReceivedApi:
-    """An API with a codec of its own, one function in the ``RECEIVERS`` of a module that is loaded on first use."""
+class _LoadedApi(Generic[_Entry]):
+    """An API whose code is one entry of a table in a module that is loaded on first use."""
 
     any_version = False
+    table: ClassVar[str]
 
     def __init__(self, node: Node, key: ApiKey, module: str) -> None:
         versions = API_VERSIONS[key]
@@ -90,38 +92,29 @@ class ReceivedApi:
         self.stats = RequestStats()
         self.key = key
         self._node, self._module = node, module
-        self._receive: Receive | None = None
+        self._entry: _Entry | None = None
 
-    def load(self) -> Receive:
-        """Return the receiver, loading its module the first time; from any thread."""
-        if self._receive is None:
-            self._receive = cast("Receive", importlib.import_module(self._module).RECEIVERS[self.key])
-        return self._receive
+    def load(self) -> _Entry:
+        """Return the entry, loading its module the first time; from any thread."""
+        if self._entry is None:
+            self._entry = cast("_Entry", getattr(importlib.import_module(self._module), self.table)[self.key])
+        return self._entry
+
+
+class ReceivedApi(_LoadedApi[Receive]):
+    """An API with a codec of its own, one function in the ``RECEIVERS`` of a module."""
+
+    table = "RECEIVERS"
 
     def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
         """Hand the request to its receiver."""
-        return (self._receive or self.load())(self._node, connection, header, frame)
+        return (self._entry or self.load())(self._node, connection, header, frame)
 
 
-class HandledApi:
-    """An API whose handler is one function, in the ``HANDLERS`` of a module that is loaded on first use."""
+class HandledApi(_LoadedApi[Handler]):
+    """An API whose handler is one function, in the ``HANDLERS`` of a module."""
 
-    any_version = False
-
-    def __init__(self, node: Node, key: ApiKey, module: str) -> None:
-        versions = API_VERSIONS[key]
-        self.name = key.name.title().replace("_", "")
-        self.version_min, self.version_max = versions.min, versions.max
-        self.stats = RequestStats()
-        self.key = key
-        self._node, self._module = node, module
-        self._handler: Handler | None = None
-
-    def load(self) -> Handler:
-        """Return the handler, loading its module the first time; from any thread."""
-        if self._handler is None:
-            self._handler = cast("Handler", importlib.import_module(self._module).HANDLERS[self.key])
-        return self._handler
+    table = "HANDLERS"
 
     def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
         """Decode, handle, encode: at once, or when the handler's awaitable is done."""
@@ -131,7 +124,7 @@ class HandledApi:
         except UnsupportedVersionError as error:
             raise ProtocolError(str(error)) from error
         try:
-            handler = self._handler or self.load()
+            handler = self._entry or self.load()
             result = handler(self._node, connection.context(header), request)
         except KafkaError as error:
             result = self._refused(slot, error)
