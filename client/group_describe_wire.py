@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from struct import error as struct_error
 from typing import Final, NamedTuple
 
-from klamm.client.wire_reader import INT16, INT32, Reader, framed, head, nonsense, varint
+from klamm.client.wire_reader import INT16, INT32, Reader, framed, head, nonsense
+from klamm.protocol.varint import unsigned_varint
 
 DESCRIBE_GROUPS: Final = 15
 DESCRIBE_GROUPS_VERSIONS: Final = (0, 6)
@@ -120,10 +121,10 @@ def decode_subscription(data: bytes) -> list[str]:
 
 
 def _flexible_request(frame: bytearray, groups: Sequence[str]) -> bytes:
-    frame += varint(len(groups) + 1)
+    frame += unsigned_varint(len(groups) + 1)
     for group in groups:
         name = group.encode()
-        frame += varint(len(name) + 1) + name
+        frame += unsigned_varint(len(name) + 1) + name
     frame += b"\x00\x00"  # no authorized operations; no tags
     return framed(frame)
 

@@ -17,7 +17,8 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Final
 
-from klamm.client.wire_reader import Reader, flexible_topics, framed, head, nonsense, varint
+from klamm.client.wire_reader import Reader, flexible_topics, framed, head, nonsense
+from klamm.protocol.varint import unsigned_varint
 
 OFFSET_FETCH: Final = 9
 OFFSET_FETCH_VERSIONS: Final = (8, 9)
@@ -164,10 +165,10 @@ def encode_offset_fetch(
     frame = head(OFFSET_FETCH, version, correlation_id, client_id, flexible=True)
     names = list(groups)
     wanted = b"\x00" if topics is None else flexible_topics(topics)
-    frame += varint(len(names) + 1)
+    frame += unsigned_varint(len(names) + 1)
     for name in names:
         encoded = name.encode()
-        frame += varint(len(encoded) + 1) + encoded
+        frame += unsigned_varint(len(encoded) + 1) + encoded
         if version >= 9:  # noqa: PLR2004 (member id and epoch: an admin has none)
             frame += b"\x00\xff\xff\xff\xff"
         frame += wanted + b"\x00"  # no tags

@@ -12,6 +12,7 @@ from struct import error as struct_error
 from typing import Final, NamedTuple
 
 from klamm.protocol.errors import ProtocolError
+from klamm.protocol.varint import unsigned_varint
 
 API_VERSIONS_KEY: Final = 18
 METADATA_KEY: Final = 3
@@ -116,7 +117,7 @@ def encode_metadata(correlation_id: int, client_id: str, version: int, topics: l
     frame += _INT16.pack(len(client)) + client
     if version >= _FLEXIBLE:
         frame += b"\x00"
-        frame += b"\x00" if topics is None else _unsigned_varint(len(topics) + 1)
+        frame += b"\x00" if topics is None else unsigned_varint(len(topics) + 1)
         for topic in topics or ():
             if version >= _WITH_TOPIC_ID:
                 frame += _ZERO_UUID
@@ -280,13 +281,4 @@ def _skip_tags(frame: bytes | memoryview, position: int) -> int:
 
 
 def _compact(data: bytes) -> bytes:
-    return _unsigned_varint(len(data) + 1) + data
-
-
-def _unsigned_varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:  # noqa: PLR2004 (a varint has seven bits a byte)
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return unsigned_varint(len(data) + 1) + data

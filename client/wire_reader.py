@@ -10,6 +10,7 @@ from struct import Struct
 from typing import Final
 
 from klamm.protocol.errors import ProtocolError
+from klamm.protocol.varint import unsigned_varint
 
 INT16: Final = Struct(">h")
 INT32: Final = Struct(">i")
@@ -96,22 +97,12 @@ def framed(frame: bytearray) -> bytes:
     return INT32.pack(len(frame)) + bytes(frame)
 
 
-def varint(value: int) -> bytes:
-    """Return an unsigned varint."""
-    encoded = bytearray()
-    while value >= 0x80:  # noqa: PLR2004 (a varint has seven bits a byte)
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
 def flexible_topics(topics: Mapping[str, Sequence[int]]) -> bytes:
     """Return partitions by topic as an array of a flexible version."""
-    encoded = bytearray(varint(len(topics) + 1))
+    encoded = bytearray(unsigned_varint(len(topics) + 1))
     for topic, partitions in topics.items():
         name = topic.encode()
-        encoded += varint(len(name) + 1) + name + varint(len(partitions) + 1)
+        encoded += unsigned_varint(len(name) + 1) + name + unsigned_varint(len(partitions) + 1)
         encoded += b"".join(INT32.pack(partition) for partition in partitions) + b"\x00"
     return bytes(encoded)
 
