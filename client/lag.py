@@ -34,7 +34,7 @@ __all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "list_group
 
 BROKER_TIMEOUT_S: Final = 10.0
 """A broker that has not answered by then counts as unavailable: the others' lag is shown."""
-GROUPS_AT_FIRST: Final = 8
+GROUPS_AT_FIRST: Final = 32
 """Groups of the first OffsetFetch to a broker; from what it brings follows how many the next asks for."""
 GROWTH_MAX: Final = 8
 """The next asks for at most so many times the groups: the first ones may have committed less than the others."""
