@@ -114,7 +114,7 @@ async def diff_configs(run: Run) -> Result:
 
 async def change_configs(run: Run, resources: Sequence[Resource], changes: Sequence[Change]) -> Result:
     """Change configs of resources: plan, question, change, journal. Used by every command that changes configs."""
-    from klamm.client.configs import alter_configs, describe_configs, inverse_of
+    from klamm.client.configs import alter_configs, describe_configs, inverse_operation
 
     if not resources:
         return Result((), CHANGE_COLUMNS)
@@ -153,16 +153,7 @@ async def change_configs(run: Run, resources: Sequence[Resource], changes: Seque
     if await guard(run, Plan(f"change {counted(len(lines), 'config')}", level, known[0][1] or "default", lines)):
         late = await alter_configs(run.cluster, wanted)
         failures += late.values()
-        inverse = [
-            {
-                "operation": "alter_configs",
-                "type": kind,
-                "name": name,
-                "changes": [c._asdict() for c in inverse_of(before[kind, name], changes)],
-            }
-            for kind, name in wanted
-            if (kind, name) not in late
-        ]
+        inverse = [inverse_operation(each, before[each], changes) for each in wanted if each not in late]
         for item in items:
             item["changed"] = True
         if inverse:

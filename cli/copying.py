@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from klamm.client.wire import TopicMetadata
 
 CANNOT_UNDO = "records that are written stay"
-_TOPIC_TRIES, _TOPIC_WAIT_S = 100, 0.1
 COLUMNS = (
     Column("FROM", "source"),
     Column("TO", "target"),
@@ -199,7 +198,7 @@ async def _ranges(run: Run, source: Source) -> dict[tuple[str, int], Range]:
 
 async def _create(run: Run, source: Source, target: Cluster, name: str) -> TopicMetadata:
     from klamm.client.blast import topic_specs
-    from klamm.client.topics import NewTopic, create_topics
+    from klamm.client.topics import NewTopic, create_topics, wait_for_leaders
 
     topic = next(each for each in source.metadata.topics if each.name == source.topic)
     spec = (await topic_specs(run.cluster, [topic]))[0]
@@ -211,13 +210,7 @@ async def _create(run: Run, source: Source, target: Cluster, name: str) -> Topic
     for error in errors.values():
         raise error
     await record(run, f"created {name}", [{"operation": "delete_topics", "names": [name]}], cluster=target)
-    for _ in range(_TOPIC_TRIES):  # other brokers hear of it a moment later
-        found = await _find(target, name)
-        if found is not None and all(part.leader >= 0 for part in found.partitions):
-            return found
-        await asyncio.sleep(_TOPIC_WAIT_S)
-    code, msg = "LEADER_NOT_AVAILABLE", f"{name} was made and has no leaders yet"
-    raise ClientError(code, msg, "the same line again, with cp instead of clone")
+    return await wait_for_leaders(target, name, "the same line again, with cp instead of clone")
 
 
 async def _find(cluster: Cluster, name: str) -> TopicMetadata | None:

@@ -133,10 +133,12 @@ async def alter_configs(
     return errors
 
 
-def inverse_of(entries: Sequence[ConfigEntry], changes: Sequence[Change]) -> list[Change]:
-    """Return the changes that bring back what ``entries`` say was set before."""
+def inverse_operation(resource: Resource, entries: Sequence[ConfigEntry], changes: Sequence[Change]) -> dict[str, Any]:
+    """Return the operation of the undo journal that brings back what ``entries`` say was set before the changes."""
+    kind, name = resource
     before = {entry.name: entry.value if entry.overridden else None for entry in entries}
-    return [Change(key, before.get(key)) for key in dict.fromkeys(change.key for change in changes)]
+    back = [Change(key, before.get(key))._asdict() for key in dict.fromkeys(change.key for change in changes)]
+    return {"operation": "alter_configs", "type": kind, "name": name, "changes": back}
 
 
 def _entry(kind: str, each: Any) -> ConfigEntry:  # noqa: ANN401 (a response's element)

@@ -85,14 +85,14 @@ async def _delete_topics(cluster: Cluster, operation: Operation) -> Inverse:
 
 
 async def _alter_configs(cluster: Cluster, operation: Operation) -> Inverse:
-    from klamm.client.configs import Change, describe_configs, inverse_of  # noqa: PLC0415
+    from klamm.client.configs import Change, describe_configs, inverse_operation  # noqa: PLC0415
 
     resource = (operation["type"], operation["name"])
     found, errors = await describe_configs(cluster, [resource])
     for error in errors.values():
         raise error
-    back = inverse_of(found[resource], [Change(**change) for change in operation["changes"]])
-    return [{**operation, "changes": [each._asdict() for each in back]}], ""
+    changes = [Change(**change) for change in operation["changes"]]
+    return [inverse_operation(resource, found[resource], changes)], ""
 
 
 async def _commit_offsets(cluster: Cluster, operation: Operation) -> Inverse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,8 @@ DELETE_RECORDS: Final = 21
 CREATE_PARTITIONS: Final = 37
 DESCRIBE_LOG_DIRS: Final = 35
 BROKER_DEFAULT: Final = -1
+_LEADERS_TRIES, _LEADERS_WAIT_S = 100, 0.1
+_LEADERS_COMING: Final = frozenset({"UNKNOWN_TOPIC_OR_PARTITION", "LEADER_NOT_AVAILABLE"})
 """Partitions or replicas as the broker is configured (KIP-464)."""
 
 Errors = dict[str, ClientError]
@@ -62,6 +65,36 @@ async def find_topics(cluster: Cluster, names: Sequence[str]) -> tuple[ClusterMe
         if topic.error_code != 0
     }
     return metadata, found, errors
+
+
+async def require_topics(cluster: Cluster, names: Sequence[str]) -> tuple[ClusterMetadata, list[TopicMetadata]]:
+    """Return topics by their names. Creates none. One request.
+
+    Raises:
+        ClientError: There is no such topic, for one of the names.
+    """
+    metadata, found, errors = await find_topics(cluster, names)
+    for error in errors.values():
+        raise error
+    return metadata, found
+
+
+async def wait_for_leaders(cluster: Cluster, name: str, next_step: str = "") -> TopicMetadata:
+    """Return a topic that was just made once its partitions have leaders: other brokers hear of it a moment later.
+
+    Raises:
+        ClientError: They have none after ten seconds (with ``next_step``), or the topic may not be seen.
+    """
+    for _ in range(_LEADERS_TRIES):
+        _, topics, errors = await find_topics(cluster, [name])
+        for error in errors.values():
+            if error.code not in _LEADERS_COMING:
+                raise error
+        if topics and all(part.leader >= 0 for part in topics[0].partitions):
+            return topics[0]
+        await asyncio.sleep(_LEADERS_WAIT_S)
+    code, msg = "LEADER_NOT_AVAILABLE", f"{name} was made and has no leaders yet"
+    raise ClientError(code, msg, next_step)
 
 
 async def create_topics(

@@ -14,7 +14,7 @@ from klamm.client.committed import committed_offsets
 from klamm.client.configs import ConfigEntry, describe_configs
 from klamm.client.errors import SettingsError
 from klamm.client.groups import find_groups
-from klamm.client.topics import find_topics
+from klamm.client.topics import require_topics
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
@@ -77,9 +77,7 @@ Values = Mapping[str, tuple[str | None, bool]]
 
 
 async def _topics(session: Session, names: Sequence[str]) -> list[Values]:
-    _, topics, errors = await find_topics(session.cluster, names)
-    for error in errors.values():
-        raise error
+    _, topics = await require_topics(session.cluster, names)
     configs, refused = await describe_configs(session.cluster, [("topic", name) for name in names])
     for error in refused.values():
         raise error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,14 +12,13 @@ from klamm.client.errors import ClientError
 from klamm.client.guard import MILD, Plan
 from klamm.client.positions import Range, resolve_ranges
 from klamm.client.text import count_text
-from klamm.client.topics import NewTopic, create_topics, find_topics
-from klamm.client.wire import ClusterMetadata
+from klamm.client.topics import NewTopic, create_topics, require_topics, wait_for_leaders
+from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.place import Place
 from klamm.tui.session import Session
 
 CANNOT_UNDO: Final = "records that are written stay, unless the topic is deleted"
-_TRIES, _WAIT_S = 100, 0.1
 _ALL, _NOTHING = "start", "end"
 
 
@@ -43,9 +41,7 @@ class CloneTopic(Change):
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Look at what would be made and copied, and have the broker check the topic."""
         cluster, name, target, start = session.cluster, self.name, values["to"].strip(), values["from"].strip() or _ALL
-        metadata, topics, errors = await find_topics(cluster, [name])
-        for error in errors.values():
-            raise error
+        metadata, topics = await require_topics(cluster, [name])
         empty = start == _NOTHING
         whole = ["topic", "clone", name, target, *(["--empty"] if empty else [])]
         words = whole if start in {_NOTHING, _ALL} else ["topic", "cp", name, target, "--create", "--from", start]
@@ -83,7 +79,7 @@ class CloneTopic(Change):
         for error in failed.values():
             raise error
         inverse = [{"operation": "delete_topics", "names": [target]}]
-        there = await _with_leaders(cluster, target)
+        there = await wait_for_leaders(cluster, target)
         if not span:
             return Done(f"made {target} like {name}", (), inverse, "", place=Place("topic", target))
         keeps = new.configs.get("message.timestamp.type") != "LogAppendTime"
@@ -106,26 +102,10 @@ class CloneTopic(Change):
         return Done(said, errors, inverse, "", place=Place("topic", target))
 
 
-async def _with_leaders(cluster: Cluster, name: str) -> ClusterMetadata:
-    """Wait until a new topic has leaders: other brokers hear of it a moment later.
-
-    Raises:
-        ClientError: It has none after ten seconds.
-    """
-    for _ in range(_TRIES):
-        metadata = await cluster.metadata([name])
-        topic = metadata.topics[0]
-        if not topic.error_code and topic.partitions and all(part.leader >= 0 for part in topic.partitions):
-            return metadata
-        await asyncio.sleep(_WAIT_S)
-    code, msg = "LEADER_NOT_AVAILABLE", f"{name} was made and has no leaders yet"
-    raise ClientError(code, msg)
-
-
 async def _state(
     cluster: Cluster,
     source: str,
-    there: ClusterMetadata,
+    there: TopicMetadata,
     target: str,
     ranges: Mapping[Any, Range],
     *,
@@ -138,6 +118,6 @@ async def _state(
         cluster_id,
         target,
         {index: (each.start, each.end or each.start) for (_, index), each in ranges.items()},
-        {part.partition: 0 for part in there.topics[0].partitions},
+        {part.partition: 0 for part in there.partitions},
         keeps_timestamps=keeps_timestamps,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from klamm.client.configs import Change as ConfigChange
-from klamm.client.configs import ConfigEntry, Resource, alter_configs, describe_configs, inverse_of
+from klamm.client.configs import ConfigEntry, Resource, alter_configs, describe_configs, inverse_operation
 from klamm.client.errors import SettingsError
 from klamm.client.guard import MILD, Plan
 from klamm.tui.dialogs.change import Change, Done, Prepared, Values
@@ -51,16 +51,10 @@ class EditConfigs(Change):
         refused = await alter_configs(cluster, {resource: changes}, validate_only=True)
         for error in refused.values():
             return Prepared(plan, commands[0], problem=error.message, also=commands[1:], names=names)
-        back = inverse_of(found[resource], changes)
+        inverse = inverse_operation(resource, found[resource], changes)
 
         async def apply() -> Done:
             failed = await alter_configs(cluster, {resource: changes})
-            inverse = {
-                "operation": "alter_configs",
-                "type": resource[0],
-                "name": resource[1],
-                "changes": [each._asdict() for each in back],
-            }
             return Done(plan.what.replace("change", "changed"), list(failed.values()), [inverse], changed=not failed)
 
         undo = "sets them back to what they were"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from klamm.client.guard import MODERATE, SEVERE, Plan
 from klamm.client.partitions import PREFERRED, UNCLEAN, elect_leaders, list_reassignments, reassign, spread
-from klamm.client.topics import find_topics
+from klamm.client.topics import require_topics
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.dialogs.topics import number_of
 from klamm.tui.place import Place
@@ -27,9 +27,7 @@ class ElectLeaders(Change):
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Find the partitions that are not led as they should be."""
         cluster = session.cluster
-        _, topics, errors = await find_topics(cluster, self.names)
-        for error in errors.values():
-            raise error
+        _, topics = await require_topics(cluster, self.names)
         parts = [
             (topic.name, part.partition)
             for topic in topics
@@ -66,9 +64,7 @@ class Reassign(Change):
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Compute the moves."""
         cluster = session.cluster
-        metadata, topics, errors = await find_topics(cluster, self.names)
-        for error in errors.values():
-            raise error
+        metadata, topics = await require_topics(cluster, self.names)
         known = sorted(each.broker_id for each in metadata.brokers)
         chosen = [
             number for each in values["brokers"].split(",") if (number := number_of(each, "To brokers")) is not None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from klamm.client.blast import blast_radius, topic_specs
 from klamm.client.configs import Change as ConfigChange
-from klamm.client.configs import alter_configs, describe_configs, inverse_of
+from klamm.client.configs import alter_configs, describe_configs, inverse_operation
 from klamm.client.errors import ResponseError, SettingsError
 from klamm.client.guard import ADDITIVE, MILD, MODERATE, SEVERE, Plan
 from klamm.client.positions import resolve_positions
@@ -17,7 +17,7 @@ from klamm.client.topics import (
     create_topics,
     delete_records,
     delete_topics,
-    find_topics,
+    require_topics,
 )
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
@@ -82,9 +82,7 @@ class DeleteTopics(Change):
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Look at what hangs on the topics."""
         cluster = session.cluster
-        metadata, topics, errors = await find_topics(cluster, self.names)
-        for error in errors.values():
-            raise error
+        metadata, topics = await require_topics(cluster, self.names)
         cluster.ensure_unprotected(self.names)
         radius = await blast_radius(cluster, metadata, topics)
         specs = await topic_specs(cluster, topics)
@@ -212,25 +210,17 @@ class EditConfig(Change):
         refused = await alter_configs(cluster, {resource: [change]}, validate_only=True)
         for error in refused.values():
             return Prepared(plan, words, problem=error.message)
-        back = inverse_of(entries, [change])
+        inverse = inverse_operation(resource, entries, [change])
 
         async def apply() -> Done:
             failed = await alter_configs(cluster, {resource: [change]})
-            inverse = {
-                "operation": "alter_configs",
-                "type": resource[0],
-                "name": resource[1],
-                "changes": [each._asdict() for each in back],
-            }
             return Done(plan.what, list(failed.values()), [inverse], changed=not failed)
 
         return Prepared(plan, words, apply, "sets it back to what it was")
 
 
 async def _topic(session: Session, name: str) -> tuple[ClusterMetadata, list[TopicMetadata]]:
-    metadata, topics, errors = await find_topics(session.cluster, [name])
-    for error in errors.values():
-        raise error
+    metadata, topics = await require_topics(session.cluster, [name])
     if not topics:
         raise ResponseError(3, None, name=name)
     return metadata, topics
