@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.message_coverage import coverage_items, gap_errors, tell_coverage, tell_resume
-from klamm.cli.message_source import conditions_of, find_source, make_condition, make_scan, open_ended
+from klamm.cli.message_source import conditions_of, find_source, limit_of, make_condition, make_scan, open_ended
 from klamm.cli.output import Result
 from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
@@ -49,7 +49,7 @@ def _until(run: Run) -> str | None:
 async def _read(run: Run, *, until: str | None, people: bool) -> Result:
     from klamm.cli.message_output import Counting, choose_sink
 
-    limit = _limit(run)
+    limit = limit_of(run)
     where_to = await choose_sink(run, run.values.required("topic"), people=people)
     condition = await make_condition(run)
     with open_ended(run):
@@ -130,11 +130,3 @@ async def _print_some(scan: Scan, sink: Sink, found: Found, most: int) -> int:
     sink.rows(found.where, kept)
     scan.stop_at(found.where, kept[-1][1][-1][0] + 1, count - most)
     return most
-
-
-def _limit(run: Run) -> int | None:
-    limit = run.values.number("n")
-    if limit is not None and limit < 1:
-        msg = f"-n takes a number from 1 on, not {limit}"
-        raise UsageError(msg)
-    return limit

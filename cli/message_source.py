@@ -46,13 +46,26 @@ class open_ended:  # noqa: N801 (used like a function)
             self._stopped.__exit__(None, None, None)
 
 
+def limit_of(run: Run) -> int | None:
+    """Return how many records the line wants at most (``-n``), None for all.
+
+    Raises:
+        UsageError: Less than one.
+    """
+    limit = run.values.number("n")
+    if limit is not None and limit < 1:
+        msg = f"-n takes a number from 1 on, not {limit}"
+        raise UsageError(msg)
+    return limit
+
+
 async def find_source(run: Run) -> Source:
     """Return the topic of the line and the partitions that are asked for.
 
     Raises:
         ClientError: There is no such topic; nothing was created. Says which names are near.
     """
-    from klamm.cli.topic import find_topics
+    from klamm.cli.topic import chosen_partitions, find_topics
 
     name = run.values.required("topic")
     metadata, topics, errors = await find_topics(run, [name])
@@ -62,18 +75,7 @@ async def find_source(run: Run) -> Source:
         msg = f"{name!r} names {len(topics)} topics, and records are read from one"
         raise UsageError(msg)
     known = sorted(part.partition for part in topics[0].partitions)
-    chosen = known
-    text = run.values.text("partition")
-    if text is not None:
-        try:
-            chosen = sorted({int(part) for part in text.split(",")})
-        except ValueError:
-            msg = f"--partition takes numbers like 0,2, not {text!r}"
-            raise UsageError(msg) from None
-        missing = [each for each in chosen if each not in known]
-        if missing:
-            msg = f"{topics[0].name} has no partition {missing[0]}; it has 0 to {known[-1]}"
-            raise UsageError(msg)
+    chosen = sorted(set(chosen_partitions(run, "partition", topics[0].name, known)))
     return Source(topics[0].name, metadata, [(topics[0].name, each) for each in chosen])
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from klamm.cli.guard import Plan, guard
+from klamm.cli.message_source import Source, find_source, limit_of, make_condition, open_ended
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.resend import (
@@ -27,7 +28,6 @@ from klamm.client.errors import ClientError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from klamm.cli.message_source import Source
     from klamm.client.cluster import Cluster
     from klamm.client.messages.jsonl import Draft
     from klamm.client.messages.producing import Sender
@@ -50,7 +50,6 @@ _REDRIVEN = (
 async def redrive(run: Run) -> Result:
     """Send the records of a dead-letter topic again to where they belong."""
     from klamm.cli.copying import target_cluster
-    from klamm.cli.message_source import find_source, open_ended
 
     to, to_header = run.values.text("to"), run.values.text("to_header")
     if (to is None) == (to_header is None):
@@ -155,7 +154,7 @@ class _Survey:
 async def _survey(run: Run, source: Source, ranges: dict[Partition, Range], state: RedriveState) -> _Survey:
     """Look at everything that would be sent."""
     found = _Survey()
-    left = _limit(run)
+    left = limit_of(run)
     again = run.values.flag("again")
     scan = await _scan(run, source, ranges)
     async for rows in scan.rows():
@@ -224,7 +223,7 @@ async def _chunks(run: Run, scan: Scan, state: RedriveState) -> AsyncIterator[li
     from klamm.client.redriving import CHUNK
     from klamm.client.resending import again as sent_again
 
-    left = _limit(run)
+    left = limit_of(run)
     again = run.values.flag("again")
     changes = changes_of(run)
     keep_partition = run.values.flag("keep_partition")
@@ -260,7 +259,6 @@ async def _ranges(run: Run, source: Source) -> dict[Partition, Range]:
 
 
 async def _scan(run: Run, source: Source, ranges: dict[Partition, Range]) -> Scan:
-    from klamm.cli.message_source import make_condition
     from klamm.client.messages.scan import Scan
 
     return Scan(
@@ -283,14 +281,6 @@ def _target(run: Run, fields: Fields) -> str | None:
         if name == wanted and data:
             return data.decode("utf-8", "replace")
     return None
-
-
-def _limit(run: Run) -> int | None:
-    limit = run.values.number("n")
-    if limit is not None and limit < 1:
-        msg = f"-n takes a number from 1 on, not {limit}"
-        raise UsageError(msg)
-    return limit
 
 
 def _listed(partitions: Counter[int]) -> str:

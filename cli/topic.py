@@ -261,7 +261,7 @@ async def trim_topic(run: Run) -> Result:
     metadata, topics, errors = await find_topics(run, [name])
     if not topics:
         return Result((), (), errors)
-    chosen = _partitions(run, name, [part.partition for part in topics[0].partitions])
+    chosen = chosen_partitions(run, "partitions", name, [part.partition for part in topics[0].partitions])
     position = run.values.text("before") or "end"
     resolved, failed = await resolve_positions(run.cluster, metadata, [(name, index) for index in chosen], position)
     lines = [
@@ -362,14 +362,19 @@ async def leader_sizes(run: Run, topics: Sequence[TopicMetadata]) -> dict[tuple[
     }
 
 
-def _partitions(run: Run, name: str, known: Sequence[int]) -> list[int]:
-    text = run.values.text("partitions")
+def chosen_partitions(run: Run, option: str, name: str, known: Sequence[int]) -> list[int]:
+    """Return the partitions of a topic that an option names, all of them without it.
+
+    Raises:
+        UsageError: It is no list of numbers, or the topic has no such partition.
+    """
+    text = run.values.text(option)
     if text is None:
         return sorted(known)
     try:
         chosen = [int(part) for part in text.split(",")]
     except ValueError:
-        msg = f"--partitions takes numbers like 0,2, not {text!r}"
+        msg = f"--{option} takes numbers like 0,2, not {text!r}"
         raise UsageError(msg) from None
     wrong = [index for index in chosen if index not in known]
     if wrong:
