@@ -5,6 +5,9 @@
 | `apis.py` | every API key, its versions, since when it is flexible |
 | `header.py` | request and response headers |
 | `produce.py`, `fetch.py` | Produce and Fetch by hand, for the data path |
+| `heartbeat.py`, `consumer_heartbeat.py`, `offset_commit_codec.py` | what members of groups ask often, by hand |
+| `offset_fetch_response.py` | the answer to an OffsetFetch by hand: it may hold a million commits |
+| `fetch_client.py` | Fetch from the client's side |
 | `messages.py` | every message in its newest shape: what handlers and the client use |
 | `adapters.py` | messages whose shape changed between versions |
 | `decoder.py`, `encoder.py`, `conversion.py`, `schema.py` | how `messages.py` does it, over `kio`'s dataclasses |

@@ -24,7 +24,10 @@ PARTITION_KEY: Final = "klamm.partition"
 EPOCHS_KEY: Final = "klamm.leader.epochs"
 ABORTED_KEY: Final = "klamm.aborted.transactions"
 REPLACES_KEY: Final = "klamm.replaces"
-"""Only in a compacted segment: the base offsets of other segments whose place it took, separated by spaces."""
+"""Only in a compacted segment: the base offsets of other segments whose place it took, separated by spaces.
+
+For whoever reads the file: recovery goes by the key being there (``compacted_end_of``), as rounds before took others.
+"""
 _BASE_OFFSET_KEY: Final = "klamm.base.offset"
 _END_OFFSET_KEY: Final = "klamm.end.offset"
 _FIRST_TIMESTAMP_KEY: Final = "klamm.first.timestamp"

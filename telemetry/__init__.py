@@ -7,6 +7,7 @@
 | `journal.py` | what the hot path notes down, for all that follows |
 | `flow.py` | the records of `__klamm_flow`, made of the journal's notes |
 | `spans.py`, `message_spans.py`, `request_spans.py` | spans, made of them as well |
+| `span_encoder.py` | spans as OTLP protobuf, for the broker's own topic |
 | `instruments.py` | every metric: name, unit, labels |
 | `client_payload.py` | the metrics that clients push |
 | `otel_*.py` | the same through the OpenTelemetry SDK: imported only where something is asked for |

@@ -14,7 +14,9 @@ for the network, whatever the cluster does.
 | ``view`` | the base of every screen: its panels, its poller, its keys |
 | ``screens/`` | one module a screen |
 | ``dialogs/`` | changes: what a dialog shows and asks, and each change |
-| ``app``, ``chrome`` | navigation and history; header, footer, command line |
+| ``chart``, ``bars``, ``sparkline`` | what is drawn rather than written |
+| ``prompt``, ``jump``, ``outside`` | the line one types in, Ctrl-O, and programs that take the terminal meanwhile |
+| ``app``, ``chrome`` | navigation and history; header, banner, footer |
 | ``help``, ``palette`` | ``?`` and Ctrl-P |
 | ``keymap``, ``preferences`` | what keys may be, and what is remembered |
 
