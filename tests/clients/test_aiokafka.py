@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.support.brokers import Broker
+from tests.support.process import eventually
 
 pytestmark = pytest.mark.wire
 
@@ -74,7 +75,11 @@ def test_a_topic_is_created_and_deleted(any_broker: Broker, topic: str) -> None:
         await admin.start()
         try:
             await admin.create_topics([NewTopic(topic, num_partitions=3, replication_factor=1)])
-            assert topic in await admin.list_topics()
+
+            async def listed() -> bool:  # Apache Kafka's broker learns of it after its controller has answered
+                return topic in await admin.list_topics()
+
+            await eventually(listed, TIMEOUT_S, "the topic is listed")
             [described] = await admin.describe_topics([topic])
             assert len(described["partitions"]) == 3
             await admin.delete_topics([topic])

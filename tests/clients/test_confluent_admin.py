@@ -46,6 +46,15 @@ def config_of(admin: AdminClient, topic: str) -> dict[str, Any]:
     return entries
 
 
+def wait_for_partitions(admin: AdminClient, topic: str, partitions: int) -> None:
+    """Wait until a broker knows all partitions: Apache Kafka's learns of them after its controller has answered."""
+
+    def known() -> bool:
+        return sorted(admin.list_topics(topic, TIMEOUT_S).topics[topic].partitions) == list(range(partitions))
+
+    wait_until(known, TIMEOUT_S, f"{partitions} partitions")
+
+
 def test_the_cluster_has_an_id_and_a_controller_among_its_brokers(admin: AdminClient, any_broker: Broker) -> None:
     cluster = admin.describe_cluster().result(TIMEOUT_S)
     assert cluster.cluster_id
@@ -58,8 +67,7 @@ def test_the_cluster_has_an_id_and_a_controller_among_its_brokers(admin: AdminCl
 
 def test_a_created_topic_is_listed_and_described(admin: AdminClient, topic: str) -> None:
     admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(TIMEOUT_S)
-    metadata = admin.list_topics(topic, TIMEOUT_S).topics[topic]
-    assert sorted(metadata.partitions) == [0, 1, 2]
+    wait_for_partitions(admin, topic, 3)
     description = admin.describe_topics(TopicCollection([topic]))[topic].result(TIMEOUT_S)
     assert description.name == topic
     assert not description.is_internal
@@ -110,7 +118,7 @@ def test_a_replica_assignment_names_brokers_that_exist(admin: AdminClient, topic
     [broker_id] = admin.list_topics(timeout=TIMEOUT_S).brokers
     new = NewTopic(topic, 2, replica_assignment=[[broker_id], [broker_id]])
     admin.create_topics([new])[topic].result(TIMEOUT_S)
-    assert len(admin.list_topics(topic, TIMEOUT_S).topics[topic].partitions) == 2
+    wait_for_partitions(admin, topic, 2)
     refused = NewTopic(f"{topic}-refused", 1, replica_assignment=[[broker_id + 77]])
     assert error_code(admin.create_topics([refused])[refused.topic]) == KafkaError.INVALID_REPLICA_ASSIGNMENT
 
@@ -144,7 +152,7 @@ def test_partitions_can_be_added_but_not_taken(any_broker: Broker, admin: AdminC
     create_topic(any_broker, topic, partitions=2)
     produce_values(make_producer(any_broker), topic, [b"kept"], 1)
     admin.create_partitions([NewPartitions(topic, 4)])[topic].result(TIMEOUT_S)
-    assert sorted(admin.list_topics(topic, TIMEOUT_S).topics[topic].partitions) == [0, 1, 2, 3]
+    wait_for_partitions(admin, topic, 4)
     assert produce_values(make_producer(any_broker), topic, [b"new"], 3) == [0]
     assert consume(any_broker, topic, 1, partition=1)[0].value() == b"kept"
     for total in (4, 1):

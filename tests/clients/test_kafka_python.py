@@ -11,6 +11,7 @@ from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 from kafka.structs import TopicPartition
 
 from tests.support.brokers import Broker
+from tests.support.process import wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -92,8 +93,8 @@ def test_topics_are_created_described_extended_and_deleted(admin: KafkaAdminClie
     with pytest.raises(TopicAlreadyExistsError):
         admin.create_topics([NewTopic(topic, num_partitions=2, replication_factor=1)], timeout_ms=TIMEOUT_MS)
     admin.create_partitions({topic: NewPartitions(3)}, timeout_ms=TIMEOUT_MS)
-    [described] = admin.describe_topics([topic])
-    assert len(described["partitions"]) == 3
+    # A broker of Apache Kafka learns of it after its controller has answered.
+    wait_until(lambda: len(admin.describe_topics([topic])[0]["partitions"]) == 3, TIMEOUT_MS / 1000, "3 partitions")
     assert topic in admin.list_topics()
     admin.delete_topics([topic], timeout_ms=TIMEOUT_MS)
     with pytest.raises(UnknownTopicOrPartitionError):

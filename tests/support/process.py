@@ -1,9 +1,10 @@
 """A child process of a test: its output kept in a file, ended by its own process id."""
 
+import asyncio
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -76,3 +77,17 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> No
             message = f"not within {timeout_s} s: {what}"
             raise AssertionError(message)
         time.sleep(0.02)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], timeout_s: float, what: str) -> None:
+    """Poll as :func:`wait_until` does, in an event loop.
+
+    Raises:
+        AssertionError: It did not hold within ``timeout_s``.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not await condition():
+        if time.monotonic() > deadline:
+            message = f"not within {timeout_s} s: {what}"
+            raise AssertionError(message)
+        await asyncio.sleep(0.02)

@@ -31,6 +31,7 @@ from klamm.tui.text_pane import TextPane
 from klamm.tui.view import View
 from tests.clients.confluent import make_producer, produce_values
 from tests.support.brokers import Broker
+from tests.support.process import eventually
 from tests.tui.scripted import ScriptedSession, loaded, make_app, settle
 
 # Flow control, suspend, backspace; and what vim and readline use to move and to edit.
@@ -242,8 +243,11 @@ async def test_a_topic_is_cloned_with_its_records_and_undo_deletes_the_clone(any
         empty = await session.run(lambda: CloneTopic(topic).prepare(session, {"to": clone, "from": "start"}))
         assert "exists" in empty.problem
         await carry_out(session, UndoLast())
-        gone = await session.load(Place("topic", clone), {})
-        assert gone.parts["partitions"].error is not None
+
+        async def gone() -> bool:  # Apache Kafka's broker learns of it after its controller has answered
+            return (await session.load(Place("topic", clone), {})).parts["partitions"].error is not None
+
+        await eventually(gone, 30, "the clone is gone")
 
 
 async def test_a_protected_topic_cannot_be_deleted(any_broker: Broker, topic: str) -> None:
