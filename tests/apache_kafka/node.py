@@ -9,7 +9,7 @@ from typing import Self
 
 from tests.apache_kafka import tools
 from tests.support.ports import free_port
-from tests.support.process import ChildProcess, wait_until
+from tests.support.process import ChildProcess, LocalServer, wait_until
 from tests.support.wire import is_serving
 
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
@@ -38,7 +38,7 @@ SINGLE_NODE_PROPERTIES: Mapping[str, str] = {
 }
 
 
-class ApacheKafkaNode:
+class ApacheKafkaNode(LocalServer):
     """One broker and controller on 127.0.0.1. Use it in a ``with`` or call ``stop``.
 
     Attributes:
@@ -61,6 +61,7 @@ class ApacheKafkaNode:
         heap: str = HEAP,
     ) -> None:
         """Format the node's storage; ``start`` runs it. ``properties`` are added to the server's and win."""
+        super().__init__()
         if port is None:
             port = free_port(2)
         self.directory = directory
@@ -68,7 +69,6 @@ class ApacheKafkaNode:
         self.port = port
         self.controller_port = port + 1 if controller_port is None else controller_port
         self._heap = heap
-        self._process: ChildProcess | None = None
         directory.mkdir(parents=True, exist_ok=True)
         defaults = self._default_properties(quorum_voters)
         merged = {**defaults, **(properties or {})}
@@ -77,26 +77,6 @@ class ApacheKafkaNode:
         mode = [] if quorum_voters else ["--standalone"]
         arguments = ["format", "--ignore-formatted", *mode, "-t", CLUSTER_ID, "-c", str(self._config)]
         tools.tool("kafka-storage", *arguments)
-
-    @property
-    def host(self) -> str:
-        """Return the address clients connect to."""
-        return "127.0.0.1"
-
-    @property
-    def bootstrap(self) -> str:
-        """Return ``host:port`` for clients."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """Return the process id of the running node."""
-        return self._running().pid
-
-    @property
-    def is_running(self) -> bool:
-        """Tell whether the process is there."""
-        return self._process is not None and self._process.exit_code is None
 
     def launch(self) -> None:
         """Start the process without waiting until it serves."""
@@ -151,10 +131,6 @@ class ApacheKafkaNode:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def _running(self) -> ChildProcess:
-        assert self._process is not None, f"node {self.node_id} was not started"
-        return self._process
 
     def _default_properties(self, quorum_voters: str | None) -> dict[str, str]:
         listeners = f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}"

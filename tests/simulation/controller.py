@@ -8,7 +8,6 @@ After the faults end, a topic can be created.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -300,24 +299,10 @@ def controller(simulation: Simulation) -> None:
 
 
 def _faults(simulation: Simulation, world: World) -> tuple[Callable[[], None], ...]:
-    disk, random = world.disk, simulation.random
+    disk = world.disk
 
     def lose_power_at_a_step() -> None:
-        disk.power_loss_at = disk.steps + random.randrange(12)
-
-    def refuse_to_flush() -> None:
-        disk.sync_error = errno.EIO
-        simulation.call_later(random.random(), end_refusing)
-
-    def end_refusing() -> None:
-        disk.sync_error = None
-
-    def run_full() -> None:
-        disk.space_bytes = random.randrange(3000)
-        simulation.call_later(random.random(), make_room)
-
-    def make_room() -> None:
-        disk.space_bytes = None
+        disk.lose_power_at_a_step(12)
 
     return (
         world.lose_power,
@@ -326,6 +311,6 @@ def _faults(simulation: Simulation, world: World) -> tuple[Callable[[], None], .
         world.crash,
         world.snapshot,
         world.snapshot,
-        refuse_to_flush,
-        run_full,
+        disk.refuse_to_flush,
+        disk.run_full,
     )

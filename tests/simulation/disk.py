@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -60,3 +61,23 @@ class SimulatedDisk(FaultyFilesystem):
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:
         opened: Any = super().open(path, create=create, read_only=read_only)
         return SimulatedFile(self, opened.tracked)
+
+    def lose_power_at_a_step(self, within: int) -> None:
+        """Have the power go at one of the next ``within`` steps."""
+        self.power_loss_at = self.steps + self.simulation.random.randrange(within)
+
+    def refuse_to_flush(self) -> None:
+        """Have flushes fail with EIO for up to a second."""
+        self.sync_error = errno.EIO
+        self.simulation.call_later(self.simulation.random.random(), self._flush_again)
+
+    def run_full(self) -> None:
+        """Have room for less than 3,000 bytes for up to a second."""
+        self.space_bytes = self.simulation.random.randrange(3000)
+        self.simulation.call_later(self.simulation.random.random(), self._make_room)
+
+    def _flush_again(self) -> None:
+        self.sync_error = None
+
+    def _make_room(self) -> None:
+        self.space_bytes = None

@@ -8,7 +8,6 @@ end: everything is acknowledged and read in bounded time.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -312,24 +311,10 @@ def partition(simulation: Simulation) -> None:
 
 def faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None], ...]:
     """Return what may happen to a broker and its disk."""
-    disk, random = broker.disk, simulation.random
+    disk = broker.disk
 
     def lose_power_at_a_step() -> None:
-        disk.power_loss_at = disk.steps + random.randrange(8)
-
-    def refuse_to_flush() -> None:
-        disk.sync_error = errno.EIO
-        simulation.call_later(random.random(), end_refusing)
-
-    def end_refusing() -> None:
-        disk.sync_error = None
-
-    def run_full() -> None:
-        disk.space_bytes = random.randrange(3000)
-        simulation.call_later(random.random(), make_room)
-
-    def make_room() -> None:
-        disk.space_bytes = None
+        disk.lose_power_at_a_step(8)
 
     def go_cold() -> None:
         disk.cold = not disk.cold
@@ -343,8 +328,8 @@ def faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None], 
         broker.stop_cleanly,
         broker.take_checkpoint,
         broker.maintain,
-        refuse_to_flush,
-        run_full,
+        disk.refuse_to_flush,
+        disk.run_full,
         go_cold,
     )
 

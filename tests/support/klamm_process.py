@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Self
 
 from tests.support.ports import free_port
-from tests.support.process import ChildProcess, wait_until
+from tests.support.process import ChildProcess, LocalServer, wait_until
 from tests.support.wire import is_serving
 
 START_TIMEOUT_S = 30.0  # half a second on a quiet machine
 STOP_TIMEOUT_S = 30.0
 
 
-class KlammProcess:
+class KlammProcess(LocalServer):
     """One ``klamm serve`` on 127.0.0.1. Its log goes on in one file over restarts.
 
     Attributes:
@@ -26,32 +26,12 @@ class KlammProcess:
 
     def __init__(self, directory: Path, arguments: Sequence[str] = (), *, port: int | None = None) -> None:
         """Prepare a broker with its data and log under ``directory``; ``arguments`` follow the ones given here."""
+        super().__init__()
         self.port = free_port() if port is None else port
         self.data_directory = directory / "data"
         self.log_path = directory / "klamm.log"
         self._arguments = tuple(arguments)
-        self._process: ChildProcess | None = None
         directory.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def host(self) -> str:
-        """Return the address clients connect to."""
-        return "127.0.0.1"
-
-    @property
-    def bootstrap(self) -> str:
-        """Return ``host:port`` for clients."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """Return the process id of the running broker."""
-        return self._running().pid
-
-    @property
-    def is_running(self) -> bool:
-        """Tell whether the process is there."""
-        return self._process is not None and self._process.exit_code is None
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line that serves this broker's data on its port, with ``arguments`` at its end."""
@@ -97,10 +77,6 @@ class KlammProcess:
     def log(self) -> str:
         """Return what the broker has written to standard output and standard error."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
-
-    def _running(self) -> ChildProcess:
-        assert self._process is not None, "klamm serve was not started"
-        return self._process
 
 
 def klamm_command(*arguments: str) -> list[str]:

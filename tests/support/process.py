@@ -65,6 +65,46 @@ class ChildProcess:
         self._process.wait(30)
 
 
+class LocalServer:
+    """A server on 127.0.0.1 that is started as a process of its own.
+
+    Attributes:
+        name: What parametrised tests call this kind of broker.
+        port: Where clients connect; the same after a restart.
+    """
+
+    name: str
+    port: int
+
+    def __init__(self) -> None:
+        """Not started yet."""
+        self._process: ChildProcess | None = None
+
+    @property
+    def host(self) -> str:
+        """Return the address clients connect to."""
+        return "127.0.0.1"
+
+    @property
+    def bootstrap(self) -> str:
+        """Return ``host:port`` for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of the running server."""
+        return self._running().pid
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the process is there."""
+        return self._process is not None and self._process.exit_code is None
+
+    def _running(self) -> ChildProcess:
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
     """Poll until ``condition`` holds.
 

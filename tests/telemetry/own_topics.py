@@ -31,6 +31,23 @@ def telling_broker(**config: object) -> Generator[klamm.Broker, None, None]:
         yield running
 
 
+@contextmanager
+def consumed_and_committed(broker: HasBootstrap, topic: str, group: str, count: int = 1) -> Generator[None, None, None]:
+    """Have ``<group>-1`` read and commit everything; it stays: whose a fetch was is known while it is there."""
+    settings = {"bootstrap.servers": broker.bootstrap, "group.id": group, "client.id": f"{group}-1"}
+    consumer = Consumer({**settings, "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    consumer.subscribe([topic])
+    deadline, seen = time.monotonic() + DEADLINE_S, 0
+    while seen < count:
+        assert time.monotonic() < deadline
+        seen += len(consumer.consume(count, 0.2))
+    consumer.commit(offsets=[TopicPartition(topic, 0, count)], asynchronous=False)
+    try:
+        yield
+    finally:
+        consumer.close()
+
+
 def read_until(broker: HasBootstrap, topic: str, enough: Callable[[list[Message]], bool]) -> list[Message]:
     """Return the records of a topic of the broker's own, from its beginning, once they are enough."""
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "unused", "enable.auto.commit": False})

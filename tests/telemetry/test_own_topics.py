@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 
 import klamm
 from klamm.client.cluster import Cluster
 from klamm.client.settings import Settings, parse_address
 from klamm.client.state import NotTellingError, Round, read_round, two_rounds
 from klamm.records.state_schema import RoundState, StateRecord, decode_record
-from tests.telemetry.own_topics import DEADLINE_S, flow_until, read_until, telling_broker
+from tests.telemetry.own_topics import DEADLINE_S, consumed_and_committed, flow_until, read_until, telling_broker
 
 
 @pytest.fixture(scope="module")
@@ -31,29 +30,10 @@ def _produce(broker: klamm.Broker, topic: str, count: int, client_id: str) -> No
     assert producer.flush(DEADLINE_S) == 0
 
 
-@contextmanager
-def _consumed_and_committed(
-    broker: klamm.Broker, topic: str, count: int, client_id: str, group: str
-) -> Generator[None, None, None]:
-    """Have a group read and commit everything; it stays: whose a fetch was is known while it has this member."""
-    settings = {"bootstrap.servers": broker.bootstrap, "group.id": group, "client.id": client_id}
-    consumer = Consumer({**settings, "auto.offset.reset": "earliest", "enable.auto.commit": False})
-    consumer.subscribe([topic])
-    deadline, seen = time.monotonic() + DEADLINE_S, 0
-    while seen < count:
-        assert time.monotonic() < deadline
-        seen += len(consumer.consume(count, 0.2))
-    consumer.commit(offsets=[TopicPartition(topic, 0, count)], asynchronous=False)
-    try:
-        yield
-    finally:
-        consumer.close()
-
-
 def test_flow_tells_who_appended_fetched_and_committed_an_offset_and_when(broker: klamm.Broker, topic: str) -> None:
     before_us = time.time_ns() // 1000
     _produce(broker, topic, 5, "checkout")
-    with _consumed_and_committed(broker, topic, 5, "billing-1", "billing"):
+    with consumed_and_committed(broker, topic, "billing", 5):
         records = flow_until(
             broker,
             lambda found: {"append", "visible", "fetch", "commit"} <= {one.kind for one in found if one.topic == topic},

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Message, Producer
 from kafka import KafkaProducer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import klamm
 from tests.telemetry.otlp_receiver import spans_of
-from tests.telemetry.own_topics import DEADLINE_S, read_until, telling_broker
+from tests.telemetry.own_topics import DEADLINE_S, consumed_and_committed, read_until, telling_broker
 
 SPAN_ID = "00f067aa0ba902b7"
 NEVER = "ffffffffffffffffffffffffffffffff"
@@ -53,25 +52,6 @@ def _attributes(span: Any) -> dict[str, Any]:
     return {one.key: getattr(one.value, str(one.value.WhichOneof("value"))) for one in span.attributes}
 
 
-@contextmanager
-def _consumed_and_committed(
-    broker: klamm.Broker, topic: str, group: str, count: int = 1
-) -> Generator[None, None, None]:
-    """Have a group read and commit everything; it stays: whose a fetch was is known while it has this member."""
-    settings = {"bootstrap.servers": broker.bootstrap, "group.id": group, "client.id": f"{group}-1"}
-    consumer = Consumer({**settings, "auto.offset.reset": "earliest", "enable.auto.commit": False})
-    consumer.subscribe([topic])
-    deadline, seen = time.monotonic() + DEADLINE_S, 0
-    while seen < count:
-        assert time.monotonic() < deadline
-        seen += len(consumer.consume(count, 0.2))
-    consumer.commit(offsets=[TopicPartition(topic, 0, count)], asynchronous=False)
-    try:
-        yield
-    finally:
-        consumer.close()
-
-
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_a_sampled_message_is_followed_through_the_broker(broker: klamm.Broker, topic: str, codec: str) -> None:
     trace_id = f"{abs(hash(topic)):032x}"
@@ -84,7 +64,7 @@ def test_a_sampled_message_is_followed_through_the_broker(broker: klamm.Broker, 
     if codec != "none":
         assert set(_of_trace(broker, trace_id, "append")) >= {"append"}
         return
-    with _consumed_and_committed(broker, topic, "billing", 22):
+    with consumed_and_committed(broker, topic, "billing", 22):
         spans = _of_trace(broker, trace_id, "append", "replicate", "dwell", "settle")
     assert spans["append"].parent_span_id.hex() == SPAN_ID
     assert {spans[each].parent_span_id for each in ("replicate", "dwell", "settle")} == {spans["append"].span_id}
@@ -112,7 +92,7 @@ def test_every_group_has_a_dwell_of_its_own(broker: klamm.Broker, topic: str) ->
         ours = [one for one in spans if one.trace_id.hex() == trace_id and one.name == f"dwell {topic}"]
         return {_attributes(one).get("messaging.consumer.group.name", "") for one in ours}
 
-    with _consumed_and_committed(broker, topic, "one"), _consumed_and_committed(broker, topic, "two"):
+    with consumed_and_committed(broker, topic, "one"), consumed_and_committed(broker, topic, "two"):
         assert dwelt(_spans_until(broker, lambda spans: len(dwelt(spans)) == 2)) == {"one", "two"}
 
 
