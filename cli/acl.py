@@ -9,6 +9,7 @@ from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.acls import Acl, AclFilter
@@ -71,7 +72,9 @@ async def create_acls(run: Run) -> Result:
         Acl(kind, name or "*", pattern, principal_of(principal), run.values.text("host") or "*", each, permission)
         for each in operations
     ]
-    if not await guard(run, Plan(f"create {len(wanted)} ACLs", 2, principal, [acl.text() for acl in wanted])):
+    if not await guard(
+        run, Plan(f"create {counted(len(wanted), 'ACL')}", 2, principal, [acl.text() for acl in wanted])
+    ):
         return Result([_item(acl) | {"created": False} for acl in wanted], COLUMNS)
     errors = await create(run.cluster, wanted)
     if not errors:
@@ -93,12 +96,14 @@ async def delete_acls(run: Run) -> Result:
         return Result((), COLUMNS, empty="no such ACLs")
     level = 3 if run.values.flag("all") else 2
     name = "all ACLs" if level == 3 else run.values.text("principal") or "these ACLs"  # noqa: PLR2004 (severe)
-    if not await guard(run, Plan(f"delete {len(found)} ACLs", level, name, [acl.text() for acl in found])):
+    if not await guard(run, Plan(f"delete {counted(len(found), 'ACL')}", level, name, [acl.text() for acl in found])):
         return Result([_item(acl) | {"deleted": False} for acl in found], COLUMNS)
     gone, errors = await acls.delete_acls(run.cluster, found)
     if gone:
         await record(
-            run, f"deleted {len(gone)} ACLs", [{"operation": "create_acls", "acls": [list(acl) for acl in gone]}]
+            run,
+            f"deleted {counted(len(gone), 'ACL')}",
+            [{"operation": "create_acls", "acls": [list(acl) for acl in gone]}],
         )
     return Result([_item(acl) | {"deleted": True} for acl in gone], COLUMNS, errors)
 
@@ -205,21 +210,18 @@ def _operation(run: Run) -> str:
 def _named(run: Run) -> tuple[str, str]:
     from klamm.client.acls import CLUSTER_NAME
 
-    kind, name = run.values.required("kind").lower(), run.values.text("name")
-    if kind not in _KINDS:
-        msg = f"{kind!r} is no kind of resource.{suggestion(kind, _KINDS)} There is: {', '.join(_KINDS)}"
-        raise UsageError(msg)
+    kind, name = run.values.required("kind"), run.values.text("name")
     if kind == "cluster":
         return kind, CLUSTER_NAME
     if name is None:
-        msg = f"which {kind}?"
+        msg = f"which {kind}? klamm acl {run.command.path.split()[1]} … {kind} NAME"
         raise UsageError(msg)
     return kind, name
 
 
 _QUESTION = (
     Argument("operation", "read, write, create, delete, alter, describe, …"),
-    Argument("kind", ", ".join(_KINDS)),
+    Argument("kind", ", ".join(_KINDS), choices=_KINDS),
     Argument("name", "its name", required=False),
 )
 _DESCRIBE, _ALTER = ("DESCRIBE on the cluster",), ("ALTER on the cluster",)

@@ -35,8 +35,9 @@ async def describe_brokers(run: Run) -> Result:
     from klamm.client.configs import describe_configs
     from klamm.client.topics import log_dirs
 
+    ids = _ids(run)
     found = await cluster_info(run.cluster)
-    wanted, errors = _chosen(run, [broker.broker_id for broker in found.brokers])
+    wanted, errors = _chosen(ids, [broker.broker_id for broker in found.brokers])
     metadata = await run.cluster.metadata()
     dirs, dir_errors = await log_dirs(run.cluster, wanted)
     failures: list[ClientError] = [*errors, *dir_errors.values()]
@@ -73,6 +74,9 @@ async def broker_configs(run: Run) -> Result:
     from klamm.client.configs import describe_configs
 
     name = run.values.required("id")
+    if name != "default" and not name.isdecimal():
+        msg = f"a broker id is a number, or default for all brokers, not {name!r}"
+        raise UsageError(msg)
     found, errors = await describe_configs(run.cluster, [("broker", "" if name == "default" else name)])
     entries = [
         entry for each in found.values() for entry in each if run.values.flag("all") or entry.source != "default"
@@ -86,7 +90,8 @@ async def list_log_dirs(run: Run) -> Result:
     """Show the brokers' data directories."""
     from klamm.client.topics import log_dirs
 
-    wanted, errors = _chosen(run, list(await run.cluster.brokers()))
+    ids = _ids(run)
+    wanted, errors = _chosen(ids, list(await run.cluster.brokers()))
     dirs, failed = await log_dirs(run.cluster, wanted)
     return Result([_dir_item(each) for each in dirs], LOG_DIR_COLUMNS, [*errors, *failed.values()])
 
@@ -103,13 +108,17 @@ def _dir_item(each) -> Item:  # type: ignore[no-untyped-def] # noqa: ANN001
     }
 
 
-def _chosen(run: Run, known: list[int]) -> tuple[list[int], list[ClientError]]:
+def _ids(run: Run) -> list[int]:
     texts = run.values.texts("ids")
     wrong = [text for text in texts if not text.isdigit()]
     if wrong:
         msg = f"a broker id is a number, not {wrong[0]!r}"
         raise UsageError(msg)
-    ids = [int(text) for text in texts] or known
+    return [int(text) for text in texts]
+
+
+def _chosen(given: list[int], known: list[int]) -> tuple[list[int], list[ClientError]]:
+    ids = given or known
     told = ", ".join(str(each) for each in known)
     errors: list[ClientError] = [
         ResponseError(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from klamm.client.configs import Change, Resource
 
 _KINDS = ("topic", "broker", "group", "broker-logger", "client-metrics")
-_KIND = Argument("kind", "topic, broker, group, broker-logger or client-metrics", completes="kind")
+_KIND = Argument("kind", "topic, broker, group, broker-logger or client-metrics", completes="kind", choices=_KINDS)
 _NAME = Argument("name", "its name; a broker's id, or default for all brokers", completes="topic")
 COLUMNS = (
     Column("NAME", "name"),
@@ -80,7 +80,7 @@ async def diff_configs(run: Run) -> Result:
     from klamm.client.configs import describe_configs
     from klamm.client.contexts import Layers, resolve
 
-    kind = _kind(run.values.required("kind"))
+    kind = run.values.required("kind")
     first, second = run.values.required("name"), run.values.text("other")
     other_context = run.values.text("with")
     if second is None and other_context is None:
@@ -181,20 +181,17 @@ async def _no_key(run: Run, resource: Resource, key: str) -> ClientError:
     return ClientError("INVALID_CONFIG", f"{resource[0]} {resource[1]} has no config {key!r}.{hint}", name=key)
 
 
-def _kind(kind: str) -> str:
-    folded = kind.lower().removesuffix("s") if kind.lower() != "client-metrics" else kind
-    if folded not in _KINDS:
-        msg = f"{kind!r} has no configs.{suggestion(kind, _KINDS)} There is: {', '.join(_KINDS)}"
-        raise UsageError(msg)
-    return folded
-
-
 def _name(kind: str, name: str) -> str:
-    return "" if kind == "broker" and name == "default" else name
+    if kind == "broker" and name == "default":
+        return ""
+    if kind in {"broker", "broker-logger"} and not name.isdecimal():
+        msg = f"a broker's name is its id, a number, or default for all brokers, not {name!r}"
+        raise UsageError(msg)
+    return name
 
 
 def _resource(run: Run) -> Resource:
-    kind = _kind(run.values.required("kind"))
+    kind = run.values.required("kind")
     return kind, _name(kind, run.values.required("name"))
 
 

@@ -10,7 +10,8 @@ from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
-from klamm.client import contexts
+from klamm.client import contexts, property_names
+from klamm.client.context_file import flattened, read_file, texts
 from klamm.client.errors import ClientError, SettingsError
 from klamm.client.secrets import is_reference, is_secret
 
@@ -35,12 +36,11 @@ async def list_contexts(_: Run) -> Result:
     items: list[Item] = []
     for path, found in files:
         for name, each in found.get("contexts", {}).items():
-            bootstrap = each.get("bootstrap", [])
             items.append(
                 {
                     "name": name,
                     "current": name == current,
-                    "bootstrap": [bootstrap] if isinstance(bootstrap, str) else bootstrap,
+                    "bootstrap": list(texts(each.get("bootstrap", ()))),
                     "env": each.get("env"),
                     "read_only": bool(each.get("read_only", False)),
                     "cluster_id": each.get("cluster_id"),
@@ -62,7 +62,7 @@ async def use_context(run: Run) -> Result:
     document["current"] = name
     _save(contexts.user_file(), document)
     project = contexts.project_file()
-    if os.environ.get("KLAMM_CONTEXT") or (project and contexts.read_file(project).get("current")):
+    if os.environ.get("KLAMM_CONTEXT") or (project and read_file(project).get("current")):
         run.note(f"note: {'KLAMM_CONTEXT' if os.environ.get('KLAMM_CONTEXT') else project} still wins over this")
     return Result([{"name": name, "current": True}], LIST_COLUMNS[:2])
 
@@ -75,15 +75,18 @@ async def show_context(run: Run) -> Result:
     items: list[Item] = []
     for key, value in sorted(resolved.raw.items()):
         shown = "(hidden)" if is_secret(key) and not is_reference(value) else value
-        items.append({"name": key, "value": shown, "origin": resolved.origins.get(key, "default")})
+        used = property_names.used_by(key.removeprefix("kafka.")) if key.startswith("kafka.") else "klamm"
+        items.append({"name": key, "value": shown, "origin": resolved.origins.get(key, "default"), "used_by": used})
         if is_secret(key) and not is_reference(value) and resolved.origins.get(key, "").endswith(".toml"):
             run.note(f"warning: {key} stands in the file as it is; better ${{env:…}}, ${{cmd:…}} or ${{keyring:…}}")
     if resolved.settings.context:
         name = resolved.settings.context
-        items.insert(0, {"name": "context", "value": name, "origin": resolved.origins.get("context", "")})
+        items.insert(
+            0, {"name": "context", "value": name, "origin": resolved.origins.get("context", ""), "used_by": "klamm"}
+        )
     columns = [Column("NAME", "name"), Column("VALUE", "value")]
     if run.values.flag("origin"):
-        columns.append(Column("ORIGIN", "origin"))
+        columns += (Column("ORIGIN", "origin"), Column("USED BY", "used_by"))
     return Result(items, columns)
 
 
@@ -120,6 +123,7 @@ def _properties(run: Run) -> dict[str, str]:
         if not equals:
             msg = f"-X {pair!r} is no KEY=VALUE"
             raise UsageError(msg)
+        property_names.check({key: "-X"})
         kafka[key] = value
         if is_secret(key) and not is_reference(value):
             run.note(f"warning: {key} goes into the file as it is, and is in your shell's history")
@@ -141,7 +145,9 @@ async def edit_contexts(run: Run) -> Result:
     if done.returncode != 0:
         msg = f"{editor[0]} ended with {done.returncode}"
         raise SettingsError(msg, "set EDITOR")
-    contexts.read_file(path)
+    for name, context in read_file(path).get("contexts", {}).items():
+        where = f"{path}: [contexts.{name}.kafka]"
+        property_names.check({key: where for key, _ in flattened(context.get("kafka", {}))})
     return Result([{"name": str(path), "valid": True}], (Column("FILE", "name"), Column("VALID", "valid")))
 
 
@@ -194,6 +200,11 @@ async def import_contexts(run: Run) -> Result:
         msg = f"no configuration of {tool} where it usually is"
         raise SettingsError(msg, f"klamm context import {tool} FILE")
     found = read_contexts(tool, source)
+    for name, context in found.items():
+        kafka = context.get("kafka", {})
+        for key in [key for key in kafka if not property_names.is_known(key)]:
+            del kafka[key]
+            run.note(f"warning: {name}: {key} is left out, for no Kafka client has such a property")
     path = contexts.user_file()
     document = _document(path)
     for name, context in found.items():
@@ -212,7 +223,7 @@ def _document(path: Path) -> Any:  # noqa: ANN401 (a tomlkit document)
 
     if not path.exists():
         return tomlkit.document()
-    contexts.read_file(path)
+    read_file(path)
     return tomlkit.parse(path.read_text())
 
 
@@ -265,7 +276,7 @@ COMMANDS = (
         show_context,
         "ContextSettings",
         (_OPTIONAL,),
-        (Option(("--origin",), "which layer set each value"),),
+        (Option(("--origin",), "which layer set each value, and who reads it"),),
         (Example("klamm context show --origin", "why klamm connects where it does"),),
         local=True,
     ),

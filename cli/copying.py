@@ -14,6 +14,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
 from klamm.cli.run import Run
 from klamm.client.errors import ClientError, RefusedError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -146,13 +147,14 @@ async def _prepare(run: Run, source: Source, target: Cluster, name: str, *, clon
     partitions = max((index for _, index in ranges), default=-1) + 1
     if topic is not None and len(topic.partitions) < partitions and not repartition:
         code = "TOO_FEW_PARTITIONS"
-        msg = f"{name} has {len(topic.partitions)} partitions, and records of partition {partitions - 1} are to be kept"
+        there = counted(len(topic.partitions), "partition")
+        msg = f"{name} has {there}, and records of partition {partitions - 1} are to be kept"
         raise ClientError(code, msg, f"klamm topic add-partitions {name} --to {partitions}, or add --repartition")
     span = sum((each.end or 0) - each.start for each in ranges.values())
     if clone and run.values.flag("empty"):
         ranges, span = {}, 0
     where = f" of {target.settings.context or target.settings.bootstrap[0]}" if target is not run.cluster else ""
-    lines = [f"{len(ranges)} partitions, {span:,} offsets" if ranges else "no records"]
+    lines = [f"{counted(len(ranges), 'partition')}, {counted(span, 'offset')}" if ranges else "no records"]
     lines += ["by key into whatever partition the partitioner says" if repartition else "partitions stay as they are"]
     lines += [f"{name} is made, with the partitions and configs of {source.topic}" if topic is None else ""]
     what = f"{'clone' if clone else 'copy'} {source.topic} into {name}{where}"
@@ -204,7 +206,8 @@ async def _create(run: Run, source: Source, target: Cluster, name: str) -> Topic
     spec = (await topic_specs(run.cluster, [topic]))[0]
     brokers = len((await target.metadata([])).brokers)
     if brokers < spec["replication_factor"]:
-        run.note(f"note: {name} gets {brokers} replicas, not {spec['replication_factor']}: so many brokers there are")
+        wanted = spec["replication_factor"]
+        run.note(f"note: {name} gets {counted(brokers, 'replica')}, not {wanted}: so many brokers there are")
     new = NewTopic(name, spec["partitions"], min(brokers, spec["replication_factor"]), spec["configs"])
     _, errors = await create_topics(target, [new])
     for error in errors.values():

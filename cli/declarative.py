@@ -11,6 +11,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.declared import Declared
@@ -93,7 +94,7 @@ async def apply(run: Run) -> Result:
         done, failed = await apply_steps(run.cluster, steps, bar.at)
     if done:
         inverse, lost = inverse_of(done, now)
-        await record(run, f"applied {path}: {len(done)} changes", inverse, lost)
+        await record(run, f"applied {path}: {counted(len(done), 'change')}", inverse, lost)
     return Result(
         [item | {"done": step in done} for item, step in zip(_items(steps), steps, strict=True)],
         (*COLUMNS, Column("DONE", "done")),

@@ -25,16 +25,23 @@ its schema is [envelope.schema.json](envelope.schema.json). Things with a name c
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | an item failed (partial failure is failure) |
-| 2 | the line or a file has a mistake |
+| 1 | an item failed, or is not there: partial failure is failure |
+| 2 | the line, a context or a file has a mistake; where that can be seen, nothing is connected to |
 | 3 | an assertion is false (`diff`, `cluster health`, `acl explain`, …) |
 | 4 | refused: read-only, prod without `--write`, protected, another cluster, nobody confirmed |
 | 5 | unreachable or not authenticated |
 | 124 | deadline after connecting (`--timeout`) |
 | 130 | interrupted |
+| 141 | the reader of a pipe went away |
 
 `-b HOST:PORT` means that cluster and no context, so that the credentials of one cluster never go to another; with
 `-c` as well it replaces the context's brokers.
+
+Properties (`-X`, `KLAMM_X_SASL_PASSWORD`, `[contexts.NAME.kafka]`) have librdkafka's or Java's names. A name that no
+client has is refused. `klamm context show --origin` says who reads each: klamm's own connections, librdkafka (which
+sends records, and is the member of `consume --group`), or only Java's clients, which is to say nobody here.
+
+A value that an option may also go without is attached: `-w5s`, `--watch=5s`, `--sample=500`.
 """
 
 

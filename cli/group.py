@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from klamm.cli import group_offsets
+from klamm.cli.checks import known_words
 from klamm.cli.group_names import NAME, NAMES, SOME, chosen_groups, near_groups, no_group
 from klamm.cli.group_offsets import restoring
 from klamm.cli.guard import Plan, guard, record
@@ -33,14 +34,26 @@ MEMBER_COLUMNS = (
     Column("PARTITIONS", "assignments"),
 )
 
+_STATES = (
+    "Stable",
+    "Empty",
+    "PreparingRebalance",
+    "CompletingRebalance",
+    "Assigning",
+    "Reconciling",
+    "NotReady",
+    "Dead",
+)
+_TYPES = ("classic", "consumer", "share", "streams")
+
 
 async def list_groups(run: Run) -> Result:
     """List groups with one ListGroups request to each broker."""
     from klamm.client.groups import list_groups as list_some
     from klamm.client.lag import list_groups as list_all
 
-    states = [state for text in run.values.texts("state") for state in text.split(",")]
-    types = [kind for text in run.values.texts("type") for kind in text.split(",")]
+    states = known_words("--state", run.values.texts("state"), _STATES)
+    types = known_words("--type", run.values.texts("type"), _TYPES)
     filtered = bool(states or types)
     groups, errors = await (list_some(run.cluster, states, types) if filtered else list_all(run.cluster))
     chosen, missing = names_or_all(run.values.texts("names"), [group.group_id for group in groups])
@@ -152,7 +165,7 @@ async def remove_member(run: Run) -> Result:
     if not members:
         return Result((), (), missing)
     plan = Plan(
-        f"remove {len(members)} members from {name}",
+        f"remove {counted(len(members), 'member')} from {name}",
         2,
         name,
         [m.member_id for m in members],

@@ -15,6 +15,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, RefusedError, ResponseError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.committed import Committed
@@ -156,13 +157,13 @@ async def delete_offsets(run: Run) -> Result:
         )
         return Result((), (), [*failed.values()] or [error])
     lines = [f"{topic}:{index} {each.offset:,} → none" for (topic, index), each in sorted(before.items())]
-    go = await guard(run, Plan(f"delete {len(before)} offsets of {name}", 2, name, lines))
+    go = await guard(run, Plan(f"delete {counted(len(before), 'offset')} of {name}", 2, name, lines))
     refused: dict[tuple[str, int], ClientError] = {}
     if go:
         refused = await delete(run.cluster, groups[0].coordinator, name, before)
         gone = {where: each for where, each in before.items() if where not in refused}
         if gone:
-            await record(run, f"deleted {len(gone)} offsets of {name}", [restoring(name, gone)])
+            await record(run, f"deleted {counted(len(gone), 'offset')} of {name}", [restoring(name, gone)])
     items = [
         {"group": name, "topic": topic, "partition": index, "before": each.offset, "after": None, "changed": go}
         for (topic, index), each in sorted(before.items())

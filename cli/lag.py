@@ -178,7 +178,7 @@ class Limits:
         if self.time_ms is None or row.lag <= 0:
             return ""
         if row.lost_offsets:
-            return f"{row.lost_offsets:,} offsets were deleted unread"
+            return f"{counted(row.lost_offsets, 'offset')} deleted unread"
         if row.lag_time_ms is None:
             return "time lag unknown: the record has no timestamp" if self.unavailable == "fail" else ""
         if row.lag_time_ms > self.time_ms:

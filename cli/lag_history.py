@@ -44,6 +44,9 @@ async def show_history(run: Run) -> Result:
 
 async def _live(run: Run, chosen: Chosen) -> AsyncIterator[LagWatcher]:
     """Look at the cluster for a while."""
+    if run.values.text("since") is not None:
+        msg = "--since is about a recording (--replay FILE); of a live cluster nothing is known of before"
+        raise UsageError(msg)
     every = parse_seconds(run.values.text("every") or "1s", "--every")
     span = parse_seconds(run.values.text("for") or "10s", "--for")
     run.note(f"looking for {span:g} s; klamm record FILE and --replay FILE show what was before")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from klamm.cli.output import Item
 from klamm.cli.run import Run
 from klamm.client.errors import ClientError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.messages.scan import Scan
@@ -44,11 +45,13 @@ def tell_coverage(run: Run, scan: Scan) -> None:
         for each in told:
             state = "complete" if each.is_complete else "following the log"
             if each.remaining:
-                state = f"{each.remaining:,} offsets left, next {each.where[0]}:{each.where[1]}@{each.position:,}"
+                state = (
+                    f"{counted(each.remaining, 'offset')} left, next {each.where[0]}:{each.where[1]}@{each.position:,}"
+                )
             run.note(f"{each.where[0]}:{each.where[1]}  scanned {each.scanned:,}  matched {each.matched:,}  {state}")
     matches = f"{scan.matched:,} match{'' if scan.matched == 1 else 'es'} in " if scan.has_condition else ""
     left = scan.remaining
-    state = "complete" if scan.is_complete else f"{left:,} offsets not looked at" if left else ""
+    state = "complete" if scan.is_complete else f"{counted(left, 'offset')} not looked at" if left else ""
     if scan.gaps or scan.corrupt_count or scan.errors:
         state = f"incomplete{'; ' + state if left else ''}"
     run.note(f"{matches}{scan.scanned:,} record{'' if scan.scanned == 1 else 's'}{'; ' + state if state else ''}")

@@ -19,6 +19,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
 from klamm.cli.run import Run
 from klamm.client.errors import ClientError, SettingsError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.messages.jsonl import Draft
@@ -71,7 +72,7 @@ async def export(run: Run) -> Result:
             msg = f"{path}: {error.strerror or error}"
             raise SettingsError(msg) from error
         except (asyncio.CancelledError, KeyboardInterrupt):
-            run.note(f"interrupted: {content.count:,} records are in {part}; nothing is in {path}")
+            run.note(f"interrupted: {counted(content.count, 'record')} written to {part}; nothing is in {path}")
             run.note(f"Go on with another file: {resume_line(scan)}")
             raise
         errors += [*scan.errors.values(), *scan.corrupt_errors(), *gap_errors(scan)]
@@ -88,7 +89,7 @@ async def export(run: Run) -> Result:
         ],
     }
     if path == "-":
-        run.note(f"{content.count:,} records of {source.topic}, hash {content.hexdigest()}")
+        run.note(f"{counted(content.count, 'record')} of {source.topic}, hash {content.hexdigest()}")
         return Result((), (), errors, streamed=True)
     return Result([item], COLUMNS, errors)
 
@@ -197,9 +198,9 @@ async def import_records(run: Run) -> Result:
                 errors.append(error)
     errors += sender.errors
     if errors:
-        run.note(f"{sender.sent:,} records were sent to {topic.name} before that; nothing after it")
+        run.note(f"{counted(sender.sent, 'record')} sent to {topic.name} before that; nothing after it")
     if sender.sent:
-        await record(run, f"imported {sender.sent:,} records into {topic.name}", [], CANNOT_UNDO)
+        await record(run, f"imported {counted(sender.sent, 'record')} into {topic.name}", [], CANNOT_UNDO)
     digest = None if errors else content.hexdigest()
     return Result([{"topic": topic.name, "file": path, "records": sender.sent, "hash": digest}], COLUMNS, errors)
 

@@ -16,6 +16,7 @@ from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds
 from klamm.client.errors import ClientError, SettingsError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.messages.jsonl import Draft
@@ -81,16 +82,16 @@ async def produce(run: Run) -> Result:
                 except ClientError as error:
                     errors.append(error)
         except (asyncio.CancelledError, KeyboardInterrupt):
-            run.note(f"interrupted: {sender.sent:,} records are in {topic.name}")
+            run.note(f"interrupted: {counted(sender.sent, 'record')} written to {topic.name}")
             raise
         errors += sender.errors
         if sender.failed > len(sender.errors):
             msg = f"{sender.failed - len(sender.errors):,} more records failed"
             errors.append(ClientError("DELIVERY_FAILED", msg))
         if errors:
-            run.note(f"{sender.sent:,} records were sent to {topic.name} before that; nothing after it")
+            run.note(f"{counted(sender.sent, 'record')} sent to {topic.name} before that; nothing after it")
         if sender.sent:
-            await record(run, f"produced {sender.sent:,} records to {topic.name}", [], CANNOT_UNDO)
+            await record(run, f"produced {counted(sender.sent, 'record')} to {topic.name}", [], CANNOT_UNDO)
         return _report(run, topic.name, sender, errors, values.text("output") is None)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from klamm.cli.spec import CHANGE_OPTIONS, SHARED_OPTIONS, Argument, Command, Option, options_of
+
+_NUMBER_OR_TIME = re.compile(r"\d+(\.\d+)?(ms|s|m|h|d)?")
 
 
 class UsageError(Exception):
@@ -58,11 +61,20 @@ class Values:
         text = self.text(name)
         if text is None:
             return None
-        try:
-            return int(text.replace("_", ""))
-        except ValueError:
-            msg = f"--{name.replace('_', '-')} takes a number, not {text!r}"
-            raise UsageError(msg) from None
+        return number_of(f"--{name.replace('_', '-')}", text)
+
+
+def number_of(option: str, text: str) -> int:
+    """Return the number of an option's text.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        msg = f"{option} takes a number, not {text!r}"
+        raise UsageError(msg) from None
 
 
 class Line(NamedTuple):
@@ -191,6 +203,11 @@ def _take_option(
         hint = suggestion(value, option.choices) or f" One of: {', '.join(option.choices)}"
         msg = f"{name} cannot be {value!r}.{hint}"
         raise UsageError(msg, command.path)
+    if option in command.options:  # the shared ones have nothing to be checked by
+        from klamm.cli.checks import BY_METAVAR
+
+        if option.metavar in BY_METAVAR:
+            BY_METAVAR[option.metavar](name, value)
     present = values[option.key]
     if isinstance(present, list):
         present.append(value)
@@ -202,6 +219,10 @@ def _value_of(command: Command, option: Option, name: str, attached: str | None,
     if attached is not None:
         return attached
     if option.bare is not None:
+        if queue and _NUMBER_OR_TIME.fullmatch(queue[0]):
+            attached_form = f"{name}={queue[0]}" if name.startswith("--") else f"{name}{queue[0]}"
+            msg = f"{name} {queue[0]}: write {attached_form}; if {queue[0]!r} is a name, put it before {name}"
+            raise UsageError(msg, command.path)
         return option.bare
     if queue:
         return queue.pop(0)
@@ -224,7 +245,7 @@ def _take_arguments(command: Command, rest: list[str], values: dict[str, str | b
             missing = argument.required and not queue
             queue = []
         else:
-            values[argument.name] = queue.pop(0) if queue else None
+            values[argument.name] = _chosen(command, argument, queue.pop(0)) if queue else None
             missing = argument.required and values[argument.name] is None
         if missing and not (values.get("help") or values.get("help_json") or values.get("explain")):
             msg = f"klamm {command.path} needs {argument.name.upper()}: {argument.help}"
@@ -233,6 +254,19 @@ def _take_arguments(command: Command, rest: list[str], values: dict[str, str | b
         taken = " ".join(shown(argument) for argument in command.arguments) or "no arguments"
         msg = f"klamm {command.path}: {queue[0]!r} is one word too many; it takes {taken}"
         raise UsageError(msg, command.path)
+
+
+def _chosen(command: Command, argument: Argument, word: str) -> str:
+    if not argument.choices or word in argument.choices:
+        return word
+    folded = word.lower()
+    for each in (folded, folded.removesuffix("s")):
+        if each in argument.choices:
+            return each
+    hint = suggestion(folded, argument.choices)
+    name, known = argument.name.upper(), ", ".join(argument.choices)
+    msg = f"klamm {command.path}: {name} cannot be {word!r}.{hint} There is: {known}"
+    raise UsageError(msg, command.path)
 
 
 def shown(argument: Argument) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from klamm.cli.checks import numbers_of
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Item, Result, isr_style, leader_style, leader_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, ResponseError
+from klamm.client.text import counted
 
 _NAMES = Argument("names", "topics, by name or glob; all if none", required=False, repeat=True, completes="topic")
 _ELECTION_NOT_NEEDED = "ELECTION_NOT_NEEDED"
@@ -74,7 +76,9 @@ async def elect(run: Run) -> Result:
     level = 3 if unclean else 2
     cannot = "records that only the lost replicas have are gone" if unclean else ""
     name = ",".join(dict.fromkeys(topic for topic, _ in parts))
-    plan = Plan(f"elect leaders of {len(parts)} partitions", level, name, [f"{t}:{p}" for t, p in parts], cannot)
+    plan = Plan(
+        f"elect leaders of {counted(len(parts), 'partition')}", level, name, [f"{t}:{p}" for t, p in parts], cannot
+    )
     go = await guard(run, plan)
     failed: dict[tuple[str, int], ClientError] = {}
     if go:
@@ -94,10 +98,10 @@ async def plan_reassignment(run: Run) -> Result:
     """Compute where replicas should go; prints a plan that ``apply`` takes."""
     from klamm.client.partitions import spread
 
+    text = run.values.text("to_brokers")
     topics, errors = await _topics(run)
     brokers = sorted(await run.cluster.brokers())
-    text = run.values.text("to_brokers")
-    chosen = brokers if text is None else _ids(text)
+    chosen = brokers if text is None else numbers_of("--to-brokers", text)
     unknown = [each for each in chosen if each not in brokers]
     if unknown:
         msg = f"there is no broker {unknown[0]}; there is {', '.join(map(str, brokers))}"
@@ -123,13 +127,13 @@ async def apply_reassignment(run: Run) -> Result:
     items = _moves(known, before)
     lines = [f"{item['topic']}:{item['partition']}  {item['before']} → {item['replicas']}" for item in items]
     name = ",".join(dict.fromkeys(topic for topic, _ in known))
-    if not await guard(run, Plan(f"move {len(known)} partitions", 3, name, lines)):
+    if not await guard(run, Plan(f"move {counted(len(known), 'partition')}", 3, name, lines)):
         return Result(items, MOVE_COLUMNS, missing)
     failed = await reassign(run.cluster, known)
     done = [where for where in known if where not in failed]
     if done:
         inverse = [{"operation": "reassign", "partitions": [[t, p, list(before[t, p])] for t, p in done]}]
-        await record(run, f"moved {len(done)} partitions", inverse)
+        await record(run, f"moved {counted(len(done), 'partition')}", inverse)
         if run.values.flag("wait"):
             await _wait(run, done)
         else:
@@ -183,7 +187,7 @@ async def cancel_reassignment(run: Run) -> Result:
     ]
     if not moving:
         return Result((), (), errors, empty="nothing is moving")
-    plan = Plan(f"cancel {len(moving)} moves", 2, ",".join(chosen), [f"{t}:{p}" for t, p in moving])
+    plan = Plan(f"cancel {counted(len(moving), 'move')}", 2, ",".join(chosen), [f"{t}:{p}" for t, p in moving])
     go = await guard(run, plan)
     failed = await reassign(run.cluster, dict.fromkeys(moving)) if go else {}
     items = [
@@ -220,14 +224,6 @@ def _read_plan(path: str) -> dict[tuple[str, int], tuple[int, ...]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{path}: no plan of `klamm partition reassign plan -o json`: {error!r}"
         raise UsageError(msg) from error
-
-
-def _ids(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        msg = f"--to-brokers takes ids like 1,2,3, not {text!r}"
-        raise UsageError(msg) from None
 
 
 def _wanted(run: Run, part: Any) -> bool:  # noqa: ANN401 (a partition's metadata)

@@ -9,6 +9,7 @@ from klamm.cli.output import Column, Result
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.quotas import Entity
@@ -54,7 +55,7 @@ async def alter(run: Run) -> Result:
     before = next((q.values for q in await list_quotas(run.cluster, entity, strict=True)), {})
     lines = [f"{name}: {key} {before.get(key)} → {'none' if value is None else value}" for key, value in values.items()]
     await alter_quotas(run.cluster, entity, values, validate_only=True)
-    go = await guard(run, Plan(f"change {len(values)} quotas", 2, name, lines))
+    go = await guard(run, Plan(f"change {counted(len(values), 'quota')}", 2, name, lines))
     if go:
         await alter_quotas(run.cluster, entity, values)
         inverse = {

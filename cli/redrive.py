@@ -24,6 +24,7 @@ from klamm.cli.resend import (
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -124,7 +125,7 @@ class _Survey:
         from klamm.cli.topic import time_text
 
         total = sum(self.targets.values())
-        found = [f"{count:,} records → {name}" for name, count in self.targets.most_common(_TARGETS_SHOWN)]
+        found = [f"{counted(count, 'record')} → {name}" for name, count in self.targets.most_common(_TARGETS_SHOWN)]
         found.append(f"of {self.scanned:,} that were looked at, in partitions {_listed(self.partitions)}")
         if self.oldest_ms is not None and self.newest_ms is not None:
             found.append(f"written between {time_text(self.oldest_ms)} and {time_text(self.newest_ms)}")
@@ -202,7 +203,7 @@ async def _redrive(
         raise
     errors += [*scan.errors.values(), *scan.corrupt_errors()]
     if sender.failed:
-        code, msg = "NOT_SENT", f"{sender.failed:,} of {sender.queued:,} records were not written"
+        code, msg = "NOT_SENT", f"{sender.failed:,} of {counted(sender.queued, 'record')} not written"
         errors.append(ClientError(code, msg, "the same line sends what is missing"))
     return dict(sent), errors
 

@@ -80,6 +80,8 @@ class Run:
         elif self._cluster is None:
             on_request = self._say_request if self.values.flag("verbose") else None
             self._cluster = Cluster(self.resolved.settings, on_request)
+            if self.values.texts("X"):
+                self._say_what_is_not_read()
         return self._cluster
 
     @property
@@ -153,6 +155,16 @@ class Run:
         span = f"{time_text(recording.times[0])} to {time_text(recording.times[-1])}"
         self.note(f"replaying {recording.path} at {time_text(cluster.recorded_at_ms)} (it holds {span})")
         return cluster
+
+    def _say_what_is_not_read(self) -> None:
+        """Say what becomes of properties of this line that klamm's own connections do not go by."""
+        from klamm.client.property_names import KLAMM, LIBRDKAFKA, used_by
+
+        joins = "JoinGroup" in self.command.requests and self.values.text("group")
+        takes = LIBRDKAFKA if joins or "Produce" in self.command.requests else KLAMM
+        for name in dict.fromkeys(pair.partition("=")[0] for pair in self.values.texts("X")):
+            if name not in KLAMM and name not in takes:
+                self.note(f"note: -X {name} changes nothing here. It is for {used_by(name)}")
 
     def _say_request(self, api: str, address: str) -> None:
         self.note(f"→ {api} to {address}")

@@ -14,13 +14,14 @@ from klamm.cli.schema_changes import copy_schemas, delete_schema, schema_compat,
 from klamm.cli.schema_input import from_file, known_versions, no_subject, of_subject, open_registry, ranges, readable
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.registry.registry import RegisteredSchema, Registry
 
 _RIGHT = "what the registry itself asks for; none of Kafka's"
 _REGISTRY = Option(("--registry",), "schema registry, instead of the context's", "URL")
-_VERSION = Option(("--version",), "version of the subject; the latest unless said", "N")
+_VERSION = Option(("--version",), "version of the subject; the latest unless said", "VERSION")
 _TYPE = Option(
     ("--type",), "what the file holds, where its name does not say", "TYPE", choices=("AVRO", "PROTOBUF", "JSON")
 )
@@ -46,7 +47,7 @@ async def list_schemas(run: Run) -> Result:
     chosen, missing = names_or_all(wanted, known)
     errors: list[ClientError] = [no_subject(name, known) for name in missing]
     if len(chosen) > _DETAILS_MAX and not wanted:
-        run.note(f"{len(chosen):,} subjects: versions and types are shown for those you name")
+        run.note(f"{counted(len(chosen), 'subject')}: versions and types are shown for those you name")
         return Result([{"name": name} for name in chosen], (Column("SUBJECT", "name"),), errors)
 
     async def detail(name: str) -> Item:
@@ -307,8 +308,10 @@ COMMANDS = (
         "SchemaDiff",
         arguments=(_SUBJECT, _FILE._replace(required=False)),
         options=(
-            Option(("--from",), "version to compare with; the one before the latest, or with FILE the latest", "N"),
-            Option(("--to",), "version to compare, the latest unless said", "N"),
+            Option(
+                ("--from",), "version to compare with; the one before the latest, or with FILE the latest", "VERSION"
+            ),
+            Option(("--to",), "version to compare, the latest unless said", "VERSION"),
             _TYPE,
             _REFERENCE,
             _REGISTRY,
@@ -345,7 +348,7 @@ COMMANDS = (
         "SchemaDeletion",
         arguments=(_SUBJECT,),
         options=(
-            Option(("--version",), "only this version, or latest", "N"),
+            Option(("--version",), "only this version, or latest", "VERSION"),
             Option(("--permanent",), "for good: what was deleted before without this"),
             _REGISTRY,
         ),

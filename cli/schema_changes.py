@@ -11,6 +11,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.schema_input import known_versions, no_subject, open_registry, ranges
 from klamm.client.errors import ClientError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.registry.registry import Registry
@@ -31,7 +32,8 @@ async def copy_schemas(run: Run) -> Result:
     lines += [f"… and {len(new) - 20:,} more"] if len(new) > 20 else []  # noqa: PLR2004 (lines of a plan)
     lines += [f"{len(steps) - len(new):,} versions are there already"] if len(steps) > len(new) else []
     lines += ["ids and versions stay as they are: subjects are in mode IMPORT meanwhile"] if keep_ids else []
-    what = f"copy {len(new):,} versions of {len({each.subject for each in steps}):,} subjects to {target.place}"
+    subjects = counted(len({each.subject for each in steps}), "subject")
+    what = f"copy {counted(len(new), 'version')} of {subjects} to {target.place}"
     if new and not await guard(run, Plan(what, 1, target.place, lines)):
         items = [
             _copy_item(each.subject, each.version, each.schema.schema_id, None, each.there, new=False) for each in steps

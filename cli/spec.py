@@ -34,13 +34,17 @@ class Option(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """One positional argument; ``completes`` says of what kind of name it is (topic, group, broker, context)."""
+    """One positional argument; ``completes`` says of what kind of name it is (topic, group, broker, context).
+
+    Of ``choices``, if there are any, one is meant, in capitals or as a plural too.
+    """
 
     name: str
     help: str
     required: bool = True
     repeat: bool = False
     completes: str = ""
+    choices: tuple[str, ...] = ()
 
 
 class Example(NamedTuple):
@@ -89,7 +93,7 @@ SHARED_OPTIONS: tuple[Option, ...] = (
     Option(("-q", "--quiet"), "nothing on standard error but errors"),
     Option(("-v", "--verbose"), "say on standard error which requests go where"),
     Option(("--timeout",), "deadline of the whole command (500ms, 5s, 1m)", "TIME"),
-    Option(("-w", "--watch"), "run again every 2s, or as often as said", "TIME", bare="2s"),
+    Option(("-w", "--watch"), "run again every 2s, or as often as said: -w5s, --watch=5s", "TIME", bare="2s"),
     Option(("--columns",), "columns to show, by name", "NAME,…"),
     Option(("--sort",), "column to sort by; -NAME for descending", "NAME"),
     Option(

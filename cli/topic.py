@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from klamm.cli.checks import numbers_of, pair_of
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import (
     Column,
@@ -24,6 +25,7 @@ from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, ResponseError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.wire import ClusterMetadata, TopicMetadata
@@ -45,6 +47,11 @@ async def list_topics(run: Run) -> Result:
     """List topics with one Metadata request."""
     from klamm.client.topics import all_topics, topic_id_text
 
+    stale = run.values.text("stale")
+    if stale is not None:
+        from klamm.cli.topic_stats import parse_age_ms
+
+        parse_age_ms(stale)
     metadata, topics = await all_topics(run.cluster)
     wanted = run.values.texts("names")
     chosen, missing = names_or_all(wanted, [topic.name for topic in topics])
@@ -75,7 +82,6 @@ async def list_topics(run: Run) -> Result:
             Column("UNDER-REPLICATED", "under_replicated", right=True),
             Column("LEADERLESS", "leaderless", right=True),
         ]
-    stale = run.values.text("stale")
     if stale is not None:
         from klamm.cli.topic_stats import only_stale
 
@@ -152,7 +158,7 @@ async def create_topics(run: Run) -> Result:
     from klamm.client.topics import BROKER_DEFAULT, NewTopic
     from klamm.client.topics import create_topics as create
 
-    configs = pairs(run.values.texts("config"), "--config")
+    configs = dict(pair_of("--config", text) for text in run.values.texts("config"))
     partitions = run.values.number("partitions")
     replicas = run.values.number("replication_factor")
     names = run.values.texts("names")
@@ -212,12 +218,12 @@ async def alter_topic(run: Run) -> Result:
     from klamm.cli.config import change_configs
     from klamm.client.configs import Change
 
-    _, topics, errors = await find_topics(run, run.values.texts("names"))
-    changes = [Change(key, value) for key, value in pairs(run.values.texts("config"), "--config").items()]
+    changes = [Change(*pair_of("--config", text)) for text in run.values.texts("config")]
     changes += [Change(key, None) for key in run.values.texts("unset")]
     if not changes:
         msg = "klamm topic alter needs --config KEY=VALUE or --unset KEY"
         raise UsageError(msg)
+    _, topics, errors = await find_topics(run, run.values.texts("names"))
     result = await change_configs(run, [("topic", topic.name) for topic in topics], changes)
     return result._replace(errors=[*errors, *result.errors])
 
@@ -240,7 +246,7 @@ async def add_partitions(run: Run) -> Result:
     go = await guard(run, plan)
     _, failed = await add(run.cluster, {name: count}, validate_only=not go)
     if go and not failed:
-        await record(run, f"grew {name} from {before} to {count} partitions", [], why)
+        await record(run, f"grew {name} from {before} to {counted(count, 'partition')}", [], why)
     items = [] if failed else [{"name": name, "partitions_before": before, "partitions": count, "changed": go}]
     columns = (
         Column("NAME", "name"),
@@ -311,22 +317,6 @@ def time_text(timestamp_ms: int) -> str:
     return f"{datetime.fromtimestamp(timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
-def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
-    """Return the keys and values of ``KEY=VALUE`` texts.
-
-    Raises:
-        UsageError: One is no pair.
-    """
-    found: dict[str, str] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            msg = f"{option} {text!r} is no KEY=VALUE"
-            raise UsageError(msg)
-        found[key] = value
-    return found
-
-
 async def find_topics(run: Run, names: Sequence[str]) -> tuple[ClusterMetadata, list[TopicMetadata], list[ClientError]]:
     """Return (metadata, topics, errors) for names and globs; names are asked for by name and never created."""
     from klamm.client import topics as client
@@ -371,11 +361,7 @@ def chosen_partitions(run: Run, option: str, name: str, known: Sequence[int]) ->
     text = run.values.text(option)
     if text is None:
         return sorted(known)
-    try:
-        chosen = [int(part) for part in text.split(",")]
-    except ValueError:
-        msg = f"--{option} takes numbers like 0,2, not {text!r}"
-        raise UsageError(msg) from None
+    chosen = numbers_of(f"--{option}", text)
     wrong = [index for index in chosen if index not in known]
     if wrong:
         msg = f"{name} has no partition {wrong[0]}; it has 0 to {len(known) - 1}"

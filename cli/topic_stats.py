@@ -10,6 +10,7 @@ from klamm.cli.output import Column, Item, Result, Table, count_text, printable,
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.topic import find_topics, leader_sizes, time_text
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.topic_sample import Sizes, TopicSample
@@ -21,6 +22,10 @@ _LAST_WRITE = Column("LAST WRITE", "last_write_ms", show=time_text)
 
 async def topic_stats(run: Run) -> Result:
     """Show size, offset span, last write and skew of topics; with ``--sample`` what their records are like."""
+    count = run.values.number("sample")
+    if count is not None and count < 1:
+        msg = f"--sample takes a number from 1 on, not {count}"
+        raise UsageError(msg)
     from klamm.client.offsets import MAX_TIMESTAMP, list_offsets, start_and_end
 
     metadata, topics, errors = await find_topics(run, run.values.texts("names"))
@@ -54,13 +59,9 @@ async def topic_stats(run: Run) -> Result:
         Column("SKEW", "skew", right=True),
     ]
     tables: list[Table] = []
-    if run.values.text("sample") is not None:
+    if count is not None:
         from klamm.client.topic_sample import sample_topics
 
-        count = run.values.number("sample") or 0
-        if count < 1:
-            msg = f"--sample takes a number from 1 on, not {count}"
-            raise UsageError(msg)
         samples, sample_errors = await sample_topics(run.cluster, metadata, offsets, count)
         errors += sample_errors
         for item in items:
@@ -178,8 +179,8 @@ def _sample_item(sample: TopicSample) -> Item:
 def _sample_table(sample: TopicSample) -> Table:
     item = _sample_item(sample)
     whole = sample.records >= sample.offsets
-    scope = "all" if whole else f"sampled {sample.records:,} records from 4 places of each partition, of"
-    rows: list[Item] = [{"what": "records", "value": f"{scope} {sample.offsets:,} offsets"}]
+    scope = "all" if whole else f"sampled {counted(sample.records, 'record')} from 4 places of each partition, of"
+    rows: list[Item] = [{"what": "records", "value": f"{scope} {counted(sample.offsets, 'offset')}"}]
     for what, key in (("key size", "key_size_bytes"), ("value size", "value_size_bytes")):
         found: dict[str, Any] | None = item[key]
         if found is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from klamm.cli.output import Result
 from klamm.cli.parser import UsageError
 from klamm.client.errors import ClientError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.tracing import Trace
@@ -76,7 +77,7 @@ async def export_result(trace: Trace, form: str, to: str | None) -> Result:
     result = path_result(trace)
     if to is not None:
         count = await send(trace, to)
-        return Result((), (), result.errors, text=f"{count} spans sent to {to}\n")
+        return Result((), (), result.errors, text=f"{counted(count, 'span')} sent to {to}\n")
     if form in FORMATS:
         return result._replace(text=exported(trace, form))
     return result

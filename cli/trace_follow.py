@@ -12,6 +12,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds
 from klamm.cli.trace_find import chosen_topics, time_text, unhurried
 from klamm.cli.trace_live import Live
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.tracing.following import Flow, Sighting
@@ -32,16 +33,18 @@ async def follow(run: Run) -> Result:
     if run.form.name not in {"table", "jsonl"} and count is None and seconds is None:
         msg = f"-o {run.form.name} comes at the end, and there is none: add --count or --for, or use -o jsonl"
         raise UsageError(msg)
+    every_s = parse_seconds(run.values.text("every") or "2s", "--every")
+    if not run.values.flag("slowest"):
+        every_s = _LOOK_S
     metadata, errors = await chosen_topics(run, run.values.texts("topic"))
     if errors and not metadata.topics:
         return Result((), (), errors)
     flow = Flow(run.cluster, metadata, sampled_only=not run.values.flag("all"))
     await flow.start()
     what = "every message" if run.values.flag("all") else "messages with a sampled trace (--all for every one)"
-    run.note(f"following {what} in {len(metadata.topics):,} topics")
+    run.note(f"following {what} in {counted(len(metadata.topics), 'topic')}")
     live = Live(run, _line)
     deadline = None if seconds is None else time.monotonic() + seconds
-    every_s = parse_seconds(run.values.text("every") or "2s", "--every") if run.values.flag("slowest") else _LOOK_S
     try:
         with unhurried(run):
             while (count is None or live.count < count) and (deadline is None or time.monotonic() < deadline):
@@ -50,7 +53,7 @@ async def follow(run: Run) -> Result:
     finally:
         await flow.close()
     if flow.let_go:
-        run.note(f"{flow.let_go:,} messages were let go before every group had passed them")
+        run.note(f"{counted(flow.let_go, 'message')} let go before every group had passed them")
     return live.result([*errors, *flow.errors.values()])
 
 

@@ -14,6 +14,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds
 from klamm.cli.trace_find import time_text, unhurried
 from klamm.cli.trace_live import Live
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.tracing.joiner import Joiner, Place
@@ -60,7 +61,7 @@ async def listen(run: Run) -> Result:
             file.close()
     refused = ", ".join(f"{number} with {status}" for status, number in sorted(receiver.refused.items()))
     text = f"{receiver.posts:,} exports taken" + (f"; refused: {refused}" if refused else "")
-    text += f"; {receiver.rejected:,} spans without ids" if receiver.rejected else ""
+    text += f"; {counted(receiver.rejected, 'span')} without ids" if receiver.rejected else ""
     run.note(text)
     return table.live.result(list(joiner.errors.values()), [{"code": "received", "text": text}])
 

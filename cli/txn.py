@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from klamm.cli.checks import known_words
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Result, count_text, state_style
 from klamm.cli.parser import UsageError
@@ -15,6 +16,9 @@ from klamm.client.errors import ClientError, ResponseError
 _MAX_TIMEOUT = "15m"
 """transaction.max.timeout.ms of Kafka's brokers unless configured: no transaction may be older."""
 _NOT_FOUND = 105
+_STATES = (
+    "Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort", "PrepareEpochFence", "Dead",
+)  # fmt: skip
 LIST_COLUMNS = (
     Column("NAME", "name"),
     Column("STATE", "state", style=state_style),
@@ -35,7 +39,7 @@ async def list_transactions(run: Run) -> Result:
     """List transactional ids of all coordinators."""
     from klamm.client import transactions
 
-    states = [state for text in run.values.texts("state") for state in text.split(",")]
+    states = known_words("--state", run.values.texts("state"), _STATES)
     found, errors = await transactions.list_transactions(run.cluster, states)
     items = [{"name": each.transactional_id, **each._asdict()} for each in found]
     return Result(items, LIST_COLUMNS, errors, empty="no transactional ids")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Result
@@ -46,6 +48,7 @@ async def create_user(run: Run) -> Result:
     """Create a user; refuses if there is one."""
     from klamm.client import users
 
+    settled = _settled(run)
     name = run.values.required("name")
     found, _ = await users.list_users(run.cluster, [name])
     mechanism = run.values.text("mechanism") or ""
@@ -57,18 +60,19 @@ async def create_user(run: Run) -> Result:
             name=name,
         )
         return Result((), (), [error])
-    return await _set_password(run, name, mechanism, new=True)
+    return await _set_password(run, name, mechanism, settled, new=True)
 
 
 async def alter_user(run: Run) -> Result:
     """Change a user's password."""
     from klamm.client import users
 
+    settled = _settled(run)
     name = run.values.required("name")
     _, errors = await users.list_users(run.cluster, [name])
     if errors:
         return Result((), (), list(errors.values()))
-    return await _set_password(run, name, run.values.text("mechanism") or "", new=False)
+    return await _set_password(run, name, run.values.text("mechanism") or "", settled, new=False)
 
 
 async def delete_user(run: Run) -> Result:
@@ -93,39 +97,65 @@ async def delete_user(run: Run) -> Result:
     return Result(items, CHANGE_COLUMNS, list(failed.values()))
 
 
-async def _set_password(run: Run, name: str, mechanism: str, *, new: bool) -> Result:
+async def _set_password(run: Run, name: str, mechanism: str, settled: _Settled, *, new: bool) -> Result:
     from klamm.client import users
 
-    iterations = run.values.number("iterations") or users.ITERATIONS_DEFAULT
     cannot = "" if new else "the old password cannot be read back"
     what = f"create user {name} with {mechanism}" if new else f"change the {mechanism} password of {name}"
     go = await guard(run, Plan(what, 2, name, (), cannot))
     if go:
-        password = await _password(run)
-        await users.set_password(run.cluster, name, mechanism, password, iterations)
+        password = await _asked(run) if settled.password is None else settled.password
+        await users.set_password(run.cluster, name, mechanism, password, settled.iterations)
         inverse = [{"operation": "delete_users", "users": [[name, mechanism]]}] if new else []
         await record(run, what, inverse, cannot)
     return Result([{"name": name, "mechanism": mechanism, "changed": go}], CHANGE_COLUMNS)
 
 
-async def _password(run: Run) -> str:
-    """Return the password from a file, standard input, the environment or the terminal; never from the line."""
+class _Settled(NamedTuple):
+    """What a line says of a password, known before anything is connected to; without a password somebody is asked."""
+
+    iterations: int
+    password: str | None
+
+
+def _settled(run: Run) -> _Settled:
+    """Return the iterations and the password of the line.
+
+    Raises:
+        UsageError: Iterations that no broker takes, a file that cannot be read, or no password and nobody to ask.
+    """
+    from klamm.client import users
+
+    iterations = run.values.number("iterations") or 0
+    if not users.ITERATIONS_MIN <= iterations <= users.ITERATIONS_MAX:
+        msg = f"--iterations takes {users.ITERATIONS_MIN} to {users.ITERATIONS_MAX}, not {iterations}"
+        raise UsageError(msg)
+    password = _given_password(run)
+    if password is None and not (run.interactive or run.dry_run):
+        msg = "no password: --password-file PATH, or KLAMM_USER_PASSWORD"
+        raise UsageError(msg)
+    if password == "":
+        msg = "the password is empty"
+        raise UsageError(msg)
+    return _Settled(iterations, password)
+
+
+def _given_password(run: Run) -> str | None:
+    """Return the password from a file, standard input or the environment; never from the line."""
     path = run.values.text("password_file")
     if path == "-":
         return sys.stdin.readline().rstrip("\n")
     if path is not None:
         try:
-            with open(path) as file:  # noqa: PTH123, ASYNC230 (one small file)
-                return file.readline().rstrip("\n")
-        except OSError as error:
+            return Path(path).read_text().partition("\n")[0]
+        except (OSError, UnicodeDecodeError) as error:
             msg = f"--password-file {path}: {error}"
             raise UsageError(msg) from error
-    given = os.environ.get("KLAMM_USER_PASSWORD")
-    if given:
-        return given
-    if not run.interactive:
-        msg = "no password: --password-file PATH, or KLAMM_USER_PASSWORD"
-        raise UsageError(msg)
+    return os.environ.get("KLAMM_USER_PASSWORD") or None
+
+
+async def _asked(run: Run) -> str:
+    """Return the password that somebody types; the deadline waits meanwhile."""
     import getpass
 
     with run.without_deadline():

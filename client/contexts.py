@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from klamm.client.context_file import flattened, read_file, texts
 from klamm.client.errors import SettingsError
 from klamm.client.settings import DEFAULT_BOOTSTRAP, Settings, parse_bootstrap
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROJECT_FILE: Final = ".klamm.toml"
-CONTEXT_KEYS: Final = frozenset(
-    {"bootstrap", "cluster_id", "env", "read_only", "color", "protect", "kafka", "registry", "connect", "traces"}
-)
 ENVIRONMENT_PREFIX: Final = "KLAMM_X_"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
@@ -73,35 +71,6 @@ def read_files() -> list[tuple[Path, dict[str, Any]]]:
     """Return the files that are there, the user's first, the project's last."""
     paths = [user_file(), project_file()]
     return [(path, read_file(path)) for path in paths if path is not None and path.is_file()]
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """Read one file of contexts.
-
-    Raises:
-        SettingsError: It is no TOML, or holds what no context has; names the file, and the line where TOML says it.
-    """
-    import tomllib  # noqa: PLC0415 (15 ms that a line with -b need not pay)
-
-    try:
-        found = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        msg = f"{path}: {error}"
-        raise SettingsError(msg, "klamm context edit") from error
-    contexts = found.get("contexts", {})
-    if not isinstance(contexts, dict):
-        msg = f"{path}: contexts must be tables like [contexts.prod]"
-        raise SettingsError(msg, "klamm context edit")
-    for name, context in contexts.items():
-        unknown = sorted(set(context) - CONTEXT_KEYS) if isinstance(context, dict) else ["(no table)"]
-        if unknown:
-            import difflib  # noqa: PLC0415
-
-            near = difflib.get_close_matches(unknown[0], CONTEXT_KEYS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; a context has {', '.join(sorted(CONTEXT_KEYS))}"
-            msg = f"{path}: [contexts.{name}] has {unknown[0]!r}{hint}"
-            raise SettingsError(msg, "klamm context edit")
-    return found
 
 
 def context_names() -> list[str]:
@@ -156,34 +125,14 @@ def _read_context(
         raise SettingsError(msg, "klamm context list" if known else f"klamm context add {name} -b HOST:PORT")
     for path, context in found_in:
         for key, value in context.items():
-            if key == "kafka":
-                for each, text in value.items():
-                    text_value = str(text).lower() if isinstance(text, bool) else str(text)
-                    fields[f"kafka.{each}"], origins[f"kafka.{each}"] = text_value, str(path)
-            elif key == "registry":
-                for each, text in _registry_table(name, path, value):
-                    fields[f"registry.{each}"], origins[f"registry.{each}"] = text, str(path)
+            if key in {"kafka", "registry"}:
+                for each, text in flattened(value):
+                    fields[f"{key}.{each}"], origins[f"{key}.{each}"] = text, str(path)
             elif key == "connect":
                 for each, given in value.items():
                     fields[f"connect.{each}"], origins[f"connect.{each}"] = given, str(path)
             else:
                 fields[key], origins[key] = value, str(path)
-
-
-def _registry_table(name: str, path: Path, table: object, prefix: str = "") -> list[tuple[str, str]]:
-    """Return the texts of ``[contexts.NAME.registry]`` by dotted names: ssl.ca.location may stand without quotes."""
-    if not isinstance(table, dict):
-        msg = f"{path}: registry must be a table: [contexts.{name}.registry]"
-        raise SettingsError(msg, "klamm context edit")
-    found: list[tuple[str, str]] = []
-    for key, value in table.items():
-        if isinstance(value, dict):
-            found += _registry_table(name, path, value, f"{prefix}{key}.")
-        elif isinstance(value, list):
-            found.append((prefix + key, ",".join(map(str, value))))
-        else:
-            found.append((prefix + key, str(value).lower() if isinstance(value, bool) else str(value)))
-    return found
 
 
 def _read_environment(env: Mapping[str, str], fields: dict[str, Any], origins: dict[str, str]) -> None:
@@ -216,9 +165,15 @@ def _read_line(layers: Layers, fields: dict[str, Any], origins: dict[str, str]) 
 def _build(name: str | None, layers: Layers, fields: dict[str, Any], origins: dict[str, str]) -> Resolved:
     from klamm.client.secrets import resolve as resolve_secret  # noqa: PLC0415
 
-    properties = {
-        key.removeprefix("kafka."): resolve_secret(value) for key, value in fields.items() if key.startswith("kafka.")
-    }
+    given = {key.removeprefix("kafka."): value for key, value in fields.items() if key.startswith("kafka.")}
+    if given:
+        from klamm.client import property_names  # noqa: PLC0415 (most lines have none)
+
+        layers_of = {key: origins[f"kafka.{key}"] for key in given}
+        property_names.check(
+            {key: f"{at}: [contexts.{name}.kafka]" if at.endswith(".toml") else at for key, at in layers_of.items()}
+        )
+    properties = {key: resolve_secret(value) for key, value in given.items()}
     if "connect.via" in fields:
         msg = f"context {name!r} has connect.via = {fields['connect.via']!r}, which klamm cannot do"
         raise SettingsError(msg, "open the tunnel yourself and use connect.address_map")
@@ -235,7 +190,7 @@ def _build(name: str | None, layers: Layers, fields: dict[str, Any], origins: di
         env=fields.get("env"),
         read_only=bool(fields.get("read_only", False)),
         write=layers.write,
-        protect=tuple(fields.get("protect", ())),
+        protect=texts(fields.get("protect", ())),
         address_map=fields.get("connect.address_map", {}),
         registry={
             key.removeprefix("registry."): resolve_secret(value)

@@ -125,15 +125,9 @@ async def resolve_ranges(
 
 def _by_partition(text: str, partitions: Iterable[Partition]) -> dict[Partition, str]:
     """Return the position of each partition; a list names only some."""
-    if re.match(r"\d+=", text) is None:
-        return dict.fromkeys(partitions, _checked(text))
-    named: dict[int, str] = {}
-    for part in text.split(","):
-        index, equals, position = part.strip().partition("=")
-        if not (index.isdecimal() and equals):
-            msg = f"{part!r} is no PARTITION=POSITION"
-            raise SettingsError(msg, "for example 0=100,1=end")
-        named[int(index)] = _checked(position)
+    named = _named(text)
+    if named is None:
+        return dict.fromkeys(partitions, checked(text))
     known = {index for _, index in partitions}
     missing = sorted(set(named) - known)
     if missing:
@@ -142,10 +136,41 @@ def _by_partition(text: str, partitions: Iterable[Partition]) -> dict[Partition,
     return {where: named[where[1]] for where in partitions if where[1] in named}
 
 
-def _checked(position: str) -> str:
+def _named(text: str) -> dict[int, str] | None:
+    """Return the positions of ``0=100,1=end`` by partition, None if the text is no such list."""
+    if re.match(r"\d+=", text) is None:
+        return None
+    named: dict[int, str] = {}
+    for part in text.split(","):
+        index, equals, position = part.strip().partition("=")
+        if not (index.isdecimal() and equals):
+            msg = f"{part!r} is no PARTITION=POSITION"
+            raise SettingsError(msg, "for example 0=100,1=end")
+        named[int(index)] = checked(position)
+    return named
+
+
+def check_position(text: str) -> None:
+    """Check a position, a range of two, or positions by partition: all that can be known without a cluster.
+
+    Raises:
+        SettingsError: It is none of them.
+    """
+    first, dots, last = text.partition("..")
+    for part in (first, last) if dots else (first,):
+        if (part or not dots) and _named(part) is None:
+            checked(part)
+
+
+def checked(position: str) -> str:
+    """Return a single position.
+
+    Raises:
+        SettingsError: It is none.
+    """
     if parse_time_ms(position, 0) is None and re.fullmatch(r"start|end|[+-]?\d+", position) is None:
         msg = f"{position!r} is no position"
-        raise SettingsError(msg, "start, end, now, 12345, +100, -100, -1h, @2026-11-23T10:00 or a range @-30m..@now")
+        raise SettingsError(msg, "start, end, now, 12345, +100, -100, -1h or @2026-11-23T10:00")
     return position
 
 
@@ -204,10 +229,7 @@ async def resolve_positions(
         SettingsError: It is no position.
     """
     wanted = list(partitions)
-    time_ms = parse_time_ms(position, int(time.time() * 1000))
-    if time_ms is None and re.fullmatch(r"start|end|[+-]?\d+", position) is None:
-        msg = f"{position!r} is no position"
-        raise SettingsError(msg, "start, end, now, 12345, +100, -100, -1h or @2026-11-23T10:00")
+    time_ms = parse_time_ms(checked(position), int(time.time() * 1000))
     logs, errors = await start_and_end(cluster, metadata, wanted)
     by_time: dict[Partition, int] = {}
     if time_ms is not None:

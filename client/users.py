@@ -15,7 +15,9 @@ DESCRIBE_USER_SCRAM_CREDENTIALS: Final = 50
 ALTER_USER_SCRAM_CREDENTIALS: Final = 51
 MECHANISMS: Final = {"SCRAM-SHA-256": 1, "SCRAM-SHA-512": 2}
 ITERATIONS_DEFAULT: Final = 8192
-"""Kafka's minimum is 4096 and its maximum 16384."""
+ITERATIONS_MIN: Final = 4096
+ITERATIONS_MAX: Final = 16384
+"""What Kafka's brokers take (``ScramMechanism``, ``ScramControlManager``)."""
 _HASHES: Final = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 _SALT_SIZE_BYTES: Final = 32
 

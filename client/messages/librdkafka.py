@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from klamm.client.errors import ClientError, ResponseError, SettingsError, UnreachableError
+from klamm.client.property_names import LIBRDKAFKA
 from klamm.client.settings import Settings
 
 _JAVA_NAMES: Final = {
@@ -20,7 +21,6 @@ _JAVA_NAMES: Final = {
     "ssl.keystore.location": "ssl.certificate.location",
     "sasl.mechanisms": "sasl.mechanism",
 }
-_OURS: Final = frozenset({"sasl.jaas.config", "sasl.oauthbearer.token", "bootstrap.servers", "metadata.broker.list"})
 _TOKEN_LIFETIME_S: Final = 3600
 _LOG_LEVEL_CRITICAL: Final = 2
 """librdkafka's own lines on standard error would stand between the data; what matters is reported by callbacks."""
@@ -38,8 +38,9 @@ def configuration(settings: Settings, **properties: Any) -> dict[str, Any]:  # n
         raise SettingsError(msg, "let the brokers advertise addresses that are reachable from here")
     config: dict[str, Any] = {name.replace("_", "."): value for name, value in properties.items()}
     for name, value in settings.properties.items():
-        if name not in _OURS:
-            config[_JAVA_NAMES.get(name, name)] = value
+        librdkafkas = _JAVA_NAMES.get(name, name)
+        if librdkafkas in LIBRDKAFKA:
+            config[librdkafkas] = value
     config["bootstrap.servers"] = ",".join(str(each) for each in settings.bootstrap)
     config.setdefault("client.id", settings.client_id)
     config.setdefault("log_level", _LOG_LEVEL_CRITICAL)

@@ -128,7 +128,7 @@ def test_a_line_that_is_no_jsonl_ends_it_and_says_what_was_sent(piped: Piped, to
     told = ran.stderr.decode()
     assert "line 3" in told
     assert "did you mean 'value'" in told
-    assert "2 records were sent" in told
+    assert "2 records sent" in told
     assert piped.ok("consume", topic, "-e") == b"a\nb\n"
 
 
@@ -138,7 +138,7 @@ def test_a_partition_that_is_not_there_is_named_before_its_record_is_sent(piped:
     assert ran.returncode == 1
     told = ran.stderr.decode()
     assert f"UNKNOWN_PARTITION: record 2 names partition 3, and {topic} has 2" in told
-    assert "1 records were sent" in told
+    assert "1 record sent" in told
     piped.ok("produce", topic, "--input", "jsonl", "--repartition", stdin=lines)
     assert sorted(piped.ok("consume", topic, "-e").split()) == [b"a", b"a", b"b", b"c"]
     assert piped("produce", topic, "--partitions", "2", "--value", "x").returncode == 2

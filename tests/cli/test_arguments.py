@@ -1,0 +1,116 @@
+"""Mistakes of a line are exit code 2 before anything is connected to: nothing listens where these lines lead."""
+
+import io
+import sys
+
+import pytest
+
+from klamm.cli.main import load_commands
+from klamm.cli.spec import Command, Option
+from tests.cli.conftest import Klamm
+from tests.support.process import LocalServer
+
+NOWHERE = ("-b", "127.0.0.1:1", "--no-input")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("topic list --stale soon", "--stale takes an age like 30d"),
+        ("topic alter orders", "needs --config KEY=VALUE or --unset KEY"),
+        ("topic alter orders --config retention.ms", "is no KEY=VALUE"),
+        ("topic create orders -p many", "-p takes a number, not 'many'"),
+        ("topic add-partitions orders", "needs --to COUNT"),
+        ("topic trim orders --before soon", "--before: 'soon' is no position; there is start, end, now"),
+        ("topic trim orders --before 1..2", "'1..2' is no position"),
+        ("topic trim orders --partitions a", "takes numbers like 0,2"),
+        ("topic stats orders --sample=0", "--sample takes a number from 1 on"),
+        ("topic stats --sample 500 orders", "write --sample=500"),
+        ("topic cp orders copy --from yesterday", "'yesterday' is no position"),
+        ("group list --state Stabel", "Did you mean 'stable'"),
+        ("group list --type classical", "Did you mean 'classic'"),
+        ("group seek billing", "needs --to POSITION"),
+        ("group seek billing --to soon", "--to: 'soon' is no position"),
+        ("group seek billing --to @yesterday", "'@yesterday' is no time"),
+        ("group offsets delete billing", "needs --topic NAME"),
+        ("group offsets import billing none.json", "none.json"),
+        ("group offsets restore nope", "no number of the undo journal"),
+        ("lag history --since -1h", "--since is about a recording"),
+        ("partition reassign plan --to-brokers a", "takes numbers like 0,2"),
+        ("partition reassign apply none.json", "none.json"),
+        ("config get bogus", "KIND cannot be 'bogus'. There is: topic, broker"),
+        ("config get topc orders", "Did you mean 'topic'"),
+        ("config set topic orders retention.ms", "is no KEY=VALUE"),
+        ("config diff topic orders", "needs a second NAME, or --with CONTEXT"),
+        ("acl create --principal alice --topic orders", "needs --principal, --operation"),
+        ("acl create --principal alice --topic orders --operation raed", "Did you mean 'read'"),
+        ("acl list --operation raed", "Did you mean 'read'"),
+        ("acl delete", "say --all if that is meant"),
+        ("acl who-can raed topic orders", "Did you mean 'read'"),
+        ("acl who-can read topc orders", "Did you mean 'topic'"),
+        ("acl who-can read topic", "which topic? klamm acl who-can … topic NAME"),
+        ("user create alice", "no password: --password-file PATH, or KLAMM_USER_PASSWORD"),
+        ("user create alice --password-file none", "--password-file none"),
+        ("user create alice --password-file - --iterations 12", "--iterations takes 4096 to 16384, not 12"),
+        ("user alter alice", "no password"),
+        ("user create alice --mechanism SCRAM", "cannot be 'SCRAM'"),
+        ("quota alter consumer_byte_rate=1", "needs --user, --client-id or --ip"),
+        ("quota alter --user alice consumer_byte_rat=1", "Did you mean 'consumer_byte_rate'"),
+        ("quota alter --user alice consumer_byte_rate=fast", "'fast' is no number"),
+        ("txn list --state Ongonig", "Did you mean 'ongoing'"),
+        ("txn abort orders", "needs --partition N and --producer-id N"),
+        ("txn find-hanging --older-than soon", "takes a time"),
+        ("broker describe one", "a broker id is a number"),
+        ("broker logdirs one", "a broker id is a number"),
+        ("broker config one", "a broker id is a number"),
+        ("config get broker one", "a broker's name is its id"),
+        ("diff", "takes a FILE or --with CONTEXT"),
+        ("plan none.yaml", "none.yaml"),
+        ("undo nope", "no number of the undo journal"),
+        ("trace follow --every soon", "takes a time"),
+        ("trace follow --top few", "takes a number"),
+        ("consume orders --from soon", "'soon' is no position"),
+        ("consume orders -p a", "takes numbers like 0,2"),
+        ("consume orders --where value.total>", "--where"),
+        ("topic list -w 5s", "write -w5s; if '5s' is a name, put it before -w"),
+        ("topic list --watch 500ms", "write --watch=500ms"),
+        ("topic list --watch=soon", "--watch takes a time"),
+    ],
+)
+def test_a_mistake_is_2_with_no_connection(klamm: Klamm, monkeypatch: pytest.MonkeyPatch, line: str, said: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("secret\n"))
+    monkeypatch.delenv("KLAMM_USER_PASSWORD", raising=False)
+    ran = klamm(*line.split(), *NOWHERE)
+    assert (ran.code, ran.out) == (2, ""), ran.err
+    assert said in ran.err
+
+
+_NO_NUMBERS = {"N", "COUNT", "N,…", "ID,…", "POSITION", "FILTER", "KEY=VALUE"}
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        pytest.param(each, option, id=f"{each.path} {option.names[-1]}")
+        for each in load_commands()
+        for option in each.options
+        if option.metavar in _NO_NUMBERS
+    ],
+)
+def test_no_value_of_an_option_waits_for_a_connection_to_be_checked(
+    klamm: Klamm, command: Command, option: Option
+) -> None:
+    names = ["x" for argument in command.arguments if argument.required]
+    ran = klamm(*command.path.split(), *names, f"{option.names[-1]}=no!", *NOWHERE)
+    assert ran.code == 2
+    assert "no!" in ran.err
+
+
+def test_kinds_may_be_in_capitals_and_the_plural(klamm: Klamm, shared_klamm: LocalServer, topic: str) -> None:
+    assert klamm("topic", "create", topic, "-b", shared_klamm.bootstrap).code == 0
+    for kind in ("topics", "Topic", "TOPICS"):
+        assert klamm("config", "get", kind, topic, "-b", shared_klamm.bootstrap).code == 0
+
+
+def test_a_dry_run_of_a_user_needs_no_password(klamm: Klamm) -> None:
+    assert klamm("user", "create", "alice", "--dry-run", *NOWHERE).code == 5, "the line is right: it went to connect"
