@@ -1,4 +1,4 @@
-"""What was told to a partition while its log is being cut, kept in order until that is done."""
+"""What was told to a partition while its log is being cut, kept in order until that is done; or closed, for good."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from klamm.actors.log_jobs import JobEnded
 from klamm.actors.messages import CloseLog, DeleteRecords, FetchWaits, FollowerFetched
 
 HARMLESS: Final = frozenset({CloseLog, DeleteRecords, FetchWaits, FollowerFetched, JobEnded})
-"""Handled meanwhile: the end itself, readers, and what a follower, or a log that is being cut, refuses anyway.
+"""Handled meanwhile: the end itself, readers, and what a replica that does not lead refuses anyway.
 
-Appends are no part of this: a follower refuses them before they touch the log.
+Appends are no part of this: such a replica refuses them before they touch the log.
 """
 
 

@@ -5,12 +5,15 @@ Messages on the hot path are ``NamedTuple``s (0.3 µs to make; a frozen dataclas
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from klamm.core.partition import PartitionSettings
 from klamm.model.errors import KafkaError
 from klamm.storage.cleaned import CleanedSegments
+from klamm.storage.errors import StorageFailureError
+from klamm.storage.log_state import CleanState
 
 
 class AppendReply(Protocol):
@@ -207,7 +210,12 @@ class ReplaceSegments:
 
 @dataclass(frozen=True, slots=True)
 class CloseLog:
-    """Flush and close; asked, answers the log's clean state. Nothing is appended afterwards."""
+    """Flush and close, on the disk's threads; nothing is appended from now on.
+
+    ``answer`` is called once, on the partition's thread: with the log's clean state, or with why there is none.
+    """
+
+    answer: Callable[[CleanState | StorageFailureError], None]
 
 
 @dataclass(frozen=True, slots=True)

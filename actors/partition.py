@@ -112,6 +112,7 @@ class PartitionActor(LoopActor):
         self._follower = Follower(log, state, self._jobs)
         self._producers = ProducerLoading(log, state, self._jobs, self._admit)
         self._held = Held(self._handle)
+        self._closing: CloseLog | None = None
         self._noted: Written | None = None
 
     @property
@@ -168,7 +169,7 @@ class PartitionActor(LoopActor):
             case DeleteRecords(offset):
                 return self._upkeep.delete_records(offset)
             case CloseLog():
-                return self._close()
+                self._close(message)
             case _:
                 self._change(message)
         return None
@@ -400,14 +401,22 @@ class PartitionActor(LoopActor):
         self._upkeep.remove_log(self._ports.disk)
         self.stop()
 
-    def _close(self) -> CleanState:
+    def _close(self, message: CloseLog) -> None:
+        """Have the log closed, after what is being done with it; whatever else would change it is held for good."""
         if self._held.holding:
-            msg = f"{self.actor_name} is being cut: the next start recovers it"
-            raise StorageFailureError(msg)
+            msg = f"{self.actor_name} is being cut or closed: the next start recovers it"
+            message.answer(StorageFailureError(msg))
+            return
         self._wind_up(KafkaError("the broker is stopping", code=ErrorCode.NOT_LEADER_OR_FOLLOWER))
-        if self.state.producers_loaded:
-            self.log.save_producer_snapshot(self.state.producers.snapshot(), self.state.log_end_offset)
-        return self.log.close()
+        self.state.resign()
+        self._held.begin()
+        self._closing = message
+        self._upkeep.close_log(self._closed)
+
+    def _closed(self, outcome: CleanState | StorageFailureError) -> None:
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            closing.answer(outcome)
 
     def undelivered(self, message: object) -> None:
         """Answer an append that nobody will handle any more."""
@@ -417,6 +426,8 @@ class PartitionActor(LoopActor):
             message.waiter.advanced()
         elif type(message) is ReplaceSegments:
             message.answer(done=False)
+        elif type(message) is CloseLog:
+            message.answer(_not_closed())
 
     def on_failure(
         self,
@@ -433,10 +444,15 @@ class PartitionActor(LoopActor):
         self._producers.refuse(error)
         self._readers.tell(high_watermark_advanced=True)
         self._held.give_up(self.take_undelivered)
+        self._closed(_not_closed())
 
     def on_stop(self) -> None:
         """Answer what was held back, and will not be handled any more."""
         self._held.give_up(self.take_undelivered)
+
+
+def _not_closed() -> StorageFailureError:
+    return StorageFailureError("the partition went offline before its log was closed: the next start recovers it")
 
 
 def _offline() -> KafkaStorageError:

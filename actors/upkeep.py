@@ -14,6 +14,7 @@ from klamm.actors.partition_ports import DiskPort
 from klamm.core.partition import PartitionState
 from klamm.model.errors import OffsetOutOfRangeError
 from klamm.storage.errors import StorageError, StorageFailureError
+from klamm.storage.log_state import CleanState
 from klamm.storage.partition_log import PartitionLog
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,28 @@ class Upkeep:
     def close(self) -> None:
         """Swap nothing in any more: the log is closed, or goes."""
         self._closed = True
+
+    def close_log(self, answer: Callable[[CleanState | StorageFailureError], None]) -> None:
+        """Have the producers' state saved and the log closed; ``answer`` takes what came of it."""
+        log, state = self._log, self._state
+        content = state.producers.snapshot() if state.producers_loaded else None
+        end_offset = state.log_end_offset
+        closed: list[CleanState] = []
+
+        def close() -> None:
+            if content is not None:
+                log.save_producer_snapshot(content, end_offset)
+            closed.append(log.close())
+
+        def done(failure: Exception | None) -> None:
+            if failure is None:
+                answer(closed[0])
+            elif isinstance(failure, StorageFailureError):
+                answer(failure)
+            else:
+                raise failure
+
+        self._jobs.run(close, done)
 
     def remove_log(self, disk: DiskPort) -> None:
         """Give up the log's name at once, and have it removed. Its owner may end meanwhile.

@@ -172,6 +172,10 @@ class PartitionState:
         self.leader_id, self.leader_epoch, self.partition_epoch = leader_id, leader_epoch, partition_epoch
         self.replicas, self.isr, self.joining, self.followers = replicas, isr, frozenset(), {}
 
+    def resign(self) -> None:
+        """Lead no more, within this leader epoch: the broker is stopping."""
+        self.leader_id = -1
+
     def check_leader(self, current_leader_epoch: int) -> None:
         """Refuse a request meant for another leader or another leader epoch (KIP-320); -1 is not checked.
 

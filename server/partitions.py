@@ -6,14 +6,14 @@ brought it back from its log; meanwhile it answers KAFKA_STORAGE_ERROR rather th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from pykka import ActorDeadError
-
 from klamm.actors.messages import BecomeFollower, BecomeLeader, CloseLog, DeleteLog, Maintain, SettingsChanged
 from klamm.actors.partition import PartitionActor
+from klamm.actors.runtime import LoopActorRef
 from klamm.actors.supervisor import Release, RestartPolicy, Supervise
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import PartitionImage, TopicImage
@@ -24,7 +24,8 @@ from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.server.replica_fetchers import ReplicaFetchers
 from klamm.server.topic_settings import NOT_RECORDED, WRITTEN_BY_BROKER, log_settings, partition_settings
 from klamm.storage.checkpoint import PartitionCheckpoint
-from klamm.storage.errors import StorageError
+from klamm.storage.errors import StorageError, StorageFailureError
+from klamm.storage.log_state import CleanState
 from klamm.storage.partition_log import PartitionLog
 
 if TYPE_CHECKING:
@@ -276,14 +277,16 @@ class PartitionTable:
         None if one of them could not be: every log is then recovered at the next start.
         """
         self._fetchers.stop()
-        asked = [(part, part.ref.ask(CloseLog(), block=False)) for part in self.by_key.values() if part.ref.is_alive()]
-        clean = len(asked) == len(self.by_key)
+        closing = [(part, _closing(part.ref)) for part in self.by_key.values() if part.ref.is_alive()]
+        clean = len(closing) == len(self.by_key)
         states: dict[TopicPartition, PartitionCheckpoint] = {}
-        for part, answer in asked:
-            try:
-                states[part.key] = PartitionCheckpoint(part.topic_id, await answer, part.state.high_watermark)
-            except (StorageError, ActorDeadError):
-                logger.exception("a partition could not be closed cleanly", extra={"partition": str(part)})
+        for part, answer in closing:
+            outcome = await answer
+            if isinstance(outcome, CleanState):
+                states[part.key] = PartitionCheckpoint(part.topic_id, outcome, part.state.high_watermark)
+            else:
+                extra = {"partition": str(part), "reason": str(outcome)}
+                logger.error("a partition could not be closed cleanly", extra=extra)
                 clean = False
         return states if clean else None
 
@@ -294,3 +297,10 @@ class PartitionTable:
 
     def _partition_settings(self, topic: str, settings: TopicSettings) -> PartitionSettings:
         return partition_settings(topic, settings, self._node.config)
+
+
+def _closing(partition: LoopActorRef) -> asyncio.Future[CleanState | StorageFailureError]:
+    """Have a partition's log closed; the future is what came of it."""
+    outcome: asyncio.Future[CleanState | StorageFailureError] = asyncio.get_running_loop().create_future()
+    partition.tell(CloseLog(outcome.set_result))
+    return outcome

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from klamm.actors.disk import Background, DiskActor, FlushLog
-from klamm.actors.messages import AppendBatch, BecomeLeader, FetchWaits, Flushed, FlushFailed
+from klamm.actors.messages import AppendBatch, BecomeLeader, CloseLog, FetchWaits, Flushed, FlushFailed
 from klamm.actors.partition import PartitionActor
 from klamm.actors.partition_ports import PartitionPorts
 from klamm.actors.simulation import Simulation
@@ -17,8 +17,10 @@ from klamm.core.partition import PartitionSettings, PartitionState
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.records.compression import Codec
 from klamm.records.record import Record, build_batch
+from klamm.storage.errors import StorageFailureError
 from klamm.storage.faulty_filesystem import FaultyFilesystem
 from klamm.storage.handles import FileHandles
+from klamm.storage.log_state import CleanState
 from klamm.storage.partition_log import PartitionLog
 from klamm.storage.row import LogRow
 from klamm.storage.settings import LogSettings
@@ -174,6 +176,13 @@ class Partition:
         future = self.ref.ask(message, block=False)
         self.go()
         return future.get(timeout=0)
+
+    def close(self) -> list[CleanState | StorageFailureError]:
+        """Have the log closed; what came of it is the one item of the list, now or later."""
+        outcomes: list[CleanState | StorageFailureError] = []
+        self.ref.tell(CloseLog(outcomes.append))
+        self.go()
+        return outcomes
 
     def go(self, virtual_s: float = 0.2) -> None:
         """Let the actors run."""

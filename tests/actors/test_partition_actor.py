@@ -192,7 +192,7 @@ def test_a_duplicate_of_a_batch_whose_write_failed_is_no_duplicate(partition: Pa
 def test_duplicates_are_known_after_a_clean_stop_and_after_a_crash(partition: Partitions) -> None:
     one = partition()
     one.append(sequenced(0))
-    one.ask(CloseLog())
+    one.close()
     one.simulation.end()
     two = partition(disk=one.disk)
     two.append(sequenced(1))
@@ -502,7 +502,7 @@ def test_when_flushing_is_no_longer_asked_for_those_who_wait_for_it_are_answered
 
 @pytest.mark.parametrize(
     ("message", "code"),
-    [(DeleteLog(), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION), (CloseLog(), ErrorCode.NOT_LEADER_OR_FOLLOWER)],
+    [(DeleteLog(), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION), (CloseLog(lambda _: None), ErrorCode.NOT_LEADER_OR_FOLLOWER)],
 )
 def test_at_the_end_everybody_who_waits_is_answered_once(
     partition: Partitions, message: object, code: ErrorCode

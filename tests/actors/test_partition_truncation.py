@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
+from klamm.actors.log_jobs import JobEnded
 from klamm.actors.messages import (
     BecomeFollower,
     BecomeLeader,
-    CloseLog,
     DeleteLog,
     Flushed,
     FollowerAppend,
@@ -21,6 +19,7 @@ from klamm.actors.messages import (
 from klamm.model.errors import ErrorCode
 from klamm.storage.cleaned import CleanedSegments
 from klamm.storage.errors import StorageFailureError
+from klamm.storage.log_state import CleanState
 from tests.actors.partitions import FLUSHED, Partition, Partitions, batch, sequenced
 
 
@@ -98,12 +97,41 @@ def test_while_a_log_is_cut_appends_are_refused_readers_wait_and_no_clean_close_
     one.ref.tell(BecomeLeader(3, 0, (1,), frozenset({1})))
     assert one.append(batch()).error is ErrorCode.NOT_LEADER_OR_FOLLOWER
     reader = one.wait_for_more(3)
-    with pytest.raises(StorageFailureError, match="being cut"):
-        one.ask(CloseLog())
+    assert "being cut" in str(one.close())
     assert reader.told == 0
     works[0]()
     one.go()
     assert one.append(batch()).waits, "the producers are read back first"
+
+
+def test_a_log_is_closed_on_the_disks_threads_and_takes_nothing_meanwhile(partition: Partitions) -> None:
+    one = partition()
+    one.append(sequenced(0))
+    works = hold_jobs(one)
+    outcome, again = one.close(), one.close()
+    assert not outcome
+    assert "being cut or closed" in str(again)
+    one.ref.tell(BecomeLeader(3, 0, (1,), frozenset({1})))
+    assert one.append(sequenced(1)).error is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    works[0]()
+    one.go()
+    assert [state.log_end_offset for state in outcome if isinstance(state, CleanState)] == [1]
+    assert one.append(sequenced(1)).error is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    assert len(outcome) == len(again) == 1
+
+
+def test_a_close_that_fails_or_never_comes_to_its_end_says_so(partition: Partitions) -> None:
+    one = partition()
+    one.append(batch())
+    one.disk.sync_error = 5
+    assert isinstance(one.close()[0], StorageFailureError)
+    two = partition()
+    hold_jobs(two)
+    outcome = two.close()
+    two.ref.tell(JobEnded(AssertionError("a mistake of ours")))
+    two.go()
+    assert not two.ref.is_alive()
+    assert "offline" in str(outcome)
 
 
 def test_what_waits_when_a_cut_fails_is_answered(partition: Partitions) -> None:

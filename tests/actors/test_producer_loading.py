@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from klamm.actors.messages import BecomeFollower, CloseLog
+from klamm.actors.messages import BecomeFollower
 from klamm.model.errors import ErrorCode
 from tests.actors.partitions import Partition, Partitions, batch, sequenced
 
@@ -43,7 +43,7 @@ def test_a_leader_that_follows_by_then_refuses_what_waited(partition: Partitions
 def test_a_close_and_a_failure_answer_what_waits(partition: Partitions) -> None:
     one, works = restarted(partition)
     answer = one.append(sequenced(1))
-    one.ask(CloseLog())
+    one.close()
     assert answer.error is ErrorCode.NOT_LEADER_OR_FOLLOWER
     two, works = restarted(partition)
     answer = two.append(sequenced(1))

@@ -162,18 +162,13 @@ class Broker:
         """Close the log, and start again from the state it left."""
         if self._ref is None or not self._ref.is_alive():
             return
-        asked = self._ref.ask(CloseLog(), block=False)
         self.node.transport.listener = None
 
-        def closed() -> None:
-            try:
-                clean = asked.get()
-            except (StorageFailureError, pykka.ActorDeadError):
-                clean = None
+        def closed(outcome: CleanState | StorageFailureError) -> None:
             self.crash()
-            self._clean = clean
+            self._clean = outcome if isinstance(outcome, CleanState) else None
 
-        asked.add_done_callback(lambda: self.simulation.call_later(0, closed))
+        self._ref.tell(CloseLog(lambda outcome: self.simulation.call_later(0, lambda: closed(outcome))))
 
     def take_checkpoint(self) -> None:
         """Note the state of the log as flushed, as the broker's checkpoint file does."""
