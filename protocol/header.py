@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from klamm.protocol.apis import FLEXIBLE_SINCE, NEVER, ApiKey
 from klamm.protocol.errors import ProtocolError
+from klamm.protocol.primitives import decode_with_replacements
 from klamm.protocol.varint import read_unsigned_varint
 
 Buffer = bytes | bytearray | memoryview
@@ -50,7 +51,7 @@ def parse_request_header(frame: Buffer) -> RequestHeader:
     what header version 2 has is read, which every later header begins with.
 
     Raises:
-        ProtocolError: The frame is shorter than its header, or the client id is not UTF-8.
+        ProtocolError: The frame is shorter than its header, or the client id is too long to be said to anyone.
     """
     size = len(frame)
     if size < _FIXED.size:
@@ -59,7 +60,7 @@ def parse_request_header(frame: Buffer) -> RequestHeader:
     api_key, api_version, correlation_id, client_id_size = _FIXED.unpack_from(frame)
     position = _FIXED.size
     client_id: str | None = None
-    if client_id_size >= 0:
+    if client_id_size >= 0:  # every negative size is null
         end = position + client_id_size
         if end > size:
             msg = f"client_id of {client_id_size} bytes goes past the frame of {size}"
@@ -69,9 +70,6 @@ def parse_request_header(frame: Buffer) -> RequestHeader:
         if client_id is None:
             client_id = _decode_client_id(raw)
         position = end
-    elif client_id_size != -1:
-        msg = f"client_id of {client_id_size} bytes"
-        raise ProtocolError(msg)
     if api_version >= FLEXIBLE_SINCE.get(api_key, NEVER):
         # Nearly every header has no tagged field: one zero byte.
         if position < size and not frame[position]:
@@ -141,9 +139,8 @@ def skip_tagged_fields(frame: Buffer, position: int) -> int:
 def _decode_client_id(raw: bytes) -> str:
     try:
         client_id = raw.decode()
-    except UnicodeDecodeError as error:
-        msg = "client_id is not UTF-8"
-        raise ProtocolError(msg) from error
+    except UnicodeDecodeError:
+        client_id = decode_with_replacements(raw)
     if len(_client_ids) >= CLIENT_IDS_MAX:
         _client_ids.clear()
     _client_ids[raw] = client_id

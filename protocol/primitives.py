@@ -40,38 +40,53 @@ def read_array_size(view: memoryview, position: int, element_size_min: int, *, f
 def read_nullable_array_size(
     view: memoryview, position: int, element_size_min: int, *, flexible: bool
 ) -> tuple[int | None, int]:
-    """Return how many elements an array has, None for null.
+    """Return how many elements an array has, None for null, which every negative count is (``MessageGenerator``).
 
     Raises:
-        ProtocolError: Negative, or more elements than the frame can hold.
+        ProtocolError: More elements than the frame can hold.
     """
     count, position = _read_size(view, position, _INT32, flexible=flexible)
-    if count == _NULL:
+    if count < 0:
         return None, position
-    if count < 0 or count * element_size_min > len(view) - position:
+    if count * element_size_min > len(view) - position:
         msg = f"an array of {count} elements in {len(view) - position} bytes"
         raise ProtocolError(msg)
     return count, position
 
 
 def read_nullable_string(view: memoryview, position: int, *, flexible: bool) -> tuple[str | None, int]:
-    """Return a string, None for null.
+    """Return a string, None for null, which every negative size is.
 
     Raises:
-        ProtocolError: It goes past the frame, is over 32767 bytes, or is not UTF-8.
+        ProtocolError: It goes past the frame, or is over 32767 bytes, also with what is not UTF-8 replaced.
     """
     size, position = _read_size(view, position, _INT16, flexible=flexible)
-    if size == _NULL:
+    if size < 0:
         return None, position
     end = position + size
-    if size < 0 or size > _STRING_SIZE_MAX or end > len(view):
+    if size > _STRING_SIZE_MAX or end > len(view):
         msg = f"a string of {size} bytes in {len(view) - position}"
         raise ProtocolError(msg)
     try:
         return str(view[position:end], "utf-8"), end
-    except UnicodeDecodeError as error:
-        msg = "a string that is not UTF-8"
-        raise ProtocolError(msg) from error
+    except UnicodeDecodeError:
+        return decode_with_replacements(view[position:end]), end
+
+
+def decode_with_replacements(raw: bytes | memoryview) -> str:
+    """Return bytes as text with U+FFFD for what is not UTF-8, as Java's ``new String(bytes, UTF_8)`` does.
+
+    So Kafka reads every string of a request: a client whose group id is in Latin-1 is served.
+
+    Raises:
+        ProtocolError: The text is over 32767 bytes, since each replacement takes three: no answer and no record of
+            a coordinator could hold it.
+    """
+    text = str(raw, "utf-8", "replace")
+    if len(text.encode()) > _STRING_SIZE_MAX:
+        msg = f"a string of {len(raw)} bytes that is not UTF-8, and is too long once that is replaced"
+        raise ProtocolError(msg)
+    return text
 
 
 def read_string(view: memoryview, position: int, *, flexible: bool) -> tuple[str, int]:
@@ -88,16 +103,16 @@ def read_string(view: memoryview, position: int, *, flexible: bool) -> tuple[str
 
 
 def read_nullable_bytes(view: memoryview, position: int, *, flexible: bool) -> tuple[memoryview | None, int]:
-    """Return bytes as a memoryview into ``view``, None for null.
+    """Return bytes as a memoryview into ``view``, None for null, which every negative size is.
 
     Raises:
         ProtocolError: They go past the frame.
     """
     size, position = _read_size(view, position, _INT32, flexible=flexible)
-    if size == _NULL:
+    if size < 0:
         return None, position
     end = position + size
-    if size < 0 or end > len(view):
+    if end > len(view):
         msg = f"{size} bytes in {len(view) - position}"
         raise ProtocolError(msg)
     return view[position:end], end

@@ -64,6 +64,9 @@ CLASSIC_SYNC: Final = "consumer-sync"
 AT_ONCE_MEMBERS_MAX: Final = 64
 """Members whose target is computed with every change: up to here that takes a millisecond."""
 
+TRIMMED: Final = "".join(map(chr, range(ord(" ") + 1)))
+"""What Java's ``trim`` removes, by which Apache Kafka tells that a field is empty."""
+
 MEMBER_TIMERS: Final = (SESSION, REBALANCE, CLASSIC_JOIN, CLASSIC_SYNC)
 
 
@@ -379,7 +382,7 @@ def validate(request: ConsumerGroupHeartbeat, assignors: Iterable[str] = tuple(A
         ("InstanceId", request.instance_id),
         ("RackId", request.rack_id),
     ):
-        if value is not None and not value.strip():
+        if value is not None and value[:1] <= " " and not value.strip(TRIMMED):
             msg = f"{name} can't be empty."
             raise InvalidRequestError(msg)
     epoch = request.member_epoch

@@ -98,7 +98,7 @@ class OffsetStore:
         records: list[GroupRecord] = []
         for topic, topic_id, partitions in request.topics:
             for partition, offset, leader_epoch, metadata in partitions:
-                if metadata is not None and len(metadata) > metadata_max:
+                if metadata is not None and _is_longer(metadata, metadata_max):
                     refused_partitions[topic, partition] = ErrorCode.OFFSET_METADATA_TOO_LARGE
                     continue
                 epoch = leader_epoch if expire_ms < 0 else -1  # the record with an expiry has no room for it
@@ -274,3 +274,8 @@ def _validate_consumer_fetch(group: ConsumerGroup, request: FetchOffsets) -> Non
 
 def _tombstone(group_id: str, topic: str, partition: int) -> GroupRecord:
     return GroupRecord(OffsetCommitKey(group_id, topic, partition), None)
+
+
+def _is_longer(text: str, size_max: int) -> bool:
+    """Tell whether ``text`` has more UTF-16 code units than that: what Java's ``length`` counts, and so Kafka."""
+    return len(text) > size_max or (2 * len(text) > size_max and len(text.encode("utf-16-le")) > 2 * size_max)

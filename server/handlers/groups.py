@@ -58,6 +58,9 @@ KNOWN_MEMBER_ID_VERSION: Final = 4
 BATCHED_KEYS_VERSION: Final = 4
 """FindCoordinator: one request asks for several keys (KIP-699)."""
 
+PROTOCOL_SAID_VERSION: Final = 5
+"""The SyncGroup version from which a member must say the protocol's type and name (KIP-559)."""
+
 SKIP_ASSIGNMENT_VERSION: Final = 9
 """The JoinGroup version from which ``skip_assignment`` is known (KIP-814)."""
 
@@ -153,8 +156,11 @@ def _join_protocol_name(result: JoinGroupResult, version: int) -> str | None:
     return result.protocol_name if nullable or result.protocol_name is not None else ""
 
 
-async def sync_group(node: Node, _context: RequestContext, request: Any) -> Any:
+async def sync_group(node: Node, context: RequestContext, request: Any) -> Any:
     """Bring the leader's assignment in, and answer each member with its own."""
+    unsaid = request.protocol_type is None or request.protocol_name is None
+    if unsaid and context.api_version >= PROTOCOL_SAID_VERSION:
+        return _synced(SyncGroupResult(ErrorCode.INCONSISTENT_GROUP_PROTOCOL))
     asked = SyncGroup(
         request.group_id,
         request.member_id,
@@ -168,6 +174,10 @@ async def sync_group(node: Node, _context: RequestContext, request: Any) -> Any:
         result = cast("SyncGroupResult", await node.groups.ask(request.group_id, asked))
     except KafkaError as refused:
         result = SyncGroupResult(refused.error_code)
+    return _synced(result)
+
+
+def _synced(result: SyncGroupResult) -> Any:
     return response_types(ApiKey.SYNC_GROUP).SyncGroupResponse(
         throttle_time=NO_THROTTLE,
         error_code=wire_error(result.error),
@@ -214,7 +224,7 @@ async def offset_delete(node: Node, _context: RequestContext, request: Any) -> A
         if known:
             asked.append(FetchedTopic(topic.name, tuple(known)))
     error = ErrorCode.NONE if request.group_id else ErrorCode.INVALID_GROUP_ID
-    if asked and error is ErrorCode.NONE:
+    if error is ErrorCode.NONE:
         try:
             answer = await node.groups.ask(request.group_id, DeleteOffsets(request.group_id, tuple(asked)))
         except KafkaError as refused:
@@ -236,6 +246,7 @@ async def offset_delete(node: Node, _context: RequestContext, request: Any) -> A
             ),
         )
         for topic in request.topics
+        if topic.partitions or TopicName(topic.name) not in node.image.topics
     )
     return types.OffsetDeleteResponse(error_code=NONE, throttle_time=NO_THROTTLE, topics=topics)
 
@@ -309,7 +320,7 @@ async def delete_groups(node: Node, _context: RequestContext, request: Any) -> A
     """Delete groups that have no members, with their offsets."""
     types = response_types(ApiKey.DELETE_GROUPS)
     results = []
-    for group_id in request.groups_names:
+    for group_id in dict.fromkeys(request.groups_names):  # each once, as Apache Kafka
         try:
             (error,) = cast("tuple[ErrorCode, ...]", await node.groups.ask(group_id, DeleteGroups((group_id,))))
         except KafkaError as refused:

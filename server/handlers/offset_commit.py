@@ -67,6 +67,8 @@ class OffsetCommitResponse(AnsweredSlot):
             if partitions:
                 topic_id = image.topic_id if version >= TOPIC_ID_SINCE else NO_TOPIC_ID
                 committed.append(CommittedTopic(image.name, topic_id, partitions))
+            else:
+                self._unknown = True
         if not committed:
             self.answer(_ACCEPTED)
             return
@@ -86,7 +88,9 @@ class OffsetCommitResponse(AnsweredSlot):
             self._note(self._journal, self._asked, result)
         if self._unknown or result.refused:
             pairs = zip(self._request.topics, self._images, strict=True)
-            topics = [self._answered(topic, image, result) for topic, image in pairs]
+            # As Apache Kafka: a topic that exists is left out where no partition of it is asked for.
+            asked = [(topic, image) for topic, image in pairs if topic.partitions or image is None]
+            topics = [self._answered(topic, image, result) for topic, image in asked]
         else:
             error = int(result.error)
             topics = [

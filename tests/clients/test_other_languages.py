@@ -1,57 +1,24 @@
 """Clients that share no code with librdkafka or Java: kafkajs on Node, franz-go and kafka-go in Go.
 
-Their programs stand in ``programs/``. What they need is installed into the user's cache folder on first use.
+Their programs stand in ``programs/``; ``tests/support/programs.py`` installs what they need.
 """
 
-import fcntl
-import hashlib
 import json
-import os
 import shutil
-import subprocess
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
 import pytest
 
 from tests.clients.confluent import consume, make_producer, produce_values
 from tests.support.brokers import Broker
+from tests.support.programs import INSTALL_TIMEOUT_S, prepared_folder, run
 
 pytestmark = pytest.mark.wire
 
-PROGRAMS = Path(__file__).parent / "programs"
-INSTALL_TIMEOUT_S = 600.0
 RUN_TIMEOUT_S = 90.0
 COUNT = 500
-
-
-@contextmanager
-def prepared_folder(name: str) -> Generator[Path]:
-    """Give a folder in the cache with a copy of ``programs/<name>``, to one process at a time.
-
-    Its name has a checksum of the programs, so that a change makes a new one.
-    """
-    sources = sorted(path for path in (PROGRAMS / name).iterdir() if path.is_file())
-    checksum = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    folder = Path(platformdirs.user_cache_dir("klamm")) / "clients" / f"{name}-{checksum}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for path in sources:
-            shutil.copy(path, folder)
-        yield folder
-
-
-def run(command: Sequence[str | Path], folder: Path, timeout_s: float) -> str:
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False,
-        env={**os.environ, "KAFKAJS_NO_PARTITIONER_WARNING": "1", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"},
-    )  # fmt: skip
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+GO = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"}
+KAFKAJS = {"KAFKAJS_NO_PARTITIONER_WARNING": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +39,13 @@ def go_clients() -> Path:
         pytest.skip("Go is missing: apt-get install golang-go")
     with prepared_folder("go") as folder:
         if not (folder / "clients").exists():
-            run(["go", "build", "-o", "clients", "."], folder, INSTALL_TIMEOUT_S)
+            run(["go", "build", "-o", "clients", "."], folder, INSTALL_TIMEOUT_S, GO)
         return folder / "clients"
 
 
 def test_kafkajs_creates_a_topic_and_produces(any_broker: Broker, topic: str, kafkajs: Path) -> None:
     command = ["node", "round_trip.js", any_broker.bootstrap, topic, str(COUNT)]
-    answer = json.loads(run(command, kafkajs, RUN_TIMEOUT_S))
+    answer = json.loads(run(command, kafkajs, RUN_TIMEOUT_S, KAFKAJS))
     assert answer == {"created": True, "base": [0, COUNT], "high": {"0": 2 * COUNT, "1": 0}, "partitions": 2}
     messages = consume(any_broker, topic, 2 * COUNT, check_crcs=True)
     assert [message.value() for message in messages] == [b"v%d" % number for number in range(COUNT)] * 2
@@ -88,7 +55,7 @@ def test_kafkajs_creates_a_topic_and_produces(any_broker: Broker, topic: str, ka
 def test_kafkajs_consumes_in_a_group(any_broker: Broker, topic: str, kafkajs: Path) -> None:
     produce_values(make_producer(any_broker, compression_type="gzip"), topic, [b"%d" % n for n in range(COUNT)])
     command = ["node", "consume.js", any_broker.bootstrap, topic, str(COUNT)]
-    answer = json.loads(run(command, kafkajs, RUN_TIMEOUT_S))
+    answer = json.loads(run(command, kafkajs, RUN_TIMEOUT_S, KAFKAJS))
     assert answer == {"values": [str(number) for number in range(COUNT)]}
 
 

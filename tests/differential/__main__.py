@@ -5,14 +5,19 @@ from __future__ import annotations
 import sys
 from uuid import uuid4
 
-from tests.differential import admin_scripts, group_scripts
+from tests.differential import admin_scripts, group_scripts, malformed_scripts, refused_scripts
 from tests.differential.compare import differences
 
 
 def main() -> int:
     first, second, *names = sys.argv[1:]
     failures = 0
-    for script in (*admin_scripts.SCRIPTS, *group_scripts.SCRIPTS):
+    for script in (
+        *admin_scripts.SCRIPTS,
+        *group_scripts.SCRIPTS,
+        *malformed_scripts.SCRIPTS,
+        *refused_scripts.SCRIPTS,
+    ):
         if names and script.__name__ not in names:
             continue
         found = differences(script, int(first), int(second), uuid4().hex[:8])

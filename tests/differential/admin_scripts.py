@@ -198,6 +198,10 @@ def look_up(c: Conversation, label: str, *topics: tuple[str | None, UUID | None]
     return response
 
 
+CREATION_ASKED_SINCE = 4
+"""The Metadata version from which a client says whether a topic is to be created."""
+
+
 def look_ups(c: Conversation) -> None:
     a = c.topic("a", partitions=3)
     look_up(c, "none")
@@ -212,7 +216,8 @@ def look_ups(c: Conversation) -> None:
     look_up(c, "bad name", ("bad name", None), allow_auto_topic_creation=True)
     look_up(c, "empty name", ("", None), allow_auto_topic_creation=True)
     for version in range(1, API_VERSIONS[ApiKey.METADATA].max):
-        look_up(c, f"v{version}", ("a", None), version=version)
+        creates = version < CREATION_ASKED_SINCE  # which such a version cannot refuse; there is nothing to create
+        look_up(c, f"v{version}", ("a", None), version=version, allow_auto_topic_creation=creates)
 
 
 def describe(c: Conversation, resource_type: int, name: str, *keys: str, label: str = "", **values: Any) -> Any:

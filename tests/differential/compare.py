@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.differential.conversation import Conversation, Script
 
+BROKEN_OFF = "broken off"
+
 
 def transcript(script: Script, port: int, run: str) -> list[tuple[str, object]]:
     """Return what one broker answered; a script that breaks off says so in its last entry."""
@@ -13,7 +15,7 @@ def transcript(script: Script, port: int, run: str) -> list[tuple[str, object]]:
     try:
         script(conversation)
     except Exception as failure:  # noqa: BLE001 - a broker may break off where the other goes on: that is a difference
-        conversation.transcript.append(("broken off", f"{type(failure).__name__}: {failure}"))
+        conversation.transcript.append((BROKEN_OFF, f"{type(failure).__name__}: {failure}"))
     finally:
         conversation.close()
     return conversation.transcript
@@ -29,6 +31,8 @@ def differences(script: Script, first: int, second: int, run: str) -> list[str]:
         for (label, answer), (other_label, other) in zip(mine, theirs, strict=False)
         if (label, answer) != (other_label, other)
     ]
+    if mine[-1] == theirs[-1] and mine[-1][0] == BROKEN_OFF:
+        found.append(f"both broke off: {mine[-1][1]}")  # such a script compares nothing
     if len(mine) != len(theirs):
         found.append(f"{len(mine)} answers, {len(theirs)} of the other broker")
     return found

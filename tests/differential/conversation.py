@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from klamm.protocol.apis import API_VERSIONS, ApiKey
+from klamm.protocol.header import LENGTH_PREFIX_SIZE, parse_request_header
 from klamm.protocol.messages import decode_response, encode_request, request_class
 from klamm.protocol.schema import field_named
 
@@ -69,7 +70,7 @@ class Conversation:
 
     def receive(self, pending: Pending, label: str = "") -> Any:
         """Read an answer, write it down, and return it as it came."""
-        (size,) = struct.unpack(">i", self._read(pending.connection, 4))
+        (size,) = struct.unpack(">i", self._read(pending.connection, LENGTH_PREFIX_SIZE))
         frame = self._read(pending.connection, size)
         correlation_id, response = decode_response(pending.key, pending.version, frame)
         assert correlation_id == pending.correlation_id
@@ -77,6 +78,27 @@ class Conversation:
         entry = f"{len(self.transcript)} {label} {pending.key.name} v{pending.version}"
         self.transcript.append((entry, self._plain(response)))
         return response
+
+    def frame(self, key: ApiKey, version: int, /, **values: Any) -> tuple[bytes, int]:
+        """Return a request as :meth:`send` would send it, and where its body begins in it."""
+        self._correlation_id += 1
+        frame = bytes(encode_request(key, version, _build(request_class(key), values), self._correlation_id, "script"))
+        return frame, LENGTH_PREFIX_SIZE + parse_request_header(frame[LENGTH_PREFIX_SIZE:]).body_position
+
+    def ask_bytes(self, key: ApiKey, version: int, frame: bytes, label: str) -> None:
+        """Send a frame, whatever it is, and write down what came: an answer or the connection's end."""
+        connection = self._spare.pop() if self._spare else self._connect()
+        entry = f"{len(self.transcript)} {label} {key.name} v{version}"
+        answer: object
+        try:
+            connection.sendall(frame)
+            (size,) = struct.unpack(">i", self._read(connection, LENGTH_PREFIX_SIZE))
+            answer = self._plain(decode_response(key, version, self._read(connection, size))[1])
+            self._spare.append(connection)
+        except ConnectionError:
+            connection.close()
+            answer = "closed"
+        self.transcript.append((entry, answer))
 
     def ask(self, key: ApiKey, version: int | None = None, /, label: str = "", **values: Any) -> Any:
         """Send a request and read its answer."""
@@ -121,7 +143,9 @@ class Conversation:
         read = bytearray()
         while len(read) < size:
             chunk = connection.recv(size - len(read))
-            assert chunk, "the broker closed the connection"
+            if not chunk:
+                msg = "the broker closed the connection"
+                raise ConnectionError(msg)
             read += chunk
         return bytes(read)
 

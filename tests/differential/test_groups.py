@@ -7,11 +7,13 @@ from uuid import uuid4
 import pytest
 
 from tests.apache_kafka.node import ApacheKafkaNode
+from tests.differential import group_scripts, malformed_scripts, refused_scripts
 from tests.differential.compare import differences
 from tests.differential.conversation import Script
-from tests.differential.group_scripts import SCRIPTS
 from tests.support.brokers import Broker
 from tests.support.klamm_process import KlammProcess
+
+SCRIPTS = (*group_scripts.SCRIPTS, *refused_scripts.SCRIPTS, *malformed_scripts.SCRIPTS)
 
 
 def _port(broker: Broker) -> int:

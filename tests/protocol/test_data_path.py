@@ -329,8 +329,7 @@ def test_a_header_is_read_in_either_version() -> None:
         b"",
         bytes(9),
         pack(">hhih", 3, 8, 5, 30) + b"cli",
-        pack(">hhih", 3, 8, 5, -2),
-        pack(">hhih", 3, 8, 5, 1) + b"\xff",
+        pack(">hhih", 3, 8, 5, 20_000) + b"\xff" * 20_000,
         pack(">hhih", 3, 9, 5, -1),
         pack(">hhih", 3, 9, 5, -1) + b"\xff\xff\xff\xff\x0f",
         pack(">hhih", 3, 9, 5, -1) + b"\x01\x00\x05a",
@@ -339,6 +338,15 @@ def test_a_header_is_read_in_either_version() -> None:
 def test_a_header_that_cannot_be_is_a_protocol_error(frame: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_request_header(frame)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "read"),
+    [(pack(">h", -2), None), (pack(">h", 2) + b"\xffa", "\ufffda"), (pack(">h", 0), "")],
+)
+def test_a_client_id_is_read_as_kafka_reads_it(client_id: bytes, read: str | None) -> None:
+    header = parse_request_header(pack(">hhi", 3, 8, 5) + client_id)
+    assert (header.client_id, header.body_position) == (read, 8 + len(client_id))
 
 
 def test_only_flexible_versions_have_tags_in_the_response_header_and_api_versions_never() -> None:

@@ -130,6 +130,31 @@ def test_bytes_behind_a_request_are_ignored_as_kafka_does() -> None:
     assert decode_request(ApiKey.HEARTBEAT, 4, body + b"more") == request
 
 
+def test_text_that_is_not_utf8_is_read_with_replacements_as_kafka_does() -> None:
+    request = messages.request_class(ApiKey.HEARTBEAT)(group_id="gr??e", generation_id=1, member_id="m")
+    body = bytes(request_body(ApiKey.HEARTBEAT, 4, request))
+    read = decode_request(ApiKey.HEARTBEAT, 4, body.replace(b"??", b"\xfc\xdf"))
+    assert read == messages.request_class(ApiKey.HEARTBEAT)(group_id="gr\ufffd\ufffde", generation_id=1, member_id="m")
+
+
+def test_text_that_replacements_make_too_long_for_any_answer_is_refused() -> None:
+    for size in (10_922, 10_923):  # of three bytes each, 32,766 and 32,769
+        body = pack(">h", size) + b"\xff" * size + pack(">ih", 1, 0)
+        if size * 3 > 0x7FFF:
+            with pytest.raises(ProtocolError, match="not UTF-8"):
+                decode_request(ApiKey.HEARTBEAT, 0, body)
+        else:
+            decode_request(ApiKey.HEARTBEAT, 0, body)
+
+
+@pytest.mark.parametrize("count", [-1, -2, -(2**31)])
+def test_every_negative_count_is_null_as_kafka_reads_it(count: int) -> None:
+    request: Any = decode_request(ApiKey.OFFSET_FETCH, 2, pack(">h", 1) + b"g" + pack(">i", count))
+    assert request.groups[0].topics is None
+    with pytest.raises(ProtocolError, match="null"):
+        decode_request(ApiKey.OFFSET_FETCH, 1, pack(">h", 1) + b"g" + pack(">i", count))
+
+
 def test_an_unknown_tagged_field_is_skipped() -> None:
     request = messages.request_class(ApiKey.HEARTBEAT)(group_id="g", generation_id=1, member_id="m")
     body = request_body(ApiKey.HEARTBEAT, 4, request)

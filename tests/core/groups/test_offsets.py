@@ -91,6 +91,9 @@ def test_a_member_of_no_group_is_told_so_as_its_version_knows(driver: Driver, ve
 def test_metadata_over_the_limit_is_refused(driver: Driver) -> None:
     assert driver.commit(5, metadata="x" * 4_096) is ErrorCode.NONE
     assert driver.commit(6, metadata="x" * 4_097) is ErrorCode.OFFSET_METADATA_TOO_LARGE
+    assert driver.commit(5, metadata="é" * 4_096) is ErrorCode.NONE
+    assert driver.commit(5, metadata="😀" * 2_048) is ErrorCode.NONE, "Java counts two for each"
+    assert driver.commit(6, metadata="😀" * 2_049) is ErrorCode.OFFSET_METADATA_TOO_LARGE
     assert fetched(driver) == 5
 
 
