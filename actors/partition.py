@@ -78,7 +78,7 @@ ROWS_MAX: Final = 64
 """Record batches in one write: an Arrow message of 64 rows costs 74 bytes a row, more rows save nothing."""
 
 WRITE_SIZE_MAX: Final = 8 * 1024 * 1024
-"""Bytes in one write, so that one partition cannot hold the loop for more than some milliseconds."""
+"""Bytes in one write of several batches, so that one partition cannot hold the loop for more than some milliseconds."""
 
 
 class _Unwritten(NamedTuple):
@@ -214,6 +214,8 @@ class PartitionActor(LoopActor):
             if (settings.compacted or settings.compression_type != "producer") and not message.from_broker:
                 view = rewritten(view, settings, self.actor_name)
                 header = read_header(view)
+            if self._rows and not self._has_room_for(len(view)):
+                self._write()
             decision = state.admit(header, message.acks, now_ms, from_broker=message.from_broker)
             if self._unwritten and isinstance(decision, AppendedBatch):
                 self._write()  # what it repeats may fail to be written: then it is no duplicate
@@ -254,8 +256,11 @@ class PartitionActor(LoopActor):
         )
         self._unwritten.append(_Unwritten(message, decision, end_offset, append_time_ms))
         self._unwritten_size += len(view)
-        if self._unwritten_size >= WRITE_SIZE_MAX or len(self._rows) >= ROWS_MAX:
-            self._write()
+
+    def _has_room_for(self, size: int) -> bool:
+        """Whether a batch of that size may go with the next write, all of which goes into one segment."""
+        size_max = min(WRITE_SIZE_MAX, self.log.settings.segment_bytes)
+        return len(self._rows) < ROWS_MAX and self._unwritten_size + size <= size_max
 
     def _repeat(self, message: AppendBatch, batch: AppendedBatch, record_count: int) -> None:
         """Answer a batch that was appended before with its old offset, once that is as durable as was asked."""

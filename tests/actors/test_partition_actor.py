@@ -52,6 +52,16 @@ def test_a_write_has_no_more_than_64_batches(partition: Partitions) -> None:
     assert [answer.base_offset for answer in answers] == list(range(150))
 
 
+def test_a_drain_with_more_than_a_segment_holds_fills_several(partition: Partitions) -> None:
+    one = partition()
+    one.ref.tell(SettingsChanged(WRITTEN, LogSettings(segment_bytes=2_500)))
+    answers = [one.tell(batch(b"x" * 1000)) for _ in range(6)]
+    one.go()
+    assert [answer.base_offset for answer in answers] == list(range(6))
+    assert one.log.writes == [2, 2, 2]
+    assert [segment.base_offset for segment in one.log.segments()] == [0, 2, 4]
+
+
 def test_what_is_stored_is_what_the_client_sent_but_for_offset_and_epoch(partition: Partitions) -> None:
     one = partition()
     sent = batch(b"x" * 1000, b"y", codec=Codec.ZSTD)
