@@ -18,22 +18,40 @@ _STEP = re.compile(
 )
 
 
-def evaluate(path: str, document: Any) -> str:  # noqa: ANN401 (any JSON)
-    """Return each value that ``path`` leads to, one a line; texts bare, the rest as JSON.
+def steps_of(path: str) -> list[re.Match[str]]:
+    """Return the steps of a path.
 
     Raises:
         UsageError: It is no path.
     """
-    text = path.strip().removeprefix("{").removesuffix("}").removeprefix("$")
-    values: list[Any] = [document]
+    text = path.strip()
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1]
+    text = text.removeprefix("$")
+    if not text:
+        msg = "-o jsonpath=EXPRESSION needs one; for example jsonpath=.items[*].name"
+        raise UsageError(msg)
+    steps: list[re.Match[str]] = []
     place = 0
     while place < len(text):
         step = _STEP.match(text, place)
         if step is None:
             msg = f"-o jsonpath={path}: not understood from {text[place:]!r}; for example jsonpath=.items[*].name"
             raise UsageError(msg)
-        values = [found for value in values for found in _take(value, step)]
+        steps.append(step)
         place = step.end()
+    return steps
+
+
+def evaluate(path: str, document: Any) -> str:  # noqa: ANN401 (any JSON)
+    """Return each value that ``path`` leads to, one a line; texts bare, the rest as JSON.
+
+    Raises:
+        UsageError: It is no path.
+    """
+    values: list[Any] = [document]
+    for step in steps_of(path):
+        values = [found for value in values for found in _take(value, step)]
     return "".join(
         f"{value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}\n" for value in values
     )

@@ -82,7 +82,7 @@ NOUNS: dict[str, Noun] = {
     "completion": Noun("klamm.cli.completion", "Completion for bash, zsh and fish", "You"),
 }
 _ALIASES = {alias: name for name, noun in NOUNS.items() for alias in noun.aliases}
-USAGE_EXIT_CODE = 2
+_JSON_FORMS = ("-o json", "-ojson", "-o=json", "--output json", "--output=json")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -123,13 +123,14 @@ def _run(noun: str, commands: Sequence[Command], words: list[str], *, plural: bo
         bare = commands[0] if plural else next((each for each in commands if each.path == noun), None)
         if command is None and (bare is None or _asks_for_help(words)):
             from klamm.cli.help import command_help, noun_help
+            from klamm.cli.usage import EXIT_USAGE
 
             asked = _asks_for_help(words)
             text = noun_help(noun, NOUNS[noun].summary, commands)
             if bare is not None and not plural:
                 text += "\n" + command_help(bare)
             (sys.stdout if asked else sys.stderr).write(text)
-            return 0 if asked else USAGE_EXIT_CODE
+            return 0 if asked else EXIT_USAGE
         line = parser.parse(command or bare or commands[0], rest)
     except parser.UsageError as error:
         return _usage(str(error), words)
@@ -226,15 +227,10 @@ def _near(word: str) -> str:
 
 def _usage(message: str, words: Sequence[str]) -> int:
     """Say what is wrong with the line; with ``-o json`` also as an envelope. Return the exit code."""
-    sys.stderr.write(f"klamm: {message}\n")
-    joined = " ".join(words)
-    if any(form in joined for form in ("-o json", "-ojson", "--output json", "--output=json")):
-        import json
+    from klamm.cli.usage import report
 
-        error = {"code": "USAGE", "message": message, "retriable": False}
-        envelope = {"kind": "Error", "version": 1, "context": None, "items": [], "errors": [error]}
-        sys.stdout.write(json.dumps(envelope) + "\n")
-    return USAGE_EXIT_CODE
+    joined = " ".join(words)
+    return report(message, in_json=any(form in joined for form in _JSON_FORMS))
 
 
 if __name__ == "__main__":

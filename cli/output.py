@@ -109,6 +109,10 @@ def parse_format(
         hint = suggestion(name, [*known, "jsonpath"])
         msg = f"-o {text!r} is none of {', '.join(known)}, jsonpath=EXPRESSION.{hint}"
         raise UsageError(msg)
+    if name == "jsonpath":
+        from klamm.cli.jsonpath import steps_of
+
+        steps_of(path)
     terminal = sys.stdout.isatty()
     color = terminal and not no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     width = _terminal_width() if terminal or os.environ.get("COLUMNS") else None
@@ -149,7 +153,10 @@ def render(kind: str, context: str | None, result: Result, form: Format) -> str:
     """
     import json
 
-    result = _selected(result, form)
+    if form.columns or form.sort is not None or form.filters:
+        from klamm.cli.selection import selected
+
+        result = selected(kind, result, form)
     if form.name == "json":
         return json.dumps(envelope(kind, context, result), indent=2, ensure_ascii=False) + "\n"
     if form.name == "jsonl":
@@ -204,63 +211,6 @@ def _name(item: Item) -> str:
         if "topic" in item and "partition" in item
         else str(next(iter(item.values())))
     )
-
-
-def _selected(result: Result, form: Format) -> Result:
-    if not form.columns and form.sort is None and not form.filters:
-        return result
-    items = [item for item in result.items if all(_matches(item, each, result) for each in form.filters)]
-    if form.sort is not None:
-        key = _key(form.sort.lstrip("-"), result)
-        items.sort(key=lambda item: _order(item.get(key)), reverse=form.sort.startswith("-"))
-    columns = result.columns
-    if form.columns:
-        keys = [_key(name, result) for name in form.columns]
-        by_key = {column.key: column for column in result.columns}
-        columns = [by_key.get(key) or Column(key.upper().replace("_", "-"), key) for key in keys]
-    return result._replace(items=items, columns=columns)
-
-
-def _key(name: str, result: Result) -> str:
-    folded = name.lower().replace("-", "_")
-    for column in result.columns:
-        if folded in {column.key.lower(), column.title.lower().replace("-", "_").replace(" ", "_")}:
-            return column.key
-    fields = {key for item in result.items for key in item}
-    if folded in fields:
-        return folded
-    known = [*dict.fromkeys([column.key for column in result.columns] + sorted(fields))]
-    msg = f"there is no column {name!r}.{suggestion(folded, known)} There is: {', '.join(known)}"
-    raise UsageError(msg)
-
-
-def _matches(item: Item, expression: str, result: Result) -> bool:
-    from fnmatch import fnmatchcase
-
-    for sign in ("!=", "<=", ">=", "=", "<", ">"):
-        name, found, wanted = expression.partition(sign)
-        if not found:
-            continue
-        value = item.get(_key(name.strip(), result))
-        if sign in {"=", "!="}:
-            shown = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
-            return fnmatchcase(shown, wanted.strip()) is (sign == "=")
-        try:
-            number, limit = float(value if value is not None else "nan"), float(wanted)
-        except (TypeError, ValueError):
-            msg = f"--filter {expression!r} compares numbers, and {value!r} or {wanted!r} is none"
-            raise UsageError(msg) from None
-        return {"<": number < limit, ">": number > limit, "<=": number <= limit, ">=": number >= limit}[sign]
-    msg = f"--filter {expression!r} is no COLUMN=GLOB, COLUMN!=GLOB, COLUMN<N or COLUMN>N"
-    raise UsageError(msg)
-
-
-def _order(value: object) -> tuple[int, float, str]:
-    if value is None:
-        return (2, 0, "")
-    if isinstance(value, (int, float)):
-        return (0, float(value), "")
-    return (1, 0, str(value))
 
 
 def _csv(result: Result, form: Format) -> str:

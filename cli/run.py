@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from klamm.cli.output import Format, Result, parse_format, render
 from klamm.cli.parser import Line, UsageError, Values
 from klamm.cli.spec import Command
+from klamm.cli.usage import EXIT_USAGE, report
 from klamm.client.cluster import Cluster
 from klamm.client.contexts import Layers, Resolved, resolve
 from klamm.client.errors import ClientError, DeadlineError, RefusedError, SettingsError, UnreachableError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from klamm.client.recording.reading import Recording
 
 TIMEOUT_S_DEFAULT = 60.0
-EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 1, 2, 4, 5, 124, 130
+EXIT_FAILED, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 1, 4, 5, 124, 130
 EXIT_ASSERTION = 3
 """What was asserted is false."""
 EXIT_PIPE_CLOSED = 141
@@ -180,9 +181,9 @@ def run_line(line: Line) -> int:
         watch = values.text("watch")
         seconds = None if watch is None else parse_seconds(watch, "--watch")
         timeout = parse_seconds(values.text("timeout") or f"{TIMEOUT_S_DEFAULT}s", "--timeout")
+        _check_selection(run)
     except UsageError as error:
-        sys.stderr.write(f"klamm: {error}\n")
-        return EXIT_USAGE
+        return report(str(error), in_json=values.text("output") == "json")
     try:
         return asyncio.run(_watch(run, timeout, seconds) if seconds is not None else _once(run, timeout))
     except KeyboardInterrupt:
@@ -198,6 +199,21 @@ def run_line(line: Line) -> int:
             f"klamm: internal error: {type(error).__name__}: {error}\n  next: run it with --debug, report it\n"
         )
         return EXIT_FAILED
+
+
+def _check_selection(run: Run) -> None:
+    """Check the columns that a line names; where records are read, --filter is about them (see ``message_source``)."""
+    if run.form.filters or run.form.sort or run.form.columns:
+        from klamm.cli.selection import check_selection
+
+        form = run.form
+        if run.values.has("where"):
+            from klamm.cli.checks import BY_METAVAR
+
+            for text in form.filters:
+                BY_METAVAR["FILTER"]("--filter", text)
+            form = form._replace(filters=())
+        check_selection(run.command.kind, form)
 
 
 def parse_seconds(text: str, option: str) -> float:
@@ -275,8 +291,10 @@ async def _watch(run: Run, timeout_s: float, seconds: float) -> int:
             result, code = await _result(run, timeout_s)
             if table:
                 sys.stdout.write("\x1b[H\x1b[2J")
-            _print(run, result, code)
+            shown = _print(run, result, code)
             sys.stdout.flush()
+            if shown in {EXIT_USAGE, EXIT_REFUSED}:  # no later look would find anything else
+                return shown
             await asyncio.sleep(seconds)
     finally:
         run.close()
@@ -286,8 +304,7 @@ def _print(run: Run, result: Result, code: int) -> int:
     try:
         text = _text(run, result)
     except UsageError as error:
-        sys.stderr.write(f"klamm: {error}\n")
-        return EXIT_USAGE
+        return report(str(error), in_json=run.form.name == "json")
     if run.form.name == "table" and not run.values.text("watch") and _paged(text):
         pass
     else:

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from klamm.cli.fields import fields_of
 from klamm.cli.main import main
+from klamm.cli.output import Format, Result, render
 
 
 class Ran(NamedTuple):
@@ -47,6 +49,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def fields_are_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold the fields and titles of every result against what ``--filter`` and ``--sort`` know before connecting."""
+
+    def checked(kind: str, context: str | None, result: Result, form: Format) -> str:
+        known = fields_of(kind)
+        if known:
+            named = {key for item in result.items for key in item} | {column.key for column in result.columns}
+            assert named <= set(known), f"cli/fields.py: {kind} lacks {sorted(named - set(known))}"
+        return render(kind, context, result, form)
+
+    monkeypatch.setattr("klamm.cli.run.render", checked)
 
 
 @pytest.fixture

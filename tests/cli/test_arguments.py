@@ -2,6 +2,7 @@
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,18 @@ NOWHERE = ("-b", "127.0.0.1:1", "--no-input")
         ("consume orders --from soon", "'soon' is no position"),
         ("consume orders -p a", "takes numbers like 0,2"),
         ("consume orders --where value.total>", "--where"),
+        ("topics --filter zzz", "--filter 'zzz' is no COLUMN=GLOB"),
+        ("topics --filter =x", "is no COLUMN=GLOB"),
+        ("topics --filter partitons>3", "Did you mean 'partitions'"),
+        ("topics --filter partitions>few", "compares numbers, and 'few' is none"),
+        ("topics --sort -sise", "there is no column 'sise'"),
+        ("topics --columns name,isr", "there is no column 'isr'"),
+        ("groups --filter lag>0", "There is: "),
+        ("topics -o jsonpath=.items[[x", "not understood from '[[x'"),
+        ("topics -o jsonpath=", "needs one; for example jsonpath=.items[*].name"),
+        ("topics -o jsonpath={.items", "not understood from '{.items'"),
+        ("topics --watch --filter zzz", "is no COLUMN=GLOB"),
+        ("consume orders --filter value.total>", "--filter"),
         ("topic list -w 5s", "write -w5s; if '5s' is a name, put it before -w"),
         ("topic list --watch 500ms", "write --watch=500ms"),
         ("topic list --watch=soon", "--watch takes a time"),
@@ -114,3 +127,25 @@ def test_kinds_may_be_in_capitals_and_the_plural(klamm: Klamm, shared_klamm: Loc
 
 def test_a_dry_run_of_a_user_needs_no_password(klamm: Klamm) -> None:
     assert klamm("user", "create", "alice", "--dry-run", *NOWHERE).code == 5, "the line is right: it went to connect"
+
+
+@pytest.mark.parametrize("words", [("--filter", "zzz"), ("--sort", "zzz"), ("--timeout", "soon"), ("--columns", "zzz")])
+def test_a_mistake_of_what_is_shown_is_json_too(klamm: Klamm, words: tuple[str, str]) -> None:
+    ran = klamm("topics", *words, "-o", "json", *NOWHERE)
+    assert (ran.code, ran.codes) == (2, ["USAGE"])
+
+
+def test_titles_and_fields_name_columns_and_an_empty_result_knows_them(
+    klamm: Klamm, shared_klamm: LocalServer, home: Path
+) -> None:
+    at = ("-b", shared_klamm.bootstrap)
+    for name in ("REPLICAS", "replication_factor", "replication-factor", "last_write_ms"):
+        ran = klamm("topics", "--sort", name, "--filter", f"{name}<-5", *at)
+        assert (ran.code, ran.out) == (0, ""), name
+
+
+def test_a_watch_ends_with_what_no_later_look_would_mend(klamm: Klamm, shared_klamm: LocalServer) -> None:
+    at = ("-b", shared_klamm.bootstrap)
+    ran = klamm("config", "get", "broker", "1", "--filter", "value>3", "--watch=100ms", *at)
+    assert ran.code == 2
+    assert ran.err.count("compares numbers") == 1

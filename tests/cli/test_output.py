@@ -21,26 +21,26 @@ RESULT = Result(ITEMS, COLUMNS)
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_no_line_of_a_table_is_wider_than_the_terminal(width: int) -> None:
-    text = render("TopicList", None, RESULT, Format(width=width))
+    text = render("Example", None, RESULT, Format(width=width))
     assert all(len(line) <= width for line in text.splitlines())
     assert "…" in text
 
 
 def test_a_pipe_gets_values_whole() -> None:
-    assert "x" * 300 in render("TopicList", None, RESULT, Format())
+    assert "x" * 300 in render("Example", None, RESULT, Format())
 
 
 def test_control_characters_of_names_never_reach_the_terminal() -> None:
-    text = render("TopicList", None, RESULT, Format())
+    text = render("Example", None, RESULT, Format())
     assert "\x1b" not in text
     assert len(text.splitlines()) == 1 + len(ITEMS)
 
 
 def test_json_yaml_jsonl_and_csv_hold_the_same_items() -> None:
-    assert json.loads(render("TopicList", "prod", RESULT, Format("json")))["items"] == ITEMS
-    assert yaml.safe_load(render("TopicList", "prod", RESULT, Format("yaml")))["items"] == ITEMS
-    assert [json.loads(line) for line in render("TopicList", None, RESULT, Format("jsonl")).splitlines()] == ITEMS
-    rows = list(csv.DictReader(io.StringIO(render("TopicList", None, RESULT, Format("csv")), newline="")))
+    assert json.loads(render("Example", "prod", RESULT, Format("json")))["items"] == ITEMS
+    assert yaml.safe_load(render("Example", "prod", RESULT, Format("yaml")))["items"] == ITEMS
+    assert [json.loads(line) for line in render("Example", None, RESULT, Format("jsonl")).splitlines()] == ITEMS
+    rows = list(csv.DictReader(io.StringIO(render("Example", None, RESULT, Format("csv")), newline="")))
     assert [row["name"] for row in rows] == [item["name"] for item in ITEMS]
 
 
@@ -56,12 +56,12 @@ def test_json_yaml_jsonl_and_csv_hold_the_same_items() -> None:
     ],
 )
 def test_jsonpath_finds_values(path: str, expected: str) -> None:
-    assert render("TopicList", None, RESULT, Format("jsonpath", path)) == expected
+    assert render("Example", None, RESULT, Format("jsonpath", path)) == expected
 
 
 def test_a_jsonpath_that_is_none_says_from_where_on() -> None:
     with pytest.raises(UsageError, match=r"not understood from '\[\[x'"):
-        render("TopicList", None, RESULT, Format("jsonpath", ".items[[x"))
+        render("Example", None, RESULT, Format("jsonpath", ".items[[x"))
 
 
 @pytest.mark.parametrize(
@@ -74,24 +74,24 @@ def test_a_jsonpath_that_is_none_says_from_where_on() -> None:
     ],
 )
 def test_sort_and_filter_choose_items(form: Format, names: list[str]) -> None:
-    assert render("TopicList", None, RESULT, form) == "".join(f"{name}\n" for name in names)
+    assert render("Example", None, RESULT, form) == "".join(f"{name}\n" for name in names)
 
 
 def test_an_unknown_column_names_the_near_one() -> None:
     with pytest.raises(UsageError, match="Did you mean 'size'"):
-        render("TopicList", None, RESULT, Format(sort="siz"))
+        render("Example", None, RESULT, Format(sort="siz"))
 
 
 def test_columns_may_name_fields_that_the_table_does_not_show() -> None:
-    text = render("TopicList", None, RESULT, Format(columns=("name", "isr")))
+    text = render("Example", None, RESULT, Format(columns=("name", "isr")))
     assert text.splitlines()[0].split() == ["NAME", "ISR"]
 
 
 def test_a_style_is_shown_only_where_colour_is_wanted() -> None:
     columns = (Column("NAME", "name"), Column("STATE", "state", style=state_style))
     items = [{"name": "a", "state": "Stable"}, {"name": "b", "state": "Empty"}, {"name": "c", "state": "Dead\x1b[0m"}]
-    plain = render("GroupList", None, Result(items, columns), Format())
-    coloured = render("GroupList", None, Result(items, columns), Format(color=True))
+    plain = render("Example", None, Result(items, columns), Format())
+    coloured = render("Example", None, Result(items, columns), Format(color=True))
     assert "\x1b" not in plain
     assert "\x1b[32mStable\x1b[0m" in coloured
     assert "\x1b[2mEmpty\x1b[0m" in coloured
