@@ -67,6 +67,10 @@ async def create_acls(run: Run) -> Result:
             msg = f"--operation {each!r} is none.{suggestion(each, OPERATIONS)} There is: {', '.join(OPERATIONS)}"
             raise UsageError(msg)
     pattern = "prefixed" if run.values.flag("prefixed") else "literal"
+    if name is not None and "*" in name and name != "*":
+        run.note(
+            f"note: {name!r} is meant as it stands: brokers know no globs but * alone; --prefixed takes a beginning"
+        )
     permission = "deny" if run.values.flag("deny") else "allow"
     wanted = [
         Acl(kind, name or "*", pattern, principal_of(principal), run.values.text("host") or "*", each, permission)
@@ -170,11 +174,22 @@ def _item(acl: Acl) -> Item:
 def _resource(run: Run) -> tuple[str | None, str | None]:
     from klamm.client.acls import CLUSTER_NAME
 
-    for kind in ("topic", "group", "transactional_id", "delegation_token", "user"):
-        name = run.values.text(kind)
-        if name is not None:
-            return kind.replace("_", "-"), name
-    return ("cluster", CLUSTER_NAME) if run.values.flag("cluster") else (None, None)
+    named: list[tuple[str, str | None]] = [
+        (kind.replace("_", "-"), run.values.text(kind))
+        for kind in ("topic", "group", "transactional_id", "delegation_token", "user")
+    ]
+    found = [(kind, name) for kind, name in named if name is not None]
+    if run.values.flag("cluster"):
+        found.append(("cluster", CLUSTER_NAME))
+    for some in ([f"--{kind}" for kind, _ in found], *_given(run, ("--literal", "--prefixed"), ("--allow", "--deny"))):
+        if len(some) > 1:
+            msg = f"klamm {run.command.path} takes {' or '.join(some)}, not both"
+            raise UsageError(msg)
+    return found[0] if found else (None, None)
+
+
+def _given(run: Run, *pairs: tuple[str, str]) -> list[list[str]]:
+    return [[option for option in pair if run.values.flag(option[2:])] for pair in pairs]
 
 
 def _filter(run: Run) -> AclFilter:

@@ -66,7 +66,8 @@ async def describe_brokers(run: Run) -> Result:
         tables.append(Table(title, LOG_DIR_COLUMNS, item["log_dirs"] or [{}]))
         rows = [{"name": key, "value": value} for key, value in configs.items()]
         tables.append(Table("", (Column("CONFIG", "name"), Column("VALUE", "value")), rows))
-    return Result(items, (), failures, tables)
+    told = {(error.code, error.message): error for error in failures}  # two requests fail for one reason
+    return Result(items, (), list(told.values()), tables)
 
 
 async def broker_configs(run: Run) -> Result:

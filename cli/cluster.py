@@ -18,6 +18,7 @@ BROKER_COLUMNS = (
 )
 
 
+_FENCED = "registered, and no part of the cluster now: dead, starting or shutting down"
 _MILD = frozenset({"not led by its preferred replica"})
 """What is no reason to call a cluster unhealthy."""
 
@@ -60,10 +61,15 @@ def broker_items(found) -> list[Item]:  # type: ignore[no-untyped-def] # noqa: A
 
 async def health(run: Run) -> Result:
     """Show what is wrong with brokers and partitions; exit code 3 if anything is."""
+    from klamm.client.clusters import cluster_info
     from klamm.client.configs import describe_configs
 
     metadata = await run.cluster.metadata()
-    problems: list[Item] = []
+    problems: list[Item] = [
+        {"name": f"broker {broker.broker_id}", "problem": "fenced", "detail": _FENCED}
+        for broker in (await cluster_info(run.cluster)).brokers
+        if broker.fenced
+    ]
     alive = {broker.broker_id for broker in metadata.brokers}
     errors: list[ClientError] = []
     for broker_id in sorted(alive):
@@ -189,7 +195,7 @@ COMMANDS = (
         (),
         (),
         (Example("klamm cluster health", "leaderless and under-replicated partitions, unreachable brokers"),),
-        ("Metadata", "DescribeConfigs"),
+        ("Metadata", "DescribeCluster", "DescribeConfigs"),
         ("DESCRIBE on the topics",),
     ),
     Command(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from klamm.cli.output import Result
-from klamm.cli.parser import UsageError, split_words
+from klamm.cli.parser import split_words
 from klamm.cli.run import Run
 from klamm.cli.spec import CHANGE_OPTIONS, SHARED_OPTIONS, Argument, Command, Example, Option, options_of
 from klamm.client.errors import ClientError
@@ -41,9 +41,6 @@ complete -c klamm -f -a '(__klamm_words)'
 async def script(run: Run) -> Result:
     """Print a shell's completion script."""
     shell = run.values.required("shell")
-    if shell not in _SHELLS:
-        msg = f"klamm completes in {', '.join(_SHELLS)}, not in {shell!r}"
-        raise UsageError(msg)
     text = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}[shell]
     return Result([{"name": shell, "script": text}], (), text=text)
 
@@ -94,8 +91,8 @@ async def _names(argument: Argument, before: Sequence[str]) -> list[str]:
     from klamm.client.contexts import Layers, context_names, resolve
     from klamm.client.groups import list_groups
 
-    if argument.completes == "kind":
-        return ["topic", "broker", "group", "broker-logger", "client-metrics"]
+    if argument.choices:
+        return list(argument.choices)
     if argument.completes == "context":
         return context_names()
     if not argument.completes:
@@ -128,15 +125,15 @@ def _options(options: Sequence[Option]) -> list[str]:
 
 COMMANDS = (
     Command(
-        "completion script",
+        "completion",
         "Print a shell's completion script",
         script,
         "CompletionScript",
-        (Argument("shell", "bash, zsh or fish"),),
+        (Argument("shell", "bash, zsh or fish", choices=_SHELLS),),
         (),
         (
-            Example('eval "$(klamm completion script bash)"', "in ~/.bashrc"),
-            Example("klamm completion script fish > ~/.config/fish/completions/klamm.fish", "fish"),
+            Example('eval "$(klamm completion bash)"', "in ~/.bashrc"),
+            Example("klamm completion fish > ~/.config/fish/completions/klamm.fish", "fish"),
         ),
         local=True,
     ),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from klamm.client.configs import Change, Resource
 
 _KINDS = ("topic", "broker", "group", "broker-logger", "client-metrics")
-_KIND = Argument("kind", "topic, broker, group, broker-logger or client-metrics", completes="kind", choices=_KINDS)
+_KIND = Argument("kind", "topic, broker, group, broker-logger or client-metrics", choices=_KINDS)
 _NAME = Argument("name", "its name; a broker's id, or default for all brokers", completes="topic")
 COLUMNS = (
     Column("NAME", "name"),

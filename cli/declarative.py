@@ -86,6 +86,12 @@ async def apply(run: Run) -> Result:
     removes = any(step.sign == "-" for step in steps)
     cannot = f"the records of {', '.join(gone)}" if gone else ""
     lines = [f"{step.sign} {step.kind} {step.name} {step.detail}".rstrip() for step in steps]
+    if gone:
+        from klamm.client.blast import blast_radius
+        from klamm.client.topics import find_topics
+
+        metadata, topics, _ = await find_topics(run.cluster, gone)
+        lines += [each.text() for each in await blast_radius(run.cluster, metadata, topics)]
     go = await guard(run, Plan(f"apply {path}", 3 if removes else 2, path, lines, cannot))
     detailed = _DIFFERENT if run.values.flag("detailed_exitcode") else 0
     if not go:

@@ -46,7 +46,7 @@ async def seek(run: Run) -> Result:
     if group is None:
         if not run.values.flag("create"):
             error = no_group(name, [each.group_id for each in listed])
-            error.next_step = "add --create to make the group with these offsets"
+            error.next_step = "klamm group list; a new group with these offsets is made with --create"
             return Result((), (), [error])
         if not topics:
             msg = "a new group needs --topic NAME"
@@ -151,11 +151,13 @@ async def delete_offsets(run: Run) -> Result:
         return Result((), (), await near_groups(run, errors))
     commits, failed = await committed_offsets(run.cluster, groups)
     before = {where: each for where, each in commits.get(name, {}).items() if where[0] in topics}
+    without = [
+        ClientError("NO_OFFSETS", f"group {name} has no offsets of {topic}", f"klamm group describe {name}", name=topic)
+        for topic in dict.fromkeys(topics)
+        if topic not in {where[0] for where in before}
+    ]
     if not before:
-        error = ClientError(
-            "NO_OFFSETS", f"group {name} has no offsets of {', '.join(topics)}", f"klamm group describe {name}"
-        )
-        return Result((), (), [*failed.values()] or [error])
+        return Result((), (), [*failed.values()] or without)
     lines = [f"{topic}:{index} {each.offset:,} → none" for (topic, index), each in sorted(before.items())]
     go = await guard(run, Plan(f"delete {counted(len(before), 'offset')} of {name}", 2, name, lines))
     refused: dict[tuple[str, int], ClientError] = {}
@@ -169,7 +171,7 @@ async def delete_offsets(run: Run) -> Result:
         for (topic, index), each in sorted(before.items())
         if (topic, index) not in refused
     ]
-    return Result(items, OFFSET_COLUMNS, list(refused.values()))
+    return Result(items, OFFSET_COLUMNS, [*without, *refused.values()])
 
 
 async def _restore_offsets(run: Run, name: str, target: Mapping[tuple[str, int], Committed], what: str) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 from typing import Any
 
@@ -71,10 +72,10 @@ async def _confirm_name(run: Run, plan: Plan) -> None:
     if given is None:
         yes = "--yes is not enough for this; " if run.values.flag("yes") else ""
         msg = f"{plan.what}: nobody confirmed"
-        raise RefusedError(msg, f"{yes}add --confirm {plan.name}")
+        raise RefusedError(msg, f"{yes}add --confirm {shlex.quote(plan.name)}")
     if given != plan.name:
         msg = f"{plan.what}: {given!r} is not {plan.name!r}"
-        raise RefusedError(msg, f"--confirm {plan.name}")
+        raise RefusedError(msg, f"--confirm {shlex.quote(plan.name)}")
 
 
 async def _ask(run: Run, question: str) -> str:

@@ -79,7 +79,7 @@ NOUNS: dict[str, Noun] = {
     "context": Noun("klamm.cli.context", "Contexts: list use show add edit test import", "You", ("contexts",)),
     "doctor": Noun("klamm.cli.doctor", "Find out why a cluster does not answer", "You"),
     "undo": Noun("klamm.cli.undo", "Take back a change made with klamm", "You"),
-    "completion": Noun("klamm.cli.completion", "Completion for bash, zsh and fish", "You"),
+    "completion": Noun("klamm.cli.completion", "Completion for bash, zsh and fish: klamm completion bash", "You"),
 }
 _ALIASES = {alias: name for name, noun in NOUNS.items() for alias in noun.aliases}
 _JSON_FORMS = ("-o json", "-ojson", "-o=json", "--output json", "--output=json")
@@ -176,6 +176,10 @@ def _without_noun(words: Sequence[str]) -> int:
     if not words or _asks_for_help(words):
         sys.stdout.write(overview())
         return 0
+    from klamm.cli.spec import CHANGE_OPTIONS, SHARED_OPTIONS
+
+    if any(words[0].startswith(name) for option in (*SHARED_OPTIONS, *CHANGE_OPTIONS) for name in option.names):
+        return _usage(f"{words[0]} of what? For example: klamm topics {words[0]} … See: klamm --help", words)
     return _usage(f"klamm has no option {words[0]}. See: klamm --help", words)
 
 

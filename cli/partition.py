@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from klamm.cli.checks import numbers_of
 from klamm.cli.guard import Plan, guard, record
@@ -16,6 +16,9 @@ from klamm.cli.run import Run, names_or_all
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.text import counted
+
+if TYPE_CHECKING:
+    from klamm.client.wire import TopicMetadata
 
 _NAMES = Argument("names", "topics, by name or glob; all if none", required=False, repeat=True, completes="topic")
 _ELECTION_NOT_NEEDED = "ELECTION_NOT_NEEDED"
@@ -126,6 +129,7 @@ async def apply_reassignment(run: Run) -> Result:
         return Result((), (), missing, empty="every partition is where the plan wants it")
     items = _moves(known, before)
     lines = [f"{item['topic']}:{item['partition']}  {item['before']} → {item['replicas']}" for item in items]
+    lines.append(await _to_copy(run, metadata.topics, known, before))
     name = ",".join(dict.fromkeys(topic for topic, _ in known))
     if not await guard(run, Plan(f"move {counted(len(known), 'partition')}", 3, name, lines)):
         return Result(items, MOVE_COLUMNS, missing)
@@ -140,6 +144,22 @@ async def apply_reassignment(run: Run) -> Result:
             run.note("The moves go on; see: klamm partition reassign status")
     shown = [item | {"changed": True} for item in items if (item["topic"], item["partition"]) in done]
     return Result(shown, MOVE_COLUMNS, [*missing, *failed.values()])
+
+
+async def _to_copy(
+    run: Run,
+    topics: Sequence[TopicMetadata],
+    targets: Mapping[tuple[str, int], Sequence[int]],
+    before: Mapping[tuple[str, int], Sequence[int]],
+) -> str:
+    """Say how much moves copy between brokers: each new replica is as large as its leader."""
+    from klamm.cli.topic import leader_sizes
+
+    sizes = await leader_sizes(run, topics)
+    new = {where: len(set(replicas) - set(before[where])) for where, replicas in targets.items()}
+    if any(count and where not in sizes for where, count in new.items()):
+        return "bytes to copy: unknown"
+    return f"bytes to copy: {sum(count * sizes.get(where, 0) for where, count in new.items()):,}"
 
 
 async def _wait(run: Run, moving: Sequence[tuple[str, int]]) -> None:

@@ -19,12 +19,18 @@ _ENTITY = (
     Option(("--client-id",), "of this client id; default for the default", "NAME"),
     Option(("--ip",), "of this address; default for the default", "ADDRESS"),
 )
-COLUMNS = (Column("ENTITY", "name"), Column("KEY", "key"), Column("VALUE", "value", right=True))
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:,.15g}"
+
+
+COLUMNS = (Column("ENTITY", "name"), Column("KEY", "key"), Column("VALUE", "value", right=True, show=_number))
 CHANGE_COLUMNS = (
     Column("ENTITY", "name"),
     Column("KEY", "key"),
-    Column("BEFORE", "before", right=True),
-    Column("AFTER", "after", right=True),
+    Column("BEFORE", "before", right=True, show=_number),
+    Column("AFTER", "after", right=True, show=_number),
     Column("CHANGED", "changed"),
 )
 
@@ -53,7 +59,7 @@ async def alter(run: Run) -> Result:
     values = _values(run)
     name = entity_text(entity)
     before = next((q.values for q in await list_quotas(run.cluster, entity, strict=True)), {})
-    lines = [f"{name}: {key} {before.get(key)} → {'none' if value is None else value}" for key, value in values.items()]
+    lines = [f"{name}: {key} {_number(before.get(key))} → {_number(value)}" for key, value in values.items()]
     await alter_quotas(run.cluster, entity, values, validate_only=True)
     go = await guard(run, Plan(f"change {counted(len(values), 'quota')}", 2, name, lines))
     if go:
@@ -78,7 +84,7 @@ async def resolve(run: Run) -> Result:
         {"name": key, "value": value, "from": quotas.entity_text(entity)}
         for key, (value, entity) in sorted(found.items())
     ]
-    columns = (Column("KEY", "name"), Column("VALUE", "value", right=True), Column("FROM", "from"))
+    columns = (Column("KEY", "name"), Column("VALUE", "value", right=True, show=_number), Column("FROM", "from"))
     return Result(items, columns, empty="no quota applies")
 
 

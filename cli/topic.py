@@ -243,8 +243,11 @@ async def add_partitions(run: Run) -> Result:
     before = len(topics[0].partitions)
     why = "partitions cannot be removed, and keys will map to other partitions"
     plan = Plan(f"grow {name} from {before} to {count} partitions", 2, name, (), why)
-    go = await guard(run, plan)
-    _, failed = await add(run.cluster, {name: count}, validate_only=not go)
+    # Checked first, so that nobody confirms what the broker would refuse.
+    _, failed = await add(run.cluster, {name: count}, validate_only=True)
+    go = not failed and await guard(run, plan)
+    if go:
+        _, failed = await add(run.cluster, {name: count})
     if go and not failed:
         await record(run, f"grew {name} from {before} to {counted(count, 'partition')}", [], why)
     items = [] if failed else [{"name": name, "partitions_before": before, "partitions": count, "changed": go}]

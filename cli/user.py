@@ -87,14 +87,13 @@ async def delete_user(run: Run) -> Result:
     cannot = "a password cannot be read back"
     lines = [f"{user} {mechanism}" for user, mechanism in credentials]
     go = await guard(run, Plan(f"delete user {name}", 2, name, lines, cannot))
-    failed: dict[str, ClientError] = {}
+    failed: list[ClientError] = []
     if go:
-        failed = await users.delete_users(run.cluster, credentials)
-        await record(run, f"deleted user {name}", [], cannot)
-    items = [
-        {"name": user, "mechanism": mechanism, "changed": go} for user, mechanism in credentials if user not in failed
-    ]
-    return Result(items, CHANGE_COLUMNS, list(failed.values()))
+        credentials, failed = await users.delete_users(run.cluster, credentials)
+        if credentials:
+            await record(run, f"deleted user {name}", [], cannot)
+    items = [{"name": user, "mechanism": mechanism, "changed": go} for user, mechanism in credentials]
+    return Result(items, CHANGE_COLUMNS, failed)
 
 
 async def _set_password(run: Run, name: str, mechanism: str, settled: _Settled, *, new: bool) -> Result:

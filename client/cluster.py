@@ -168,7 +168,7 @@ class Cluster:
             brokers = await self.brokers()
             if broker_id not in brokers:
                 known = ", ".join(str(each) for each in sorted(brokers)) or "none"
-                msg = f"the cluster has no broker {broker_id}; it has {known}"
+                msg = f"the cluster has no live broker {broker_id}; it has {known}"
                 raise ResponseError(102, msg, "klamm broker list")
             task = self._connections[broker_id] = asyncio.create_task(self._open_advertised(brokers[broker_id]))
         return await asyncio.shield(task)

@@ -295,7 +295,10 @@ class BrokerConnection(asyncio.BufferedProtocol):
         if self._answered == 0 and not self._settings.uses_tls:
             return "the port may speak TLS (-X security.protocol=SSL), or it is no Kafka broker"
         if self.waiting_for == "Metadata" and not self._settings.uses_sasl:
-            return "the listener may want SASL: -X security.protocol=SASL_PLAINTEXT -X sasl.mechanism=…"
+            return (
+                "the listener may want SASL: -X security.protocol=SASL_PLAINTEXT -X sasl.mechanism=…; "
+                "or something on the way cuts connections"
+            )
         return "look at the broker's log"
 
     def _not_kafka(self, start: bytes) -> UnreachableError:

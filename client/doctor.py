@@ -11,6 +11,7 @@ from klamm.client.cluster import Cluster
 from klamm.client.connection import BrokerConnection
 from klamm.client.errors import ClientError, UnreachableError
 from klamm.client.settings import Address, Settings, parse_address
+from klamm.client.text import counted
 
 OK, FAILED, NOT_TRIED = "ok", "FAILED", "not tried"
 _DNS_TIMEOUT_S = 4.0
@@ -44,7 +45,8 @@ async def examine(settings: Settings) -> list[Step]:
             metadata = await cluster.metadata([])
         except ClientError as error:
             return [*steps, Step("metadata", str(reached), FAILED, error.message, error.next_step, _since(began))]
-        told = f"cluster {metadata.cluster_id}, {len(metadata.brokers)} brokers, controller {metadata.controller_id}"
+        brokers = counted(len(metadata.brokers), "broker")
+        told = f"cluster {metadata.cluster_id}, {brokers}, controller {metadata.controller_id}"
         steps.append(Step("metadata", str(reached), OK, told, "", _since(began)))
         if settings.cluster_id is not None and settings.cluster_id != metadata.cluster_id:
             detail = f"the context is pinned to {settings.cluster_id}"

@@ -59,7 +59,7 @@ async def list_quotas(
         ),
     )
     check(answer.error_code, answer.error_message)
-    return sorted(
+    found = [
         Quota(
             tuple(
                 sorted(
@@ -69,7 +69,9 @@ async def list_quotas(
             {value.key: float(value.value) for value in entry.values},
         )
         for entry in answer.entries or ()
-    )
+    ]
+    # The default of a kind has no name: it comes before those that have one.
+    return sorted(found, key=lambda quota: [(kind, name is not None, name or "") for kind, name in quota.entity])
 
 
 async def alter_quotas(

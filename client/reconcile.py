@@ -15,6 +15,7 @@ from klamm.client.configs import Change, alter_configs, describe_configs
 from klamm.client.declared import Declared, DeclaredTopic
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.quotas import Entity, alter_quotas, entity_text, list_quotas
+from klamm.client.text import counted
 from klamm.client.topics import BROKER_DEFAULT, NewTopic, add_partitions, create_topics, delete_topics
 
 _BROKERS = ("broker", "")
@@ -194,7 +195,7 @@ def _topic_steps(now: dict[str, DeclaredTopic], wanted: dict[str, DeclaredTopic]
             new = NewTopic(
                 name, topic.partitions or BROKER_DEFAULT, topic.replication_factor or BROKER_DEFAULT, topic.configs
             )
-            told = f"{topic.partitions or 'default'} partitions, {topic.replication_factor or 'default'} replicas"
+            told = f"{_of(topic.partitions, 'partition')}, {_of(topic.replication_factor, 'replica')}"
             steps.append(Step("+", "topic", name, told, new))
             continue
         before, after = there.partitions or 0, topic.partitions or there.partitions or 0
@@ -269,3 +270,7 @@ async def _apply_one(cluster: Cluster, step: Step) -> list[ClientError]:
         return list(failed.values())
     except ResponseError as error:
         return [error]
+
+
+def _of(count: int | None, noun: str) -> str:
+    return f"default {noun}s" if count is None else counted(count, noun)

@@ -99,7 +99,8 @@ async def _alter_quotas(cluster: Cluster, operation: Mapping[str, Any]) -> list[
 async def _delete_users(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
     from klamm.client.users import delete_users  # noqa: PLC0415
 
-    return list((await delete_users(cluster, [(name, mechanism) for name, mechanism in operation["users"]])).values())
+    _, errors = await delete_users(cluster, [(name, mechanism) for name, mechanism in operation["users"]])
+    return errors
 
 
 async def _reassign(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:

@@ -69,18 +69,33 @@ async def set_password(
         check(each.error_code, each.error_message, each.user)
 
 
-async def delete_users(cluster: Cluster, credentials: Iterable[tuple[str, str]]) -> dict[str, ClientError]:
-    """Delete (user, mechanism) credentials; return what was refused, by user."""
+async def delete_users(
+    cluster: Cluster, credentials: Iterable[tuple[str, str]]
+) -> tuple[list[tuple[str, str]], list[ClientError]]:
+    """Delete (user, mechanism) credentials; return those that are gone, and what was refused.
+
+    Kafka takes one change of a user in a request (DUPLICATE_RESOURCE), so that there is a request for each mechanism.
+    """
     shape = shapes(ALTER_USER_SCRAM_CREDENTIALS)
-    answer = await cluster.ask(
-        ALTER_USER_SCRAM_CREDENTIALS,
-        shape.AlterUserScramCredentialsRequest(
-            deletions=tuple(
-                shape.ScramCredentialDeletion(name=name, mechanism=MECHANISMS[mechanism])
-                for name, mechanism in credentials
+    users: dict[str, list[str]] = {}
+    for name, mechanism in credentials:
+        users.setdefault(mechanism, []).append(name)
+    gone: list[tuple[str, str]] = []
+    errors: list[ClientError] = []
+    for mechanism, names in users.items():
+        answer = await cluster.ask(
+            ALTER_USER_SCRAM_CREDENTIALS,
+            shape.AlterUserScramCredentialsRequest(
+                deletions=tuple(
+                    shape.ScramCredentialDeletion(name=name, mechanism=MECHANISMS[mechanism]) for name in names
+                ),
+                upsertions=(),
             ),
-            upsertions=(),
-        ),
-    )
-    found = {each.user: failure(each.error_code, each.error_message, each.user) for each in answer.results}
-    return {user: error for user, error in found.items() if error is not None}
+        )
+        for each in answer.results:
+            error = failure(each.error_code, each.error_message, each.user)
+            if error is None:
+                gone.append((each.user, mechanism))
+            else:
+                errors.append(error)
+    return gone, errors

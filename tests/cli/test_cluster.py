@@ -40,7 +40,9 @@ def test_partitions_move_by_plan_and_undo_moves_them_back(klamm: Klamm, three: A
     plan = klamm("partition", "reassign", "plan", "moving", "--to-brokers", "2", *at)
     assert plan.code == 0, plan.err
     (home / "plan.json").write_text(plan.out)
-    assert klamm("partition", "reassign", "apply", "plan.json", "--yes", *at).code == 4
+    unconfirmed = klamm("partition", "reassign", "apply", "plan.json", "--yes", *at)
+    assert unconfirmed.code == 4
+    assert "bytes to copy: 0" in unconfirmed.err
     assert klamm("partition", "reassign", "apply", "plan.json", "--confirm", "moving", *at).code == 0
     wait_until(lambda: replicas() == [[2], [2], [2]], 30, "the partitions moved")
     assert klamm("partition", "reassign", "status", *at).items == []
@@ -106,6 +108,10 @@ def test_a_dead_broker_is_named_and_the_rest_is_shown(klamm: Klamm, three: Apach
     spans = [part["offset_span"] for part in described.items[0]["partitions"]]
     assert sorted(spans, key=str) == [0, 0, None]
     assert klamm("cluster", "health", *at).code == 3
+    assert "fenced" in problems()
+    asked = klamm("broker", "describe", "3", *at)
+    assert (asked.code, asked.codes) == (1, ["BROKER_ID_NOT_REGISTERED"])
+    assert "no live broker 3" in asked.err
     leaderless = klamm("partition", "list", "alone", "--leaderless", *at).items
     assert len(leaderless) == 1
     three.nodes[3].start()

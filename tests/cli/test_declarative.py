@@ -55,6 +55,7 @@ def test_apply_never_deletes_without_prune(klamm: Klamm, any_broker: Broker, top
     assert refused.code == 4
     assert f"--confirm {file}" in refused.err
     assert f"- topic {topic} with its records" in refused.err
+    assert f"{topic}: 1 partition, 0 bytes on all replicas" in refused.err
     assert topic in _named(klamm, any_broker, topic)
 
 

@@ -36,6 +36,10 @@ def test_options_stand_before_or_after_the_verb(line: str) -> None:
     ("words", "said"),
     [
         (("topc", "list"), "Did you mean 'topic'"),
+        (("-b", "localhost:1"), "-b of what? For example: klamm topics -b"),
+        (("--bogus",), "klamm has no option --bogus"),
+        (("completion", "powershell"), "SHELL cannot be 'powershell'. There is: bash, zsh, fish"),
+        (("completion",), "needs SHELL"),
         (("topic", "lst"), "Did you mean 'list'"),
         (("topic", "list", "--interal"), "'--internal'"),
         (("topic", "list", "-o", "jsn"), "'json'"),

@@ -13,6 +13,7 @@ from tests.apache_kafka.node import ApacheKafkaNode
 from tests.cli.conftest import Klamm
 from tests.support.klamm_process import KlammProcess
 from tests.support.ports import free_port
+from tests.support.process import wait_until
 
 pytestmark = pytest.mark.apache
 _JAAS = (
@@ -159,6 +160,23 @@ def test_a_user_made_by_klamm_logs_in_with_scram(
     assert klamm("user", "alter", name, "--yes", *anonymous).codes == ["RESOURCE_NOT_FOUND"]
 
 
+def test_a_user_with_two_passwords_is_deleted_and_what_failed_is_not_in_the_journal(
+    klamm: Klamm, secured: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLAMM_USER_PASSWORD", "x")
+    at = ("-b", secured.bootstrap, "-o", "json")
+    assert klamm("user", "create", "both", "--mechanism", "SCRAM-SHA-256", "--yes", *at).code == 0
+    assert klamm("user", "create", "both", "--mechanism", "SCRAM-SHA-512", "--yes", *at).code == 0
+
+    def credentials() -> list[str]:
+        return [each for item in klamm("users", *at).items if item["name"] == "both" for each in item["credentials"]]
+
+    wait_until(lambda: len(credentials()) == 2, 20, "both passwords are known")
+    deleted = klamm("user", "delete", "both", "--yes", *at)
+    assert (deleted.code, len(deleted.items)) == (0, 2), deleted.err
+    wait_until(lambda: not credentials(), 20, "both passwords are gone")
+
+
 def test_oauthbearer_takes_a_token(klamm: Klamm, secured: Secured) -> None:
     claims = ("enable.sasl.oauthbearer.unsecure.jwt=true", "sasl.oauthbearer.config=principal=admin")
     ran = klamm("topics", *_at(secured, "SASL_PLAINTEXT", "sasl.mechanism=OAUTHBEARER", *claims))
@@ -203,6 +221,15 @@ def test_quotas_are_set_resolved_and_undone(klamm: Klamm, secured: Secured) -> N
     assert klamm("undo", "--yes", *at).code == 0
     time.sleep(0.5)  # as above
     assert [item["name"] for item in klamm("quotas", *at).items] == ["user=bob"]
+    assert klamm("quota", "alter", "--user", "default", "request_percentage=50", "--yes", *at).code == 0
+    wait_until(
+        lambda: [item["name"] for item in klamm("quotas", *at).items] == ["user=(default)", "user=bob"],
+        20,
+        "a default and a name are listed beside each other",
+    )
+    resolved = {item["name"]: item["from"] for item in klamm("quota", "resolve", "--user", "bob", *at).items}
+    assert resolved == {"producer_byte_rate": "user=bob", "request_percentage": "user=(default)"}
+    assert klamm("dump", "-b", secured.bootstrap).out.count("user:") == 2
     assert klamm("quota", "alter", "--user", "bob", "producer_byte_rat=1", "--yes", *at).code == 2
 
 

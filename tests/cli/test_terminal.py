@@ -118,7 +118,7 @@ def _completed(shell: str, script: str, bootstrap: str, home: Path) -> str:
 def test_bash_completes_verbs_and_live_names(klamm: Klamm, shared_klamm: KlammProcess, topic: str, home: Path) -> None:
     klamm("topic", "create", topic, "-b", shared_klamm.bootstrap)
     script = (home / "klamm.bash").resolve()
-    script.write_text(klamm("completion", "script", "bash").out)
+    script.write_text(klamm("completion", "bash").out)
 
     def found(*words: str) -> list[str]:
         line = " ".join(f"'{word}'" for word in words)
@@ -134,14 +134,14 @@ def test_bash_completes_verbs_and_live_names(klamm: Klamm, shared_klamm: KlammPr
 
 def test_zsh_reads_its_script(klamm: Klamm, home: Path) -> None:
     script = home / "_klamm"
-    script.write_text(klamm("completion", "script", "zsh").out)
+    script.write_text(klamm("completion", "zsh").out)
     subprocess.run([_shell("zsh"), "-n", str(script)], check=True)
 
 
 def test_fish_completes_live_names(klamm: Klamm, shared_klamm: KlammProcess, topic: str, home: Path) -> None:
     klamm("topic", "create", topic, "-b", shared_klamm.bootstrap)
     script = home / "klamm.fish"
-    script.write_text(klamm("completion", "script", "fish").out)
+    script.write_text(klamm("completion", "fish").out)
     code = f"source {script}; complete -C 'klamm topic describe {topic[:12]}'"
     assert topic in _completed(_shell("fish"), code, shared_klamm.bootstrap, home).split()
 

@@ -123,6 +123,7 @@ def test_partitions_grow_and_never_shrink(klamm: Klamm, any_broker: Broker, topi
     assert klamm("topic", "add-partitions", topic, "--to", "3", "--yes", *at).code == 0
     assert len(klamm("partition", "list", topic, *at).items) == 3
     assert klamm("topic", "add-partitions", topic, "--to", "2", "--yes", *at).codes == ["INVALID_PARTITIONS"]
+    assert klamm("topic", "add-partitions", topic, "--to", "2", *at).code == 1, "nobody is asked what would be refused"
 
 
 def test_trimming_an_empty_topic_works_and_stats_have_numbers(klamm: Klamm, any_broker: Broker, topic: str) -> None:

@@ -85,9 +85,8 @@ class DeleteUsers(Change):
             return Prepared(plan, commands[0], problem=problem, also=commands[1:], names=self.names)
 
         async def apply() -> Done:
-            failed = await delete_users(session.cluster, credentials)
-            gone = [name for name, _ in credentials if name not in failed]
-            return Done(what.replace("delete", "deleted"), list(failed.values()), (), plan.cannot_undo, bool(gone))
+            gone, errors = await delete_users(session.cluster, credentials)
+            return Done(what.replace("delete", "deleted"), errors, (), plan.cannot_undo, bool(gone))
 
         return Prepared(plan, commands[0], apply, also=commands[1:], names=self.names)
 
