@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tests.apache_kafka import tools
 from tests.clients.confluent import create_topic, make_producer, produce_values
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.wire
 
 SETTLE_TIMEOUT_S = 40.0
 PROTOCOLS = ["classic", "consumer"]
+MEMBER_LOST = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.STALE_MEMBER_EPOCH}
 
 
 def member(broker: Broker, group: str, protocol: str, topic: str, **settings: Any) -> Consumer:
@@ -187,6 +188,38 @@ def test_a_kill_in_the_middle_of_commits_and_joins_takes_no_committed_offset_bac
         assert {one.offset for one in kept} <= {committed[group], committed[group] + 1}, group
         assert len({one.offset for one in kept}) == 1, "a commit of four partitions is there wholly or not at all"
         again.close()
+    broker.stop()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_kill_of_the_broker_loses_no_group_and_no_member(
+    klamm_process: Callable[..., KlammProcess], topic: str, protocol: str
+) -> None:
+    broker = klamm_process("-X", "group.initial.rebalance.delay.ms=100").start()
+    create_topic(broker, topic, 2)
+    longer = (
+        {} if protocol == "consumer" else {"session.timeout.ms": 30_000}
+    )  # than a restart takes on a loaded machine
+    consumer = member(broker, topic, protocol, topic, **longer)
+    poll_until([consumer], lambda: partitions(consumer) == [0, 1])
+    member_id = consumer.memberid()
+    broker.kill()
+    broker.start()
+    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    while True:  # in the generation that it has: who does not poll takes part in no rebalance
+        assert time.monotonic() < deadline, "nothing could be committed"
+        try:
+            consumer.commit(offsets=[TopicPartition(topic, 1, 7)], asynchronous=False)
+            break
+        except KafkaException as error:
+            if error.args[0].code() in MEMBER_LOST:
+                raise
+            time.sleep(0.05)
+    assert (consumer.memberid(), partitions(consumer)) == (member_id, [0, 1])
+    produce_values(make_producer(broker), topic, [b"after"], 0)
+    assert take_one(consumer).value() == b"after"
+    assert consumer.memberid() == member_id
+    consumer.close()
     broker.stop()
 
 
