@@ -11,6 +11,7 @@ from klamm.cli.run import Run
 from klamm.client.cluster import Cluster
 from klamm.client.errors import RefusedError
 from klamm.client.guard import SEVERE, Plan, journal_change, level_of
+from klamm.client.text import printable
 
 __all__ = ["Plan", "guard", "record"]
 
@@ -28,11 +29,12 @@ async def guard(run: Run, plan: Plan, cluster: Cluster | None = None) -> bool:
     level = level_of(plan, settings)
     if level > 0 or run.dry_run:
         where = f" in {settings.context}" if settings.context else ""
-        run.note(f"{'Would' if run.dry_run else 'Plan:'} {plan.what}{where}")
+        # Names come from the cluster: one with a line break in it must not look like a line of the plan.
+        run.note(f"{'Would' if run.dry_run else 'Plan:'} {printable(plan.what)}{where}")
         for line in plan.lines:
-            run.note(f"  {line}")
+            run.note(f"  {printable(line)}")
         if plan.cannot_undo:
-            run.note(f"  Cannot be undone: {plan.cannot_undo}")
+            run.note(f"  Cannot be undone: {printable(plan.cannot_undo)}")
     if run.dry_run:
         return False
     if level >= SEVERE:

@@ -246,7 +246,8 @@ def _tables(result: Result, form: Format) -> str:
         parts.append(table(result.columns, result.items, form) if result.items else "")
     for each in result.tables:
         if each.rows:
-            title = f"\x1b[1m{each.title}\x1b[0m" if form.color else each.title
+            title = printable(each.title)
+            title = f"\x1b[1m{title}\x1b[0m" if form.color and title else title
             parts.append((f"{title}\n" if each.title else "") + table(each.columns, each.rows, form))
     return "\n".join(part for part in parts if part)
 

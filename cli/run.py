@@ -20,6 +20,7 @@ from klamm.cli.usage import EXIT_USAGE, report
 from klamm.client.cluster import Cluster
 from klamm.client.contexts import Layers, Resolved, resolve
 from klamm.client.errors import ClientError, DeadlineError, RefusedError, SettingsError, UnreachableError
+from klamm.client.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from klamm.client.recording.reading import Recording
@@ -105,7 +106,7 @@ class Run:
     def note(self, text: str) -> None:
         """Say something beside the data, on standard error."""
         if not self.values.flag("quiet"):
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{printable_lines(text)}\n")
             sys.stderr.flush()
 
     def close(self) -> None:
@@ -313,9 +314,11 @@ def _print(run: Run, result: Result, code: int) -> int:
     if not result.items and not result.errors and result.empty and run.form.name == "table":
         run.note(result.empty)
     for failed in result.errors:
-        sys.stderr.write(f"klamm: {failed.code}: {failed.message}\n")
+        # Only what is wrong with a filter or a file takes several lines; elsewhere a line break is part of a name.
+        shown = printable_lines if isinstance(failed, SettingsError) else printable
+        sys.stderr.write(f"klamm: {failed.code}: {shown(failed.message)}\n")
         if failed.next_step:
-            sys.stderr.write(f"  next: {failed.next_step}\n")
+            sys.stderr.write(f"  next: {printable_lines(failed.next_step)}\n")
     return code
 
 

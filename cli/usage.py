@@ -9,7 +9,9 @@ EXIT_USAGE = 2
 
 def report(message: str, *, in_json: bool) -> int:
     """Say what is wrong with the line on standard error, for programs as an envelope too; return the exit code."""
-    sys.stderr.write(f"klamm: {message}\n")
+    from klamm.client.text import printable_lines
+
+    sys.stderr.write(f"klamm: {printable_lines(message)}\n")
     if in_json:
         import json
 

@@ -10,6 +10,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return text of several lines with every other control character escaped."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
 def size_text(size_bytes: float) -> str:
     """Return a size with a binary unit: ``1.5 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):

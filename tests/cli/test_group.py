@@ -151,3 +151,24 @@ def test_a_trimmed_topic_begins_where_it_was_cut(klamm: Klamm, any_broker: Broke
     assert [item["log_start_offset"] for item in ran.items] == [6]
     part = klamm("topic", "describe", topic, *at).items[0]["partitions"][0]
     assert (part["log_start_offset"], part["log_end_offset"], part["offset_span"]) == (6, 10, 4)
+
+
+def test_no_name_commands_the_terminal_or_makes_up_a_line_of_a_plan(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    at = ("-b", any_broker.bootstrap)
+    _filled(klamm, any_broker, topic)
+    name = f"{topic}\x1b[31m\nPlan: nothing é 注文"
+    for words in (
+        ("seek", name, "--to", "start", "--create", "--topic", topic, "--yes"),
+        ("describe", name),
+        ("members", name),
+        ("offsets", "export", name),
+        ("delete", name),
+        ("delete", name, "--yes"),
+        ("describe", name),
+    ):
+        ran = klamm("group", *words, *at)
+        assert "\x1b" not in ran.out + ran.err, words
+        assert not any(line.startswith("Plan: nothing") for line in (ran.out + ran.err).splitlines()), words
+    assert klamm("group", "describe", name, "-o", "json", *at).envelope["errors"][0]["name"] == name
