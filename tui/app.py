@@ -346,7 +346,9 @@ class KlammApp(App[int], inherit_bindings=False):
         """Type a command."""
         from klamm.tui.prompt import CommandPrompt
 
-        await self.open_prompt(CommandPrompt())
+        prompt = CommandPrompt()
+        await self.open_prompt(prompt)
+        self.learn_names(prompt.look_again)
 
     async def action_filter(self) -> None:
         """Type a filter of the focused table."""
@@ -399,7 +401,22 @@ class KlammApp(App[int], inherit_bindings=False):
         """Find an action or an object."""
         from klamm.tui.palette import PaletteScreen
 
-        self.push_screen(PaletteScreen(self))
+        palette = PaletteScreen(self)
+        self.push_screen(palette)
+        self.learn_names(palette.look_again)
+
+    def learn_names(self, then: Callable[[], None]) -> None:
+        """Find out what there is by name, where no screen has been that shows it, and do something then."""
+        if all(kind in self.session.names for kind in ("topic", "group", "broker")):
+            return
+
+        async def learn() -> None:
+            from klamm.tui.data.names import learn_names
+
+            await self.session.run(lambda: learn_names(self.session))
+            then()
+
+        self.run_worker(learn(), group="names", exclusive=True)
 
     async def run_chosen(self, action: str) -> None:
         """Do an action as if its key had been pressed where the focus is."""

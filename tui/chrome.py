@@ -190,14 +190,26 @@ class Footer(Bar):
             self.show([self._said])
             return
         self._said = None
-        cells: list[Cell] = []
-        seen: set[str] = set()
+        keys: dict[str, tuple[Cell, Cell]] = {}
         for key, active in self.screen.active_bindings.items():
             binding = active.binding
-            if binding.show and active.enabled and binding.action not in seen:
-                seen.add(binding.action)
-                cells += [Cell(f" {key_text(key)}", "key"), Cell(f" {binding.description} ", "")]
-        self.show(cells)
+            if binding.show and active.enabled:
+                keys.setdefault(binding.action, (Cell(f" {key_text(key)}", "key"), Cell(f" {binding.description} ")))
+        last = keys.pop("help", ())  # which names all the others: it has room wherever any has
+        if "filter" in keys:  # how anything is found comes before what else a screen can do
+            keys = {"filter": keys.pop("filter"), **keys}
+        cells: list[Cell] = []
+        room = self.size.width - sum(cell_len(cell.text) for cell in last)
+        for pair in keys.values():
+            room -= sum(cell_len(cell.text) for cell in pair)
+            if room < 0:
+                break
+            cells += pair
+        self.show([*cells, *last])
+
+    def on_resize(self) -> None:
+        """Show as many keys as there is room for."""
+        self.update_keys()
 
 
 def key_text(key: str) -> str:

@@ -86,6 +86,12 @@ class PaletteScreen(ModalScreen[None]):
         self._show("")
         self.query_one(Input).focus()
 
+    def look_again(self) -> None:
+        """Take names that have become known into the list."""
+        if self.is_mounted:
+            self._all = everything(self._klamm)
+            self._show(self.query_one(Input).value.strip())
+
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what has these letters."""
         self._show(event.value.strip())
@@ -144,7 +150,7 @@ def everything(app: KlammApp) -> list[Found]:
         for s in registry.SCREENS.values()
         if not s.names
     ]
-    for active in app.screen.active_bindings.values():
+    for active in app.screen_stack[0].active_bindings.values():
         binding = active.binding
         if binding.description and active.enabled:
             found.append(Found(f"a{binding.action}", "action", binding.description, "", binding.action))

@@ -195,6 +195,11 @@ class CommandPrompt(Prompt):
 
     lines: ClassVar[list[str]] = []
 
+    def look_again(self) -> None:
+        """Take names that have become known into the candidates."""
+        if self.is_open and self._at < 0:
+            self._look(self.query_one(Input).value)
+
     def candidates(self, text: str) -> list[str]:
         """Return commands, or names of what the command takes."""
         return commands.complete(text.lstrip(), commands.completion_names(self.klamm))

@@ -156,8 +156,9 @@ class Rows:
         column = self._sort
         if column is not None:
             value = column.value
-            known = [(found, row) for row in rows if (found := value(row)) is not None]
-            unknown = [row for row in rows if value(row) is None]
+            found = [(value(row), row) for row in rows]
+            known = [each for each in found if each[0] is not None]
+            unknown = [] if len(known) == len(found) else [row for sorted_by, row in found if sorted_by is None]
             known.sort(key=lambda each: each[0], reverse=self.descending)
             rows = [row for _, row in known] + unknown
         self.shown = rows

@@ -254,6 +254,12 @@ class View(Vertical):
 
     # Messages and actions
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the menus of changes only where there are changes."""
+        if action in {"change_menu", "danger_menu"}:
+            return type(self).changes is not View.changes
+        return super().check_action(action, parameters)
+
     def on_table_view_opened(self, event: TableView.Opened) -> None:
         """Go where the row leads."""
         event.stop()

@@ -320,3 +320,15 @@ async def test_a_text_is_searched_and_n_goes_on() -> None:
         await pilot.press("N", "N")
         await settle(app, pilot, lambda: any(pane.render_line(y).text.strip() == "line 159" for y in range(1, 28)))
     app.session.close()
+
+
+@pytest.mark.parametrize("width", [30, 60, 80])
+async def test_however_narrow_the_footer_says_where_the_keys_are_told(width: int) -> None:
+    app = make_app(ScriptedSession(SCRIPT), Place("groups"))
+    async with app.run_test(size=(width, 24)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        await pilot.pause()
+        line = app.query_one("#footer").render_line(0).text.rstrip()
+        assert line.endswith("? Help")
+        assert len(line) <= width
+    app.session.close()

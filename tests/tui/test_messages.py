@@ -14,13 +14,15 @@ from klamm.client.decoding import RecordDecoder
 from klamm.client.messages.record import Record
 from klamm.tui.app import KlammApp
 from klamm.tui.columns import Cell, TextLine
-from klamm.tui.data.messages import DETAIL_BYTES_MAX, MessageRow, Query, detail_lines, header_lines, query_of
+from klamm.tui.data.messages import DETAIL_BYTES_MAX, MessageRow, Query, Tail, query_of
+from klamm.tui.data.record_lines import detail_lines, header_lines
 from klamm.tui.place import Place
 from klamm.tui.screens.messages import MessagesView
+from klamm.tui.text_pane import TextPane
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
 from tests.tui.conftest import Ui
-from tests.tui.scripted import settle
+from tests.tui.scripted import ScriptedSession, settle
 
 
 def fill(broker: Broker, topic: str, count: int = 40, *, new: bool = True) -> None:
@@ -232,3 +234,44 @@ def test_a_value_larger_than_a_cell_is_shown_as_its_decoder_has_it() -> None:
     large = MessageRow(Record("t", 0, 7, 1_000, "create", b"k", b"x" * 5_000), RecordDecoder(value_form="base64"))
     assert large.whole.kind == "base64"
     assert large.value.kind.startswith("text"), "a cell shows the beginning only"
+
+
+async def test_the_record_that_has_the_screen_stays_while_others_come(ui: Ui, any_broker: Broker, topic: str) -> None:
+    fill(any_broker, topic)
+    app = ui(Place("messages", topic))
+    async with app.run_test(size=(130, 40)) as pilot:
+        await settle(app, pilot, lambda: len(offsets(app)) == 40)
+        view = view_of(app)
+        pane = view.query_one("#value", TextPane)
+        await settle(app, pilot, lambda: len(pane.lines) > 2)
+        chosen = view.current
+        assert chosen is not None
+        await pilot.press("enter")
+        await settle(app, pilot, lambda: chosen.name in pane.title)
+        fill(any_broker, topic, 2, new=False)
+        await settle(app, pilot, lambda: len(offsets(app)) == 42)
+        await pilot.pause()
+        assert view.current is chosen
+        assert chosen.name in pane.title
+        await pilot.press("escape")
+        await settle(app, pilot, lambda: view.current is not chosen, "the newest is under the cursor again")
+
+
+def test_large_values_leave_so_that_memory_stays_bounded() -> None:
+    session = ScriptedSession({})
+    record = Record("t", 0, 0, 0, "create", None, b"x" * 5_000_000)
+    tail = Tail(session, "t", Query())
+    tail._decoder = RecordDecoder()
+    tail._show([record._replace(offset=offset) for offset in range(40)])
+    assert [row.record.offset for row in tail.rows] == list(range(27, 40))  # 13 of 5 MB are below 64 MiB
+    assert tail.bytes_kept == 65_000_000
+    back = Tail(session, "t", Query("start", follow=False))
+    back._decoder = tail._decoder
+    back._show([record._replace(offset=offset) for offset in range(40)])
+    assert back.is_full
+    assert [row.record.offset for row in back.rows] == list(range(13)), "what was not shown yet is held back, not lost"
+
+
+def test_a_line_longer_than_the_panel_goes_on_below() -> None:
+    lines = [_plain(line) for line in detail_lines(row(b"abcdefghij" * 30 + b"\nend"), "text", 100)]
+    assert [len(line) for line in lines] == [100, 100, 100, 3]

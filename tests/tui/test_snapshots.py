@@ -17,7 +17,9 @@ from klamm.tui.dialogs.change import Change, Done, Prepared, Values
 from klamm.tui.dialogs.screen import ChangeScreen
 from klamm.tui.part import Loaded
 from klamm.tui.session import Session
+from klamm.tui.text_pane import TextPane
 from tests.tui.cases import DATA, DENIED, EMPTY, PLACES, UNREACHABLE
+from tests.tui.more_cases import MORE, MORE_DENIED, MORE_EMPTY, MORE_PLACES
 from tests.tui.scripted import NOW_MS, ScriptedSession, make_app, settle
 
 SIZES = {"small": (80, 24), "usual": (120, 32), "large": (250, 70)}
@@ -29,7 +31,7 @@ def prepared(
     script: Mapping[str, Loaded], kind: str, before: Before | None = None, **fields: Any
 ) -> tuple[KlammApp, Before]:
     """Return an application and what has to happen before its picture is taken."""
-    app = make_app(ScriptedSession(script, **fields), PLACES[kind])
+    app = make_app(ScriptedSession(script, **fields), {**PLACES, **MORE_PLACES}[kind])
 
     async def wait(pilot: Any) -> None:
         if kind in script:
@@ -49,22 +51,36 @@ def close(app: KlammApp) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("kind", [*DATA, *MORE])
 def test_a_screen_with_data(kind: str, size: str, snap_compare: Compare) -> None:
-    app, wait = prepared(DATA, kind)
+    app, wait = prepared({**DATA, **MORE}, kind, shows_value if kind == "messages" else None)
     assert snap_compare(app, terminal_size=SIZES[size], run_before=wait)
     close(app)
 
 
-@pytest.mark.parametrize("kind", DATA)
+async def shows_value(pilot: Any) -> None:
+    """Wait for the value under the cursor, which the session's thread decodes."""
+    pane = pilot.app.view.query_one("#value", TextPane)
+    await settle(pilot.app, pilot, lambda: len(pane.lines) > 3)
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("kind", [*EMPTY, *MORE_EMPTY])
 def test_an_empty_screen(kind: str, snap_compare: Compare) -> None:
-    app, wait = prepared(EMPTY, kind)
+    app, wait = prepared({**EMPTY, **MORE_EMPTY}, kind)
     assert snap_compare(app, terminal_size=SIZES["small"], run_before=wait)
     close(app)
 
 
 def test_a_screen_that_is_loading(snap_compare: Compare) -> None:
     app, wait = prepared({}, "groups")
+    assert snap_compare(app, terminal_size=SIZES["small"], run_before=wait)
+    close(app)
+
+
+@pytest.mark.parametrize("kind", MORE_DENIED)
+def test_a_screen_that_may_not_be_seen(kind: str, snap_compare: Compare) -> None:
+    app, wait = prepared(MORE_DENIED, kind)
     assert snap_compare(app, terminal_size=SIZES["small"], run_before=wait)
     close(app)
 

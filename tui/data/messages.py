@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from klamm.client.decoding import Decoded, RecordDecoder, decode, open_decoder, visible
+from klamm.client.decoding import Decoded, RecordDecoder, decode, open_decoder
 from klamm.client.errors import ResponseError
 from klamm.client.messages.conditions import parse
 from klamm.client.messages.filters import Filter, build, literal_filter
@@ -21,24 +21,23 @@ from klamm.client.messages.record import Record
 from klamm.client.messages.scan import Scan
 from klamm.client.positions import resolve_ranges
 from klamm.client.text import count_text, duration_text, short_count, size_text
-from klamm.tui.columns import Cell, TextLine
+from klamm.tui.columns import Cell
 from klamm.tui.data.live import Live
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
 
 RECORDS_KEPT: Final = 5_000
-"""Records of one view: some megabytes. Following drops the oldest; a look back stops each time so many have come."""
+"""Records of one view. Following drops the oldest; a look back stops each time so many have come."""
+BYTES_KEPT: Final = 64 * 1024 * 1024
+"""Bytes of their keys, values and headers: of values of megabytes there are few. The newest is kept in any case."""
 SHOWN_EVERY_S: Final = 0.25
 CELL_BYTES_MAX: Final = 4_096
 """A cell shows no more of a value than this decoded; larger ones are shown by their beginning."""
-LINES_MAX: Final = 2_000
 DETAIL_BYTES_MAX: Final = 262_144
 """What the panel below shows of one value."""
 START: Final = "-50"
-FORMS: Final = ("json", "text", "hex", "schema")
 _OPERATORS: Final = ("=", "<", ">", "~", " contains ", " like ", "not ", "(")
-_HEX_WIDTH: Final = 16
 _UNKNOWN_TOPIC: Final = 3
 
 
@@ -125,13 +124,15 @@ class Tail(Live):
         self.session = session
         self.topic = topic
         self.query = query
-        self.rows: deque[MessageRow] = deque(maxlen=RECORDS_KEPT)
+        self.rows: deque[MessageRow] = deque()
         self.scan: Scan | None = None
         self.notes: list[str] = []
         self.is_full = False
         self.is_paused = False
-        self._stops_at = RECORDS_KEPT
+        self.bytes_kept = 0
+        self._stops_at = RECORDS_KEPT, BYTES_KEPT
         self._found = 0
+        self._found_bytes = 0
         self._held: Sequence[Record] = ()
         self._began_s = session.clock()
         self._before: tuple[float, int, int] | None = None
@@ -153,7 +154,8 @@ class Tail(Live):
 
     def go_on(self) -> None:
         """Look for as many again; the first ones leave the screen."""
-        self.is_full, self._stops_at = False, self._found + RECORDS_KEPT
+        self.is_full = False
+        self._stops_at = self._found + RECORDS_KEPT, self._found_bytes + BYTES_KEPT
 
     async def work(self) -> None:
         """Search, from the cursor on."""
@@ -170,13 +172,32 @@ class Tail(Live):
 
     def _show(self, records: Sequence[Record]) -> bool:
         """Take records, those for which there is no room held back; return whether that is all for now."""
-        room = len(records) if self.query.follow else self._stops_at - self._found
-        self.rows.extend(MessageRow(record, self._decoder) for record in records[:room])
-        self._held = records[room:]
-        self._found += min(room, len(records))
-        self.is_full = not self.query.follow and self._found >= self._stops_at
+        taken = 0
+        for record in records:
+            if not self.query.follow and self._has_no_room(_size_bytes(record)):
+                break
+            self._keep(record)
+            taken += 1
+        self._held = records[taken:]
+        self.is_full = not self.query.follow and (bool(self._held) or self._has_no_room(0))
         self.tell()
         return self.is_full
+
+    def _has_no_room(self, size_bytes: int) -> bool:
+        """Return whether one more record of this size is too many for a look back; the first one never is."""
+        count, whole = self._stops_at
+        is_first = self._found_bytes == whole - BYTES_KEPT
+        return self._found >= count or (self._found_bytes + size_bytes > whole and not is_first)
+
+    def _keep(self, record: Record) -> None:
+        """Take a record; the oldest go where there are too many, or too large ones."""
+        size_bytes = _size_bytes(record)
+        self.rows.append(MessageRow(record, self._decoder))
+        self.bytes_kept += size_bytes
+        self._found += 1
+        self._found_bytes += size_bytes
+        while len(self.rows) > RECORDS_KEPT or (self.bytes_kept > BYTES_KEPT and len(self.rows) > 1):
+            self.bytes_kept -= _size_bytes(self.rows.popleft().record)
 
     async def _open(self) -> Scan:
         cluster = self.session.cluster
@@ -221,9 +242,10 @@ class Tail(Live):
             words.append(Cell("paused: f goes on  ", "warn"))
         elif self.is_full:
             stopped = f"stopped after {count_text(self._found)}"
-            words.append(Cell(f"{stopped}; f shows the next {count_text(RECORDS_KEPT)}  ", "warn"))
-        words += [Cell(f"scanned {count_text(scan.scanned)}", "strong"), Cell(f"  {share:.0%}  ")]
-        words += [cell for where in sorted(scan.coverage)[:12] for cell in self._bar(where[1], scan)]
+            more = f"the next {count_text(RECORDS_KEPT)}" if self._found >= self._stops_at[0] else "more"
+            kept = "" if self._found >= self._stops_at[0] else f" of {size_text(self.bytes_kept)}"
+            words.append(Cell(f"{stopped}{kept}; f shows {more}  ", "warn"))
+        words += [Cell(f"scanned {count_text(scan.scanned)}", "strong"), Cell(f"  {share:.0%} ")]
         words.append(Cell(f" {count_text(scan.matched)} match  ", "accent" if self.query.where else "dim"))
         rate, byte_rate = self._rate
         words.append(Cell(f"{short_count(rate)}/s {size_text(byte_rate)}/s", "dim"))
@@ -232,6 +254,13 @@ class Tail(Live):
         words += [Cell(f"  {error.message}", "bad") for error in list(scan.errors.values())[:1]]
         if scan.corrupt_count:
             words.append(Cell(f"  {scan.corrupt_count} corrupt batches not looked at", "bad"))
+        gone = self._found - len(self.rows)
+        if gone:
+            words.append(
+                Cell(f"  the newest {count_text(len(self.rows))} shown, {count_text(gone)} before gone", "dim")
+            )
+        words.append(Cell("  "))
+        words += [cell for where in sorted(scan.coverage)[:12] for cell in self._bar(where[1], scan)]
         return [words]
 
     def _bar(self, partition: int, scan: Scan) -> list[Cell]:
@@ -279,105 +308,10 @@ def condition_of(where: str) -> Filter | None:
     return literal_filter(text=where.encode("utf-8", "surrogateescape"))
 
 
-def detail_lines(row: MessageRow, form: str) -> list[TextLine]:
-    """Return a value's lines in one of the :data:`FORMS`."""
-    data = row.record.value
-    if data is None:
-        return [Cell("␀ null: a tombstone", "dim")]
-    if not data:
-        return [Cell("empty: no bytes", "dim")]
-    cut = len(data) > DETAIL_BYTES_MAX
-    lines: list[TextLine]
-    if form == "hex":
-        lines = list(_hex_lines(data[: _HEX_WIDTH * LINES_MAX]))
-    elif form == "text":
-        lines = list(_text_lines(data[:DETAIL_BYTES_MAX].decode("utf-8", "replace")))
-    else:
-        value = row.whole
-        lines = _schema_lines(value, len(data)) if form == "schema" else list(_value_lines(value))
-        if value.note:
-            lines.insert(0, Cell(f"! {value.note}", "warn"))
-    if len(lines) > LINES_MAX or cut:
-        lines = [*lines[:LINES_MAX], Cell(f"… cut: {size_text(len(data))} in all; w writes it whole", "warn")]
-    return lines
-
-
-def whole_lines(row: MessageRow, form: str) -> list[str]:
-    """Return a value's lines in one of the :data:`FORMS`, however many there are, all printable."""
-    data = row.record.value
-    if data is None or not data or form == "schema":
-        return ["".join(cell.text for cell in _cells(line)) for line in detail_lines(row, form)]
-    if form == "hex":
-        return _hex_lines(data)
-    if form == "text":
-        return [visible(line) for line in data.decode("utf-8", "replace").split("\n")]
-    value = row.decoder.value(row.record)
-    note = [f"! {value.note}"] if value.note else []
-    return note + [visible(line) for line in _value_text(value).split("\n")]
-
-
-def header_lines(record: Record) -> list[TextLine]:
-    """Return what stands beside a value: place, time, headers."""
-    from datetime import datetime
-
-    when = "none"
-    if record.timestamp_ms >= 0:
-        at = datetime.fromtimestamp(record.timestamp_ms / 1000).astimezone()
-        when = f"{at:%Y-%m-%d %H:%M:%S}.{record.timestamp_ms % 1000:03} {record.timestamp_type}"
-    size = "null" if record.value is None else size_text(len(record.value))
-    lines: list[TextLine] = [
-        [Cell("time    ", "dim"), Cell(when)],
-        [Cell("size    ", "dim"), Cell(size)],
-        [Cell("epoch   ", "dim"), Cell(str(record.leader_epoch))],
-    ]
-    if record.producer_id >= 0:
-        lines.append([Cell("producer ", "dim"), Cell(str(record.producer_id))])
-    for name, value in record.headers:
-        shown = "␀" if value is None else decode(value[:CELL_BYTES_MAX]).text
-        lines.append([Cell(f"{visible(name)} ", "accent"), Cell(shown)])
-    if not record.headers:
-        lines.append(Cell("no headers", "dim"))
-    return lines
+def _size_bytes(record: Record) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def _is_expression(where: str) -> bool:
     return any(sign in where for sign in _OPERATORS)
-
-
-def _value_lines(value: Decoded) -> list[str]:
-    return _text_lines(_value_text(value))
-
-
-def _value_text(value: Decoded) -> str:
-    import json
-
-    if isinstance(value.value, str):
-        return value.value
-    if value.value is None:
-        return value.text
-    return json.dumps(value.value, indent=2, ensure_ascii=False, default=str)
-
-
-def _cells(line: TextLine) -> Sequence[Cell]:
-    return [line] if isinstance(line, Cell) else [Cell(line)] if isinstance(line, str) else line
-
-
-def _text_lines(text: str) -> list[str]:
-    return [visible(line) for line in text.split("\n", LINES_MAX + 1)]
-
-
-def _hex_lines(data: bytes) -> list[str]:
-    lines: list[str] = []
-    for start in range(0, len(data), _HEX_WIDTH):
-        row = data[start : start + _HEX_WIDTH]
-        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)  # noqa: PLR2004 (printable ASCII)
-        lines.append(f"{start:08x}  {row.hex(' '):<{3 * _HEX_WIDTH}} {text}")
-    return lines
-
-
-def _schema_lines(value: Decoded, size_bytes: int) -> list[TextLine]:
-    return [
-        [Cell("decoded as  ", "dim"), Cell(value.kind)],
-        [Cell("schema      ", "dim"), Cell(value.schema or "none: the bytes name none")],
-        [Cell("size        ", "dim"), Cell(f"{count_text(size_bytes)} bytes")],
-    ]

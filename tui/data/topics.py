@@ -69,11 +69,21 @@ class Known:
     sizes: dict[str, int] = field(default_factory=dict)
     last_write_ms: dict[str, int] = field(default_factory=dict)
     configs: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    topics: list[TopicMetadata] = field(default_factory=list)  # of ``seen``, by name
+    rows: dict[str, TopicRow] = field(default_factory=dict)  # those of which nothing new is known since they were made
+    seen: ClusterMetadata | None = None
     next_topic: int = 0
     metadata: ClusterMetadata | None = None
     metadata_at_ms: int = 0
     slow_at_ms: int = 0
     refreshes: int = 0
+
+    def take(self, metadata: ClusterMetadata) -> None:
+        """Take what topics there are now, and forget those that are gone."""
+        self.seen = metadata
+        self.topics = sorted(metadata.topics, key=lambda topic: topic.name)
+        self.rows.clear()
+        self.keep({topic.name for topic in self.topics})
 
     def keep(self, names: set[str]) -> None:
         """Forget topics that are gone."""
@@ -84,24 +94,33 @@ class Known:
             for name in [name for name in each if name not in names]:
                 del each[name]
 
+    def row_of(self, topic: TopicMetadata) -> TopicRow:
+        """Return a topic's row, made anew, and keep it until something more is known of it."""
+        row = self.rows[topic.name] = row_of(topic, self)
+        return row
+
 
 async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     """Return the topics. The first refresh is the metadata alone, so that names are there at once."""
     known = memory.setdefault("known", Known())
     metadata = await _metadata(session, known, changed="changed" in memory)
-    topics = sorted(metadata.topics, key=lambda topic: topic.name)
-    session.names["topic"] = [topic.name for topic in topics]
+    if metadata is not known.seen:
+        known.take(metadata)
+        session.names["topic"] = [topic.name for topic in known.topics]
+    topics = known.topics
     known.refreshes += 1
     warnings: list[ClientError] = []
     if known.refreshes > 1:
         in_view: Sequence[str] = memory.get("in_view", ())
-        known.keep({topic.name for topic in topics})
         sampled = turn(topics, set(in_view), known)
         warnings += await sample_ends(session, metadata, sampled, known)
+        for topic in sampled:
+            known.rows.pop(topic.name, None)
         if is_due(session, memory, known.slow_at_ms, SLOW_MS):
             known.slow_at_ms = session.now_ms
             warnings += await _look_slowly(session, metadata, topics, in_view, known)
-    rows = [row_of(topic, known) for topic in topics]
+            known.rows.clear()
+    rows = [known.rows.get(topic.name) or known.row_of(topic) for topic in topics]
     part = Part(rows, None, session.now_ms, "", warnings)
     return Loaded(session.now_ms, {"topics": part}, more=known.refreshes == 1)
 

@@ -32,7 +32,7 @@ class SeekGroup(Change):
     def __init__(self, group: str, topic: str = "") -> None:
         self.group = group
         self.fields = (
-            Field("to", "To", "", "start, end, an offset, +100, -100, -1h, @2026-11-23T10:00"),
+            Field("to", "To", "", "-1h, start, end, @2026-11-23T10:00, 12345, +100, -100"),
             Field("topic", "Topic", topic, "empty: all it has offsets of"),
         )
 

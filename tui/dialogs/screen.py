@@ -107,9 +107,9 @@ class ChangeScreen(ModalScreen[Done | None]):
         padding: 0 1; border-title-style: bold; border-title-color: $foreground;
     }
     ChangeScreen.-prod #dialog { border: heavy $error; border-title-color: $error; }
-    ChangeScreen .field { height: 1; }
+    ChangeScreen .field { height: auto; }
     ChangeScreen .label { width: 14; color: $text-muted; }
-    ChangeScreen .hint { width: auto; max-width: 50%; color: $text-muted; padding: 0 1; }
+    ChangeScreen .hint { width: auto; max-width: 50%; height: auto; color: $text-muted; padding: 0 1; }
     ChangeScreen Input { border: none; height: 1; padding: 0 1; width: 1fr; background: $panel; }
     ChangeScreen Input:focus { border: none; background: $primary 25%; }
     ChangeScreen TextPane { height: auto; min-height: 3; max-height: 16; background: $surface; margin-top: 1; }

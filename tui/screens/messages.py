@@ -10,9 +10,11 @@ from textual.containers import Horizontal
 
 from klamm.client.messages import jsonl
 from klamm.tui.columns import Cell, Column
-from klamm.tui.data.messages import FORMS, MessageRow, Query, Tail, detail_lines, header_lines, whole_lines
+from klamm.tui.data.messages import MessageRow, Query, Tail
+from klamm.tui.data.record_lines import FORMS, detail_lines, header_lines, whole_lines
 from klamm.tui.place import Place
 from klamm.tui.prompt import FindPrompt, Prompt
+from klamm.tui.screens.message_prompts import CopyPrompt, SearchPrompt, WritePrompt
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
 from klamm.tui.text_pane import TextPane
@@ -79,10 +81,10 @@ class MessagesView(View):
     MessagesView #headers { width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "follow", "Follow, pause, go on", id="messages.follow"),
+        Binding("f", "follow", "Follow/pause", id="messages.follow"),
         Binding("T", "trace", "Trace", id="messages.trace"),
         Binding("R", "resend", "Resend…", id="messages.resend"),
-        Binding("e", "edit", "Edit and resend…", id="messages.edit"),
+        Binding("e", "edit", "Edit…", id="messages.edit"),
         Binding("p", "produce", "Produce…", id="messages.produce"),
         Binding("o", "pager", "Value in the pager", show=False, id="messages.pager"),
         Binding("w", "write", "Write to a file", id="messages.write"),
@@ -93,6 +95,8 @@ class MessagesView(View):
     ]
 
     form = FORMS[0]
+    _held: MessageRow | None = None
+    """The record that has the screen: what comes meanwhile does not change it."""
 
     def compose(self) -> ComposeResult:
         """Yield coverage, records, and the record under the cursor."""
@@ -165,8 +169,8 @@ class MessagesView(View):
 
     @property
     def current(self) -> MessageRow | None:
-        """The row under the cursor."""
-        row = self.table("messages").rows.current
+        """The record that has the screen, or the row under the cursor."""
+        row = self._held or self.table("messages").rows.current
         return row if isinstance(row, MessageRow) else None
 
     def rows_moved(self, table: TableView) -> None:
@@ -185,17 +189,20 @@ class MessagesView(View):
             value.show_lines([], "Value")
             headers.show_lines([], "Headers")
             return
-        headers.show_lines(header_lines(row.record), row.name)
+        headers.show_lines(header_lines(row.record, headers.size.width - 2), row.name)
         self.run_worker(self._show_value(row, value), group="value", exclusive=True)
 
     async def _show_value(self, row: MessageRow, pane: TextPane) -> None:
         """Decode where it does not hold up a key press: a value may have megabytes."""
-        form = self.form
+        form, width = self.form, pane.size.width - 2
 
         async def found() -> Any:
-            return detail_lines(row, form)
+            return detail_lines(row, form, width)
 
-        pane.show_lines(await self.session.run(found), f"Value as {form}  ({row.value.kind})")
+        pane.show_lines(
+            await self.session.run(found),
+            f"Value as {form}  ({row.value.kind})  {row.name if self._held else ''}".rstrip(),
+        )
 
     def open_row(self, table: TableView, row: Any) -> None:
         """Let the value have the screen; Esc takes it back."""
@@ -214,6 +221,10 @@ class MessagesView(View):
         import shlex
 
         return shlex.join(["klamm", "message", "find", self.place.name, *self.query_now.words])
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer no menu of what can be destroyed: nothing can."""
+        return action != "danger_menu" and super().check_action(action, parameters)
 
     def changes(self) -> list[MenuItem]:
         """Return what can be done here."""
@@ -253,11 +264,28 @@ class MessagesView(View):
     def action_unzoom(self) -> bool:
         """Show all panels, or end a search; return whether there was either."""
         if super().action_unzoom():
+            self._held = None
+            self.call_after_refresh(self._show_again)
             return True
         searched = bool(self.query_now.where)
         if searched:
             self.search("")
         return searched
+
+    def _zoom(self, target: TableView | TextPane) -> None:
+        """Give a panel the screen; a record's stays that record's."""
+        super()._zoom(target)
+        self._held = None if isinstance(target, TableView) else self.current
+        self.call_after_refresh(self._show_again)
+
+    def _show_again(self) -> None:
+        self.memory.pop("shown", None)
+        self._show_current()
+
+    def on_resize(self) -> None:
+        """Fold the value to the new width."""
+        super().on_resize()
+        self.call_after_refresh(self._show_again)
 
     def focus_pane(self) -> None:
         """Focus the table: the line above it takes no keys."""
@@ -345,92 +373,3 @@ class MessagesView(View):
     def action_write(self) -> None:
         """Ask which file the marked records go to, or all that are shown."""
         self.run_worker(self.klamm.open_prompt(WritePrompt(self)), group="prompt")
-
-
-class SearchPrompt(Prompt):
-    """``/``: a word or an expression; Enter searches from where the view begins, an empty line shows all again."""
-
-    SIGN: ClassVar[str] = "/"
-    lines: ClassVar[list[str]] = []
-
-    def __init__(self, view: MessagesView) -> None:
-        super().__init__()
-        self.view = view
-
-    def candidates(self, text: str) -> list[str]:
-        """Return what an expression may begin with."""
-        head, _, last = text.rpartition(" ")
-        prefix = f"{head} " if head else ""
-        words = ("key", "value", "partition", "offset", "time", "size", "h.", "and", "or", "not", "contains")
-        return [prefix + word for word in words if last and word.startswith(last) and word != last]
-
-    def submitted(self, text: str) -> None:
-        """Search."""
-        self.view.search(text)
-
-
-class CopyPrompt(Prompt):
-    """What to copy: one letter is enough."""
-
-    SIGN: ClassVar[str] = "copy"
-    lines: ClassVar[list[str]] = []
-    WORDS: ClassVar[tuple[str, ...]] = ("value", "key", "headers", "offset", "json", "command")
-
-    def __init__(self, view: MessagesView, row: MessageRow) -> None:
-        super().__init__()
-        self.view, self.row = view, row
-
-    def candidates(self, text: str) -> list[str]:
-        """Return what can be copied."""
-        return [word for word in self.WORDS if word.startswith(text)]
-
-    def submitted(self, text: str) -> None:
-        """Copy; nothing typed is the value."""
-        record = self.row.record
-        word = next((each for each in self.WORDS if each.startswith(text)), "")
-        copied = {
-            "value": _plain(record.value),
-            "key": _plain(record.key),
-            "headers": "\n".join(f"{name}={_plain(value)}" for name, value in record.headers),
-            "offset": self.row.name,
-            "json": self.view.copy_text(self.row),
-            "command": f"klamm message get {self.row.name}",
-        }.get(word)
-        if copied is None:
-            self.klamm.say(f"nothing is called {text!r}; there is {', '.join(self.WORDS)}", "warn")
-        else:
-            self.klamm.copy(copied)
-
-
-class WritePrompt(Prompt):
-    """A file for the marked records, or for all that are shown: JSON lines that ``klamm produce`` takes."""
-
-    SIGN: ClassVar[str] = "write to"
-    lines: ClassVar[list[str]] = []
-
-    def __init__(self, view: MessagesView) -> None:
-        super().__init__()
-        self.view = view
-
-    def initial(self) -> str:
-        """Return a name."""
-        return f"{self.view.place.name}.jsonl"
-
-    def submitted(self, text: str) -> None:
-        """Write, never over a file that is there."""
-        from pathlib import Path
-
-        rows = self.view.table("messages").rows
-        chosen = rows.chosen() if rows.marks else rows.shown
-        path = Path(text).expanduser()
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.writelines(jsonl.write(row.record) for row in chosen)
-        except OSError as error:
-            self.klamm.say(f"{path}: {error.strerror or error}", "bad")
-        else:
-            self.klamm.say(f"{len(chosen)} records written to {path}", "good")
-
-
-def _plain(data: bytes | None) -> str:
-    return "" if data is None else data.decode("utf-8", "replace")
