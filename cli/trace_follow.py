@@ -43,6 +43,8 @@ async def follow(run: Run) -> Result:
     await flow.start()
     what = "every message" if run.values.flag("all") else "messages with a sampled trace (--all for every one)"
     run.note(f"following {what} in {counted(len(metadata.topics), 'topic')}")
+    if run.values.flag("errors") and not flow.has_spans:
+        run.note("there is no topic otlp_spans: only messages in dead letter topics are known to have gone wrong")
     live = Live(run, _line)
     deadline = None if seconds is None else time.monotonic() + seconds
     try:

@@ -89,11 +89,15 @@ async def search(
 ) -> tuple[Scan, list[ClientError], list[str]]:
     """Return a search over every partition of the metadata's topics, the partitions that have none, and what was meant.
 
+    ``start`` is a position or a whole range ``FROM..UNTIL``; without an end the search ends where the logs do now.
+
     Raises:
         SettingsError: A position is none.
     """
     partitions = [(topic.name, each.partition) for topic in metadata.topics for each in topic.partitions]
-    ranges = await resolve_ranges(cluster, metadata, partitions, start, until or "end")
+    if ".." not in start:  # a range has an end already
+        until = until or "end"
+    ranges = await resolve_ranges(cluster, metadata, partitions, start, until)
     scan = Scan(cluster, metadata, ranges.ranges, condition_of(query))
     return scan, list(ranges.errors.values()), ranges.notes
 

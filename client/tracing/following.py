@@ -2,13 +2,17 @@
 
 Two logs are followed from now on: the topics, for messages that carry a sampled trace context (or all messages), and
 ``__consumer_offsets``, for the commits that pass them; and ``otlp_spans`` where there is one, for what went wrong.
+
+Applications export a span some seconds after it has ended, and the logs are read side by side: an error or a commit may
+come before its message is seen, and an error after every group has passed it. So errors and commits wait for messages,
+and messages are remembered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,9 +35,17 @@ from klamm.records.offsets_schema import OffsetCommitKey, OffsetCommitValue, dec
 
 TRACKED_MAX: Final = 10_000
 """Messages that wait to be passed at most: the oldest are let go first and counted."""
+REMEMBERED_MAX: Final = 10_000
+"""Messages that an error may still come for, and errors that a message may still come for: the oldest are forgotten."""
 _HEADERS: Final = (b"traceparent", b"b3", b"B3", b"uber-trace-id", b"x-datadog-trace-id")
 _DEAD_LETTERS: Final = re.compile(r"(^|[._-])(dlq|dlt|dead[._-]?letters?([._-]?queue)?)([._-]|$)", re.IGNORECASE)
 _JSON_START: Final = b"{"
+
+
+_COMMITS_KEPT: Final = 100
+"""Commits of one group to one partition that a message may still come for."""
+Place = tuple[str, int, int]
+"""(topic, partition, offset)."""
 
 
 @dataclass(slots=True)
@@ -51,6 +63,11 @@ class Sighting:
     passed: dict[str, int] = field(default_factory=dict)
     error: str | None = None
     reported: bool = False
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return self.topic, self.partition, self.offset
 
     @property
     def is_done(self) -> bool:
@@ -75,21 +92,28 @@ class Flow:
 
     Attributes:
         errors: Why something cannot be followed, by its topic.
+        has_spans: Whether there is a topic ``otlp_spans``, so that error spans are seen.
         let_go: Messages that were given up for newer ones.
     """
 
     def __init__(self, cluster: Cluster, metadata: ClusterMetadata, *, sampled_only: bool = True) -> None:
         """Prepare to follow the metadata's topics."""
         self.errors: dict[str, ClientError] = {}
+        self.has_spans = False
         self.let_go = 0
         self._cluster = cluster
         self._metadata = metadata
         self._sampled_only = sampled_only
-        self._tracked: OrderedDict[tuple[str, int, int], Sighting] = OrderedDict()
+        self._tracked: OrderedDict[Place, Sighting] = OrderedDict()
         self._by_partition: dict[Partition, OrderedDict[int, Sighting]] = {}
-        self._by_context: dict[SpanId, Sighting] = {}
+        self._remembered: OrderedDict[Place, Sighting] = OrderedDict()
+        self._by_context: dict[SpanId, Place] = {}
+        self._early: OrderedDict[SpanId | Place, str] = OrderedDict()
+        """Errors of messages that were not seen yet."""
         self._readers: dict[Partition, dict[str, int]] = {}
-        self._done: list[Sighting] = []
+        self._commits: dict[tuple[Partition, str], deque[tuple[int, int]]] = {}
+        """The last commits since the start: offset and time."""
+        self._done: dict[Place, Sighting] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -109,6 +133,7 @@ class Flow:
                 self._readers.setdefault(where, {})[name] = each.offset
         internal = await self._cluster.metadata([CONSUMER_OFFSETS, SPANS_TOPIC])
         topics = {topic.name: topic for topic in internal.topics if not topic.error_code}
+        self.has_spans = SPANS_TOPIC in topics
         self._follow(
             "topics", self._metadata, Filter(self._is_wanted, [_HEADERS] if self._sampled_only else []), self._see
         )
@@ -123,9 +148,12 @@ class Flow:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def done(self) -> list[Sighting]:
-        """Return the messages that all have passed, that nobody reads, or that went wrong, since the last call."""
-        done, self._done = self._done, []
-        return done
+        """Return the messages that all have passed, that nobody reads, or that went wrong, since the last call.
+
+        One that goes wrong, or is known to have, after it was returned is returned once more.
+        """
+        done, self._done = self._done, {}
+        return list(done.values())
 
     def waiting(self) -> Sequence[Sighting]:
         """Return the messages that some group has yet to pass, oldest first."""
@@ -164,19 +192,36 @@ class Flow:
             record.key,
             None if context is None else context.trace_id,
             None if context is None or context.span_id is None else (context.trace_id, context.span_id),
-            {group for group, committed in self._readers.get(where, {}).items() if committed <= record.offset},
+            *self._groups_of(where, record.offset),
         )
         if _DEAD_LETTERS.search(record.topic):
             sighting.error = "in a dead letter topic"
+        for key in (place, sighting.context):
+            early = None if key is None else self._early.pop(key, None)
+            sighting.error = sighting.error or early
         if sighting.error is not None or not sighting.waiting:
             self._report(sighting)
+        self._remember(sighting)
+        if sighting.is_done:
+            return
         self._tracked[place] = sighting
         self._by_partition.setdefault(where, OrderedDict())[record.offset] = sighting
-        if sighting.context is not None:
-            self._by_context[sighting.context] = sighting
         if len(self._tracked) > TRACKED_MAX:
             self.let_go += 1
             self._forget(next(iter(self._tracked.values())))
+
+    def _groups_of(self, where: Partition, offset: int) -> tuple[set[str], dict[str, int]]:
+        """Return which groups have yet to pass an offset, and when those passed it whose commit was seen before it."""
+        waiting, passed = set[str](), dict[str, int]()
+        for group, committed in self._readers.get(where, {}).items():
+            if committed <= offset:
+                waiting.add(group)
+                continue
+            for past, at_ms in self._commits.get((where, group), ()):
+                if past > offset:
+                    passed[group] = at_ms
+                    break
+        return waiting, passed
 
     def _commit(self, record: Record) -> None:
         if record.key is None or record.value is None:
@@ -191,6 +236,8 @@ class Flow:
         assert isinstance(value, OffsetCommitValue), f"a commit's value is {value!r}"
         where = (decoded.key.topic, decoded.key.partition)
         self._readers.setdefault(where, {})[group] = value.offset
+        kept = self._commits.setdefault((where, group), deque(maxlen=_COMMITS_KEPT))
+        kept.append((value.offset, value.commit_timestamp_ms))
         for offset, sighting in list(self._by_partition.get(where, {}).items()):
             if offset < value.offset and group not in sighting.passed:
                 sighting.waiting.discard(group)
@@ -210,21 +257,44 @@ class Flow:
                 self._fail(span, span.error)
 
     def _fail(self, span: Span, error: str) -> None:
-        above = () if span.parent is None else ((span.trace_id, span.parent),)
-        for context in (span.key, *span.links, *above):
-            sighting = self._by_context.get(context)
-            if sighting is not None and sighting.error is None:
-                sighting.error = f"{span.service or span.name}: {error}"
-                self._report(sighting)
+        """Mark the messages that a span is about, by its place, by links or as its parent; remember it if none is."""
+        text = f"{span.service or span.name}: {error}"
+        contexts = [span.key, *span.links]
+        if span.parent is not None:
+            contexts.append((span.trace_id, span.parent))
+        places = {self._by_context[context] for context in contexts if context in self._by_context}
+        keys: list[SpanId | Place] = [*contexts]
+        if span.topic is not None and span.partition is not None and span.offset is not None:
+            places.add((span.topic, span.partition, span.offset))
+            keys = [(span.topic, span.partition, span.offset)]
+        found = [self._remembered[place] for place in places if place in self._remembered]
+        for sighting in found:
+            if sighting.error is None:
+                sighting.error = text
+                sighting.reported = True
+                self._done[sighting.place] = sighting
+        if not found:
+            for key in keys:
+                self._early.setdefault(key, text)
+            while len(self._early) > REMEMBERED_MAX:
+                self._early.popitem(last=False)
+
+    def _remember(self, sighting: Sighting) -> None:
+        """Keep a message for errors that come late."""
+        self._remembered[sighting.place] = sighting
+        if sighting.context is not None:
+            self._by_context[sighting.context] = sighting.place
+        if len(self._remembered) > REMEMBERED_MAX:
+            place, oldest = self._remembered.popitem(last=False)
+            if oldest.context is not None and self._by_context.get(oldest.context) == place:
+                del self._by_context[oldest.context]
 
     def _report(self, sighting: Sighting) -> None:
         """Hand out a message, once."""
         if not sighting.reported:
             sighting.reported = True
-            self._done.append(sighting)
+            self._done[sighting.place] = sighting
 
     def _forget(self, sighting: Sighting) -> None:
-        self._tracked.pop((sighting.topic, sighting.partition, sighting.offset), None)
+        self._tracked.pop(sighting.place, None)
         self._by_partition[sighting.topic, sighting.partition].pop(sighting.offset, None)
-        if sighting.context is not None:
-            self._by_context.pop(sighting.context, None)

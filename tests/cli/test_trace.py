@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from klamm.client.tracing.otlp import encode_protobuf
+from klamm.client.tracing.spans import make_span
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
 from tests.support.klamm_process import klamm_command
@@ -173,6 +175,12 @@ def test_a_trace_is_found_in_all_topics_in_every_dialect_with_proof_of_how_much_
     assert {item["found_by"] for item in found.items} == {"traceparent", "b3", "uber-trace-id", "datadog"}
     [coverage] = found.envelope["notes"]
     assert (coverage["code"], coverage["is_complete"]) == ("coverage", True)
+    between = klamm("trace", "find", trace, "--topic", topic, "--from", "1..3", *at)
+    assert [item["name"] for item in between.items] == [f"{topic}:0@1", f"{topic}:0@2"], between.err
+    until_now = klamm("trace", "find", trace, "--topic", topic, "--from", "-1h..now", *at)
+    assert len(until_now.items) == 5
+    twice = klamm("trace", "find", trace, "--from", "1..3", "--until", "4", *at)
+    assert (twice.code, "has an end already" in twice.err) == (2, True)
     some = klamm("trace", "find", "--header", f"other={trace}", "--topic", f"{topic}*", *at)
     assert [item["name"] for item in some.items] == [f"{topic}:0@6", f"{topic}-2:1@6"]
     assert some.envelope["notes"][0]["records"] == 18
@@ -277,6 +285,43 @@ def test_messages_are_followed_live_until_every_group_has_passed_them(
     assert len(items) >= 3
     for item in items:
         assert (item["done"], list(item["passed"]), item["waiting"], item["offset"] % 2) == (True, [topic], [], 0)
+
+
+def test_a_message_that_an_application_failed_on_is_shown_though_its_span_comes_after_the_commit(
+    any_broker: Broker, klamm: Klamm, topic: str, tmp_path: Path
+) -> None:
+    _filled(klamm, any_broker, topic)
+    producer = Producer({"bootstrap.servers": any_broker.bootstrap})
+    ran = klamm("topic", "create", "otlp_spans", "-b", any_broker.bootstrap, "-o", "json")
+    assert ran.code == 0 or ran.codes == ["TOPIC_ALREADY_EXISTS"], ran.err
+    at = ("--topic", topic, "--errors", "--count", "1", "-o", "jsonl", "-b", any_broker.bootstrap)
+    process = ChildProcess(klamm_command("trace", "follow", *at), tmp_path / "follow.log")
+    try:
+        wait_until(lambda: "following" in process.log() or process.exit_code is not None, 40, "it follows")
+        deadline, bad = time.monotonic() + 40, set[str]()
+        while process.exit_code is None:  # the first ones may come before it has found the ends of the logs
+            assert time.monotonic() < deadline, process.log()
+            traces = secrets.token_hex(16), secrets.token_hex(16)
+            for trace in traces:
+                producer.produce(topic, b"v", partition=1, headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+            assert producer.flush(20) == 0
+            _commit(any_broker, topic, topic, [1_000_000])
+            bad.add(traces[0])
+            for trace, error in zip(traces, ("card refused", None), strict=True):
+                span = make_span(
+                    trace, secrets.token_hex(8), "b7ad6b7169203331", f"process {topic}", "consumer",
+                    (time.time_ns(), time.time_ns()), "billing", (), error, {},
+                )  # fmt: skip
+                producer.produce("otlp_spans", encode_protobuf([span]))
+            assert producer.flush(20) == 0
+            time.sleep(0.5)
+    finally:
+        if process.exit_code is None:
+            process.kill()
+    assert process.exit_code == 0, process.log()
+    items = [json.loads(line) for line in process.log().splitlines() if line.startswith("{")]
+    assert {item["error"] for item in items} == {"billing: card refused"}
+    assert {item["trace_id"] for item in items} <= bad
 
 
 @pytest.mark.apache
