@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := actors cli client core model protocol records server storage telemetry tui src/klamm/__init__.py src/klamm/__main__.py tests bench examples
 
-.PHONY: demo test check lint types contract bench bench-full sim clean setup
+.PHONY: demo test check lint types contract bench bench-full sim test-collector clean setup
 
 $(VENV)/.ready: pyproject.toml tests/constraints.txt
 	@test -n "$(PYTHON)" || { echo "klamm needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -35,6 +35,9 @@ contract: $(VENV)/.ready
 SEEDS ?= 1000
 sim: $(VENV)/.ready  ## many seeds of the simulation: make sim SEEDS=10000
 	$(BIN)/python -m tests.simulation.run_seeds --seeds $(SEEDS)
+
+test-collector: $(VENV)/.ready  ## with a stock OpenTelemetry Collector; needs Go, and some minutes to build it once
+	$(BIN)/python -m pytest -q tests/cli/check_collector.py
 
 check: lint types contract test  ## all that CI runs
 

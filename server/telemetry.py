@@ -37,8 +37,9 @@ WATCHED_NS: Final = WATCHED_MS * 1_000_000
 EXPORTS_MAX: Final = 4
 """Pieces of work that wait for the exporter; a further one is dropped."""
 
-SENDS_MAX: Final = 1
-"""Exports that wait while another is under way: the next ones are dropped."""
+SENDS_MAX: Final = 16
+"""Exports that wait while another is under way; the next ones are dropped. One has the spans of a second, so that a
+Collector may take its time, or start again, for some seconds; so many are less than a megabyte."""
 
 EXPIRY_CHECK_S: Final = 5.0
 """How often is looked for offsets that retention removed."""

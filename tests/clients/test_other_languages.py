@@ -11,13 +11,12 @@ import pytest
 
 from tests.clients.confluent import consume, make_producer, produce_values
 from tests.support.brokers import Broker
-from tests.support.programs import INSTALL_TIMEOUT_S, prepared_folder, run
+from tests.support.programs import INSTALL_TIMEOUT_S, built_with_go, prepared_folder, run
 
 pytestmark = pytest.mark.wire
 
 RUN_TIMEOUT_S = 90.0
 COUNT = 500
-GO = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"}
 KAFKAJS = {"KAFKAJS_NO_PARTITIONER_WARNING": "1"}
 
 
@@ -35,12 +34,7 @@ def kafkajs() -> Path:
 @pytest.fixture(scope="module")
 def go_clients() -> Path:
     """Return the built program of the Go clients."""
-    if shutil.which("go") is None:
-        pytest.skip("Go is missing: apt-get install golang-go")
-    with prepared_folder("go") as folder:
-        if not (folder / "clients").exists():
-            run(["go", "build", "-o", "clients", "."], folder, INSTALL_TIMEOUT_S, GO)
-        return folder / "clients"
+    return built_with_go("go")
 
 
 def test_kafkajs_creates_a_topic_and_produces(any_broker: Broker, topic: str, kafkajs: Path) -> None:

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+import pytest
 
 PROGRAMS = Path(__file__).parent.parent / "clients" / "programs"
 INSTALL_TIMEOUT_S = 600.0
+GO = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"}
 
 
 @contextmanager
@@ -47,3 +49,13 @@ def run(
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def built_with_go(name: str) -> Path:
+    """Return the program of the Go module in ``programs/<name>``; it is built on first use, which may take minutes."""
+    if shutil.which("go") is None:
+        pytest.skip("Go is missing: apt-get install golang-go")
+    with prepared_folder(name) as folder:
+        if not (folder / name).exists():
+            run(["go", "build", "-ldflags=-s -w", "-o", name, "."], folder, INSTALL_TIMEOUT_S, GO)
+        return folder / name

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import klamm
 from klamm.server.exports_wanted import Wanted, wanted
 from klamm.server.options import Address
+from klamm.server.telemetry import SENDS_MAX
 from klamm.telemetry.instruments import INSTRUMENTS
 from tests.conftest import KlammFactory
 from tests.support.klamm_process import klamm_command
@@ -84,7 +85,7 @@ def test_what_a_bad_receiver_does_not_take_is_dropped_counted_and_in_nobodys_way
             telemetry = broker.node.telemetry
             assert telemetry is not None
             waiting = [one.depth for one in telemetry.dispatcher.actors()]
-            assert max(waiting) <= 4
+            assert max(waiting) <= SENDS_MAX
 
 
 def _counts(broker: klamm.Broker) -> dict[tuple[str, str], int]:
