@@ -1,11 +1,14 @@
-"""What is looked at in an append's records themselves, on the rare ways that need it: the hot path decodes none."""
+"""Admitting an append where that is rare: looking into its records, which the hot path does not, or only checking."""
 
 from __future__ import annotations
 
-from klamm.core.partition import PartitionSettings
-from klamm.model.errors import ErrorCode, KafkaError
+from klamm.actors.messages import CheckBatch
+from klamm.core.partition import ACKS_ALL, PartitionSettings, PartitionState
+from klamm.model.errors import ErrorCode, KafkaError, KafkaStorageError
+from klamm.records.batch import BatchHeader, check_produced_batch, read_header
 from klamm.records.compression import Codec
 from klamm.records.rewrite import check_keys, recompressed, timestamps_outside
+from klamm.storage.partition_log import PartitionLog
 
 
 def rewritten(view: memoryview, settings: PartitionSettings, partition: str) -> memoryview:
@@ -34,3 +37,33 @@ def records_refused(
         )
     except KafkaError:
         return ()
+
+
+def answer_check(message: CheckBatch, state: PartitionState, log: PartitionLog, now_ms: int, partition: str) -> None:
+    """Answer as an append would be answered, with the offset it would get; nothing is written, nothing is kept.
+
+    Everything that was admitted must have been written.
+    """
+    view = message.records
+    try:
+        header = check_produced_batch(view)
+        _check_unsequenced(header)
+        header = read_header(rewritten(view[: header.size], state.settings, partition))
+        base_offset = state.admit(header, ACKS_ALL, now_ms)
+    except KafkaError as error:
+        error.record_errors = error.record_errors or records_refused(error, view, now_ms, state.settings)
+        message.reply.appended(message.slot, error, -1, -1, log.log_start_offset)
+        return
+    except Exception:
+        message.reply.appended(message.slot, KafkaStorageError("the partition is offline"), -1, -1, -1)
+        raise
+    finally:
+        state.not_appended()
+    assert isinstance(base_offset, int), "only batches with sequence numbers repeat another"
+    message.reply.appended(message.slot, None, base_offset, -1, log.log_start_offset)
+
+
+def _check_unsequenced(header: BatchHeader) -> None:
+    if header.producer_id >= 0:
+        msg = "a batch with sequence numbers cannot only be checked: the next one would depend on it"
+        raise KafkaError(msg, code=ErrorCode.INVALID_REQUEST)

@@ -73,6 +73,14 @@ class AppendBatch(NamedTuple):
     from_broker: bool
 
 
+class CheckBatch(NamedTuple):
+    """Say what would become of a record batch with acks=all: every check of an append, and nothing is kept of it."""
+
+    records: memoryview
+    reply: AppendReply
+    slot: int
+
+
 class FetchWaits(NamedTuple):
     """Somebody has read all there is and waits for more.
 

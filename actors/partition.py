@@ -20,7 +20,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Final, NamedTuple, cast
 
-from klamm.actors.admission import records_refused, rewritten
+from klamm.actors.admission import answer_check, records_refused, rewritten
 from klamm.actors.follower import Follower
 from klamm.actors.held import Held
 from klamm.actors.log_jobs import JobEnded, LogJobs
@@ -28,6 +28,7 @@ from klamm.actors.messages import (
     AppendBatch,
     BecomeFollower,
     BecomeLeader,
+    CheckBatch,
     CloseLog,
     DeleteLog,
     DeleteRecords,
@@ -193,6 +194,8 @@ class PartitionActor(LoopActor):
                 self._upkeep.replace(message)
             case TruncateTo():
                 self._truncate(message)
+            case CheckBatch():
+                answer_check(message, self.state, self.log, self._ports.clock.now_ms(), self.actor_name)
             case _:
                 msg = f"a partition does not understand {message!r}"
                 raise AssertionError(msg)
@@ -424,8 +427,8 @@ class PartitionActor(LoopActor):
             closing.answer(outcome)
 
     def undelivered(self, message: object) -> None:
-        """Answer an append that nobody will handle any more."""
-        if type(message) is AppendBatch:
+        """Answer whoever asked for what nobody will handle any more."""
+        if type(message) is AppendBatch or type(message) is CheckBatch:
             message.reply.appended(message.slot, _offline(), -1, -1, -1)
         elif type(message) is FetchWaits:
             message.waiter.advanced()

@@ -180,11 +180,13 @@ COMMANDS = (
             Option(("--key",), "its key", "KEY"),
             Option(("--partition",), "which partition (default: any)", "N"),
             Option(("--follow",), "go on until every group has passed it"),
+            Option(("--no-deliver",), "have the broker make every check and store nothing (klamm brokers only)"),
             Option(("--for",), "follow for so long at most (default: 60s)", "TIME"),
         ),
         (
             Example("klamm trace send orders --yes", "where it went and how long that took"),
             Example("klamm trace send orders --follow --yes", "until every group has committed past it"),
+            Example("klamm trace send orders --no-deliver", "whether the broker would take it, and who would read it"),
         ),
         ("Produce", *_PATH_REQUESTS),
         ("WRITE on the topic", *_PATH_ACLS),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from klamm.cli.output import Column, Item, Result
+from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds
 from klamm.cli.trace_find import time_text, unhurried
 from klamm.cli.trace_hops import hop_item, path_result
@@ -56,9 +57,15 @@ async def send(run: Run) -> Result:
     topic, partition = run.values.required("topic"), run.values.number("partition")
     data, key = run.values.text("data") or "klamm probe", run.values.text("key")
     seconds = parse_seconds(run.values.text("for") or f"{_FOLLOW_S}s", "--for")
+    record = (data.encode(), None if key is None else key.encode(), partition)
+    if run.values.flag("no_deliver"):
+        if run.values.flag("follow"):
+            msg = "klamm trace send takes --follow or --no-deliver, not both: what is not stored goes nowhere"
+            raise UsageError(msg)
+        return await _check(run, topic, *record)
     if not await guard(run, Plan(f"send a probe to {topic}", 1, topic, cannot_undo="a record stays until retention")):
         return Result((), ())
-    probe = await send_probe(run.cluster, topic, data.encode(), None if key is None else key.encode(), partition)
+    probe = await send_probe(run.cluster, topic, *record)
     run.note(f"trace {probe.context.trace_id}   {topic}:{probe.partition}@{probe.offset}")
     spans = SpanStore()
     spans.add([probe.span])
@@ -83,6 +90,21 @@ async def send(run: Run) -> Result:
     return live.result(path_result(trace).errors, path_result(trace).notes)
 
 
+async def _check(run: Run, topic: str, value: bytes, key: bytes | None, partition: int | None) -> Result:
+    """Have a record checked and not stored; print what would become of it."""
+    from klamm.cli.guard import Plan, guard
+    from klamm.client.tracing.probe import checked_hops, send_probe
+
+    if not await guard(run, Plan(f"have {topic} check a probe and store nothing", 0, topic)):
+        return Result((), ())
+    probe = await send_probe(run.cluster, topic, value, key, partition, deliver=False)
+    hops, errors = await checked_hops(run.cluster, probe)
+    live = Live(run, lambda item: _hop_line(item, probe.sent_ms))
+    for hop in hops:
+        live.emit(hop_item(hop))
+    return live.result(errors)
+
+
 def _hop_line(item: Item, zero_ms: float) -> str:
     from klamm.client.text import printable
     from klamm.client.tracing.waterfall import duration_text
@@ -93,6 +115,8 @@ def _hop_line(item: Item, zero_ms: float) -> str:
     if item["hop"] == "pending":
         lag = "" if item["lag"] is None else f"{item['lag']:,} to go  "
         return f"{'':>9}  not yet    {printable(who)}  {lag}{item['note']}".rstrip()
+    if item["end_ms"] is None:
+        return f"{'':>9}  {item['hop']:<9}  {printable(who)}  {item['note']}".rstrip()
     bound = "≤" if item["bound"] == "at_most" else "+"
     at = f"{bound}{duration_text(item['end_ms'] - zero_ms)}"
     return f"{at:>9}  {item['hop']:<9}  {printable(who)}  {item['evidence']}".rstrip()

@@ -109,6 +109,7 @@ NODE_CONFIGS: Final = [
         "100",
         "How many record batches a second are looked into for a sampled traceparent; 0: none. klamm's own key.",
         minimum=0,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "klamm.telemetry.enable",
@@ -123,6 +124,7 @@ NODE_CONFIGS: Final = [
         "20",
         "How many sampled messages a second are traced through the broker; 0: none. klamm's own key.",
         minimum=0,
+        update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey(
         "listener.security.protocol.map",

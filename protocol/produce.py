@@ -37,6 +37,11 @@ could not read it."""
 RECORD_ERRORS_SINCE: Final = 8
 FLEXIBLE_SINCE: Final = API_VERSIONS[ApiKey.PRODUCE].flexible_since
 CURRENT_LEADER_SINCE: Final = 10
+ACKS_CHECK_ONLY: Final = -27_500
+"""klamm's own: every check of acks=all is made, and nothing is stored; the answer names the offset it would have got.
+
+Any other broker refuses it with INVALID_REQUIRED_ACKS and stores nothing either.
+"""
 TOPIC_ID_SINCE: Final = 13
 
 _TOPIC_SIZE_MIN: Final = 3

@@ -78,10 +78,8 @@ class Teller:
         self._log_starts: dict[str, int] = {}
         self._round = 0
         self._keys: set[StateKey] = set()
-        config = node.config
-        self._messages = MessageTracer(
-            self._read_batches, config.klamm_telemetry_batches_per_second, config.klamm_telemetry_messages_per_second
-        )
+        limits = (node.config.klamm_telemetry_batches_per_second, node.config.klamm_telemetry_messages_per_second)
+        self._messages = MessageTracer(self._read_batches, *limits)
         server = (node.advertised.host, node.advertised.port)
         self._requests = RequestTracer(server, self._topic_name, self._messages.contexts)
         self._thresholds = SlowThresholds()
@@ -143,6 +141,8 @@ class Teller:
         def wall_ns(at_ns: int) -> int:
             return at_ns + offset_ns
 
+        config = self._node.config
+        self._messages.limit(config.klamm_telemetry_batches_per_second, config.klamm_telemetry_messages_per_second)
         spans = self._messages.spans(notes, names, now_s, wall_ns)
         spans += self._requests.spans(notes, now_s, wall_ns)
         self._thresholds.update(self._stats())

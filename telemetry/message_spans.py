@@ -114,6 +114,10 @@ class MessageTracer:
             self._inspected, self._skipped, self._traced_count, self._messages.refused, self._malformed
         )
 
+    def limit(self, batches_per_s: int, messages_per_s: int) -> None:
+        """Allow so many batches and messages a second from now on."""
+        self._batches.rate, self._messages.rate = batches_per_s, messages_per_s
+
     def contexts(self, partition: str, first_offset: int, end_offset: int) -> tuple[TraceContext, ...]:
         """Return the contexts of traced messages among these offsets, for links."""
         return tuple(one.context for one in self._between(partition, first_offset, end_offset))

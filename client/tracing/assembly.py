@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from klamm.client.errors import ClientError
-from klamm.client.tracing.bystanders import Bystanders
-from klamm.client.tracing.children import Child, Children
-from klamm.client.tracing.commits import CONSUMER_OFFSETS, SCAN_SIZE_BYTES_MAX, History, Pace, Passing
+from klamm.client.tracing.children import Children
+from klamm.client.tracing.commits import Pace, Passing
+from klamm.client.tracing.facts import Facts
 from klamm.client.tracing.joining import hops_of_flow, hops_of_spans, merge, notes_of, writer_of
-from klamm.client.tracing.model import HOP_ORDER, Hop, Note, State, Trace
+from klamm.client.tracing.model import HOP_ORDER, Hop, Trace
+from klamm.client.tracing.notes import CHILDREN_SHOWN, notes_of_facts, others_of
 from klamm.client.tracing.propagation import Propagated, read_headers
-from klamm.client.tracing.reading import FoundRecord
-from klamm.client.tracing.spans import Span, SpanId
+from klamm.client.tracing.spans import SpanId
 from klamm.records.batch import LOG_APPEND_TIME
-from klamm.records.flow_schema import FlowRecord
 
-CHILDREN_SHOWN: Final = 10
-"""Messages of the same trace that are hops though no span tells of them; more are counted."""
 _FOREVER: Final = float("inf")
-
-
-class Facts(NamedTuple):
-    """What was found of one message; ``reasons`` say why it is not there."""
-
-    topic: str
-    partition: int
-    offset: int
-    state: State
-    ends: tuple[int, int]
-    leader: int
-    found: FoundRecord | None
-    bystanders: Bystanders
-    history: History
-    paces: Mapping[str, Pace]
-    reasons: tuple[str, ...]
-    now_ms: float
-    flow: tuple[FlowRecord, ...] = ()
-    spans: tuple[Span, ...] = ()
-    children: Children = Children()
-    transaction: str | None = None
 
 
 def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
@@ -58,7 +34,7 @@ def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
     context = span_context(propagated)
     inferred = [
         *_writing(facts, written_ms, kind, propagated),
-        *_passed(facts, written_ms),
+        *_passed(facts, written_ms if written_ms is not None else _appended_ms(facts)),
         *_pending(facts, written_ms),
     ]
     of_spans = hops_of_spans(facts.spans, context, place)
@@ -66,12 +42,8 @@ def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
     hops = merge(inferred, recorded, place, writer_of(facts.flow, place))
     hops = [*_placed(hops, facts.children), *_children(hops, facts.children, propagated)]
     notes = [
-        *_of_state(facts),
-        *_of_clocks(facts, written_ms, kind),
-        *_of_headers(propagated),
+        *notes_of_facts(facts, written_ms, kind, propagated),
         *notes_of(facts.spans, of_spans, context),
-        *_of_groups(facts),
-        *_of_children(facts.children, propagated),
     ]
     size = None if record is None else len(record.key or b"") + len(record.value or b"")
     return Trace(
@@ -115,6 +87,12 @@ def ordered(hops: Iterable[Hop], place: tuple[str, int, int]) -> list[Hop]:
     return sorted(hops, key=key)
 
 
+def _appended_ms(facts: Facts) -> float | None:
+    """Return when a broker wrote it, if it has told that."""
+    times = [each.time_us(facts.offset) for each in facts.flow if each.kind == "append"]
+    return min((time_us / 1000 for time_us in times if time_us is not None), default=None)
+
+
 def _has(hops: Sequence[Hop], hop: Hop) -> bool:
     """Whether a broker's spans say already what its flow record says."""
     return any(each.hop == hop.hop and each.broker is not None and each.group == hop.group for each in hops)
@@ -129,49 +107,18 @@ def _placed(hops: Iterable[Hop], children: Children) -> Iterable[Hop]:
         yield hop if child is None else hop._replace(topic=child.topic, partition=child.partition, offset=child.offset)
 
 
-def _others(children: Children, propagated: Propagated) -> list[Child]:
-    """Return the messages of the same trace that another span has sent."""
-    context = propagated.context
-    if context is None:
-        return []
-    return [
-        child for child in children.found if child.trace_id == context.trace_id and child.span_id != context.span_id
-    ]
-
-
 def _children(hops: Sequence[Hop], children: Children, propagated: Propagated) -> Iterable[Hop]:
     """Return a hop for the first messages of the same trace that no span tells of.
 
     Those with the very same context are the message's brothers: one span has sent them all.
     """
     told = {hop.span_id for hop in hops if hop.hop == "produce" and hop.span_id is not None}
-    others = [child for child in _others(children, propagated) if child.span_id is None or child.span_id not in told]
+    others = [child for child in others_of(children, propagated) if child.span_id is None or child.span_id not in told]
     for child in others[:CHILDREN_SHOWN]:
         at = (child.topic, child.partition, child.offset)
         moment = float(child.timestamp_ms)
         note = "carries the same trace id"
         yield Hop("produce", *at, moment, moment, "inferred", parent_span_id=child.span_id, note=note)
-
-
-def _of_children(children: Children, propagated: Propagated) -> list[Note]:
-    notes: list[Note] = []
-    context = propagated.context
-    own = [child for child in children.found if context is not None and child.trace_id == context.trace_id]
-    others = len(_others(children, propagated))
-    brothers = len(own) - others
-    if brothers:
-        text = f"{brothers} more messages carry the very same context: one span has sent them all"
-        notes.append(Note("same_context", text))
-    if others > CHILDREN_SHOWN:
-        text = f"{others:,} messages carry the same trace id; the first {CHILDREN_SHOWN} are shown (klamm trace find)"
-        notes.append(Note("children_bounded", text))
-    if children.asked and not children.is_complete:
-        left = f"{children.left:,} offsets" if children.left else ""
-        skipped = f"{children.skipped:,} partitions" if children.skipped else ""
-        what = " and ".join(part for part in (left, skipped) if part)
-        text = f"messages with the same trace id: {children.records:,} records looked at, {what} not (klamm trace find)"
-        notes.append(Note("children_bounded", text))
-    return notes
 
 
 def _writing(facts: Facts, written_ms: int | None, kind: str, propagated: Propagated) -> list[Hop]:
@@ -212,7 +159,7 @@ def _writing(facts: Facts, written_ms: int | None, kind: str, propagated: Propag
     return hops
 
 
-def _passed(facts: Facts, written_ms: int | None) -> list[Hop]:
+def _passed(facts: Facts, written_ms: float | None) -> list[Hop]:
     """Return the groups that are past the message."""
     hops: list[Hop] = []
     committed = facts.bystanders.committed
@@ -319,76 +266,3 @@ def _pending_note(facts: Facts, hop: Hop, pace: Pace | None) -> str:
     if passing is not None:
         notes.append("was past it, and moved back")
     return "; ".join(notes)
-
-
-def _of_state(facts: Facts) -> list[Note]:
-    """Say what kind of nothing is at the offset."""
-    start, end = facts.ends
-    name = f"{facts.topic}:{facts.partition}@{facts.offset}"
-    why = " ".join(facts.reasons)
-    if facts.state == "deleted":
-        return [Note("deleted", f"{name} is deleted: the log starts at {start:,}. Deleted {why}")]
-    if facts.state == "beyond":
-        return [Note("beyond", f"{name} is not written yet: the next offset is {end:,}")]
-    if facts.state == "control":
-        text = f"{name} is a transaction's marker, which no consumer is given"
-        return [Note("control", text)]
-    if facts.state == "compacted":
-        record = None if facts.found is None else facts.found.record
-        after = "" if record is None else f"; the next record there is {record.offset:,}"
-        return [Note("compacted", f"{name} holds no record: it was compacted away, or never was one{after}")]
-    if facts.transaction == "aborted":
-        return [Note("aborted", f"{name} is of an aborted transaction: consumers of committed records never get it")]
-    if facts.transaction == "open":
-        text = f"{name} is of a transaction that is still open: consumers of committed records wait for it"
-        return [Note("open_transaction", text)]
-    if facts.state == "not_visible":
-        return [Note("not_visible", f"{name} is not visible to consumers yet: the high watermark is {end:,}")]
-    return []
-
-
-def _of_clocks(facts: Facts, written_ms: int | None, kind: str) -> list[Note]:
-    """Say where clocks disagree."""
-    if written_ms is None:
-        return []
-    whose = "producer" if kind == "create" else "broker"
-    notes: list[Note] = []
-    early = [each for each in facts.history.passings.values() if each.at_ms < written_ms]
-    if early:
-        first = min(early, key=lambda each: each.at_ms)
-        ahead = (written_ms - first.at_ms) / 1000
-        text = f"{first.group} committed past it {ahead:.3g} s before its timestamp: the {whose}'s clock is ahead"
-        notes.append(Note("clock_skew", text))
-    elif written_ms > facts.now_ms:
-        ahead = (written_ms - facts.now_ms) / 1000
-        text = f"its timestamp is {ahead:.3g} s in the future: the {whose}'s clock or the one here is wrong"
-        notes.append(Note("clock_skew", text))
-    return notes
-
-
-def _of_headers(propagated: Propagated) -> list[Note]:
-    notes: list[Note] = []
-    if propagated.malformed:
-        names = ", ".join(propagated.malformed)
-        text = f"{len(propagated.malformed)} trace headers are malformed and ignored: {names}"
-        notes.append(Note("malformed_headers", text))
-    if propagated.repeated:
-        names = ", ".join(propagated.repeated)
-        notes.append(Note("repeated_headers", f"{names} stands there with different values; the last one counts"))
-    context = propagated.context
-    if context is not None and context.sampled is False:
-        notes.append(Note("unsampled", "⋯ unsampled: its producer took no sample, so no spans of it exist"))
-    return notes
-
-
-def _of_groups(facts: Facts) -> list[Note]:
-    notes: list[Note] = []
-    if facts.history.unfinished:
-        size = SCAN_SIZE_BYTES_MAX >> 20
-        names = ", ".join(str(each) for each in facts.history.unfinished)
-        text = f"{size} MiB of {CONSUMER_OFFSETS} partition {names} and its halves were read: a commit may be elsewhere"
-        notes.append(Note("history_bounded", text))
-    if facts.bystanders.undescribed:
-        text = f"{facts.bystanders.undescribed:,} groups without a commit here were not asked whether they read it"
-        notes.append(Note("groups_bounded", text))
-    return notes

@@ -21,6 +21,7 @@ _PLACES: Final[dict[HopKind, Place]] = {
     "replicate": "broker",
     "fetch": "log",
     "commit": "log",
+    "expire": "log",
     "pending": "log",
 }
 _FIRST: Final[tuple[Place, ...]] = ("app", "broker", "log")
@@ -52,7 +53,7 @@ def break_down(trace: Trace) -> Breakdown | None:
     timed = [
         (number, hop, hop.start_ms, hop.end_ms)
         for number, hop in enumerate(trace.hops)
-        if hop.start_ms is not None and hop.end_ms is not None
+        if hop.start_ms is not None and hop.end_ms is not None and hop.hop != "expire"
     ]
     if not timed:
         return None

@@ -112,7 +112,7 @@ def _attributes(hop: Hop) -> dict[str, Value]:
 
 def _participant(hop: Hop, names: dict[str, str]) -> str:
     name = hop.service or hop.group or hop.client_id
-    if hop.hop in {"append", "replicate"}:
+    if hop.hop in {"append", "replicate", "expire"}:
         if hop.broker is not None:
             names["B"] = f"broker {hop.broker}" if names["B"] == "log" else names["B"]
         return "B"
@@ -135,7 +135,7 @@ def _arrow(hop: Hop, who: str, zero: float) -> Iterable[str]:
     text = _clean(f"{hop.hop}{where} {bound}{at}, {hop.evidence}{failed}")
     if hop.hop == "produce":
         yield f"  {who}->>B: {text}"
-    elif hop.hop in {"append", "replicate"}:
+    elif hop.hop in {"append", "replicate", "expire"}:
         yield f"  Note over B: {text}"
     elif hop.hop == "fetch":
         yield f"  B->>{who}: {text}"

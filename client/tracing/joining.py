@@ -25,6 +25,7 @@ _KINDS: Final[dict[str, HopKind]] = {
     "receive": "fetch",
     "process": "process",
     "settle": "commit",
+    "expire": "expire",
 }
 _REQUESTS: Final[dict[str, HopKind]] = {"produce": "append", "fetch": "fetch"}
 """A broker's spans of whole requests, by their name's first word."""
@@ -72,6 +73,8 @@ def hops_of_flow(records: Iterable[FlowRecord], place: Place) -> list[Hop]:
             start = at if readable is None else min(readable, at)
             note = "" if record.group is not None or kind == "commit" else "by a consumer of no known group"
             hops.append(hop._replace(hop=kind, start_ms=start, group=record.group, note=note))
+        elif record.kind == "expire":
+            hops.append(hop._replace(hop="expire", client_id=None, note="removed: by retention or DeleteRecords"))
     return _first_of_each(hops)
 
 

@@ -11,12 +11,14 @@ from typing import Final, Literal, NamedTuple
 from klamm.client.errors import ClientError
 from klamm.client.tracing.propagation import Propagated
 
-HopKind = Literal["produce", "append", "replicate", "fetch", "commit", "process", "pending"]
+HopKind = Literal["produce", "append", "replicate", "fetch", "commit", "process", "expire", "pending"]
 Evidence = Literal["span", "commit", "inferred"]
 Bound = Literal["exact", "at_most", "unknown"]
 State = Literal["stored", "not_visible", "compacted", "control", "deleted", "beyond"]
 
-HOP_ORDER: Final[tuple[HopKind, ...]] = ("produce", "append", "replicate", "fetch", "process", "commit", "pending")
+HOP_ORDER: Final[tuple[HopKind, ...]] = (
+    *("produce", "append", "replicate", "fetch", "process", "commit", "expire", "pending"),
+)
 """Which hop comes first among those of one moment."""
 
 
@@ -24,7 +26,7 @@ class Hop(NamedTuple):
     """One step of a message's life.
 
     Attributes:
-        hop: What kind of step.
+        hop: What kind of step. ``expire`` is only met where a klamm broker told that it had removed the message.
         topic: Where the message was then; with ``partition`` and ``offset``. None for a span that names no topic.
         start_ms: When it began. A commit's is when the message could be read first, so that its length is the dwell.
         end_ms: When it ended; a commit's is the commit's own time.

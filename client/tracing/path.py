@@ -14,14 +14,15 @@ from typing import Final
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.offsets import start_and_end
-from klamm.client.tracing.assembly import Facts, assemble, span_context
-from klamm.client.tracing.bystanders import Bystanders, find_bystanders
+from klamm.client.tracing.assembly import assemble, span_context
+from klamm.client.tracing.bystanders import find_bystanders
 from klamm.client.tracing.children import Children, find_children
 from klamm.client.tracing.commits import CONSUMER_OFFSETS, History, Pace, find_paces, find_passings
+from klamm.client.tracing.facts import Facts
 from klamm.client.tracing.model import State, Trace
 from klamm.client.tracing.propagation import read_headers
 from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, FoundRecord, fate_of, fetch_record
-from klamm.client.tracing.recorded import FLOW_TOPIC, SPANS_TOPIC, read_flow, read_spans
+from klamm.client.tracing.recorded import FLOW_TOPIC, SPANS_TOPIC, Recorded, read_flow, read_spans
 from klamm.client.tracing.retention import why_deleted
 from klamm.client.tracing.spans import SpanStore
 from klamm.client.wire import ClusterMetadata, PartitionMetadata, TopicMetadata
@@ -73,17 +74,29 @@ async def trace_path(
     (state, found, ends), bystanders = await asyncio.gather(asked, find_bystanders(cluster, where, offset))
     now_ms = time.time() * 1000
     reasons: tuple[str, ...] = ()
-    history, paces = _NO_HISTORY, dict[str, Pace]()
     errors = list(bystanders.errors)
+    flow = Recorded()
     if state == "deleted":
         reasons = (await why_deleted(cluster, metadata, where, ends[0], now_ms),)
-    elif state != "beyond":
-        history, paces, unread = await _history(cluster, metadata, where, offset, found, bystanders, now_ms)
-        errors += unread
+    if state in {"deleted", "compacted"}:  # what a klamm broker has told of it may still be there
+        flow = await read_flow(cluster, metadata, where, offset, 0)
+        errors += flow.errors
     facts = Facts(
         *(topic, partition, offset, state, ends, found_partition.leader),
-        *(found, bystanders, history, paces, reasons, now_ms),
+        found=found,
+        bystanders=bystanders,
+        history=_NO_HISTORY,
+        paces={},
+        reasons=reasons,
+        now_ms=now_ms,
+        flow=flow.flow,
+        unread=tuple((FLOW_TOPIC, gap) for gap in flow.gaps),
     )
+    from_ms = _from_ms(facts)
+    if from_ms is not None:
+        history, paces, unread = await _history(cluster, metadata, where, facts, from_ms)
+        facts = facts._replace(history=history, paces=paces)
+        errors += unread
     if state in {"stored", "not_visible"} and found is not None and found.record is not None:
         if found.header is not None and found.header.is_transactional:
             fate = await fate_of(cluster, found_topic, found_partition, found.header, offset)
@@ -105,10 +118,10 @@ async def _recorded(
     propagated = read_headers([(name.decode("utf-8", "replace"), value) for name, value in record.headers])
     context = span_context(propagated)
     where, place = (facts.topic, facts.partition), (facts.topic, facts.partition, facts.offset)
-    from_ms = _from_ms(record, facts.now_ms)
+    from_ms, moments_ms = _from_ms(facts) or 0, _moments(facts)
     flow, spans = await asyncio.gather(
-        read_flow(cluster, metadata, where, facts.offset, from_ms),
-        read_spans(cluster, metadata, context, place, from_ms),
+        read_flow(cluster, metadata, where, facts.offset, from_ms, moments_ms),
+        read_spans(cluster, metadata, context, place, from_ms, moments_ms),
     )
     everything = {span.key: span for span in [*spans.spans, *(known.related(context, place) if known else ())]}
     children = Children()
@@ -117,14 +130,27 @@ async def _recorded(
         sent = [span.trace_id for span in everything.values() if span.operation == "send" and span.offset is None]
         traces = {propagated.context.trace_id, *sent[:TRACES_MAX]}
         children = await find_children(cluster, place, traces, from_ms, children_s)
-    facts = facts._replace(flow=flow.flow, spans=tuple(everything.values()), children=children)
+    unread = [(FLOW_TOPIC, gap) for gap in flow.gaps] + [(SPANS_TOPIC, gap) for gap in spans.gaps]
+    facts = facts._replace(flow=flow.flow, spans=tuple(everything.values()), children=children, unread=tuple(unread))
     return facts, [*flow.errors, *spans.errors]
 
 
-def _from_ms(record: Record | None, now_ms: float) -> int:
-    """Return the time from which on things can have happened to a record, by anybody's clock."""
-    written_ms = now_ms if record is None or record.timestamp_ms < 0 else min(record.timestamp_ms, now_ms)
-    return max(0, int(written_ms) - SKEW_ALLOWED_MS)
+def _moments(facts: Facts) -> list[int]:
+    """Return when groups passed the message: what they did with it was about then."""
+    return [passing.at_ms for passing in facts.history.passings.values()]
+
+
+def _from_ms(facts: Facts) -> int | None:
+    """Return the time from which on things can have happened to a message, by anybody's clock; None: not known."""
+    if facts.state == "beyond":
+        return None
+    record = None if facts.found is None else facts.found.record
+    told = [time_us // 1000 for each in facts.flow if (time_us := each.time_us(facts.offset)) is not None]
+    if record is not None and record.timestamp_ms >= 0:
+        told.append(record.timestamp_ms)
+    if facts.state == "deleted" and not told:
+        return None
+    return max(0, int(min([*told, facts.now_ms])) - SKEW_ALLOWED_MS)
 
 
 def _locate(metadata: ClusterMetadata, topic: str, partition: int) -> tuple[TopicMetadata, PartitionMetadata]:
@@ -175,15 +201,13 @@ async def _history(
     cluster: Cluster,
     metadata: ClusterMetadata,
     where: tuple[str, int],
-    offset: int,
-    found: FoundRecord | None,
-    bystanders: Bystanders,
-    now_ms: float,
+    facts: Facts,
+    from_ms: int,
 ) -> tuple[History, dict[str, Pace], list[ClientError]]:
     """Read when groups passed, and how fast the others go."""
+    bystanders, offset, now_ms = facts.bystanders, facts.offset, facts.now_ms
     past = [name for name, committed in bystanders.committed.items() if committed.offset > offset]
     pending = [name for name, committed in bystanders.committed.items() if committed.offset <= offset]
-    from_ms = _from_ms(None if found is None else found.record, now_ms)
     unreadable = [each for each in metadata.topics if each.name == CONSUMER_OFFSETS and each.error_code]
     if unreadable and bystanders.committed:
         return _NO_HISTORY, {}, [_cannot_read(ResponseError(unreadable[0].error_code, None, name=CONSUMER_OFFSETS))]

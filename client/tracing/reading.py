@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
@@ -10,7 +9,6 @@ from klamm.client.errors import ResponseError
 from klamm.client.wire import PartitionMetadata, TopicMetadata
 from klamm.protocol.fetch_client import FetchLimits
 from klamm.records.batch import BatchHeader, iter_batches
-from klamm.records.compression import Codec
 from klamm.records.record import Record, decode_records
 
 OFFSET_OUT_OF_RANGE: Final = 1
@@ -106,38 +104,3 @@ async def fate_of(
         return "open"
     begun = [first for producer, first in stretch.aborted if producer == header.producer_id and first <= offset]
     return "aborted" if begun else "committed"
-
-
-async def read_forward(
-    cluster: Cluster,
-    topic: TopicMetadata,
-    partition: PartitionMetadata,
-    start: int,
-    needles: Sequence[bytes],
-    size_bytes_max: int,
-) -> AsyncIterator[Record]:
-    """Yield the records of those batches from ``start`` on whose bytes hold one of the needles, up to the log's end.
-
-    A compressed batch is decoded whether it holds one or not; no needle means every batch. After ``size_bytes_max``
-    bytes reading stops.
-
-    Raises:
-        ResponseError: As :func:`fetch_stretch`.
-        KafkaError: A batch is corrupt.
-    """
-    position, size = start, 0
-    while size < size_bytes_max:
-        stretch = await fetch_stretch(cluster, topic, partition, position, STRETCH_SIZE_BYTES)
-        size += len(stretch.records)
-        data, before = bytes(stretch.records), position
-        for place, header in iter_batches(data):
-            if header.last_offset < position:
-                continue
-            position = header.last_offset + 1
-            end = place + header.size
-            hit = not needles or any(data.find(needle, place, end) >= 0 for needle in needles)
-            if not header.is_control and (hit or header.codec is not Codec.NONE):
-                for record in decode_records(data, place):
-                    yield record
-        if position == before:
-            return

@@ -1,6 +1,7 @@
 """What brokers and collectors have recorded of a message in topics: ``__klamm_flow`` and ``otlp_spans``.
 
-Both are read from the message's time on, only so far as a bound allows, and only where their bytes name the message.
+Both are read from the message's time on; where that is more than the bound allows, around the times at which its groups
+passed it and at the end, and what was left out is said (``windows.py``).
 ``otlp_spans`` holds OTLP protobuf, as a klamm broker writes it and as the OpenTelemetry Collector's Kafka exporter does
 (its ``otlp_proto`` encoding); Collectors that write ``otlp_json`` are read as well.
 """
@@ -15,13 +16,12 @@ from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.tracing.asking import offsets_at
 from klamm.client.tracing.otlp import OtlpError, decode_json, decode_protobuf
-from klamm.client.tracing.reading import read_forward
 from klamm.client.tracing.spans import Span, SpanStore
+from klamm.client.tracing.windows import Gap, Part, read_part
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.model.errors import KafkaError
 from klamm.records import flow_schema
 from klamm.records.flow_schema import FlowRecord
-from klamm.records.record import Record
 
 FLOW_TOPIC: Final = flow_schema.TOPIC
 SPANS_TOPIC: Final = "otlp_spans"
@@ -31,10 +31,11 @@ _JSON_START: Final = b"{"
 
 
 class Recorded(NamedTuple):
-    """What was found, and why the rest was not."""
+    """What was found, and why the rest was not: what the bound left out, and errors."""
 
     flow: tuple[FlowRecord, ...] = ()
     spans: tuple[Span, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     errors: tuple[ClientError, ...] = ()
 
 
@@ -44,22 +45,31 @@ def topic_of(metadata: ClusterMetadata, name: str) -> TopicMetadata | None:
 
 
 async def read_flow(
-    cluster: Cluster, metadata: ClusterMetadata, where: tuple[str, int], offset: int, from_ms: int
+    cluster: Cluster,
+    metadata: ClusterMetadata,
+    where: tuple[str, int],
+    offset: int,
+    from_ms: int,
+    moments_ms: Sequence[int] = (),
 ) -> Recorded:
-    """Return the flow records of a message: those of its partition with a range that holds its offset."""
+    """Return the flow records of a message: those of its partition with a range that holds its offset.
+
+    Ranges of before ``from_ms`` are of another topic of this name, which is gone.
+    """
     topic = topic_of(metadata, FLOW_TOPIC)
     if topic is None:
         return Recorded()
     needle = f"{where[0]}:{where[1]}".encode()
-    found, errors = await _read(cluster, metadata, topic, from_ms, [needle])
+    found, errors = await _read(cluster, metadata, topic, from_ms, moments_ms, [needle])
     flow = [
         record
-        for each in found
+        for each in found.records
         if each.key == needle
         and (record := flow_schema.decode_value(each.value)) is not None
-        and record.time_us(offset) is not None
+        and (time_us := record.time_us(offset)) is not None
+        and time_us >= from_ms * 1000
     ]
-    return Recorded(flow=tuple(flow), errors=tuple(errors))
+    return Recorded(flow=tuple(flow), gaps=tuple(found.gaps), errors=tuple(errors))
 
 
 async def read_spans(
@@ -68,6 +78,7 @@ async def read_spans(
     context: tuple[str, str] | None,
     place: tuple[str, int, int],
     from_ms: int,
+    moments_ms: Sequence[int] = (),
 ) -> Recorded:
     """Return the spans of a message, following parents and links as far as what was read goes.
 
@@ -79,16 +90,16 @@ async def read_spans(
     # A span in another trace that links to the message holds its span id; what follows in there is found by decoding.
     needles = [] if context is None else [bytes.fromhex(each) for each in context]
     needles += [each.encode() for each in context or ()]
-    found, errors = await _read(cluster, metadata, topic, from_ms, ())
+    found, errors = await _read(cluster, metadata, topic, from_ms, moments_ms, ())
     store = SpanStore()
-    values = [each.value for each in found if each.value]
+    values = [each.value for each in found.records if each.value]
     hits = [value for value in values if not needles or any(needle in value for needle in needles)]
     store.add(_decode(hits))
     linked = {span.trace_id for span in store} - {context[0] if context else ""}
     if linked and needles:
         further = [bytes.fromhex(trace_id) for trace_id in linked]
         store.add(_decode(value for value in values if any(each in value for each in further)))
-    return Recorded(spans=tuple(store.related(context, place)), errors=tuple(errors))
+    return Recorded(spans=tuple(store.related(context, place)), gaps=tuple(found.gaps), errors=tuple(errors))
 
 
 def _decode(values: Iterable[bytes]) -> list[Span]:
@@ -102,12 +113,17 @@ def _decode(values: Iterable[bytes]) -> list[Span]:
 
 
 async def _read(
-    cluster: Cluster, metadata: ClusterMetadata, topic: TopicMetadata, from_ms: int, needles: Sequence[bytes]
-) -> tuple[list[Record], list[ClientError]]:
+    cluster: Cluster,
+    metadata: ClusterMetadata,
+    topic: TopicMetadata,
+    from_ms: int,
+    moments_ms: Sequence[int],
+    needles: Sequence[bytes],
+) -> tuple[Part, list[ClientError]]:
     led = [each for each in topic.partitions if each.leader >= 0]
     starts, failed = await offsets_at(cluster, metadata, [(topic.name, each.partition) for each in led], from_ms)
     errors = list(failed.values())
-    found: list[Record] = []
+    found = Part([], [])
     share = SIZE_BYTES_MAX // max(1, len(led))
 
     async def one(index: int) -> None:
@@ -116,7 +132,9 @@ async def _read(
             return
         partition = next(each for each in led if each.partition == index)
         try:
-            found.extend([each async for each in read_forward(cluster, topic, partition, start, needles, share)])
+            part = await read_part(cluster, metadata, topic, partition, start, moments_ms, needles, share)
+            found.records.extend(part.records)
+            found.gaps.extend(part.gaps)
         except ClientError as error:
             errors.append(error)
         except KafkaError as error:

@@ -72,7 +72,7 @@ def duration_text(duration_ms: float) -> str:
 def label_of(hop: Hop, place: tuple[str, int, int]) -> str:
     """Return what a hop is and who did it, without its time; with its place where that is another than the trace's."""
     who = hop.group or hop.service or hop.client_id
-    if hop.hop in {"append", "replicate"} and hop.broker is not None:
+    if hop.hop in {"append", "replicate", "expire"} and hop.broker is not None:
         who = f"broker {hop.broker}"
     verb = hop.name.partition(" ")[0] if hop.broker is None else ""
     what = verb or hop.hop
@@ -192,7 +192,7 @@ class _Drawing:
     def _bar(self, hop: Hop) -> tuple[str, Style]:
         glyphs = self.glyphs
         waits = hop.hop == "commit" or (hop.hop == "fetch" and hop.broker is not None)
-        style: Style = "error" if hop.error else "wait" if waits else "span"
+        style: Style = "error" if hop.error or hop.hop == "expire" else "wait" if waits else "span"
         if hop.hop == "pending" and hop.start_ms is not None:
             begin = self._place(hop.start_ms)
             return " " * begin + glyphs.wait * (self.bar_width - begin - 1) + glyphs.onward, "pending"

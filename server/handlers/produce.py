@@ -1,8 +1,8 @@
 """Produce: each partition's batch goes to its actor; the response leaves when the last of them has answered.
 
-Admission order: acks is one of -1, 0, 1; the topic is known and not the broker's own; then the partition decides
-(``klamm.core.partition``). With acks=0 there is no response: an error closes the connection, as in Kafka, so that the
-client looks again who leads.
+Admission order: acks is one of -1, 0, 1, or asks for the checks alone; the topic is known and not the broker's own;
+then the partition decides (``klamm.core.partition``). With acks=0 there is no response: an error closes the
+connection, as in Kafka, so that the client looks again who leads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pykka import ActorDeadError
 
-from klamm.actors.messages import AppendBatch
+from klamm.actors.messages import AppendBatch, CheckBatch
 from klamm.model.errors import (
     ErrorCode,
     InvalidRecordError,
@@ -23,6 +23,7 @@ from klamm.model.errors import (
 from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.header import RequestHeader
 from klamm.protocol.produce import (
+    ACKS_CHECK_ONLY,
     TOPIC_ID_SINCE,
     ZSTD_SINCE,
     ProducedPartition,
@@ -104,7 +105,11 @@ class ProduceResponse(ResponseSlot):
                         raise InvalidRecordError(msg)
                     if self._version < ZSTD_SINCE:
                         _refuse_zstd(records)
-                    partition.ref.tell(AppendBatch(records, acks, client, self, slot, timeout_ms, False))  # noqa: FBT003
+                    if acks == ACKS_CHECK_ONLY:
+                        partition.ref.tell(CheckBatch(records, self, slot))
+                    else:
+                        append = AppendBatch(records, acks, client, self, slot, timeout_ms, False)  # noqa: FBT003
+                        partition.ref.tell(append)
                 except KafkaError as error:
                     self.appended(slot, error, -1, -1, -1)
                 except ActorDeadError:
@@ -137,9 +142,10 @@ class ProduceResponse(ResponseSlot):
             self._finish()
 
     def batches(self) -> tuple[tuple[str | UUID, int, int], ...]:
-        """Return (topic, partition, base offset; -1 where it was refused) of each batch."""
+        """Return (topic, partition, base offset; -1 where it was refused, or only checked) of each batch."""
+        stored = self._acks != ACKS_CHECK_ONLY
         return tuple(
-            (topic_id or name or "", part.partition, part.base_offset)
+            (topic_id or name or "", part.partition, part.base_offset if stored else -1)
             for name, topic_id, start, count in self._topics
             for part in self._results[start : start + count]
             if isinstance(part, ProducedPartition)
@@ -182,7 +188,7 @@ def _find(
     topic = topic_id if version >= TOPIC_ID_SINCE else name
     assert topic is not None, f"Produce version {version} names topics by {'id' if name is None else 'name'}"
     partition = find_partition(node, topic, index)
-    if acks not in ACKS_VALID:
+    if acks not in ACKS_VALID and acks != ACKS_CHECK_ONLY:
         msg = f"acks={acks} is not one of -1, 0, 1"
         raise KafkaError(msg, code=ErrorCode.INVALID_REQUIRED_ACKS)
     if partition.internal and client_id != ADMIN_CLIENT_ID:

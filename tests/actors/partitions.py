@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from klamm.actors.disk import Background, DiskActor, FlushLog
-from klamm.actors.messages import AppendBatch, BecomeLeader, CloseLog, FetchWaits, Flushed, FlushFailed
+from klamm.actors.messages import AppendBatch, BecomeLeader, CheckBatch, CloseLog, FetchWaits, Flushed, FlushFailed
 from klamm.actors.partition import PartitionActor
 from klamm.actors.partition_ports import PartitionPorts
 from klamm.actors.simulation import Simulation
@@ -163,6 +163,13 @@ class Partition:
     def append(self, payload: bytes, *, acks: int = -1) -> Answer:
         """Have a batch appended, and let everything run that follows within a moment."""
         answer = self.tell(payload, acks=acks)
+        self.go()
+        return answer
+
+    def check(self, payload: bytes) -> Answer:
+        """Have a batch checked, and nothing else."""
+        answer = Answer()
+        self.ref.tell(CheckBatch(memoryview(bytearray(payload)), answer, 3))
         self.go()
         return answer
 

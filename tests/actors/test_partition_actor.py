@@ -226,6 +226,27 @@ def test_a_producer_whose_newest_batches_were_cut_off_is_still_known(partition: 
     assert one.log.log_end_offset == 3
 
 
+def test_a_batch_that_is_only_checked_gets_the_answer_of_an_append_and_leaves_nothing(partition: Partitions) -> None:
+    one = partition()
+    one.append(batch())
+    assert one.check(batch(b"1", b"2")).base_offset == 1
+    assert one.check(batch()).base_offset == 1, "the first check kept nothing"
+    assert one.check(sequenced(0)).error is ErrorCode.INVALID_REQUEST
+    assert one.check(batch()[:-1] + b"?").error is ErrorCode.CORRUPT_MESSAGE
+    one.ref.tell(SettingsChanged(replace(WRITTEN, compacted=True), LogSettings()))
+    assert one.check(batch(key=None)).error is ErrorCode.INVALID_RECORD
+    assert one.append(batch()).base_offset == 1
+    assert len(one.log.writes) == 2
+
+
+def test_a_check_by_a_replica_that_does_not_lead_or_is_gone_is_refused(partition: Partitions) -> None:
+    one = partition()
+    one.ref.tell(BecomeFollower(2, 2, 0, (1, 2), frozenset({1, 2})))
+    assert one.check(batch()).error is ErrorCode.NOT_LEADER_OR_FOLLOWER
+    one.ref.tell("nonsense")
+    assert one.check(batch()).error is ErrorCode.KAFKA_STORAGE_ERROR
+
+
 # --- a disk that fails --------------------------------------------------------------------------------------------
 
 

@@ -114,7 +114,8 @@ def test_an_offset_without_a_record_says_which_kind_of_nothing_it_is(
     deleted = klamm("trace", f"{topic}:1@3", *at)
     assert (deleted.code, deleted.codes) == (1, ["OFFSET_DELETED"])
     assert "retention.ms=3600000" in deleted.envelope["errors"][0]["message"]
-    assert [(hop["group"], hop["state"]) for hop in deleted.items] == [(topic, "lost")]
+    lost = [(hop["group"], hop["state"]) for hop in deleted.items if hop["hop"] == "pending"]
+    assert lost == [(topic, "lost")], "what a klamm broker told of it may stand there as well"
 
 
 def test_a_timestamp_from_the_future_is_a_warning(klamm: Klamm, any_broker: Broker, topic: str) -> None:
@@ -325,6 +326,28 @@ def test_a_message_that_an_application_failed_on_is_shown_though_its_span_comes_
 
 
 @pytest.mark.apache
+def test_a_probe_is_only_checked_where_the_broker_can_and_nothing_is_stored_anywhere(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    at = ("-b", any_broker.bootstrap)
+    assert klamm("topic", "create", topic, *at, "-p", "2").code == 0
+    _commit(any_broker, f"{topic}-group", topic, [0])
+    done = klamm("trace", "send", topic, "--partition", "1", "--no-deliver", *at, "-o", "json")
+    if any_broker.name == "klamm":
+        assert [(hop["hop"], hop["group"]) for hop in done.items] == [
+            ("produce", None),
+            ("append", None),
+            ("pending", f"{topic}-group"),
+        ]
+        assert f"it would be {topic}:1@0; nothing was stored" in done.items[1]["note"]
+    else:
+        assert done.code == 1
+        assert "no klamm broker" in done.err
+    assert klamm("trace", f"{topic}:1@0", *at, "-o", "json").items == []
+    refused = klamm("trace", "send", topic, "--no-deliver", "--follow", *at)
+    assert (refused.code, "not both" in refused.err) == (2, True)
+
+
 def test_transactions_are_told_and_a_marker_is_no_record(klamm: Klamm, apache_kafka: Broker, topic: str) -> None:
     at = ("-b", apache_kafka.bootstrap, "-o", "json")
     assert klamm("topic", "create", topic, *at).code == 0

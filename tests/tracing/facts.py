@@ -5,9 +5,10 @@ from typing import Any
 
 from klamm.client.committed import Committed
 from klamm.client.groups import Member
-from klamm.client.tracing.assembly import Facts, assemble
+from klamm.client.tracing.assembly import assemble
 from klamm.client.tracing.bystanders import Bystanders
 from klamm.client.tracing.commits import History, Pace, Passing
+from klamm.client.tracing.facts import Facts
 from klamm.client.tracing.model import State, Trace
 from klamm.client.tracing.reading import FoundRecord, Stretch
 from klamm.records.batch import read_header

@@ -11,6 +11,7 @@ from klamm.client.tracing.exports import to_mermaid, to_perfetto, to_spans
 from klamm.client.tracing.model import Hop, Trace
 from klamm.client.tracing.spans import Span, make_span
 from klamm.client.tracing.waterfall import waterfall
+from klamm.client.tracing.windows import Gap
 from klamm.records.flow_schema import FlowRange, FlowRecord
 from tests.tracing import facts
 from tests.tracing.facts import OFFSET, TRACEPARENT, WRITTEN
@@ -123,6 +124,20 @@ def test_a_brokers_flow_says_who_wrote_it_when_it_was_appended_visible_fetched_a
     assert the(trace, "append").start_ms == WRITTEN + 2
     fetched = the(trace, "fetch")
     assert (fetched.start_ms, fetched.end_ms, fetched.client_id) == (WRITTEN + 9, WRITTEN + 3_900, "scorer-1")
+
+
+def test_what_a_broker_told_of_a_message_that_is_gone_ends_with_its_removal() -> None:
+    gone = facts.trace(None, state="deleted", flow=(*FLOW[:3], flow("expire", 5_900)), now=WRITTEN + 6_000)
+    assert [hop.hop for hop in gone.hops] == ["append", "replicate", "replicate", "expire"]
+    expired = the(gone, "expire")
+    assert (expired.end_ms, expired.evidence, expired.broker) == (WRITTEN + 5_900, "span", 1)
+    assert "retention or DeleteRecords" in expired.note
+
+
+def test_what_the_bound_on_reading_left_out_is_said_with_its_times() -> None:
+    gap = Gap(100, 1_300, WRITTEN, WRITTEN + 60_000)
+    [note] = [each for each in traced(unread=(("otlp_spans", gap),)).notes if each.code == "unread"]
+    assert note.text.startswith("⋯ 1,200 records of otlp_spans were not read, of 2026-11-26 ")
 
 
 def test_a_flow_record_makes_a_passing_exact_that_was_only_bounded() -> None:
