@@ -25,7 +25,7 @@ from klamm.core.groups.config import GroupConfig
 from klamm.core.groups.messages import TopicInfo
 from klamm.core.partition import ACKS_ALL
 from klamm.model.errors import ErrorCode, KafkaError
-from klamm.model.ids import PartitionIndex, TopicId, TopicName
+from klamm.model.ids import TopicId, TopicName
 from klamm.records.group_partition import partition_for
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.log_reading import ColdRead
@@ -283,10 +283,6 @@ class ImageTopics:
     def version(self) -> int:
         """Return the end of the metadata that is applied."""
         return self._image.end_offset
-
-    def has_partition(self, topic: str, partition: int) -> bool:
-        """Return whether the partition exists."""
-        return self._image.partition(TopicName(topic), PartitionIndex(partition)) is not None
 
 
 def _info(topic: TopicImage | None) -> TopicInfo | None:

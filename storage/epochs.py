@@ -85,8 +85,3 @@ class LeaderEpochs:
         higher = bisect_right(self._entries, epoch, key=lambda entry: entry.epoch)
         end_offset = self._entries[higher].start_offset
         return EpochEnd(self._entries[higher - 1].epoch if higher else epoch, end_offset)
-
-    def epoch_at(self, offset: int) -> int:
-        """Return the epoch in which ``offset`` was or would be written, or -1."""
-        holding = bisect_right(self._entries, offset, key=lambda entry: entry.start_offset) - 1
-        return self._entries[holding].epoch if holding >= 0 else UNDEFINED_EPOCH

@@ -149,11 +149,6 @@ class TableReader:
             raise ValueError(msg)
         return cls(buffer, _U32.unpack_from(buffer)[0])
 
-    def scalar(self, slot: int, code: str, default: int = 0) -> int:
-        """Return the number in ``slot``, or ``default`` where it is absent."""
-        at = self._field(slot)
-        return default if at is None else self._int(struct.Struct("<" + code), at)
-
     def text(self, slot: int) -> str:
         """Return the string in ``slot``, or an empty one."""
         found = self._vector(slot, 1)

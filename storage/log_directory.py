@@ -28,7 +28,6 @@ from klamm.storage.errors import LogDirectoryError, StorageFailureError
 from klamm.storage.filesystem import Filesystem, Lock, LockedError
 from klamm.storage.handles import FileHandles
 from klamm.storage.partition_log import DELETED_PREFIX
-from klamm.storage.recovery import QUARANTINE_SUFFIX
 
 logger = logging.getLogger(__name__)
 
@@ -176,27 +175,6 @@ class LogDirectory:
             msg = f"{self.path}: {error}"
             raise StorageFailureError(msg) from error
         return len(names)
-
-    def quarantined(self) -> list[str]:
-        """Return the paths of all quarantine files. May wait for the disk.
-
-        Raises:
-            StorageFailureError: The disk refused.
-        """
-        try:
-            return [
-                f"{self.partition_path(partition)}/{name}"
-                for partition in self.partitions()
-                for name in self._filesystem.list_directory(self.partition_path(partition))
-                if name.endswith(QUARANTINE_SUFFIX)
-            ]
-        except OSError as error:
-            msg = f"{self.path}: {error}"
-            raise StorageFailureError(msg) from error
-
-    def free_bytes(self) -> int:
-        """Return how many bytes may still be written."""
-        return self._filesystem.free_bytes(self.path)
 
     def _replace(self, name: str, content: bytes) -> None:
         path = f"{self.path}/{name}"
