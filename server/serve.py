@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -68,10 +69,18 @@ def run(options: ServeOptions) -> int:
         return _fail(str(error), EXIT_FAILED)
     except OSError as error:
         where = node_options.listen
-        hint = "another broker may be running there: stop it, or give another address with --listen"
-        return _fail(f"cannot listen on {where}: {error.strerror or error}; {hint}", EXIT_FAILED)
+        return _fail(f"cannot listen on {where}: {error.strerror or error}; {_listen_hint(error)}", EXIT_FAILED)
     finally:
         loop.close()
+
+
+def _listen_hint(error: OSError) -> str:
+    """Return what to do about an address that cannot be listened on."""
+    if error.errno == errno.EADDRINUSE:
+        return "another broker may be running there: stop it, or give another address with --listen"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need rights of their own: give another one with --listen"
+    return "give an address of this machine with --listen, and with --advertise the one that clients are to use"
 
 
 def configure(options: ServeOptions) -> tuple[BrokerConfig, NodeOptions, list[str]]:

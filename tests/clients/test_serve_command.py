@@ -61,6 +61,14 @@ def test_a_port_in_use_is_said_to_be_in_use(tmp_path: Path) -> None:
     assert "in use" in message
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])  # RFC 5737, RFC 6761: nobody's
+def test_an_address_of_another_machine_is_not_said_to_be_in_use(host: str) -> None:
+    message = refused("--memory", "--listen", f"{host}:9092")
+    assert f"{host}:9092" in message
+    assert "an address of this machine" in message
+    assert "another broker" not in message
+
+
 def test_a_second_broker_on_the_same_data_is_refused_and_the_first_serves_on(klamm_server: KlammProcess) -> None:
     message = refused("--data", klamm_server.data_directory, "--listen", f"127.0.0.1:{free_port()}")
     assert str(klamm_server.pid) in message
