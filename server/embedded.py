@@ -11,6 +11,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +45,8 @@ class Broker:
         host: Where it listens.
         port: Where it listens; 0 is a free port.
         memory: Keep everything in memory; ``data`` must be None.
-        config: Broker configs by Kafka's names, e.g. ``{"num.partitions": "3"}``, over :data:`EMBEDDED_CONFIG`.
+        config: Broker configs by Kafka's names, e.g. ``{"num.partitions": "3"}``, over :data:`EMBEDDED_CONFIG`. A name
+            that there is not is warned of (``UserWarning``), with the nearest one.
         telemetry: Write the broker's own topics, and export metrics and traces (docs/observability.md).
 
     Raises:
@@ -67,7 +69,9 @@ class Broker:
             raise ValueError(msg)
         asked = {"klamm.telemetry.enable": "true"} if telemetry else {}
         properties = EMBEDDED_CONFIG | asked | {key: _text(value) for key, value in (config or {}).items()}
-        self._config, _ = BrokerConfig.from_properties(properties)
+        self._config, mistakes = BrokerConfig.from_properties(properties)
+        for mistake in mistakes:
+            warnings.warn(mistake, stacklevel=2)
         self._data = Path(data) if data is not None else None
         self._memory = memory
         self._listen = Address(host, port)
@@ -191,7 +195,8 @@ class Broker:
 
     def _remove_temporary(self) -> None:
         if self._temporary is not None:
-            shutil.rmtree(self._temporary)
+            with contextlib.suppress(FileNotFoundError):  # the host program has removed it itself
+                shutil.rmtree(self._temporary)
             self._temporary = None
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import shutil
 import signal
 import socket
 import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pykka
 import pytest
 
@@ -43,6 +46,15 @@ class Bystander(pykka.ThreadingActor):
 
 def loop_policy() -> object:
     return asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated]  # hosts on older Pythons set one
+
+
+def open_files() -> int:
+    return psutil.Process().num_fds()
+
+
+def high_watermark(broker: Broker) -> int:
+    partition = broker.node.partition("t", 0)
+    return 0 if partition is None else partition.state.high_watermark
 
 
 def threads() -> set[str]:
@@ -154,6 +166,65 @@ def test_data_and_memory_exclude_each_other(tmp_path: Path) -> None:
 def test_a_config_out_of_range_is_refused_before_anything_starts() -> None:
     with pytest.raises(InvalidConfigError, match=r"num\.partitions"):
         Broker(config={"num.partitions": 0})
+
+
+def test_a_config_of_an_unknown_name_warns_where_it_was_given_and_names_the_nearest() -> None:
+    with pytest.warns(UserWarning, match=r"num\.partitons; did you mean num\.partitions") as warned:
+        Broker(config={"num.partitons": 3})
+    assert warned[0].filename == __file__
+
+
+def test_a_stop_without_its_folder_says_what_could_not_be_kept() -> None:
+    running = threads()
+    broker = Broker().start()
+    assert broker.data is not None
+    shutil.rmtree(broker.data)
+    with pytest.raises(StorageError, match="clean-shutdown"):
+        broker.stop()
+    assert threads() == running
+
+
+def test_an_exception_in_the_block_comes_through_and_the_broker_is_gone(tmp_path: Path) -> None:
+    running = threads()
+    with pytest.raises(ZeroDivisionError), Broker(data=tmp_path):
+        _ = 1 / 0
+    assert threads() == running
+    with Broker(data=tmp_path):  # and lets go of its data
+        pass
+
+
+def test_it_serves_an_asyncio_program_that_has_a_loop_of_its_own() -> None:
+    async def program() -> bytes:
+        with Broker(memory=True) as broker:
+            await asyncio.to_thread(create_topic, broker, "t")
+            await asyncio.to_thread(write, broker, "t", b"v1")
+            return await asyncio.to_thread(read, broker, "t")
+
+    assert b"v1" in asyncio.run(program())
+
+
+def test_it_stops_at_once_and_leaves_no_file_open_under_load() -> None:
+    with Broker(memory=True):
+        pass  # what is loaded once
+    files = open_files()
+    ended = threading.Event()
+
+    def load(broker: Broker) -> None:
+        with contextlib.suppress(OSError), WireConnection(port_of(broker)) as connection:
+            while not ended.is_set():
+                produce(connection, "t", b"v" * 1000, acks=-1)
+
+    with Broker() as broker:
+        create_topic(broker, "t")
+        clients = [threading.Thread(target=load, args=(broker,)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        wait_until(lambda: on_loop(broker, lambda: high_watermark(broker)) > 100, 20, "it is under load")
+    ended.set()
+    for client in clients:
+        client.join(20)
+        assert not client.is_alive(), "whoever was connected was closed"
+    assert open_files() == files
 
 
 def test_a_broker_that_a_test_forgot_does_not_keep_python_from_ending(pytester: pytest.Pytester) -> None:
