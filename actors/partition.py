@@ -115,6 +115,7 @@ class PartitionActor(LoopActor):
         self._held = Held(self._handle)
         self._closing: CloseLog | None = None
         self._noted: Written | None = None
+        self._refusing = False
 
     @property
     def flush_count(self) -> int:
@@ -289,11 +290,15 @@ class PartitionActor(LoopActor):
                 item.message.reply.appended(item.message.slot, error, -1, -1, self.log.log_start_offset)
             if failure.fatal:
                 raise
+            self._disk_refused(failure)
             return
         except Exception:
             self._unwritten = unwritten  # on_failure answers them
             raise
         advanced = self.state.appended()
+        if self._refusing:
+            self._refusing = False
+            logger.warning("the disk takes appends again", extra={"partition": self.actor_name})
         if journal is not None:
             high_watermark = self.state.high_watermark
             self._noted = journal.written(self._noted, self.actor_name, rows, high_watermark, began_ns)
@@ -305,6 +310,12 @@ class PartitionActor(LoopActor):
             self._advanced(advanced=True)
         elif self._readers:
             self._readers.tell(high_watermark_advanced=False)
+
+    def _disk_refused(self, failure: StorageFailureError) -> None:
+        """Say it once: clients try on, and whoever runs the broker has to make room."""
+        if not self._refusing:
+            self._refusing = True
+            logger.error("the disk refuses appends", extra={"partition": self.actor_name, "reason": str(failure)})
 
     def _answer_written(self, unwritten: list[_Unwritten]) -> None:
         """Reply to whoever need not wait for more than the write."""

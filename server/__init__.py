@@ -8,6 +8,7 @@
 | `handlers/` | one file for each group of APIs |
 | `fetch_sessions.py` | what consumers read (KIP-227) |
 | `partitions.py` | the partitions of this node, their actors, their recovery |
+| `unopened.py` | partitions whose logs the disk would not open: tried again until it does |
 | `group_coordinators.py` | the group coordinators of this node |
 | `log_cleaning.py` | the log cleaner of this node |
 | `data_store.py` | the data directory and the logs in it |

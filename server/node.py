@@ -204,6 +204,10 @@ class Node:
         """Return a partition that this node hosts."""
         return self._table.by_key.get((topic, index))
 
+    def is_unopened(self, topic: str, index: int) -> bool:
+        """Whether this node hosts the partition, but could not open its log yet."""
+        return (topic, index) in self._table.unopened
+
     def new_session_id(self) -> int:
         """Return a random positive int32."""
         return self._random.randrange(1, 2**31)

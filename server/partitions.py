@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from klamm.model.errors import KafkaStorageError, UnknownTopicIdError, UnknownTo
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.server.replica_fetchers import ReplicaFetchers
 from klamm.server.topic_settings import NOT_RECORDED, WRITTEN_BY_BROKER, log_settings, partition_settings
+from klamm.server.unopened import UnopenedPartition, UnopenedPartitions
 from klamm.storage.checkpoint import PartitionCheckpoint
 from klamm.storage.errors import StorageError, StorageFailureError
 from klamm.storage.log_state import CleanState
@@ -103,6 +105,9 @@ def find_partition(node: Node, topic: str | UUID, index: int) -> Partition:
     else:
         name = topic
     partition = node.partitions.get((name, index))
+    if partition is None and node.is_unopened(name, index):
+        msg = f"{name}-{index} is offline until its log can be opened"
+        raise KafkaStorageError(msg)
     if partition is None:
         msg = f"{name}-{index} does not exist"
         raise UnknownTopicOrPartitionError(msg)
@@ -143,6 +148,7 @@ class PartitionTable:
         self.by_key: dict[tuple[str | None, int], Partition] = {}
         self.topic_names: dict[UUID | None, str] = {}
         self._node = node
+        self.unopened = UnopenedPartitions(node.loop, node.disk.run, self._opened_late)
         self._fetchers = ReplicaFetchers(node)
         self._loading = True
 
@@ -157,8 +163,11 @@ class PartitionTable:
                 self._create(topic, image, delta.topic_settings[topic.name])
         for topic, image in delta.partitions_changed:
             partition = self.by_key.get((topic.name, image.partition))
+            unopened = self.unopened.get(topic.name, image.partition)
             if partition is not None:
                 self._lead_or_follow(partition, image)
+            elif unopened is not None:
+                unopened.image = image
         created = {topic.name for topic in delta.topics_created}
         for name, settings in delta.topic_settings.items():
             if name not in created:
@@ -169,7 +178,19 @@ class PartitionTable:
     def _create(self, topic: TopicImage, image: PartitionImage, settings: TopicSettings) -> None:
         key = TopicPartition(topic.name, image.partition)
         open_log = self._node.data.open_log if self._loading else self._node.data.new_log
-        log = open_log(key, topic.topic_id, log_settings(settings))
+        open_it = partial(open_log, key, topic.topic_id, log_settings(settings))
+        try:
+            log = open_it()
+        except StorageFailureError as failure:  # the other partitions are served nevertheless
+            self.unopened.add(UnopenedPartition(topic, image, settings, open_it), failure)
+        else:
+            self._opened(topic, image, settings, log)
+
+    def _opened_late(self, waited: UnopenedPartition, log: PartitionLog) -> None:
+        log.update_settings(log_settings(waited.settings))
+        self._opened(waited.topic, waited.image, waited.settings, log)
+
+    def _opened(self, topic: TopicImage, image: PartitionImage, settings: TopicSettings, log: PartitionLog) -> None:
         state = self._state_of(topic.name, log, settings)
         partition = Partition(topic.name, image.partition, topic.topic_id, settings, log, state)
         self.by_key[topic.name, image.partition] = partition
@@ -232,6 +253,7 @@ class PartitionTable:
             self._fetchers.follow(partition, image)
 
     def _change_settings(self, topic: str, settings: TopicSettings) -> None:
+        self.unopened.change_settings(topic, settings)
         for partition in self.by_key.values():
             if partition.topic == topic:
                 partition.settings = settings
@@ -240,6 +262,7 @@ class PartitionTable:
     def _delete(self, topic: TopicImage) -> None:
         self.topic_names.pop(topic.topic_id, None)
         for image in topic.partitions:
+            self.unopened.forget(topic.name, image.partition)
             partition = self.by_key.pop((topic.name, image.partition), None)
             if partition is not None:
                 self._fetchers.unfollow(partition)
@@ -277,6 +300,7 @@ class PartitionTable:
         None if one of them could not be: every log is then recovered at the next start.
         """
         self._fetchers.stop()
+        self.unopened.close()
         closing = [(part, _closing(part.ref)) for part in self.by_key.values() if part.ref.is_alive()]
         clean = len(closing) == len(self.by_key)
         states: dict[TopicPartition, PartitionCheckpoint] = {}

@@ -263,6 +263,20 @@ def test_a_full_disk_refuses_appends_and_takes_them_again_when_there_is_room(par
     assert [decode_records(payload)[0].value for payload in one.payloads()] == [b"kept", b"after"]
 
 
+def test_a_full_disk_is_said_once_and_so_is_its_end(partition: Partitions, caplog: pytest.LogCaptureFixture) -> None:
+    one = partition(WRITTEN)
+    one.disk.space_bytes = 100
+    for _ in range(5):
+        one.append(batch(b"refused"))
+    [line] = caplog.records
+    assert (line.levelname, line.getMessage()) == ("ERROR", "the disk refuses appends")
+    assert "No space left" in line.__dict__["reason"]
+    one.disk.space_bytes = None
+    for _ in range(5):
+        one.append(batch(b"taken"))
+    assert [line.getMessage() for line in caplog.records[1:]] == ["the disk takes appends again"]
+
+
 def test_after_a_failed_flush_everybody_is_answered_once_and_nothing_is_promised(partition: Partitions) -> None:
     one = partition(FLUSHED)
     one.append(batch(b"safe"))
