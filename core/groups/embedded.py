@@ -60,7 +60,7 @@ def read_subscription(metadata: bytes) -> Subscription:
         owned = tuple((reader.string() or "", reader.int32s()) for _ in range(reader.count())) if version >= 1 else ()
         generation_id = reader.int32() if version >= 2 else -1  # noqa: PLR2004 - version 2 brought it
         rack_id = reader.string() if version >= SUBSCRIPTION_VERSION_MAX else None
-    except (error, IndexError, UnicodeDecodeError) as cause:
+    except (error, IndexError) as cause:
         raise SchemaError(str(cause)) from cause
     return Subscription(topics, owned, rack_id, user_data, generation_id)
 
@@ -77,7 +77,7 @@ def read_assignment(assignment: bytes) -> tuple[tuple[str, tuple[int, ...]], ...
     reader = _Reader(assignment, 2)
     try:
         return tuple((reader.string() or "", reader.int32s()) for _ in range(reader.count()))
-    except (error, IndexError, UnicodeDecodeError) as cause:
+    except (error, IndexError) as cause:
         raise SchemaError(str(cause)) from cause
 
 
@@ -139,7 +139,7 @@ class _Reader:
     def string(self) -> str | None:
         (size,) = _I16.unpack_from(self._view, self._position)
         self._position += 2
-        return None if size < 0 else self._take(size).decode()
+        return None if size < 0 else self._take(size).decode(errors="replace")  # as Java reads it
 
     def nullable_bytes(self) -> bytes | None:
         size = self.int32()
