@@ -32,8 +32,9 @@ from klamm.storage.row_group import GROUP_MIN, encode_group, peek_group
 from klamm.storage.slicing import LogSlice, Slicer, Wanted
 from klamm.storage.verified_ranges import Ranges, holds, merged
 
-WINDOW_MIN_BYTES: Final = 4096
-"""The least that is read at once: a page costs no more than a part of it."""
+WINDOW_SLACK_BYTES: Final = 4096
+"""Read beyond what is wanted: the metadata and columns of a row group, so that a batch as large as the reader takes
+comes with one read. A page costs no more than a part of it."""
 _HINTS_MAX: Final = 64
 """Consumers whose next position is remembered per segment; others pay a search."""
 
@@ -209,7 +210,7 @@ class Segment:
         """
         if position + needed > data_end:
             raise CorruptSegmentError(self.path, position, f"a row group of {needed} bytes crosses {data_end}")
-        stop = position + max(size_max, needed, WINDOW_MIN_BYTES)
+        stop = position + max(size_max + WINDOW_SLACK_BYTES, needed)
         if stop >= data_end:
             return data_end
         indexed = self.index.position_before(stop)

@@ -134,6 +134,23 @@ def test_a_cold_read_gives_what_a_warm_one_would(row: Rows, open_log: Open) -> N
     assert b"".join(bytes(buffer) for buffer in cold.perform().buffers) == appended
 
 
+def test_a_batch_as_large_as_the_reader_takes_comes_with_one_read(row: Rows, open_log: Open) -> None:
+    reads: list[int] = []
+
+    class Watched(FaultyFilesystem):
+        def reading(self) -> None:
+            reads.append(1)
+
+    log = open_log(Watched(Random(1)), "/d/t-0")
+    batches = [row(offset, value=b"v" * 100_000) for offset in range(3)]
+    for batch in batches:
+        log.append([batch])
+    reads.clear()
+    found = sliced(log.read(1, FAR, len(batches[1].payload)))
+    assert b"".join(bytes(buffer) for buffer in found.buffers) == bytes(batches[1].payload)
+    assert len(reads) == 1
+
+
 def test_a_payload_may_be_reused_after_the_append(log: PartitionLog, row: Rows, read_all: ReadAll) -> None:
     made = row(0)
     network = bytearray(made.payload)
