@@ -7,6 +7,7 @@
 | `produce.py`, `fetch.py` | Produce and Fetch by hand, for the data path |
 | `heartbeat.py`, `consumer_heartbeat.py`, `offset_commit_codec.py` | what members of groups ask often, by hand |
 | `offset_fetch_response.py` | the answer to an OffsetFetch by hand: it may hold a million commits |
+| `pieces.py` | what a response is made of: bytes, or a file's |
 | `fetch_client.py` | Fetch from the client's side |
 | `messages.py` | every message in its newest shape: what handlers and the client use |
 | `adapters.py` | messages whose shape changed between versions |

@@ -16,6 +16,7 @@ from klamm.model.errors import UnsupportedVersionError
 from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.header import read_tagged_fields_count, skip_tagged_fields
+from klamm.protocol.pieces import Piece
 from klamm.protocol.primitives import (
     read_array_size,
     read_string,
@@ -26,8 +27,6 @@ from klamm.protocol.primitives import (
 )
 from klamm.protocol.produce import NodeEndpoint
 from klamm.protocol.varint import read_unsigned_varint, unsigned_varint
-
-Buffer = bytes | bytearray | memoryview
 
 VERSION_MIN: Final = API_VERSIONS[ApiKey.FETCH].min
 VERSION_MAX: Final = API_VERSIONS[ApiKey.FETCH].max
@@ -107,7 +106,7 @@ class FetchedPartition(NamedTuple):
     preferred_read_replica: int = -1
     diverging_epoch: tuple[int, int] | None = None
     current_leader: tuple[int, int] | None = None
-    buffers: Sequence[Buffer] = ()
+    buffers: Sequence[Piece] = ()
     size: int = 0
     next_offset: int = -1
     """Where the buffers end; not sent."""
@@ -144,7 +143,7 @@ def encode_fetch_response(
     topics: Sequence[FetchedTopic],
     throttle_ms: int = 0,
     node_endpoints: Sequence[NodeEndpoint] = (),
-) -> list[Buffer]:
+) -> list[Piece]:
     """Return the whole response frame as buffers; the first begins with the length prefix.
 
     What an older version has no field for is left out. A topic needs its name up to version 12 and its id from 13 on.
@@ -159,7 +158,7 @@ def encode_fetch_response(
         piece += error_code.to_bytes(2, "big", signed=True)
         piece += _INT32.pack(session_id)
     write_size(piece, len(topics), flexible=flexible)
-    buffers: list[Buffer] = [piece]
+    buffers: list[Piece] = [piece]
     size = 0
     for name, topic_id, partitions in topics:
         _write_topic(piece, version, name, topic_id)

@@ -3,6 +3,7 @@
 | file | owns |
 |---|---|
 | `connection.py`, `receive_buffer.py` | one client: bytes to requests, responses in order; the memory frames stay in |
+| `response_slot.py`, `file_sender.py` | the answer to one request; ranges of files on a connection's socket |
 | `listener.py` | the listening socket |
 | `apis.py`, `served_apis.py` | what an API is; the table of all that are served |
 | `handlers/` | one file for each group of APIs |

@@ -20,9 +20,10 @@ from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.header import RequestHeader, response_header
 from klamm.protocol.messages import decode_request, encode_response
-from klamm.server.connection import Connection, ResponseSlot
+from klamm.server.connection import Connection
 from klamm.server.error_responses import error_response
 from klamm.server.requests import RequestContext
+from klamm.server.response_slot import ResponseSlot
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:

@@ -26,11 +26,13 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.protocol.errors import ProtocolError
-from klamm.protocol.header import RequestHeader, parse_request_header
+from klamm.protocol.header import parse_request_header
+from klamm.protocol.pieces import Buffer, Piece
+from klamm.server.file_sender import FileSender
 from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
 from klamm.server.requests import RequestContext
-from klamm.telemetry.journal import Request, TopicKey
-from klamm.telemetry.requests import RequestStats
+from klamm.server.response_slot import ResponseSlot
+from klamm.telemetry.journal import Request
 
 if TYPE_CHECKING:
     from klamm.server.listener import Listener
@@ -52,51 +54,6 @@ LARGE_FRAME: Final = 128 * 1024
 LENGTH_SIZE: Final = 4
 _LENGTH: Final = Struct(">i")
 
-Buffer = bytes | bytearray | memoryview
-
-
-class ResponseSlot:
-    """The place of one response in its connection's order."""
-
-    __slots__ = (
-        "began_ns",
-        "buffers",
-        "connection",
-        "done",
-        "error_code",
-        "header",
-        "pinned",
-        "pinned_size",
-        "received_ns",
-        "size",
-        "stats",
-        "waited_ns",
-    )
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.buffers: list[Buffer] | None = None
-        self.done = False
-        self.pinned: ReceiveBuffer | None = None
-        self.pinned_size = 0
-        self.began_ns = 0
-        self.received_ns = 0
-        self.waited_ns = 0
-        self.error_code = 0
-        self.size = 0
-        self.header: RequestHeader
-        self.stats: RequestStats
-
-    def complete(self, buffers: list[Buffer] | None) -> None:
-        """Answer with these bytes (None: this request gets no response). Called once, on the loop."""
-        self.buffers = buffers
-        self.done = True
-        self.connection.completed(self)
-
-    def batches(self) -> tuple[tuple[TopicKey, int, int], ...]:
-        """Return (topic, partition, base offset) of what was appended; for telemetry."""
-        return ()
-
 
 class Connection(asyncio.BufferedProtocol):
     """One client. Everything runs on the node's loop."""
@@ -116,6 +73,8 @@ class Connection(asyncio.BufferedProtocol):
         self._paused = False
         self._write_paused = False
         self._task: asyncio.Task[None] | None = None
+        self._files: FileSender | None = None
+        self.sends_files = False
         self.closing = False
         self.client_host = ""
         self.client_port = 0
@@ -137,6 +96,8 @@ class Connection(asyncio.BufferedProtocol):
         """Take the transport (asyncio)."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self._files = FileSender(self._transport)
+        self.sends_files = self._files.possible
         peer = transport.get_extra_info("peername") or ("", 0)
         self.client_host, self.client_port = str(peer[0]), int(peer[1])
         self.last_used = self._listener.loop.time()
@@ -146,6 +107,8 @@ class Connection(asyncio.BufferedProtocol):
         """Forget everything; whoever still answers is not heard (asyncio)."""
         self.closing = True
         self._transport = None
+        if self._files is not None:
+            self._files.close()
         if self._task is not None:
             self._task.cancel()
         self._slots.clear()
@@ -358,7 +321,8 @@ class Connection(asyncio.BufferedProtocol):
         slots, transport = self._slots, self._transport
         if not slots or not slots[0].done or transport is None:
             return
-        out: list[Buffer] = []
+        out: list[Piece] = []
+        files = False
         now_ns = perf_counter_ns()
         while slots and slots[0].done:
             slot = slots.popleft()
@@ -374,15 +338,27 @@ class Connection(asyncio.BufferedProtocol):
                 stats.sent_size += size
                 self.sent_size += size
                 out += buffers
+                files |= slot.has_files
             if slot.error_code or elapsed_ns > stats.slow_ns:
                 self._note(slot, now_ns)
         self.last_used = now_ns / 1e9
-        if len(out) == 1:
-            transport.write(out[0])
+        if files:
+            self._send_files(out)
+        elif len(out) == 1:
+            transport.write(cast("Buffer", out[0]))
         elif out:
-            transport.writelines(out)
+            transport.writelines(cast("list[Buffer]", out))
         if self._paused:
             self._resume()
+
+    def _send_files(self, pieces: list[Piece]) -> None:
+        assert self._files is not None, "only an open connection sends"
+        try:
+            self._files.send(pieces)
+        except ConnectionError:  # the transport would have found out
+            self.close()
+        except OSError as error:
+            self.abort(f"a response could not be sent: {error}")
 
     def _note(self, slot: ResponseSlot, sent_ns: int) -> None:
         """Note a request that failed or was slow, for telemetry."""

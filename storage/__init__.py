@@ -8,6 +8,7 @@
 | `log_opening.py`, `log_reading.py`, `log_state.py` | how a log is opened, how it is read, what it says of itself |
 | `segment.py`, `segment_ends.py` | one segment file: append and read; close it, cut it short |
 | `slicing.py`, `group_walk.py`, `verified_ranges.py` | cutting what a fetch sends out of row groups; walking them |
+| `file_ranges.py`, `page_cache.py`, `read_buffers.py` | what a fetch sends unread; memory to read into |
 | `arrow_format.py`, `row_group.py`, `footer.py`, `row.py`, `flatbuffer.py` | the bytes of a segment |
 | `index.py`, `timestamps.py` | finding offsets and times |
 | `recovery.py` | the walk after an unclean stop, and the quarantine |

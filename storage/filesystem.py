@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from klamm.records.checksum import Buffer
+from klamm.storage.page_cache import PageCache
 from klamm.storage.read_buffers import read_buffer
 
 _NEW_FILE_MODE: Final = 0o644
@@ -24,6 +25,7 @@ _IOV_MAX: Final = 1024
 """Buffers of one writev on Linux, macOS and the BSDs (POSIX asks for 16)."""
 _READ_NO_WAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _WOULD_BLOCK: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
+_page_cache: Final = PageCache()
 _NO_WAIT_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
@@ -56,6 +58,19 @@ class File(Protocol):
 
     def read_now(self, size: int, position: int) -> Buffer | None:
         """Return what :meth:`read` would, or nothing if that would wait for the disk."""
+        ...
+
+    def cached(self, size: int, position: int) -> bool:
+        """Whether all ``size`` bytes at ``position`` are in memory and can be sent from there; False if unknown."""
+        ...
+
+    def send(self, descriptor: int, size: int, position: int) -> int:
+        """Send up to ``size`` bytes at ``position`` to a socket without a copy; return how many it took.
+
+        Raises:
+            BlockingIOError: The socket is full.
+            OSError: The connection broke, or the disk refused.
+        """
         ...
 
     def size(self) -> int:
@@ -193,6 +208,14 @@ class DiskFile:
         if count == size:
             return buffer
         return None if position + count < self.size() else buffer[:count]
+
+    def cached(self, size: int, position: int) -> bool:
+        """Ask the page cache; see :class:`File`."""
+        return _page_cache.holds(self._descriptor, size, position)
+
+    def send(self, descriptor: int, size: int, position: int) -> int:
+        """Call sendfile; see :class:`File`."""
+        return os.sendfile(descriptor, self._descriptor, position, size)
 
     def size(self) -> int:
         """Return the size; see :class:`File`."""

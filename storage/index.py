@@ -46,6 +46,10 @@ class SparseIndex:
         found = bisect_right(self.positions, position) - 1
         return self.positions[found] if found >= 0 else None
 
+    def entries_between(self, start: int, stop: int) -> int:
+        """Return how many entries lie at or after the position ``start`` and before ``stop``."""
+        return bisect_left(self.positions, stop) - bisect_left(self.positions, start)
+
     def position_of_time(self, time: int) -> int | None:
         """Return an indexed position before which all timestamps are below ``time``."""
         found = bisect_left(self.times, time) - 1

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Final
 
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
+from klamm.storage.file_ranges import RangeSlice
 from klamm.storage.segment import Segment
 from klamm.storage.slicing import LogSlice, Wanted
 
@@ -59,3 +60,14 @@ def read_segments(segments: Sequence[Segment], wanted: Wanted, *, wait: bool) ->
         if found is None or found.buffers or segment.end_offset >= wanted.end:
             return found
     return LogSlice([], 0, start, start)
+
+
+def ranges_of_segments(segments: Sequence[Segment], wanted: Wanted) -> RangeSlice | None:
+    """Return batches from ``wanted.start`` on as ranges of a file; nothing where ``read_segments`` is to be asked."""
+    at = bisect_right(segments, wanted.start, key=base_offset_of_segment) - 1
+    if at < 0 or wanted.start >= segments[at].end_offset:
+        return None
+    try:
+        return segments[at].ranges(wanted)
+    except (OSError, CorruptSegmentError):  # met again, and told, by the ordinary read
+        return None

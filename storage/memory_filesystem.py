@@ -88,6 +88,14 @@ class MemoryFile:
         """Read: memory never waits; see :class:`File`."""
         return self.content.read(size, position)
 
+    def cached(self, size: int, position: int) -> bool:  # noqa: ARG002 (File's signature)
+        """No: there is no file that a system could send from; see :class:`File`."""
+        return False
+
+    def send(self, descriptor: int, size: int, position: int) -> int:  # noqa: ARG002 (File's signature)
+        """Refuse; see :class:`File`."""
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
     def size(self) -> int:
         """Return the size; see :class:`File`."""
         return self.content.size

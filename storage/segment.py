@@ -22,6 +22,7 @@ from typing import Final
 
 from klamm.storage.arrow_format import file_head
 from klamm.storage.errors import CorruptSegmentError
+from klamm.storage.file_ranges import GROUP_SIZE_MIN, RangeSlice, collect
 from klamm.storage.filesystem import File
 from klamm.storage.footer import SegmentState, read_footer_of
 from klamm.storage.group_walk import checked, checked_groups, columns_of, walk_groups
@@ -30,7 +31,7 @@ from klamm.storage.index import NO_TIMESTAMP, SparseIndex
 from klamm.storage.row import LogRow
 from klamm.storage.row_group import GROUP_MIN, encode_group, peek_group
 from klamm.storage.slicing import LogSlice, Slicer, Wanted
-from klamm.storage.verified_ranges import Ranges, holds, merged
+from klamm.storage.verified_ranges import Ranges, cover, holds, merged
 
 WINDOW_SLACK_BYTES: Final = 4096
 """Read beyond what is wanted: the metadata and columns of a row group, so that a batch as large as the reader takes
@@ -201,6 +202,35 @@ class Segment:
         if slicer.buffers and not wait:
             self._remember(slicer.next_offset, position)
         return slicer.result()
+
+    def ranges(self, wanted: Wanted) -> RangeSlice | None:
+        """Return whole row groups from the one that starts with ``wanted.start``, as ranges of the file.
+
+        Returns:
+            Nothing where :meth:`read` serves better: little is wanted, row groups are small, have not been checked yet,
+            are not all in memory, or the first one is not wanted whole.
+
+        Raises:
+            CorruptSegmentError: Bytes that this read needs are damaged.
+            OSError: The disk refused.
+        """
+        position, data_end = self._position_of(wanted.start, wait=False), self.data_end
+        if position is None:
+            return None
+        stop = self._stop(position, wanted.size_max, 0, data_end)
+        size = stop - position
+        if size < GROUP_SIZE_MIN * max(self.index.entries_between(position, stop), 1):
+            return None
+        if position < self.unverified_end and not cover(self._verified, position, min(stop, self.unverified_end)):
+            return None
+        file = self.file()
+        if not file.cached(size, position):
+            return None
+        found = collect(file, wanted, position, stop)
+        if found is None:
+            return None
+        self._remember(found[0].next_offset, found[1])
+        return found[0]
 
     def _stop(self, position: int, size_max: int, needed: int, data_end: int) -> int:
         """Return where to stop reading: a row group's start if one is indexed there, so that less is read in vain.

@@ -13,6 +13,7 @@ from uuid import UUID
 from klamm.storage.arrow_format import FORMAT_VERSION
 from klamm.storage.epochs import EpochEnd, EpochStart, LeaderEpochs
 from klamm.storage.errors import StorageFailureError
+from klamm.storage.file_ranges import RangeSlice
 from klamm.storage.footer import (
     FORMAT_VERSION_KEY,
     PARTITION_KEY,
@@ -21,7 +22,7 @@ from klamm.storage.footer import (
 )
 from klamm.storage.handles import FileHandles
 from klamm.storage.log_opening import OpenedLog, opened_cleanly, recovered, sync_names
-from klamm.storage.log_reading import ColdRead, read_segments
+from klamm.storage.log_reading import ColdRead, ranges_of_segments, read_segments
 from klamm.storage.log_state import CleanState, SegmentInfo
 from klamm.storage.recovery import TRUNCATED_MARKER, epochs_below, segment_path
 from klamm.storage.row import LogRow
@@ -271,6 +272,15 @@ class SegmentedLog:
         wanted = Wanted(start_offset, end_offset, size_max, at_least_one)
         found = read_segments(self._segments, wanted, wait=False)
         return ColdRead(lambda: self._read_waiting(wanted)) if found is None else found
+
+    def ranges(self, start_offset: int, end_offset: int, size_max: int) -> RangeSlice | None:
+        """Return what :meth:`read` would, as ranges of a file to be sent from the page cache.
+
+        Returns:
+            Nothing where :meth:`read` serves better, or knows better what is wrong.
+        """
+        wanted = Wanted(start_offset, end_offset, size_max, at_least_one=False)
+        return ranges_of_segments(self._segments, wanted)
 
     def read_waiting(self, start_offset: int, end_offset: int, size_max: int) -> LogSlice:
         """As :meth:`read`, waiting for the disk where it must: for any thread but the owner's.

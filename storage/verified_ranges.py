@@ -18,6 +18,12 @@ def holds(ranges: Ranges, position: int) -> bool:
     return known >= 0 and position < ranges[known][1]
 
 
+def cover(ranges: Ranges, start: int, end: int) -> bool:
+    """Whether one of ``ranges`` holds all positions from ``start`` up to ``end``, exclusive."""
+    known = bisect_right(ranges, (start, _FAR)) - 1
+    return known >= 0 and end <= ranges[known][1]
+
+
 def merged(ranges: Ranges, start: int, end: int) -> Ranges:
     """Return sorted ``ranges`` with one more, joined with its neighbours."""
     at = bisect_right(ranges, (start, _FAR))

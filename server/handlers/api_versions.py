@@ -15,8 +15,9 @@ from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.header import RequestHeader
 from klamm.protocol.messages import decode_request, encode_response, wire_error
 from klamm.server.apis import served_versions
-from klamm.server.connection import Connection, ResponseSlot
+from klamm.server.connection import Connection
 from klamm.server.message_types import response_types
+from klamm.server.response_slot import ResponseSlot
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:

@@ -27,9 +27,10 @@ from klamm.model.errors import (
 from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.fetch import FetchedPartition, FetchPartition, FetchRequest, decode_fetch, encode_fetch_response
 from klamm.protocol.header import RequestHeader
-from klamm.server.connection import Connection, ResponseSlot
+from klamm.server.connection import Connection
 from klamm.server.fetch_sessions import FetchSession, FetchSessions, SessionPartition, TopicKey, requested
 from klamm.server.partitions import find_partition
+from klamm.server.response_slot import ResponseSlot
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.partition_log import ColdRead
 from klamm.storage.slicing import LogSlice
@@ -207,7 +208,12 @@ class FetchResponse(ResponseSlot):
         end_offset = self._end_offset(partition)
         if offset >= end_offset or (left <= 0 and not at_least_one):
             return found, None
-        read = log.read(offset, end_offset, min(request.partition_max_bytes, left), at_least_one=at_least_one)
+        size_max = min(request.partition_max_bytes, left)
+        ranges = log.ranges(offset, end_offset, size_max) if self.connection.sends_files else None
+        if ranges is not None:
+            self.has_files = True
+            return found._replace(buffers=ranges.ranges, size=ranges.size, next_offset=ranges.next_offset), None
+        read = log.read(offset, end_offset, size_max, at_least_one=at_least_one)
         if isinstance(read, ColdRead):
             return found, read
         return found._replace(buffers=read.buffers, size=read.size, next_offset=read.next_offset), None

@@ -20,8 +20,9 @@ from klamm.server.apis import AnsweredSlot
 if TYPE_CHECKING:
     from klamm.protocol.header import RequestHeader
     from klamm.server.apis import Receive
-    from klamm.server.connection import Connection, ResponseSlot
+    from klamm.server.connection import Connection
     from klamm.server.node import Node
+    from klamm.server.response_slot import ResponseSlot
 
 
 CLIENT_MADE_MEMBER_ID_VERSION: Final = 1

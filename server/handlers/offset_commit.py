@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from klamm.core.metadata_image import TopicImage
     from klamm.protocol.header import RequestHeader
     from klamm.server.apis import Receive
-    from klamm.server.connection import Connection, ResponseSlot
+    from klamm.server.connection import Connection
     from klamm.server.node import Node
+    from klamm.server.response_slot import ResponseSlot
     from klamm.telemetry.journal import Journal
 
 _ACCEPTED: Final = CommitOffsetsResult(ErrorCode.NONE, {})

@@ -34,8 +34,9 @@ from klamm.protocol.produce import (
 )
 from klamm.records.batch import CODEC_MASK, HEADER_SIZE, read_header
 from klamm.records.compression import Codec
-from klamm.server.connection import Connection, ResponseSlot
+from klamm.server.connection import Connection
 from klamm.server.partitions import find_partition
+from klamm.server.response_slot import ResponseSlot
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:

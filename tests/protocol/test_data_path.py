@@ -22,6 +22,7 @@ from klamm.protocol.errors import ProtocolError
 from klamm.protocol.fetch import FetchedPartition, decode_fetch, encode_fetch_response
 from klamm.protocol.header import RequestHeader, parse_request_header, response_header
 from klamm.protocol.kio_loader import load_request_schema, load_response_schema
+from klamm.protocol.pieces import Buffer, Piece
 from klamm.protocol.produce import NodeEndpoint, ProducedPartition, decode_produce, encode_produce_response
 from tests.protocol.random_messages import bytes_by_kio, random_message
 
@@ -63,6 +64,7 @@ fetched_without_records = st.builds(
     int32,
     st.none() | st.tuples(int32, int64),
     leaders,
+    st.just(()),
 )
 fetched = st.tuples(fetched_without_records, chunks).map(
     lambda pair: pair[0]._replace(buffers=pair[1], size=sum(map(len, pair[1])))
@@ -247,10 +249,16 @@ def test_a_fetch_response_has_kio_s_bytes_and_the_log_s_buffers(
     )
     buffers = encode_fetch_response(version, 99, 70, 5, topics, throttle_ms, nodes)
     body = response_header(99, ApiKey.FETCH, version) + bytes_by_our_plans(schema, expected)
-    assert b"".join(buffers) == pack(">i", len(body)) + body
+    assert b"".join(map(bytes_of, buffers)) == pack(">i", len(body)) + body
     for _, _, partitions in topics:
         for partition in partitions:
             assert all(any(chunk is buffer for buffer in buffers) for chunk in partition.buffers)
+
+
+def bytes_of(piece: Piece) -> Buffer:
+    """Return a piece that is bytes."""
+    assert isinstance(piece, Buffer)
+    return piece
 
 
 def fetched_by_kio(module: Any, each: FetchedPartition) -> Any:
@@ -273,7 +281,7 @@ def fetched_by_kio(module: Any, each: FetchedPartition) -> Any:
         log_start_offset=each.log_start_offset,
         aborted_transactions=aborted,
         preferred_read_replica=each.preferred_read_replica,
-        records=b"".join(each.buffers),
+        records=b"".join(map(bytes_of, each.buffers)),
         **diverging,
         **leader(module, each.current_leader),
     )

@@ -11,9 +11,10 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 import klamm
 from klamm.protocol.fetch import FetchPartition, FetchRequest
 from klamm.protocol.header import RequestHeader
-from klamm.server.connection import Connection, ResponseSlot
+from klamm.server.connection import Connection
 from klamm.server.handlers.fetch import FetchApi, FetchResponse
 from klamm.server.node import Node
+from klamm.server.response_slot import ResponseSlot
 from klamm.storage.partition_log import ColdRead, PartitionLog
 from tests.server.replicas import on_loop
 from tests.support.process import wait_until
@@ -27,6 +28,7 @@ class Client:
     """A connection that only keeps what it is answered."""
 
     closing = False
+    sends_files = False
 
     def __init__(self) -> None:
         self.answered: list[ResponseSlot] = []
