@@ -11,7 +11,7 @@ from typing import Final
 
 from klamm.model.ids import TopicPartition
 from klamm.storage.checkpoint import PartitionCheckpoint
-from klamm.storage.errors import LogDirectoryError
+from klamm.storage.errors import LogDirectoryError, StorageFailureError
 from klamm.storage.filesystem import DiskFilesystem, Filesystem
 from klamm.storage.log_directory import DirectoryMeta, LogDirectory
 from klamm.storage.memory_filesystem import MemoryFilesystem
@@ -87,7 +87,12 @@ class DataStore:
             StorageFailureError: The disk refused.
         """
         path = self._directory.partition_path(partition)
-        if self.filesystem.exists(path):
+        try:
+            left = self.filesystem.exists(path) and self.filesystem.list_directory(path)
+        except OSError as error:
+            msg = f"{path}: cannot be opened: {error}"
+            raise StorageFailureError(msg) from error
+        if left:
             logger.warning("removing what a deleted topic left behind", extra={"path": path})
             self.open_log(partition, topic_id, settings).remove()
         return self._open(partition, topic_id, settings)
