@@ -88,8 +88,8 @@ class PaletteScreen(ModalScreen[None]):
 
     def look_again(self) -> None:
         """Take names that have become known into the list."""
-        if self.is_mounted:
-            self._all = everything(self._klamm)
+        self._all = everything(self._klamm)
+        if self.is_mounted:  # before that they are there when it is
             self._show(self.query_one(Input).value.strip())
 
     def on_input_changed(self, event: Input.Changed) -> None:

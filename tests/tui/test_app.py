@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -331,4 +333,25 @@ async def test_however_narrow_the_footer_says_where_the_keys_are_told(width: int
         line = app.query_one("#footer").render_line(0).text.rstrip()
         assert line.endswith("? Help")
         assert len(line) <= width
+    app.session.close()
+
+
+async def test_the_palette_finds_what_no_screen_has_shown_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    from klamm.tui.palette import PaletteScreen
+    from tests.client.scripted import Group, Part, Scripted
+
+    async def here(make: Callable[[], Awaitable[Any]]) -> Any:
+        return await make()
+
+    script = Scripted({"unseen-topic": [Part(1)]}, {"unseen-group": Group({})})
+    session = ScriptedSession({"topic": loaded()})
+    app = make_app(session, Place("topic", "orders"))
+    async with script.cluster() as cluster, app.run_test(size=(100, 30)) as pilot:
+        session.cluster = cluster
+        monkeypatch.setattr(session, "run", here)  # the script lives on this loop
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        await pilot.press("ctrl+p", *"unseen")
+        await settle(app, pilot, lambda: isinstance(app.screen, PaletteScreen))
+        table = app.screen.query_one(TableView)
+        await settle(app, pilot, lambda: {row.text for row in table.rows.shown} == {"unseen-topic", "unseen-group"})
     app.session.close()
