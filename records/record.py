@@ -135,6 +135,34 @@ def build_batch(
     return batch
 
 
+def decode_records_at(header: BatchHeader, plain: memoryview, positions: Iterable[int]) -> list[Record]:
+    """Decode only those records of a batch that hold one of some positions, each once; the others are stepped over.
+
+    ``plain`` holds the records, decompressed; the positions are bytes in it, ascending.
+
+    Raises:
+        InvalidRecordError: A record that was looked at contradicts its sizes, or a position lies behind the last one.
+    """
+    append_time = header.max_timestamp if header.timestamp_type == LOG_APPEND_TIME else None
+    records: list[Record] = []
+    end = 0
+    try:
+        for wanted in positions:
+            while end <= wanted:
+                start = end
+                size, body = _read_varint(plain, start)
+                end = body + size
+                if size < 1 or end > len(plain):
+                    msg = f"a record of {size} bytes in {len(plain) - body}"
+                    raise InvalidRecordError(msg)
+                if end > wanted:
+                    records.append(_decode_one(header, append_time, plain, start)[0])
+    except IndexError as error:
+        msg = f"no record holds a position that is asked for, or one ends too early: {len(plain)} bytes"
+        raise InvalidRecordError(msg) from error
+    return records
+
+
 def write_varint(target: bytearray, value: int) -> None:
     """Append a zigzag varint: 0, -1, 1, -2 become 0, 1, 2, 3."""
     zigzag = (value << 1) ^ (value >> _VARINT_SHIFT_MAX)

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from klamm.model.errors import CorruptMessageError, KafkaError
-from klamm.records.batch import HEADER_SIZE
+from klamm.records.batch import HEADER_SIZE, read_header
 from klamm.records.compression import Codec, decompress
-from klamm.records.record import Record, decode_records
+from klamm.records.record import Record, decode_records_at
 from klamm.telemetry.flow import Names, split_partition
 from klamm.telemetry.journal import Advanced, Committed, Fetched, Note, Written
 from klamm.telemetry.spans import Attribute, Span, TokenBucket, TraceContext, new_context, parse_traceparent
@@ -241,8 +241,9 @@ class MessageTracer:
             self._malformed += max(0, named - len(digits))
             if _ODD.isdisjoint(digits):
                 return []
+            sampled = (match.start() for match in _VALID.finditer(plain) if match[1] in _ODD)
             found: list[tuple[Record, TraceContext]] = []
-            for record in decode_records(payload, size_max=DECODED_SIZE_MAX):
+            for record in decode_records_at(read_header(payload), memoryview(plain), sampled):
                 values = [value for name, value in record.headers if name == HEADER_NAME]
                 context = parse_traceparent(values[-1]) if values else None
                 if context is not None and context.sampled:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klamm.model.errors import CorruptMessageError, InvalidRecordError, KafkaError
-from klamm.records.batch import HEADER_SIZE, check_batch, check_produced_batch, write_crc
+from klamm.records.batch import HEADER_SIZE, check_batch, check_produced_batch, read_header, write_crc
 from klamm.records.compression import Codec, compress, decompress
-from klamm.records.record import Record, build_batch, decode_records
+from klamm.records.record import Record, build_batch, decode_records, decode_records_at, encode_records
 from klamm.records.rewrite import check_keys, recompressed
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.batch"))
@@ -41,6 +41,31 @@ def test_records_come_out_as_they_went_in(
     batch = build_batch(records, codec=codec)
     assert check_produced_batch(batch).codec is codec
     assert decode_records(batch) == records
+
+
+@settings(deadline=None)
+@given(contents, st.data())
+def test_the_records_that_hold_some_positions_are_those_of_the_whole_batch(
+    given_contents: list[tuple[int, bytes | None, bytes | None, tuple[tuple[bytes, bytes | None], ...]]],
+    data: st.DataObject,
+) -> None:
+    records = [Record(7 + at, *content) for at, content in enumerate(given_contents)]
+    batch = build_batch(records)
+    plain = memoryview(batch)[HEADER_SIZE:]
+    positions = sorted(data.draw(st.lists(st.integers(0, len(plain) - 1), max_size=5)))
+    ends = [len(encode_records(records[: at + 1], 7, records[0].timestamp_ms)) for at in range(len(records))]
+    expected = sorted({next(at for at, end in enumerate(ends) if position < end) for position in positions})
+    assert decode_records_at(read_header(batch), plain, positions) == [records[at] for at in expected]
+    with pytest.raises(InvalidRecordError):
+        decode_records_at(read_header(batch), plain, [len(plain)])
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60), st.integers(0, 70))
+def test_no_bytes_do_more_than_be_refused_where_some_records_are_decoded(plain: bytes, position: int) -> None:
+    header = read_header(build_batch([Record(0, 0, None, b"v")]))
+    with suppress(InvalidRecordError):
+        decode_records_at(header, memoryview(plain), [position])
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)

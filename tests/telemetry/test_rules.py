@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from klamm.records.compression import Codec
 from klamm.records.flow_schema import RESOLUTION_US, FlowRange
 from klamm.records.record import Record, build_batch
 from klamm.storage.row import LogRow
@@ -220,6 +221,25 @@ def test_a_message_that_is_removed_before_a_group_committed_it_is_an_error() -> 
         "g",
     )
     assert tracer.expired("t-0", 1, 60) == []
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_only_records_with_a_sampled_header_are_traced_wherever_they_stand(codec: Codec) -> None:
+    unsampled, other = f"00-{TRACE}-{SPAN}-00".encode(), f"00-{TRACE}-{SPAN[::-1]}-01".encode()
+    headers = [(b"traceparent", value) for value in (SAMPLED, unsampled, b"00-bad")]
+    records = [
+        Record(0, 0, None, b"v" * 300, (headers[1],)),
+        Record(1, 0, b"k", b"v" * 300, (headers[0],)),
+        Record(2, 0, None, b"\x16traceparent\x6e" + SAMPLED),  # a value that looks like a header
+        Record(3, 0, None, None, (headers[0], headers[1])),  # the last one counts
+        Record(4, 0, None, b"", (headers[2],)),
+        Record(5, 0, None, b"v", (headers[1], (b"traceparent", other), (b"more", None))),
+    ]
+    tracer = _tracer(_Log(LogRow.of_batch(bytes(build_batch(records, codec=codec)))))
+    spans = [one for one in tracer.spans([_written(0, 6, 10)], NAMES, 0.0, lambda ns: ns) if "append" in one.name]
+    assert [one.attributes["messaging.kafka.offset"] for one in spans] == [1, 5]
+    assert spans[1].parent == TraceContext(int(TRACE, 16), int(SPAN[::-1], 16))
+    assert (tracer.counts.inspected, tracer.counts.skipped, tracer.counts.malformed) == (1, 0, 1)
 
 
 def test_no_more_batches_are_looked_into_than_the_limit_and_the_rest_is_counted() -> None:
