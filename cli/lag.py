@@ -457,7 +457,7 @@ _DETAILS = (
     "topic's means the group. JSON has one item for each partition."
 )
 _REQUESTS = ("Metadata", "ListGroups", "OffsetFetch", "ListOffsets", "Fetch", "DescribeGroups",
-             "ConsumerGroupDescribe", "DescribeShareGroupOffsets", "DescribeConfigs")  # fmt: skip
+             "ConsumerGroupDescribe", "DescribeShareGroupOffsets", "DescribeConfigs", "DescribeLogDirs")  # fmt: skip
 _SHOW_EXAMPLES = (
     Example("klamm lag", "every group"),
     Example("klamm lag billing", "one group, partition by partition, with owners and retention"),

@@ -198,30 +198,30 @@ class LagHistory:
         places = [first + (last - first) * step // (width - 1) for step in range(width)]
         return [series.values[max(0, bisect_right(series.times, place) - 1)] for place in places]
 
-    def risk(self, row: LagRow, retention: Retention, size_bytes: int | None = None) -> Risk | None:
+    def risk(self, row: LagRow, retention: Retention, offset_size_bytes: float | None = None) -> Risk | None:
         """Return how soon retention reaches the record at the committed offset; None where nothing threatens it.
 
         Retention deletes whole segments, so a record goes at the earliest when this says, and often later. With
-        ``size_bytes`` (of the partition's log now) retention.bytes counts too.
+        ``offset_size_bytes`` (what an offset of the partition takes on disk, on average) retention.bytes counts too.
         """
-        found = [retention_risk(row, retention), self._size_risk(row, retention, size_bytes), self._start_risk(row)]
+        size_risk = self._size_risk(row, retention, offset_size_bytes)
+        found = [retention_risk(row, retention), size_risk, self._start_risk(row)]
         known = [each for each in found if each is not None]
         used = next((each.used for each in known if each.used is not None), None)
         soonest = min(known, key=lambda each: each.loss_in_ms or 0, default=None)
         return None if soonest is None else soonest._replace(used=used)
 
-    def _size_risk(self, row: LagRow, retention: Retention, size_bytes: int | None) -> Risk | None:
-        end, start, committed = row.log_end_offset, row.log_start_offset, row.committed_offset
-        if retention.size_bytes is None or not retention.deletes or size_bytes is None or not row.lag:
+    def _size_risk(self, row: LagRow, retention: Retention, offset_size_bytes: float | None) -> Risk | None:
+        end, committed = row.log_end_offset, row.committed_offset
+        if retention.size_bytes is None or not retention.deletes or not offset_size_bytes or not row.lag:
             return None
-        if end is None or start is None or committed is None or end <= start:
+        if end is None or committed is None:
             return None
-        rate = self.rates(row).in_rate
-        each = size_bytes / (end - start)
-        left = retention.size_bytes - (end - committed) * each
+        left = retention.size_bytes - (end - committed) * offset_size_bytes
         if left <= 0:
             return Risk(None, 0, "size")
-        return Risk(None, int(left / (rate * each) * 1000), "size") if rate else None
+        rate = self.rates(row).in_rate
+        return Risk(None, int(left / (rate * offset_size_bytes) * 1000), "size") if rate else None
 
     def _start_risk(self, row: LagRow) -> Risk | None:
         series = self._starts.get((row.topic, row.partition))

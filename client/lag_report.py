@@ -251,6 +251,10 @@ class LagReport:
         age = max(0, self.ends_at_ms - found.timestamp_ms)  # a producer's clock may be ahead of ours
         return row._replace(lag_time_ms=age, lag_time_kind=kind, lag_time_source=found.source)
 
+    def timed_rows(self, group: str) -> list[LagRow]:
+        """Return the rows of a group that were measured, with their time lag, log start and losses."""
+        return [self._timed(row, row.committed_offset or 0) for row in self.timed.get(group, {}).values()]
+
     def _stuck_ms(self, topic: str, index: int, stable: int) -> int | None:
         found = self.stable_times.get((topic, index, stable))
         if found is None or found.timestamp_ms is None:
@@ -331,7 +335,7 @@ class LagReport:
         worst_lag = max(lags, default=None)
         worst = None if worst_lag is None else commits.layout.partitions[ends.place(lags.index(worst_lag))]
         behind = lags if lags and min(lags) > 0 else [each for each in lags if each > 0]
-        timed = [self._timed(row, row.committed_offset or 0) for row in self.timed.get(name, {}).values()]
+        timed = self.timed_rows(name)
         known = [row for row in timed if row.lag_time_ms is not None]
         time_ms = max((row.lag_time_ms or 0 for row in known), default=None)
         kind = PARTIAL if len(behind) > len(known) else _kind(known)

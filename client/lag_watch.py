@@ -1,6 +1,7 @@
 """Lag watched: samples one after the other, with the times of what matters, rates and retention.
 
-Both live boards stand on this. What is slow to change (retention) is read once a minute.
+Both live boards stand on this. What is slow to change (what topics keep, how much an offset of a partition takes on
+disk) is read once a minute.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from klamm.client.groups import ListedGroup
 from klamm.client.lag import group_lags, measure_times, retentions
 from klamm.client.lag_history import WINDOW_MS, LagHistory, Rates, Retention, Risk
 from klamm.client.lag_report import GroupLag, LagReport, LagRow
+from klamm.client.offset_fetch_wire import Partition
 
 TIMED_MAX: Final = 1000
 """Partitions whose record is fetched at each sample; the others have times between two of their samples."""
@@ -62,6 +64,7 @@ class LagWatcher:
         self._timed_max = timed_max
         self._listed = listed
         self._retention_read_s = -RETENTION_EVERY_S
+        self._offset_sizes: dict[Partition, float] = {}
 
     async def sample(self, *, with_retention: bool = True, cluster: Cluster | None = None) -> LagReport:
         """Take a sample; ``cluster`` replaces the one so far: a recording is another at each time.
@@ -80,6 +83,7 @@ class LagWatcher:
         now = time.monotonic()
         if with_retention and now - self._retention_read_s >= RETENTION_EVERY_S:
             await self._read_retention(report)
+            await self._read_sizes(report)
             self._retention_read_s = now
         return report
 
@@ -93,7 +97,9 @@ class LagWatcher:
     def risk(self, row: LagRow) -> Risk | None:
         """Return what retention threatens."""
         retention = self.retention.get(row.topic)
-        return None if retention is None else self.history.risk(row, retention)
+        if retention is None:
+            return None
+        return self.history.risk(row, retention, self._offset_sizes.get((row.topic, row.partition)))
 
     def board(self) -> list[Watched]:
         """Return one line for each group of the newest sample, by name."""
@@ -115,6 +121,37 @@ class LagWatcher:
             self.retention = await retentions(self._cluster, set(report.ends))
         except ClientError:  # configs may be read by fewer people than offsets; the board then has no such column
             self.retention = {}
+
+    async def _read_sizes(self, report: LagReport) -> None:
+        """Read what an offset takes on disk where retention.bytes deletes: one request to each broker that leads such.
+
+        Where that may not be read (DESCRIBE on the cluster) retention.bytes threatens nothing that is known.
+        """
+        limited = {name for name, each in self.retention.items() if each.deletes and each.size_bytes is not None}
+        spans = {
+            (row.topic, row.partition): row.log_end_offset - row.log_start_offset
+            for group in (report.groups if limited else ())
+            for row in report.timed_rows(group.group_id)
+            if row.topic in limited and row.log_end_offset is not None and row.log_start_offset is not None
+        }
+        leaders = {each: report.leaders[each] for each in spans if each in report.leaders}
+        if not leaders:
+            self._offset_sizes = {}
+            return
+        partitions: dict[str, list[int]] = {}
+        for topic, index in leaders:
+            partitions.setdefault(topic, []).append(index)
+        from klamm.client.topics import log_dirs  # noqa: PLC0415 (loads kio, which lag itself does without)
+
+        dirs, _ = await log_dirs(self._cluster, set(leaders.values()), partitions)
+        self._offset_sizes = {
+            place: replica.size_bytes / spans[place]
+            for found in dirs
+            for replica in found.replicas
+            if leaders.get(place := (replica.topic, replica.partition)) == replica.broker_id
+            and not replica.is_future
+            and spans[place] > 0
+        }
 
 
 def worst_first(report: LagReport, count: int) -> list[LagRow]:

@@ -321,9 +321,9 @@ def test_retention_by_size_counts_what_comes_in() -> None:
     script = Scripted({"t": [Part(1000)]}, {"g": Group({("t", 0): 600})})
     history = _sampled(script, [(100, 0)] * 11)
     assert history.latest is not None
-    row = history.latest.rows[0]._replace(log_start_offset=0)
-    # 2,100 offsets in 210,000 bytes; 1,500 unread ones take 150,000 of 200,000; 100 offsets of 100 bytes a second come.
-    risk = history.risk(row, Retention(None, 200_000), size_bytes=210_000)
+    row = history.latest.rows[0]
+    # 1,500 unread offsets of 100 bytes take 150,000 of 200,000; 100 of them come a second.
+    risk = history.risk(row, Retention(None, 200_000), 100.0)
     assert risk is not None
     assert (risk.because, risk.loss_in_ms) == ("size", 5000)
 
