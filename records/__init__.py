@@ -8,7 +8,10 @@
 | `record.py` | records inside a batch, decoded and encoded; batches that the broker writes |
 | `rewrite.py` | what a topic's config may make of a produced batch |
 | `compaction.py` | what compaction makes of a batch |
+| `schema_codec.py` | how Kafka's generated record schemas are laid out |
 | `offsets_schema.py` | the records of `__consumer_offsets` |
+| `share_groups_schema.py` | those of share groups there |
+| `transactions_schema.py` | the records of `__transaction_state` |
 | `flow_schema.py`, `state_schema.py` | the records of `__klamm_flow` and `__klamm_state` |
 | `group_partition.py` | which partition of `__consumer_offsets` a group is in |
 """

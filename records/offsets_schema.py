@@ -13,11 +13,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct, error
-from typing import Any, Final, NamedTuple, Protocol
-from uuid import UUID
+from typing import Any, Final, NamedTuple
 
-from klamm.model.errors import CorruptMessageError
 from klamm.model.ids import NO_TOPIC_ID, TopicId
+from klamm.records.schema_codec import (
+    ALWAYS_WRITTEN,
+    BYTES,
+    COMPACT_BYTES,
+    COMPACT_STRING,
+    I16,
+    I32,
+    I64,
+    INT8,
+    INT32,
+    INT64,
+    STRING,
+    TOPIC_ID,
+    Array,
+    FieldType,
+    Kind,
+    Layout,
+    Length,
+    compact_array,
+    decode_kind,
+    read_uvarint,
+    write_uvarint,
+)
 
 OFFSET_COMMIT_VALUE_VERSION: Final = 4
 OFFSET_COMMIT_VALUE_VERSION_WITH_EXPIRY: Final = 1
@@ -255,9 +276,9 @@ class GroupRecord(NamedTuple):
 def encode_key(key: Key) -> bytes:
     """Return a record's key, kind included."""
     if type(key) is OffsetCommitKey:
-        return _offset_commit_prefix(key.group, key.topic) + _I32.pack(key.partition)
+        return _offset_commit_prefix(key.group, key.topic) + I32.pack(key.partition)
     kind = _KIND_OF[type(key)]
-    out = bytearray(_I16.pack(kind))
+    out = bytearray(I16.pack(kind))
     KINDS[kind].key.write(out, key)
     return bytes(out)
 
@@ -267,7 +288,7 @@ def encode_value(value: Value) -> bytes:
     if type(value) is OffsetCommitValue:
         return _encode_offset_commit(value)
     version = GROUP_METADATA_VALUE_VERSION if type(value) is GroupMetadataValue else 0
-    out = bytearray(_I16.pack(version))
+    out = bytearray(I16.pack(version))
     _VALUE_CODECS[type(value)](version).write(out, value)
     return bytes(out)
 
@@ -282,211 +303,19 @@ def decode_record(key: bytes, value: bytes | None) -> GroupRecord | None:
         commit = _decode_offset_commit(key, value)
         if commit is not None:
             return commit
-    try:
-        kind = KINDS.get(_I16.unpack_from(key)[0])
-        if kind is None:
-            return None
-        decoded_key = kind.key.read(key, 2)[0]
-        if value is None:
-            return GroupRecord(decoded_key, None)
-        (version,) = _I16.unpack_from(value)
-        if not 0 <= version <= kind.value_version_max:
-            msg = f"value version={version} of {type(decoded_key).__name__} is not in 0..{kind.value_version_max}"
-            raise CorruptMessageError(msg)
-        return GroupRecord(decoded_key, kind.value(version).read(value, 2)[0])
-    except (error, IndexError, UnicodeDecodeError, ValueError) as cause:
-        msg = f"a record of __consumer_offsets contradicts its schema: {cause}"
-        raise CorruptMessageError(msg) from cause
+    found = decode_kind(KINDS, key, value)
+    return None if found is None else GroupRecord(*found)
 
 
-# Codecs: each type writes to a growing buffer and reads at a position, returning the value and the position after it.
-
-_I8, _I16, _I32, _I64 = Struct(">b"), Struct(">h"), Struct(">i"), Struct(">q")
 _COMMIT_HEAD = Struct(">hqi")
 _USUAL_COMMIT = Struct(">hqiBqB")  # no metadata, no topic id
 _SHORT_METADATA: Final = range(1, 0x80)  # lengths (plus one) that fit one byte of a varint
-_ARRAY_LENGTH_MAX: Final = 10_000_000  # no record reaches it (max.message.bytes); it stops a corrupt length early
-
-
-_ALWAYS_WRITTEN: Final = object()
-"""The default of a tagged field that Kafka writes even when it is null."""
-
-
-class _Type(Protocol):
-    def write(self, out: bytearray, value: Any) -> None: ...  # noqa: ANN401 - a codec is as general as its schema
-
-    def read(self, view: bytes, position: int) -> tuple[Any, int]: ...
-
-
-class _Int:
-    def __init__(self, layout: Struct) -> None:
-        self._layout = layout
-
-    def write(self, out: bytearray, value: int) -> None:
-        out += self._layout.pack(value)
-
-    def read(self, view: bytes, position: int) -> tuple[int, int]:
-        return self._layout.unpack_from(view, position)[0], position + self._layout.size
-
-
-class _Uuid:
-    def write(self, out: bytearray, value: UUID) -> None:
-        out += value.bytes
-
-    def read(self, view: bytes, position: int) -> tuple[UUID, int]:
-        return UUID(bytes=_slice(view, position, 16)), position + 16
-
-
-class _Length:
-    """A length as Kafka writes it: int16 or int32 with -1 for null, or an unsigned varint of length + 1 with 0."""
-
-    def __init__(self, layout: Struct | None) -> None:
-        self._layout = layout
-
-    def write(self, out: bytearray, length: int) -> None:
-        if self._layout is None:
-            _write_uvarint(out, length + 1)
-        else:
-            out += self._layout.pack(length)
-
-    def read(self, view: bytes, position: int) -> tuple[int, int]:
-        if self._layout is None:
-            length, position = _read_uvarint(view, position)
-            return length - 1, position
-        return self._layout.unpack_from(view, position)[0], position + self._layout.size
-
-
-class _String:
-    def __init__(self, length: _Length) -> None:
-        self._length = length
-
-    def write(self, out: bytearray, value: str | None) -> None:
-        encoded = b"" if value is None else value.encode()
-        self._length.write(out, -1 if value is None else len(encoded))
-        out += encoded
-
-    def read(self, view: bytes, position: int) -> tuple[str | None, int]:
-        length, position = self._length.read(view, position)
-        return (None, position) if length < 0 else (_slice(view, position, length).decode(), position + length)
-
-
-class _Bytes:
-    def __init__(self, length: _Length) -> None:
-        self._length = length
-
-    def write(self, out: bytearray, value: bytes) -> None:
-        self._length.write(out, len(value))
-        out += value
-
-    def read(self, view: bytes, position: int) -> tuple[bytes, int]:
-        length, position = self._length.read(view, position)
-        return _slice(view, position, max(length, 0)), position + max(length, 0)
-
-
-class _Array:
-    def __init__(self, item: _Type, length: _Length) -> None:
-        self._item = item
-        self._length = length
-
-    def write(self, out: bytearray, value: tuple[Any, ...]) -> None:
-        self._length.write(out, len(value))
-        for item in value:
-            self._item.write(out, item)
-
-    def read(self, view: bytes, position: int) -> tuple[tuple[Any, ...], int]:
-        count, position = self._length.read(view, position)
-        if count > min(_ARRAY_LENGTH_MAX, len(view)):
-            msg = f"an array of {count} items in {len(view)} bytes"
-            raise CorruptMessageError(msg)
-        items: list[Any] = []
-        for _ in range(max(count, 0)):
-            item, position = self._item.read(view, position)
-            items.append(item)
-        return tuple(items), position
-
-
-class _Record:
-    """A struct: its fields in order, then its tagged fields (those that differ from the default)."""
-
-    def __init__(
-        self,
-        build: Callable[..., Any],
-        fields: tuple[_Type, ...],
-        tagged: tuple[tuple[_Type, Any], ...] = (),
-        *,
-        flexible: bool = False,
-    ) -> None:
-        self._build = build
-        self._fields = fields
-        self._tagged = tagged
-        self._flexible = flexible
-
-    def write(self, out: bytearray, value: tuple[Any, ...]) -> None:
-        for field, item in zip(self._fields, value, strict=False):
-            field.write(out, item)
-        if not self._flexible:
-            return
-        present = [
-            (tag, kind, item)
-            for tag, ((kind, default), item) in enumerate(zip(self._tagged, value[len(self._fields) :], strict=False))
-            if item != default
-        ]
-        _write_uvarint(out, len(present))
-        for tag, kind, item in present:
-            body = bytearray()
-            kind.write(body, item)
-            _write_uvarint(out, tag)
-            _write_uvarint(out, len(body))
-            out += body
-
-    def read(self, view: bytes, position: int) -> tuple[Any, int]:
-        items: list[Any] = []
-        for field in self._fields:
-            item, position = field.read(view, position)
-            items.append(item)
-        if not self._flexible:
-            return self._build(*items), position
-        extra = [None if default is _ALWAYS_WRITTEN else default for _, default in self._tagged]
-        count, position = _read_uvarint(view, position)
-        for _ in range(count):
-            tag, position = _read_uvarint(view, position)
-            size, position = _read_uvarint(view, position)
-            if tag < len(self._tagged):
-                extra[tag] = self._tagged[tag][0].read(_slice(view, position, size), 0)[0]
-            position += size
-        return self._build(*items, *extra), position
-
-
-def _slice(view: bytes, position: int, size: int) -> bytes:
-    if position + size > len(view):
-        msg = f"{size} bytes at position {position} of {len(view)}"
-        raise CorruptMessageError(msg)
-    return bytes(view[position : position + size])
-
-
-def _write_uvarint(out: bytearray, value: int) -> None:
-    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-
-
-def _read_uvarint(view: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 35, 7):
-        byte = view[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the eighth bit says that another byte follows
-            return value, position
-    msg = f"a varint longer than five bytes at position {position}"
-    raise CorruptMessageError(msg)
 
 
 @lru_cache(maxsize=8192)  # one entry per (group, topic) that commits; a commit costs half without encoding them again
 def _offset_commit_prefix(group: str, topic: str) -> bytes:
     group_bytes, topic_bytes = group.encode(), topic.encode()
-    return b"\0\1" + _I16.pack(len(group_bytes)) + group_bytes + _I16.pack(len(topic_bytes)) + topic_bytes
+    return b"\0\1" + I16.pack(len(group_bytes)) + group_bytes + I16.pack(len(topic_bytes)) + topic_bytes
 
 
 def _encode_offset_commit(value: OffsetCommitValue) -> bytes:
@@ -496,18 +325,18 @@ def _encode_offset_commit(value: OffsetCommitValue) -> bytes:
     metadata = said.encode()
     if value.expire_timestamp_ms >= 0:
         return (
-            _I16.pack(OFFSET_COMMIT_VALUE_VERSION_WITH_EXPIRY)
-            + _I64.pack(value.offset)
-            + _I16.pack(len(metadata))
+            I16.pack(OFFSET_COMMIT_VALUE_VERSION_WITH_EXPIRY)
+            + I64.pack(value.offset)
+            + I16.pack(len(metadata))
             + metadata
-            + _I64.pack(value.commit_timestamp_ms)
-            + _I64.pack(value.expire_timestamp_ms)
+            + I64.pack(value.commit_timestamp_ms)
+            + I64.pack(value.expire_timestamp_ms)
         )
     head = _COMMIT_HEAD.pack(OFFSET_COMMIT_VALUE_VERSION, value.offset, value.leader_epoch)
     out = bytearray(head)
-    _write_uvarint(out, len(metadata) + 1)
+    write_uvarint(out, len(metadata) + 1)
     out += metadata
-    out += _I64.pack(value.commit_timestamp_ms)
+    out += I64.pack(value.commit_timestamp_ms)
     out += b"\0" if value.topic_id == NO_TOPIC_ID else b"\1\0\x10" + value.topic_id.bytes
     return bytes(out)
 
@@ -518,16 +347,16 @@ def _decode_offset_commit(key: bytes, value: bytes) -> GroupRecord | None:
     A load of 100,000 commits is 100,000 of these.
     """
     try:
-        topic_position = 4 + _I16.unpack_from(key, 2)[0]
-        (topic_size,) = _I16.unpack_from(key, topic_position)
+        topic_position = 4 + I16.unpack_from(key, 2)[0]
+        (topic_size,) = I16.unpack_from(key, topic_position)
         partition_position = topic_position + 2 + topic_size
         metadata_end = 14 + value[14]
-        (partition,) = _I32.unpack_from(key, partition_position)
+        (partition,) = I32.unpack_from(key, partition_position)
         whole = len(value) == metadata_end + 9 and len(key) == partition_position + 4
         if not whole or value[14] not in _SHORT_METADATA or value[-1] != 0:
             return None
         _, offset, leader_epoch = _COMMIT_HEAD.unpack_from(value)
-        (timestamp,) = _I64.unpack_from(value, metadata_end)
+        (timestamp,) = I64.unpack_from(value, metadata_end)
         commit_key = OffsetCommitKey(
             key[4:topic_position].decode(), key[topic_position + 2 : partition_position].decode(), partition
         )
@@ -537,16 +366,7 @@ def _decode_offset_commit(key: bytes, value: bytes) -> GroupRecord | None:
     return GroupRecord(commit_key, commit)
 
 
-_INT8, _INT32, _INT64, _UUID = _Int(_I8), _Int(_I32), _Int(_I64), _Uuid()
-_STRING, _COMPACT_STRING = _String(_Length(_I16)), _String(_Length(None))
-_BYTES, _COMPACT_BYTES = _Bytes(_Length(_I32)), _Bytes(_Length(None))
-
-
-def _array(item: _Type) -> _Array:
-    return _Array(item, _Length(None))
-
-
-def _offset_commit_value(version: int) -> _Record:
+def _offset_commit_value(version: int) -> Layout:
     def build(*items: Any) -> OffsetCommitValue:  # noqa: ANN401 - fields of several versions
         if version == 1:
             return OffsetCommitValue(items[0], -1, items[1], items[2], items[3])
@@ -555,16 +375,16 @@ def _offset_commit_value(version: int) -> _Record:
         return OffsetCommitValue(items[0], items[1], items[2], items[3], -1, *items[4:])
 
     if version >= FLEXIBLE_SINCE:
-        fields = (_INT64, _INT32, _COMPACT_STRING, _INT64)
-        return _Record(build, fields, ((_UUID, NO_TOPIC_ID),), flexible=True)
-    epoch = (_INT32,) if version == 3 else ()  # noqa: PLR2004 - see above
-    expiry = (_INT64,) if version == 1 else ()
-    return _Record(build, (_INT64, *epoch, _STRING, _INT64, *expiry))
+        fields = (INT64, INT32, COMPACT_STRING, INT64)
+        return Layout(build, fields, ((TOPIC_ID, NO_TOPIC_ID),), flexible=True)
+    epoch = (INT32,) if version == 3 else ()  # noqa: PLR2004 - see above
+    expiry = (INT64,) if version == 1 else ()
+    return Layout(build, (INT64, *epoch, STRING, INT64, *expiry))
 
 
-def _group_metadata_value(version: int) -> _Record:
+def _group_metadata_value(version: int) -> Layout:
     flexible = version >= FLEXIBLE_SINCE
-    string, blob = (_COMPACT_STRING, _COMPACT_BYTES) if flexible else (_STRING, _BYTES)
+    string, blob = (COMPACT_STRING, COMPACT_BYTES) if flexible else (STRING, BYTES)
 
     def member(*items: Any) -> MemberMetadata:  # noqa: ANN401 - fields of several versions
         fields = list(items)
@@ -580,19 +400,19 @@ def _group_metadata_value(version: int) -> _Record:
         return GroupMetadataValue(*items)
 
     instance = (string,) if version >= 3 else ()  # noqa: PLR2004 - see above
-    rebalance = (_INT32,) if version >= 1 else ()
-    timestamp = (_INT64,) if version >= 2 else ()  # noqa: PLR2004 - version 2 brought the state's timestamp
-    members = _Record(member, (string, *instance, string, string, *rebalance, _INT32, blob, blob), flexible=flexible)
-    array = _Array(members, _Length(None if flexible else _I32))
-    return _Record(group, (string, _INT32, string, string, *timestamp, array), flexible=flexible)
+    rebalance = (INT32,) if version >= 1 else ()
+    timestamp = (INT64,) if version >= 2 else ()  # noqa: PLR2004 - version 2 brought the state's timestamp
+    members = Layout(member, (string, *instance, string, string, *rebalance, INT32, blob, blob), flexible=flexible)
+    array = Array(members, Length(None if flexible else I32))
+    return Layout(group, (string, INT32, string, string, *timestamp, array), flexible=flexible)
 
 
-def _always(codec: _Record) -> Callable[[int], _Record]:
+def _always(codec: Layout) -> Callable[[int], Layout]:
     return lambda _: codec
 
 
-_CLASSIC_PROTOCOL = _Record(ClassicProtocol, (_COMPACT_STRING, _COMPACT_BYTES), flexible=True)
-_CLASSIC_MEMBER = _Record(ClassicMemberMetadata, (_INT32, _array(_CLASSIC_PROTOCOL)), flexible=True)
+_CLASSIC_PROTOCOL = Layout(ClassicProtocol, (COMPACT_STRING, COMPACT_BYTES), flexible=True)
+_CLASSIC_MEMBER = Layout(ClassicMemberMetadata, (INT32, compact_array(_CLASSIC_PROTOCOL)), flexible=True)
 
 
 class _NullableClassicMember:
@@ -604,7 +424,7 @@ class _NullableClassicMember:
             _CLASSIC_MEMBER.write(out, value)
 
     def read(self, view: bytes, position: int) -> tuple[ClassicMemberMetadata | None, int]:
-        present, position = _read_uvarint(view, position)
+        present, position = read_uvarint(view, position)
         return _CLASSIC_MEMBER.read(view, position) if present else (None, position)
 
 
@@ -612,77 +432,73 @@ class _NullableEpochs:
     """An array of epochs; Kafka writes null as the length 0."""
 
     def write(self, out: bytearray, value: tuple[int, ...]) -> None:
-        _array(_INT32).write(out, value)
+        compact_array(INT32).write(out, value)
 
     def read(self, view: bytes, position: int) -> tuple[tuple[int, ...], int]:
-        return _array(_INT32).read(view, position)
+        return compact_array(INT32).read(view, position)
 
 
-_TOPIC_PARTITIONS = _Record(TopicPartitions, (_UUID, _array(_INT32)), flexible=True)
-_ASSIGNED = _Record(AssignedTopicPartitions, (_UUID, _array(_INT32)), ((_NullableEpochs(), None),), flexible=True)
-_PARTITION_RACKS = _Record(PartitionRacks, (_INT32, _array(_COMPACT_STRING)), flexible=True)
-_TOPIC_METADATA = _Record(TopicMetadata, (_UUID, _COMPACT_STRING, _INT32, _array(_PARTITION_RACKS)), flexible=True)
-_MEMBER_METADATA = _Record(
+_TOPIC_PARTITIONS = Layout(TopicPartitions, (TOPIC_ID, compact_array(INT32)), flexible=True)
+_ASSIGNED = Layout(
+    AssignedTopicPartitions, (TOPIC_ID, compact_array(INT32)), ((_NullableEpochs(), None),), flexible=True
+)
+_PARTITION_RACKS = Layout(PartitionRacks, (INT32, compact_array(COMPACT_STRING)), flexible=True)
+_TOPIC_METADATA = Layout(
+    TopicMetadata, (TOPIC_ID, COMPACT_STRING, INT32, compact_array(_PARTITION_RACKS)), flexible=True
+)
+_MEMBER_METADATA = Layout(
     ConsumerGroupMemberMetadataValue,
     (
-        *(_COMPACT_STRING,) * 4,
-        _array(_COMPACT_STRING),
-        _COMPACT_STRING,
-        _INT32,
-        _COMPACT_STRING,
+        *(COMPACT_STRING,) * 4,
+        compact_array(COMPACT_STRING),
+        COMPACT_STRING,
+        INT32,
+        COMPACT_STRING,
     ),
-    ((_NullableClassicMember(), _ALWAYS_WRITTEN),),
+    ((_NullableClassicMember(), ALWAYS_WRITTEN),),
     flexible=True,
 )
-_VALUE_CODECS: Final[dict[type, Callable[[int], _Record]]] = {
+_VALUE_CODECS: Final[dict[type, Callable[[int], Layout]]] = {
     OffsetCommitValue: lru_cache(_offset_commit_value),
     GroupMetadataValue: lru_cache(_group_metadata_value),
-    ConsumerGroupMetadataValue: _always(_Record(ConsumerGroupMetadataValue, (_INT32,), ((_INT64, 0),), flexible=True)),
+    ConsumerGroupMetadataValue: _always(Layout(ConsumerGroupMetadataValue, (INT32,), ((INT64, 0),), flexible=True)),
     ConsumerGroupPartitionMetadataValue: _always(
-        _Record(ConsumerGroupPartitionMetadataValue, (_array(_TOPIC_METADATA),), flexible=True)
+        Layout(ConsumerGroupPartitionMetadataValue, (compact_array(_TOPIC_METADATA),), flexible=True)
     ),
     ConsumerGroupMemberMetadataValue: _always(_MEMBER_METADATA),
     ConsumerGroupTargetAssignmentMetadataValue: _always(
-        _Record(ConsumerGroupTargetAssignmentMetadataValue, (_INT32,), ((_INT64, 0),), flexible=True)
+        Layout(ConsumerGroupTargetAssignmentMetadataValue, (INT32,), ((INT64, 0),), flexible=True)
     ),
     ConsumerGroupTargetAssignmentMemberValue: _always(
-        _Record(ConsumerGroupTargetAssignmentMemberValue, (_array(_TOPIC_PARTITIONS),), flexible=True)
+        Layout(ConsumerGroupTargetAssignmentMemberValue, (compact_array(_TOPIC_PARTITIONS),), flexible=True)
     ),
     ConsumerGroupCurrentMemberAssignmentValue: _always(
-        _Record(
+        Layout(
             ConsumerGroupCurrentMemberAssignmentValue,
-            (_INT32, _INT32, _INT8, _array(_ASSIGNED), _array(_ASSIGNED)),
+            (INT32, INT32, INT8, compact_array(_ASSIGNED), compact_array(_ASSIGNED)),
             flexible=True,
         )
     ),
     ConsumerGroupRegularExpressionValue: _always(
-        _Record(ConsumerGroupRegularExpressionValue, (_array(_COMPACT_STRING), _INT64, _INT64), flexible=True)
+        Layout(ConsumerGroupRegularExpressionValue, (compact_array(COMPACT_STRING), INT64, INT64), flexible=True)
     ),
 }
 
 
-class Kind(NamedTuple):
-    """A kind of record: how its key is laid out, and its value in each version."""
-
-    key: _Record
-    value: Callable[[int], _Record]
-    value_version_max: int
+def _kind(key: Callable[..., Any], fields: tuple[FieldType, ...], value: type, version_max: int = 0) -> Kind:
+    return Kind(Layout(key, fields), _VALUE_CODECS[value], version_max)
 
 
-def _kind(key: Callable[..., Any], fields: tuple[_Type, ...], value: type, version_max: int = 0) -> Kind:
-    return Kind(_Record(key, fields), _VALUE_CODECS[value], version_max)
-
-
-_OFFSET_COMMIT = _kind(OffsetCommitKey, (_STRING, _STRING, _INT32), OffsetCommitValue, OFFSET_COMMIT_VALUE_VERSION)
-_MEMBER_FIELDS = (_STRING, _STRING)
+_OFFSET_COMMIT = _kind(OffsetCommitKey, (STRING, STRING, INT32), OffsetCommitValue, OFFSET_COMMIT_VALUE_VERSION)
+_MEMBER_FIELDS = (STRING, STRING)
 KINDS: Final[dict[int, Kind]] = {
     0: _OFFSET_COMMIT,  # as Kafka 0.8.2 wrote it
     1: _OFFSET_COMMIT,
-    2: _kind(GroupMetadataKey, (_STRING,), GroupMetadataValue, FLEXIBLE_SINCE),
-    3: _kind(ConsumerGroupMetadataKey, (_STRING,), ConsumerGroupMetadataValue),
-    4: _kind(ConsumerGroupPartitionMetadataKey, (_STRING,), ConsumerGroupPartitionMetadataValue),
+    2: _kind(GroupMetadataKey, (STRING,), GroupMetadataValue, FLEXIBLE_SINCE),
+    3: _kind(ConsumerGroupMetadataKey, (STRING,), ConsumerGroupMetadataValue),
+    4: _kind(ConsumerGroupPartitionMetadataKey, (STRING,), ConsumerGroupPartitionMetadataValue),
     5: _kind(ConsumerGroupMemberMetadataKey, _MEMBER_FIELDS, ConsumerGroupMemberMetadataValue),
-    6: _kind(ConsumerGroupTargetAssignmentMetadataKey, (_STRING,), ConsumerGroupTargetAssignmentMetadataValue),
+    6: _kind(ConsumerGroupTargetAssignmentMetadataKey, (STRING,), ConsumerGroupTargetAssignmentMetadataValue),
     7: _kind(ConsumerGroupTargetAssignmentMemberKey, _MEMBER_FIELDS, ConsumerGroupTargetAssignmentMemberValue),
     8: _kind(ConsumerGroupCurrentMemberAssignmentKey, _MEMBER_FIELDS, ConsumerGroupCurrentMemberAssignmentValue),
     16: _kind(ConsumerGroupRegularExpressionKey, _MEMBER_FIELDS, ConsumerGroupRegularExpressionValue),

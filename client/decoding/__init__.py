@@ -15,7 +15,7 @@
 | `avro.py`, `avro_bounds.py` | Avro, and how much a schema can make of few bytes |
 | `protobuf.py` | Protobuf |
 | `json_schema.py` | JSON validated against its schema |
-| `internal_topics.py` | the records of `__consumer_offsets` |
+| `internal_topics.py` | the records of `__consumer_offsets` and `__transaction_state` |
 """
 
 from klamm.client.decoding.decoded import Decoded

@@ -1,8 +1,8 @@
 """Which form is tried when.
 
-``auto`` goes down a ladder and stops where it holds: the topic's own form (``__consumer_offsets``), a schema
-registry's id in front or in a header, JSON, MessagePack when it can be nothing else, UTF-8 text, hex. A form that was
-asked for and does not fit gives hex, with a note that says why: the record is shown in any case.
+``auto`` goes down a ladder and stops where it holds: the form of a topic of the brokers' own (``__consumer_offsets``),
+a schema registry's id in front or in a header, JSON, MessagePack when it can be nothing else, UTF-8 text, hex. A form
+that was asked for and does not fit gives hex, with a note that says why: the record is shown in any case.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from klamm.client.decoding import plain
 from klamm.client.decoding.decoded import NULL_TEXT, Decoded
 from klamm.client.decoding.framing import Headers, Named, schema_named
-from klamm.client.decoding.internal_topics import OFFSETS_TOPIC, decode_offsets
+from klamm.client.decoding.internal_topics import INTERNAL_TOPICS, decode_internal
 from klamm.client.decoding.messagepack import decode_messagepack, sure_messagepack
 from klamm.client.decoding.plain import NotDecodableError
 from klamm.client.decoding.schemas import ReadySchema, Schemas
@@ -53,7 +53,7 @@ _AUTO: Final = Options()
 def decode(data: bytes | None, options: Options = _AUTO, *, key: bytes | None = None, headers: Headers = ()) -> Decoded:
     """Return what the bytes of a key or a value say. Never raises, whatever they are.
 
-    ``key`` is the record's key, which a value of ``__consumer_offsets`` needs; ``headers`` are the record's.
+    ``key`` is the record's key, which a value of brokers' own topics needs; ``headers`` are the record's.
     """
     if data is None:
         return Decoded("null", None, text=NULL_TEXT)
@@ -61,9 +61,9 @@ def decode(data: bytes | None, options: Options = _AUTO, *, key: bytes | None = 
         return _with_local(data, options.schema, headers, is_key=options.is_key)
     if options.form in _FORMS:
         return _asked_for(data, options.form)
-    if options.topic == OFFSETS_TOPIC:
+    if options.topic in INTERNAL_TOPICS:
         try:
-            return decode_offsets(data, key, is_key=options.is_key)
+            return decode_internal(options.topic, data, key, is_key=options.is_key)
         except NotDecodableError as error:
             return plain.decode_hex(data).with_note(str(error))
     named = schema_named(data, headers, is_key=options.is_key)

@@ -6,24 +6,37 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from math import ceil
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from klamm.client.cluster import Cluster
+from klamm.client.decoding import RecordDecoder
 from klamm.client.lag import GROUPS_AT_FIRST, GROWTH_MAX
 from klamm.client.requests import shapes
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.model.version import VERSION
+from klamm.records.group_partition import partition_for
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
+from tests.support.process import wait_until
 
 AGE_MS = 2 * 3_600_000 + 300_000
 """Two hours and five minutes."""
 SHARE_GROUP_HEARTBEAT = 76
+OFFSETS = "__consumer_offsets"
+
 FIELDS = {"group", "topic", "partition", "committed_offset", "log_end_offset", "lag", "lag_state", "lag_time_ms",
           "lag_time_kind"}  # fmt: skip
+
+
+class Record(NamedTuple):
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 def _filled(klamm: Klamm, broker: Broker, topic: str, partitions: int = 2, codec: str = "none") -> int:
@@ -81,6 +94,22 @@ def test_lag_is_shown_in_offsets_and_in_the_age_of_the_next_record(
     assert (done["lag"], done["lag_time_ms"]) == (0, 0)
     assert 0 < behind["retention_used"] < 1
     assert behind["loss_because"] == "time"
+
+
+def test_retention_by_size_threatens_what_is_unread(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _filled(klamm, any_broker, topic)
+    _commit(any_broker, topic, topic, {0: 4, 1: 10})
+    at = ("-b", any_broker.bootstrap)
+    kept = ("retention.ms=-1", "retention.bytes=100")  # six unread records of 20 bytes and their heads take more
+    assert klamm("config", "set", "topic", topic, *kept, "--yes", *at).code == 0
+
+    def read() -> list[tuple[int | None, str | None]]:
+        items = klamm("lag", "show", "--group", topic, *at, "-o", "json").items
+        return [(item["loss_in_ms"], item["loss_because"]) for item in items]
+
+    # Apache Kafka's brokers learn of configs after its controller has answered.
+    wait_until(lambda: read() == [(0, "size"), (None, None)], 20, "the risk of retention.bytes")
+    assert "data loss any moment" in klamm("lag", "show", "--group", topic, *at).out
 
 
 def test_a_topic_is_shown_with_everybody_who_reads_it(klamm: Klamm, any_broker: Broker, topic: str) -> None:
@@ -210,6 +239,7 @@ def test_a_share_group_is_among_the_others_and_its_lag_is_the_brokers(
     klamm: Klamm, apache_kafka: Broker, topic: str
 ) -> None:
     _filled(klamm, apache_kafka, topic, 1)
+    _commit(apache_kafka, f"{topic}-other", topic, {0: 1})  # the first to ask for a coordinator makes its topic
 
     async def join() -> None:
         shape = shapes(SHARE_GROUP_HEARTBEAT)
@@ -233,3 +263,17 @@ def test_a_share_group_is_among_the_others_and_its_lag_is_the_brokers(
     assert (ran.code, len(ran.items)) == (0, 1), ran.err
     assert (ran.items[0]["topic"], ran.items[0]["client_id"]) == (topic, f"klamm/{VERSION}")
     assert ran.items[0]["lag_state"] in {"no_commit", "ok"}
+    consumer = Consumer({"bootstrap.servers": apache_kafka.bootstrap, "group.id": "none", "enable.auto.commit": False})
+    decoder, kinds = RecordDecoder(), dict[str, Any]()
+    partition = partition_for(topic, len(consumer.list_topics(OFFSETS, 20).topics[OFFSETS].partitions))
+    consumer.assign([TopicPartition(OFFSETS, partition, 0)])
+    while "share_group_current_member_assignment" not in kinds:
+        record = consumer.poll(20)
+        assert record is not None, kinds
+        read = Record(OFFSETS, record.key(), record.value())
+        kinds[decoder.key(read).value["type"]] = decoder.value(read).value
+    consumer.close()
+    assert kinds["share_group_metadata"]["epoch"] > 0
+    assert kinds["share_group_member_metadata"]["subscribed_topic_names"] == [topic]
+    assert "share_group_target_assignment_member" in kinds
+    assert kinds["share_group_current_member_assignment"]["member_epoch"] > 0
