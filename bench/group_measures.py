@@ -274,7 +274,7 @@ async def _commit_all(broker: Broker, groups: list[str]) -> None:
     wire = await group_wire.connect(broker.port)
     await group_wire.find_coordinator(wire, groups[0])
     for group in groups:
-        await wire.send(group_wire.commit_frame(group, "committed", range(GROUP_OFFSETS)))
+        await group_wire.commit(wire, group, "committed", range(GROUP_OFFSETS))
         found = await group_wire.committed_count(wire, group)
         assert found == GROUP_OFFSETS, (group, found)
     wire.close()

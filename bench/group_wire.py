@@ -24,6 +24,7 @@ JOIN, SYNC, HEARTBEAT, COMMIT, FETCH_OFFSETS, FIND, CONSUMER_HEARTBEAT = 9, 5, 4
 REBALANCE_IN_PROGRESS, MEMBER_ID_REQUIRED = 27, 79
 NOT_YET = {14, 15, 16}  # the coordinator loads, or the client must look for it again
 RETRY_S = 0.05
+COORDINATOR_TIMEOUT_S = 60.0
 SESSION_TIMEOUT_MS = 45_000  # the Java consumer's default
 REBALANCE_TIMEOUT_MS = 300_000  # max.poll.interval.ms
 CONNECT_AT_ONCE = 50
@@ -237,16 +238,33 @@ def commit_frame(
     return bytes(encode_request(ApiKey.OFFSET_COMMIT, COMMIT, request, 1, CLIENT_ID))
 
 
+async def commit(wire: Wire, group: str, topic: str, partitions: Iterable[int]) -> None:
+    """Commit for a group, again while its coordinator is not ready.
+
+    Apache Kafka names a coordinator as soon as the partition's leader is known, and answers NOT_COORDINATOR or
+    COORDINATOR_LOAD_IN_PROGRESS until that leader has loaded it.
+    """
+    frame = commit_frame(group, topic, partitions)
+    async with asyncio.timeout(COORDINATOR_TIMEOUT_S):
+        while True:
+            answer = decode_response(ApiKey.OFFSET_COMMIT, COMMIT, await wire.send(frame))[1]
+            codes: set[int] = {int(one.error_code.value) for each in answer.topics for one in each.partitions}
+            if not codes & NOT_YET:
+                break
+            await asyncio.sleep(RETRY_S)
+    for code in codes:
+        check(code, f"OffsetCommit of {group}")
+
+
 async def find_coordinator(wire: Wire, group: str) -> None:
     """Ask for a group's coordinator until there is one: it has loaded its partition by then, or will."""
     request = shapes(ApiKey.FIND_COORDINATOR).FindCoordinatorRequest(coordinator_keys=(group,))
-    for _ in range(200):
-        answer = await wire.ask(ApiKey.FIND_COORDINATOR, FIND, request)
-        if all(one.error_code.value == 0 for one in answer.coordinators):
-            return
-        await asyncio.sleep(0.1)
-    message = f"no coordinator for {group}"
-    raise RuntimeError(message)
+    async with asyncio.timeout(COORDINATOR_TIMEOUT_S):
+        while True:
+            answer = await wire.ask(ApiKey.FIND_COORDINATOR, FIND, request)
+            if all(one.error_code.value == 0 for one in answer.coordinators):
+                return
+            await asyncio.sleep(RETRY_S)
 
 
 async def committed_count(wire: Wire, group: str) -> int | None:
