@@ -82,6 +82,7 @@ class LoopDispatcher(_Dispatcher):
         self._armed = False  # a turn is due
         self._woken = False  # the loop was told to look at _foreign
         self._running = False
+        self._held = False  # run_ready() runs or is sure to be called: no turn is needed
         self._thread = 0  # 0: not known yet, everybody is foreign
         if _running_loop() is loop:
             self._adopt_thread()
@@ -101,9 +102,18 @@ class LoopDispatcher(_Dispatcher):
         mailbox.scheduled = True
         mailbox.waiting_since_ns = time.monotonic_ns()
         self._ready.append(mailbox)
-        if not self._armed:
+        if not self._armed and not self._held:
             self._armed = True
             self._loop.call_soon(self._turn)
+
+    def hold(self) -> None:
+        """Have what is told from here on wait for :meth:`run_ready`, which the caller calls whatever fails.
+
+        For the beginning of a socket read: without it each read would ask the loop for a turn that finds nothing to
+        do, a callback and one more look at the sockets. Within a drain, or on another thread, it does nothing.
+        """
+        if threading.get_ident() == self._thread:
+            self._held = True
 
     def run_ready(self) -> None:
         """Drain the mailboxes that are ready now, without waiting for the loop's next turn.
@@ -113,7 +123,7 @@ class LoopDispatcher(_Dispatcher):
         """
         if self._running or threading.get_ident() != self._thread:
             return
-        self._running = True
+        self._running = self._held = True
         ready = self._ready
         drains = DRAINS_PER_TURN_MAX
         try:
@@ -125,7 +135,7 @@ class LoopDispatcher(_Dispatcher):
                     mailbox.waiting_since_ns = time.monotonic_ns()
                     self._yielded.append(mailbox)
         finally:
-            self._running = False
+            self._running = self._held = False
             if (ready or self._yielded) and not self._armed:
                 self._armed = True
                 self._loop.call_soon(self._turn)

@@ -185,8 +185,11 @@ class Connection(asyncio.BufferedProtocol):
         """Dispatch every whole frame, drain the mailboxes this filled, write what is answered."""
         self._reading = True
         try:
-            self._cut_frames()
-            self._listener.run_ready()
+            self._listener.hold_ready()
+            try:
+                self._cut_frames()
+            finally:
+                self._listener.run_ready()
         except ProtocolError as error:
             self.abort(str(error))
         except Exception:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
+from klamm.actors.dispatchers import LoopDispatcher
 from klamm.server.apis import Api
 from klamm.server.connection import Connection
 from klamm.telemetry.journal import Journal
@@ -26,7 +27,7 @@ class Listener:
 
     Args:
         loop: The node's loop; everything runs on it.
-        run_ready: Drains the mailboxes of the node's actors now.
+        dispatcher: Runs the node's actors: held while a read's requests are told, then drained.
         request_size_max: ``socket.request.max.bytes``.
         connections_max: ``max.connections``; a further one is closed at once, with a log line.
         idle_max_s: ``connections.max.idle.ms``, in seconds; negative: never.
@@ -35,14 +36,15 @@ class Listener:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        run_ready: Callable[[], None],
+        dispatcher: LoopDispatcher,
         *,
         request_size_max: int,
         connections_max: int,
         idle_max_s: float,
     ) -> None:
         self.loop = loop
-        self.run_ready = run_ready
+        self.hold_ready = dispatcher.hold
+        self.run_ready = dispatcher.run_ready
         self.request_size_max = request_size_max
         self.apis: Mapping[int, Api] = {}
         self.journal: Journal | None = None

@@ -288,7 +288,7 @@ class Node:
             self.apis = serve_apis(self)
             self._listener = Listener(
                 self.loop,
-                self.dispatcher.run_ready,
+                self.dispatcher,
                 request_size_max=config.socket_request_max_bytes,
                 connections_max=config.max_connections,
                 idle_max_s=config.connections_max_idle_ms / 1000,

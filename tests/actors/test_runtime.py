@@ -44,6 +44,51 @@ def test_run_ready_drains_at_once_and_does_nothing_within_a_drain() -> None:
     on_loop(test)
 
 
+def test_a_read_that_holds_and_drains_asks_the_loop_for_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.SelectorEventLoop()
+    call_soon: Any = loop.call_soon
+    turns: list[Any] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        turns.append(arguments)
+        return call_soon(*arguments, **options)
+
+    async def test() -> None:
+        dispatcher = LoopDispatcher(loop)
+        events: list[Any] = []
+        other = Recorder.start(events, dispatcher=dispatcher)
+        ref = Recorder.start(events, dispatcher=dispatcher)
+        await asyncio.sleep(0)  # they have started, and no turn is due any more
+        turns.clear()
+        dispatcher.hold()
+        ref.tell(calls(lambda _actor: other.tell("other")))
+        dispatcher.run_ready()
+        assert "other" in events
+        assert turns == []
+        ref.tell("afterwards")
+        assert len(turns) == 1
+        dispatcher.close()
+
+    monkeypatch.setattr(loop, "call_soon", counted)
+    loop.run_until_complete(test())
+    loop.close()
+
+
+def test_what_is_left_of_a_held_read_has_its_turn() -> None:
+    async def test(dispatcher: LoopDispatcher) -> None:
+        events: list[Any] = []
+        ref = Recorder.start(events, dispatcher=dispatcher)
+        dispatcher.hold()
+        for _ in range(2 * DRAIN_MESSAGES_MAX):
+            ref.tell("greedy")
+        dispatcher.run_ready()
+        assert events.count("greedy") == DRAIN_MESSAGES_MAX
+        await ref.ask("last", block=False)
+        assert events.count("greedy") == 2 * DRAIN_MESSAGES_MAX
+
+    on_loop(test)
+
+
 def test_a_drain_ends_by_its_budget_and_the_others_have_their_turn() -> None:
     async def test(dispatcher: LoopDispatcher) -> None:
         events: list[Any] = []
