@@ -34,7 +34,12 @@ PORTS = range(24_000, 25_000)
 API_VERSIONS_REQUEST = struct.pack(">ihhih5s", 15, 18, 0, 1, 5, b"bench")
 KAFKA_HEAP = "1G"  # the heap of Kafka's own start script
 # Deleted topics leave the disk at once, so that writing them back does not fall into the next run.
-KAFKA_PROPERTIES: Mapping[str, str] = {"log.segment.delete.delay.ms": "0", "offsets.topic.num.partitions": "50"}
+KAFKA_PROPERTIES: Mapping[str, str] = {
+    "log.segment.delete.delay.ms": "0",
+    # Kafka's defaults, which are klamm's too; the tests' Kafka has less of both.
+    "offsets.topic.num.partitions": "50",
+    "group.initial.rebalance.delay.ms": "3000",
+}
 
 
 def free_port() -> int:
