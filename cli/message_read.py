@@ -70,7 +70,7 @@ async def _run_scan(run: Run, scan: Scan, sink: Sink, limit: int | None, *, tell
         except ClientError as error:
             errors.append(error)
         errors += [*scan.errors.values(), *scan.corrupt_errors(), *gap_errors(scan)]
-        if not finished and (errors or scan.remaining) and limit is None:
+        if not finished and (errors or scan.remaining):
             tell_resume(run, scan)
     except (asyncio.CancelledError, KeyboardInterrupt):
         tell_coverage(run, scan)
