@@ -134,20 +134,23 @@ def run_workload(bootstrap: str, tally: Tally, live: Live) -> None:
     producing.start()
     consuming.start()
     before_in = before_out = 0
-    while time.monotonic() < began + SECONDS + READ_TIMEOUT_S:
-        time.sleep(1 / DRAWS_A_SECOND)
-        now = time.monotonic()
-        tally.rates_in.append((tally.produced - before_in) / (now - last))
-        tally.rates_out.append((tally.consumed - before_out) / (now - last))
-        last, before_in, before_out = now, tally.produced, tally.consumed
-        live.update(draw(tally, bootstrap, now - began))
-        if now - began >= SECONDS:
-            stop_producing.set()
-            if not producing.is_alive() and tally.consumed >= tally.acknowledged:
-                break
-    stop_consuming.set()
-    producing.join()
-    consuming.join()
+    try:
+        while time.monotonic() < began + SECONDS + READ_TIMEOUT_S:
+            time.sleep(1 / DRAWS_A_SECOND)
+            now = time.monotonic()
+            tally.rates_in.append((tally.produced - before_in) / (now - last))
+            tally.rates_out.append((tally.consumed - before_out) / (now - last))
+            last, before_in, before_out = now, tally.produced, tally.consumed
+            live.update(draw(tally, bootstrap, now - began))
+            if now - began >= SECONDS:
+                stop_producing.set()
+                if not producing.is_alive() and tally.consumed >= tally.acknowledged:
+                    break
+    finally:  # Ctrl-C, too: the clients are to end before their broker does
+        stop_producing.set()
+        stop_consuming.set()
+        producing.join()
+        consuming.join()
 
 
 def summary(tally: Tally, ready_ms: float) -> Table:
@@ -183,10 +186,16 @@ def main() -> int:
         console.print(f"demo: {tally.produced} produced, {tally.consumed} consumed, {lost} lost", highlight=False)
     fine = lost == 0 and not tally.failed and not tally.out_of_order
     if interactive and fine:
-        console.input("\nPress Enter to see a live cluster in the terminal interface (Ctrl-C leaves it). ")
+        try:
+            console.input("\nPress Enter to see a live cluster in the terminal interface (Ctrl-C leaves it). ")
+        except (KeyboardInterrupt, EOFError):
+            return 0
         return subprocess.run([sys.executable, "-m", "klamm", "demo"], check=False).returncode
     return 0 if fine else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
