@@ -72,8 +72,9 @@ class Workload:
             self._threads.append(thread)
 
     def drained(self) -> bool:
-        """Return whether all orders that were acknowledged have been consumed."""
-        return self.tally.consumed >= self.tally.acknowledged
+        """Return whether nothing is produced any more, and all orders that were acknowledged have been consumed."""
+        producing = self._threads[0].is_alive()  # until it ends, some may not be acknowledged yet
+        return not producing and self.tally.consumed >= self.tally.acknowledged
 
     def join(self) -> None:
         """Wait until every thread has ended."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pykka
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.apache_kafka.jars import ApacheKafkaUnavailableError, jars_directory
 from tests.apache_kafka.node import REBALANCE_DELAY_MS, ApacheKafkaNode
@@ -130,8 +131,11 @@ def any_broker(request: pytest.FixtureRequest) -> Broker:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out what kafka-python's way of loading its schemas is warned of, once per schema."""
+    """Leave out what kafka-python's way of loading its schemas is warned of, once per schema; set Hypothesis up."""
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+    # How long an input takes to make says more of the machine than of the test: two cores, a dozen processes.
+    settings.register_profile("klamm", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    settings.load_profile("klamm")
 
 
 @pytest.hookimpl(tryfirst=True)

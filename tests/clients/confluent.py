@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from tests.support.brokers import Addressed
+from tests.support.process import wait_until
 
 TIMEOUT_S = 30.0
 
@@ -42,11 +43,19 @@ def make_admin(broker: Addressed) -> AdminClient:
 
 
 def create_topic(broker: Addressed, topic: str, partitions: int = 1, **configs: Any) -> None:
-    """Create a topic and wait until the broker has said so; underscores in config names stand for dots."""
+    """Create a topic and wait until the broker knows it; underscores in config names stand for dots.
+
+    Apache Kafka's broker learns of a topic after its controller has said that it is there.
+    """
     settings = {key: str(value) for key, value in _dotted(configs).items()}
     admin = make_admin(broker)  # held until the answer is there: without a reference the client ends
     new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=settings)
     admin.create_topics([new])[topic].result(TIMEOUT_S)
+
+    def known() -> bool:
+        return len(admin.list_topics(topic, TIMEOUT_S).topics[topic].partitions) == partitions
+
+    wait_until(known, TIMEOUT_S, f"the broker knows {topic}")
 
 
 def produce(producer: Producer, topic: str, **fields: Any) -> Message:
