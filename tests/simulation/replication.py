@@ -102,17 +102,29 @@ class Port:
 
 
 class CheckedLog(PartitionLog):
-    """A log that notes when what was acknowledged is cut off."""
+    """A log that notes when what was acknowledged is cut off.
+
+    What a power cut brought back, of before an earlier cut, was acknowledged at no time: the leader holds another batch
+    at its offset.
+    """
 
     cluster: Cluster
 
     def truncate_to(self, offset: int) -> None:
-        before = self.log_end_offset
         committed = self.cluster.committed
+        shared = self._shared_from(offset)
         super().truncate_to(offset)
-        kept = self.log_end_offset >= min(before, committed)
-        self.cluster.simulation.check(kept, f"cut from {before} to {offset}, committed up to {committed}")
+        lost = [base_offset for base_offset in shared if self.log_end_offset <= base_offset < committed]
+        self.cluster.simulation.check(not lost, f"cut to {offset}, committed up to {committed}: the leader has {lost}")
         self.cluster.cuts += 1
+
+    def _shared_from(self, offset: int) -> list[int]:
+        """Return where, from ``offset`` on, this log and the leader's hold the same batches."""
+        leader = self.cluster.replicas[self.cluster.leader].log
+        if leader is None or leader is self or offset >= min(self.log_end_offset, leader.log_end_offset):
+            return []
+        theirs = {row.base_offset: bytes(row.payload) for row in leader.rows_from(offset)}
+        return [row.base_offset for row in self.rows_from(offset) if theirs.get(row.base_offset) == row.payload]
 
 
 class Replica:
@@ -191,7 +203,7 @@ class Replica:
 
     def maintain(self) -> None:
         """Have the partition do what it does now and then."""
-        if self._ref is not None:
+        if self._ref is not None and self._ref.is_alive():
             self._ref.tell(Maintain())
 
     def flush(self, log: PartitionLog, answer: Callable[[Flushed | FlushFailed], None]) -> None:
