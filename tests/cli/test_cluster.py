@@ -36,13 +36,18 @@ def test_partitions_move_by_plan_and_undo_moves_them_back(klamm: Klamm, three: A
     def replicas() -> list[list[int]]:
         return [item["replicas"] for item in klamm("partition", "list", "moving", *at).items]
 
+    wait_until(lambda: len(replicas()) == 3, 30, "every broker knows the topic")
     before = replicas()
     plan = klamm("partition", "reassign", "plan", "moving", "--to-brokers", "2", *at)
     assert plan.code == 0, plan.err
     (home / "plan.json").write_text(plan.out)
-    unconfirmed = klamm("partition", "reassign", "apply", "plan.json", "--yes", *at)
-    assert unconfirmed.code == 4
-    assert "bytes to copy: 0" in unconfirmed.err
+
+    def refused() -> str:
+        ran = klamm("partition", "reassign", "apply", "plan.json", "--yes", *at)
+        assert ran.code == 4
+        return ran.err
+
+    wait_until(lambda: "bytes to copy: 0" in refused(), 30, "the brokers know how large the new topic is")
     assert klamm("partition", "reassign", "apply", "plan.json", "--confirm", "moving", *at).code == 0
     wait_until(lambda: replicas() == [[2], [2], [2]], 30, "the partitions moved")
     assert klamm("partition", "reassign", "status", *at).items == []
