@@ -40,4 +40,6 @@ def _nothing(hint: Any) -> Any:  # noqa: ANN401 (a type hint, and a value of it)
     origin = typing.get_origin(hint) or hint
     if issubclass(origin, dt.timedelta):
         return dt.timedelta(0)
+    if issubclass(origin, int):  # kio's integers are types to check by, and cannot be called
+        return 0
     return origin()

@@ -7,9 +7,9 @@ retries for ever.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from klamm.model.errors import ErrorCode, InvalidRequestError
+from klamm.model.errors import ErrorCode
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
 from klamm.server.message_types import response_types
@@ -19,20 +19,18 @@ if TYPE_CHECKING:
     from klamm.server.node import Node
     from klamm.server.requests import RequestContext
 
+NO_PRODUCER: Final = -1
+"""The producer id and epoch beside an error, as Apache Kafka answers them."""
+
 
 async def init_producer_id(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
-    """Hand out the next producer id, epoch 0.
-
-    Raises:
-        InvalidRequestError: A transactional id was given.
-    """
-    if request.transactional_id is not None:
-        msg = f"transactional.id={request.transactional_id!r}: this broker has no transactions"
-        raise InvalidRequestError(msg)
-    producer_id = await node.next_producer_id()
+    """Hand out the next producer id, epoch 0; INVALID_REQUEST to a transactional id: there are no transactions."""
+    error, producer_id, epoch = ErrorCode.INVALID_REQUEST, NO_PRODUCER, NO_PRODUCER
+    if request.transactional_id is None:
+        error, producer_id, epoch = ErrorCode.NONE, await node.next_producer_id(), 0
     types = response_types(ApiKey.INIT_PRODUCER_ID)
     return types.InitProducerIdResponse(
-        throttle_time=timedelta(0), error_code=wire_error(ErrorCode.NONE), producer_id=producer_id, producer_epoch=0
+        throttle_time=timedelta(0), error_code=wire_error(error), producer_id=producer_id, producer_epoch=epoch
     )
 
 

@@ -184,9 +184,11 @@ def test_a_transactional_producer_is_told_at_once_that_there_are_no_transactions
 ) -> None:
     producer = make_producer(shared_klamm, transactional_id=topic)
     started = time.monotonic()
-    with pytest.raises(KafkaException):
+    with pytest.raises(KafkaException) as raised:
         producer.init_transactions(TIMEOUT_S)
     assert time.monotonic() - started < TIMEOUT_S / 2
+    error = raised.value.args[0]
+    assert (error.code(), error.fatal()) == (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, True)
 
 
 def test_keys_spread_over_partitions_and_stay_together(any_broker: Broker, topic: str) -> None:
