@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
+from klamm.records.batch import HEADER_SIZE, iter_batches
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.file_ranges import RangeSlice
 from klamm.storage.segment import Segment
 from klamm.storage.slicing import LogSlice, Wanted
+
+_EMPTIED_SIZE_MAX: Final = 16 * HEADER_SIZE
 
 base_offset_of_segment: Final = attrgetter("base_offset")
 
@@ -57,9 +60,21 @@ def read_segments(segments: Sequence[Segment], wanted: Wanted, *, wait: bool) ->
                 raise
             msg = f"{segment.path}: read at offset {start}: {error}"
             raise StorageFailureError(msg) from error
-        if found is None or found.buffers or segment.end_offset >= wanted.end:
+        if found is None or segment.end_offset >= wanted.end or (found.buffers and not _only_emptied(found)):
             return found
     return LogSlice([], 0, start, start)
+
+
+def _only_emptied(found: LogSlice) -> bool:
+    """Whether there is nothing but batches that compaction has emptied.
+
+    Each compacted segment may end with one. librdkafka takes some ten answers in a row without a record for a record
+    that is too large, so that such a segment is no answer where others follow.
+    """
+    if found.size > _EMPTIED_SIZE_MAX:
+        return False
+    records = b"".join(found.buffers)
+    return all(header.record_count == 0 for _, header in iter_batches(records))
 
 
 def ranges_of_segments(segments: Sequence[Segment], wanted: Wanted) -> RangeSlice | None:
