@@ -55,7 +55,7 @@ def answer_check(message: CheckBatch, state: PartitionState, log: PartitionLog, 
         message.reply.appended(message.slot, error, -1, -1, log.log_start_offset)
         return
     except Exception:
-        message.reply.appended(message.slot, KafkaStorageError("the partition is offline"), -1, -1, -1)
+        message.reply.appended(message.slot, offline(), -1, -1, -1)
         raise
     finally:
         state.not_appended()
@@ -67,3 +67,8 @@ def _check_unsequenced(header: BatchHeader) -> None:
     if header.producer_id >= 0:
         msg = "a batch with sequence numbers cannot only be checked: the next one would depend on it"
         raise KafkaError(msg, code=ErrorCode.INVALID_REQUEST)
+
+
+def offline() -> KafkaStorageError:
+    """Return what whoever asks a partition is told once its actor has failed."""
+    return KafkaStorageError("the partition is offline: see the broker's log")

@@ -20,7 +20,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Final, NamedTuple, cast
 
-from klamm.actors.admission import answer_check, records_refused, rewritten
+from klamm.actors.admission import answer_check, offline, records_refused, rewritten
 from klamm.actors.follower import Follower
 from klamm.actors.held import Held
 from klamm.actors.log_jobs import JobEnded, LogJobs
@@ -229,7 +229,7 @@ class PartitionActor(LoopActor):
             message.reply.appended(message.slot, error, -1, -1, self.log.log_start_offset)
             return
         except Exception:
-            message.reply.appended(message.slot, _offline(), -1, -1, -1)
+            message.reply.appended(message.slot, offline(), -1, -1, -1)
             raise
         if isinstance(decision, AppendedBatch):
             self._repeat(message, decision, header.record_count)
@@ -440,7 +440,7 @@ class PartitionActor(LoopActor):
     def undelivered(self, message: object) -> None:
         """Answer whoever asked for what nobody will handle any more."""
         if type(message) is AppendBatch or type(message) is CheckBatch:
-            message.reply.appended(message.slot, _offline(), -1, -1, -1)
+            message.reply.appended(message.slot, offline(), -1, -1, -1)
         elif type(message) is FetchWaits:
             message.waiter.advanced()
         elif type(message) is ReplaceSegments:
@@ -455,7 +455,7 @@ class PartitionActor(LoopActor):
         traceback: TracebackType | None,  # noqa: ARG002
     ) -> None:
         """Answer everybody who waits: the partition goes offline rather than wrong."""
-        error = _offline()
+        error = offline()
         unwritten, self._unwritten, self._rows = self._unwritten, [], []
         for item in unwritten:
             item.message.reply.appended(item.message.slot, error, -1, -1, -1)
@@ -472,7 +472,3 @@ class PartitionActor(LoopActor):
 
 def _not_closed() -> StorageFailureError:
     return StorageFailureError("the partition went offline before its log was closed: the next start recovers it")
-
-
-def _offline() -> KafkaStorageError:
-    return KafkaStorageError("the partition is offline: see the broker's log")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from klamm.cli.checks import pair_of
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
@@ -119,10 +120,7 @@ async def add_context(run: Run) -> Result:
 def _properties(run: Run) -> dict[str, str]:
     kafka: dict[str, str] = {}
     for pair in run.values.texts("X"):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            msg = f"-X {pair!r} is no KEY=VALUE"
-            raise UsageError(msg)
+        key, value = pair_of("-X", pair)
         property_names.check({key: "-X"})
         kafka[key] = value
         if is_secret(key) and not is_reference(value):

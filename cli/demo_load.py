@@ -73,8 +73,9 @@ class Workload:
 
     def drained(self) -> bool:
         """Return whether nothing is produced any more, and all orders that were acknowledged have been consumed."""
-        producing = self._threads[0].is_alive()  # until it ends, some may not be acknowledged yet
-        return not producing and self.tally.consumed >= self.tally.acknowledged
+        if self._threads[0].is_alive():  # the producer: until it ends, some may not be acknowledged yet
+            return False
+        return self.tally.consumed >= self.tally.acknowledged
 
     def join(self) -> None:
         """Wait until every thread has ended."""

@@ -339,20 +339,12 @@ async def find_topics(run: Run, names: Sequence[str]) -> tuple[ClusterMetadata, 
 
 async def leader_sizes(run: Run, topics: Sequence[TopicMetadata]) -> dict[tuple[str, int], int]:
     """Return the size of each partition's leader replica; nothing where brokers do not tell."""
-    from klamm.client.topics import log_dirs
+    from klamm.client.topics import leader_sizes as sizes_on
 
-    leaders = {(t.name, p.partition): p.leader for t in topics for p in t.partitions}
-    partitions = {topic.name: [part.partition for part in topic.partitions] for topic in topics}
     try:
-        dirs, _ = await log_dirs(run.cluster, {leader for leader in leaders.values() if leader >= 0}, partitions)
+        return await sizes_on(run.cluster, {(t.name, p.partition): p.leader for t in topics for p in t.partitions})
     except ResponseError:
         return {}
-    return {
-        (each.topic, each.partition): each.size_bytes
-        for found in dirs
-        for each in found.replicas
-        if leaders.get((each.topic, each.partition)) == each.broker_id and not each.is_future
-    }
 
 
 def chosen_partitions(run: Run, option: str, name: str, known: Sequence[int]) -> list[int]:

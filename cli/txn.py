@@ -16,9 +16,6 @@ from klamm.client.errors import ClientError, ResponseError
 _MAX_TIMEOUT = "15m"
 """transaction.max.timeout.ms of Kafka's brokers unless configured: no transaction may be older."""
 _NOT_FOUND = 105
-_STATES = (
-    "Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort", "PrepareEpochFence", "Dead",
-)  # fmt: skip
 LIST_COLUMNS = (
     Column("NAME", "name"),
     Column("STATE", "state", style=state_style),
@@ -38,8 +35,9 @@ PRODUCER_COLUMNS = (
 async def list_transactions(run: Run) -> Result:
     """List transactional ids of all coordinators."""
     from klamm.client import transactions
+    from klamm.records.transactions_schema import STATES
 
-    states = known_words("--state", run.values.texts("state"), _STATES)
+    states = known_words("--state", run.values.texts("state"), STATES)
     found, errors = await transactions.list_transactions(run.cluster, states)
     items = [{"name": each.transactional_id, **each._asdict()} for each in found]
     return Result(items, LIST_COLUMNS, errors, empty="no transactional ids")

@@ -138,19 +138,11 @@ class LagWatcher:
         if not leaders:
             self._offset_sizes = {}
             return
-        partitions: dict[str, list[int]] = {}
-        for topic, index in leaders:
-            partitions.setdefault(topic, []).append(index)
-        from klamm.client.topics import log_dirs  # noqa: PLC0415 (loads kio, which lag itself does without)
+        from klamm.client.topics import leader_sizes  # noqa: PLC0415 (loads kio, which lag itself does without)
 
-        dirs, _ = await log_dirs(self._cluster, set(leaders.values()), partitions)
+        sizes = await leader_sizes(self._cluster, leaders)
         self._offset_sizes = {
-            place: replica.size_bytes / spans[place]
-            for found in dirs
-            for replica in found.replicas
-            if leaders.get(place := (replica.topic, replica.partition)) == replica.broker_id
-            and not replica.is_future
-            and spans[place] > 0
+            where: size_bytes / spans[where] for where, size_bytes in sizes.items() if spans[where] > 0
         }
 
 

@@ -278,6 +278,25 @@ async def log_dirs(
     return found, errors
 
 
+async def leader_sizes(cluster: Cluster, leaders: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
+    """Return the size of each partition on its leader, in bytes, where the broker tells. One request to each leader.
+
+    Args:
+        cluster: Any Kafka cluster.
+        leaders: The leader of each (topic, partition); -1: there is none, and no size.
+    """
+    partitions: dict[str, list[int]] = {}
+    for topic, index in leaders:
+        partitions.setdefault(topic, []).append(index)
+    dirs, _ = await log_dirs(cluster, {leader for leader in leaders.values() if leader >= 0}, partitions)
+    return {
+        (each.topic, each.partition): each.size_bytes
+        for found in dirs
+        for each in found.replicas
+        if leaders.get((each.topic, each.partition)) == each.broker_id and not each.is_future
+    }
+
+
 def _outcomes(results: Iterable[tuple[Any, Any, str | None]]) -> tuple[list[str], Errors]:
     done: list[str] = []
     errors: Errors = {}

@@ -13,9 +13,7 @@ from typing import Final, NamedTuple
 from klamm.protocol.apis import FLEXIBLE_SINCE, NEVER, ApiKey
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.primitives import decode_with_replacements
-from klamm.protocol.varint import read_unsigned_varint
-
-Buffer = bytes | bytearray | memoryview
+from klamm.protocol.varint import Buffer, read_unsigned_varint
 
 LENGTH_PREFIX_SIZE: Final = 4
 """Bytes of the frame length that stands before every request and response; it does not count itself."""

@@ -34,8 +34,7 @@ from klamm.protocol.kio_loader import (
     load_response_schema,
 )
 from klamm.protocol.schema import Message
-
-Buffer = bytes | bytearray | memoryview
+from klamm.protocol.varint import Buffer
 
 _SHAPE_MODULES: Final = {
     ApiKey.PRODUCE: "klamm.protocol.produce_messages",

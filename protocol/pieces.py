@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-Buffer = bytes | bytearray | memoryview
+from klamm.protocol.varint import Buffer
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from typing import Final
 from klamm.protocol.errors import ProtocolError
 
 Buffer = bytes | bytearray | memoryview
+"""What messages are read from and written into."""
 
 UNSIGNED_VARINT_MAX: Final = 0xFFFFFFFF
 """Kafka's unsigned varint is a 32-bit integer (``ByteUtils.readUnsignedVarint``), so five bytes at most."""

@@ -36,6 +36,7 @@ from klamm.records.schema_codec import (
     Length,
     compact_array,
     decode_kind,
+    in_every_version,
     read_uvarint,
     write_uvarint,
 )
@@ -407,10 +408,6 @@ def _group_metadata_value(version: int) -> Layout:
     return Layout(group, (string, INT32, string, string, *timestamp, array), flexible=flexible)
 
 
-def _always(codec: Layout) -> Callable[[int], Layout]:
-    return lambda _: codec
-
-
 _CLASSIC_PROTOCOL = Layout(ClassicProtocol, (COMPACT_STRING, COMPACT_BYTES), flexible=True)
 _CLASSIC_MEMBER = Layout(ClassicMemberMetadata, (INT32, compact_array(_CLASSIC_PROTOCOL)), flexible=True)
 
@@ -438,7 +435,7 @@ class _NullableEpochs:
         return compact_array(INT32).read(view, position)
 
 
-_TOPIC_PARTITIONS = Layout(TopicPartitions, (TOPIC_ID, compact_array(INT32)), flexible=True)
+TOPIC_PARTITIONS = Layout(TopicPartitions, (TOPIC_ID, compact_array(INT32)), flexible=True)
 _ASSIGNED = Layout(
     AssignedTopicPartitions, (TOPIC_ID, compact_array(INT32)), ((_NullableEpochs(), None),), flexible=True
 )
@@ -461,25 +458,27 @@ _MEMBER_METADATA = Layout(
 _VALUE_CODECS: Final[dict[type, Callable[[int], Layout]]] = {
     OffsetCommitValue: lru_cache(_offset_commit_value),
     GroupMetadataValue: lru_cache(_group_metadata_value),
-    ConsumerGroupMetadataValue: _always(Layout(ConsumerGroupMetadataValue, (INT32,), ((INT64, 0),), flexible=True)),
-    ConsumerGroupPartitionMetadataValue: _always(
+    ConsumerGroupMetadataValue: in_every_version(
+        Layout(ConsumerGroupMetadataValue, (INT32,), ((INT64, 0),), flexible=True)
+    ),
+    ConsumerGroupPartitionMetadataValue: in_every_version(
         Layout(ConsumerGroupPartitionMetadataValue, (compact_array(_TOPIC_METADATA),), flexible=True)
     ),
-    ConsumerGroupMemberMetadataValue: _always(_MEMBER_METADATA),
-    ConsumerGroupTargetAssignmentMetadataValue: _always(
+    ConsumerGroupMemberMetadataValue: in_every_version(_MEMBER_METADATA),
+    ConsumerGroupTargetAssignmentMetadataValue: in_every_version(
         Layout(ConsumerGroupTargetAssignmentMetadataValue, (INT32,), ((INT64, 0),), flexible=True)
     ),
-    ConsumerGroupTargetAssignmentMemberValue: _always(
-        Layout(ConsumerGroupTargetAssignmentMemberValue, (compact_array(_TOPIC_PARTITIONS),), flexible=True)
+    ConsumerGroupTargetAssignmentMemberValue: in_every_version(
+        Layout(ConsumerGroupTargetAssignmentMemberValue, (compact_array(TOPIC_PARTITIONS),), flexible=True)
     ),
-    ConsumerGroupCurrentMemberAssignmentValue: _always(
+    ConsumerGroupCurrentMemberAssignmentValue: in_every_version(
         Layout(
             ConsumerGroupCurrentMemberAssignmentValue,
             (INT32, INT32, INT8, compact_array(_ASSIGNED), compact_array(_ASSIGNED)),
             flexible=True,
         )
     ),
-    ConsumerGroupRegularExpressionValue: _always(
+    ConsumerGroupRegularExpressionValue: in_every_version(
         Layout(ConsumerGroupRegularExpressionValue, (compact_array(COMPACT_STRING), INT64, INT64), flexible=True)
     ),
 }

@@ -234,6 +234,11 @@ def compact_array(item: FieldType) -> Array:
     return Array(item, Length(None))
 
 
+def in_every_version(layout: Layout) -> Callable[[int], Layout]:
+    """Return what gives this layout for any version of a value."""
+    return lambda _: layout
+
+
 class Kind(NamedTuple):
     """A kind of record: how its key is laid out, and its value in each version."""
 

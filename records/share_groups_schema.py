@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from klamm.model.ids import TopicId
-from klamm.records.offsets_schema import MemberKey, TopicPartitions
+from klamm.records.offsets_schema import TOPIC_PARTITIONS, MemberKey, TopicPartitions
 from klamm.records.schema_codec import (
     COMPACT_STRING,
     INT8,
@@ -21,6 +21,7 @@ from klamm.records.schema_codec import (
     Kind,
     Layout,
     compact_array,
+    in_every_version,
 )
 
 
@@ -115,20 +116,13 @@ class ShareGroupStatePartitionMetadataValue(NamedTuple):
     deleting_topics: tuple[StateDeleted, ...]
 
 
-def _always(layout: Layout) -> Callable[[int], Layout]:
-    def in_version(_: int) -> Layout:
-        return layout
-
-    return in_version
-
-
 def _kind(key: Callable[..., Any], value: Callable[..., Any], fields: tuple[FieldType, ...], **more: Any) -> Kind:  # noqa: ANN401 (a layout's)
     member = isinstance(key, type) and issubclass(key, MemberKey)
     layout = Layout(value, fields, flexible=True, **more)
-    return Kind(Layout(key, (STRING, STRING) if member else (STRING,)), _always(layout), 0)
+    return Kind(Layout(key, (STRING, STRING) if member else (STRING,)), in_every_version(layout), 0)
 
 
-_TOPIC_PARTITIONS = compact_array(Layout(TopicPartitions, (TOPIC_ID, compact_array(INT32)), flexible=True))
+_TOPIC_PARTITIONS = compact_array(TOPIC_PARTITIONS)
 _STATE_OF_TOPIC = compact_array(Layout(StateOfTopic, (TOPIC_ID, COMPACT_STRING, compact_array(INT32)), flexible=True))
 _STATE_DELETED = compact_array(Layout(StateDeleted, (TOPIC_ID, COMPACT_STRING), flexible=True))
 

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.header import parse_request_header
-from klamm.protocol.pieces import Buffer, Piece
+from klamm.protocol.pieces import Piece
+from klamm.protocol.varint import Buffer
 from klamm.server.file_sender import FileSender
 from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
 from klamm.server.requests import RequestContext

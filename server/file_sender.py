@@ -12,7 +12,8 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from klamm.protocol.pieces import Buffer, Piece
+from klamm.protocol.pieces import Piece
+from klamm.protocol.varint import Buffer
 
 _CORK: Final = getattr(socket, "TCP_CORK", 0)
 """Linux: packets are filled across calls. Without it ``sendfile`` ends a packet with every range."""

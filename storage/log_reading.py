@@ -15,6 +15,7 @@ from klamm.storage.segment import Segment
 from klamm.storage.slicing import LogSlice, Wanted
 
 _EMPTIED_SIZE_MAX: Final = 16 * HEADER_SIZE
+"""A read that found more has records: no answer of some size is looked through."""
 
 base_offset_of_segment: Final = attrgetter("base_offset")
 

@@ -80,9 +80,8 @@ async def send_probe(
     metadata = await cluster.metadata([topic])
     found, chosen = _choose(metadata.topics, topic, partition)
     context = new_context()
-    sent_ms = time.time() * 1000
     headers = ((b"traceparent", traceparent_of(context)), (PROBE_HEADER, b"1"))
-    batch = bytes(build_batch([Record(0, int(sent_ms), key, value, headers)]))
+    batch = bytes(build_batch([Record(0, int(time.time() * 1000), key, value, headers)]))
     request = _request(found, chosen, batch, _ALL_REPLICAS if deliver else ACKS_CHECK_ONLY)
     await cluster.broker(chosen.leader)
     messages.prewarm([PRODUCE])  # what is timed is the way there and back, not what loads before it

@@ -22,8 +22,9 @@ from klamm.protocol.errors import ProtocolError
 from klamm.protocol.fetch import FetchedPartition, decode_fetch, encode_fetch_response
 from klamm.protocol.header import RequestHeader, parse_request_header, response_header
 from klamm.protocol.kio_loader import load_request_schema, load_response_schema
-from klamm.protocol.pieces import Buffer, Piece
+from klamm.protocol.pieces import Piece
 from klamm.protocol.produce import NodeEndpoint, ProducedPartition, decode_produce, encode_produce_response
+from klamm.protocol.varint import Buffer
 from tests.protocol.random_messages import bytes_by_kio, random_message
 
 PRODUCE_VERSIONS = range(3, 14)

@@ -12,7 +12,7 @@ from klamm.protocol.fetch_client import (
     encode_client_fetch,
 )
 from klamm.protocol.header import parse_request_header
-from klamm.protocol.pieces import Buffer
+from klamm.protocol.varint import Buffer
 
 VERSIONS = range(CLIENT_VERSION_MIN, CLIENT_VERSION_MAX + 1)
 LIMITS = FetchLimits(500, 1, 1 << 24, committed_only=True)

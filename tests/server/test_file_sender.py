@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from klamm.protocol.pieces import Buffer
+from klamm.protocol.varint import Buffer
 from klamm.server.file_sender import FileSender
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="files are sent on Linux only")

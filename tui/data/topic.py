@@ -17,7 +17,7 @@ from klamm.client.configs import ConfigEntry, describe_configs
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.groups import list_groups
 from klamm.client.offsets import start_and_end
-from klamm.client.topics import log_dirs
+from klamm.client.topics import leader_sizes
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
@@ -142,18 +142,12 @@ def _row(
 
 async def _sizes(session: Session, topic: TopicMetadata) -> dict[int, int]:
     """Return each partition's size on its leader; nothing where that may not be seen: a size is not worth a panel."""
-    brokers = {broker for part in topic.partitions for broker in part.replicas}
-    leaders = {part.partition: part.leader for part in topic.partitions}
+    leaders = {(topic.name, part.partition): part.leader for part in topic.partitions}
     try:
-        dirs, _ = await log_dirs(session.cluster, brokers, {topic.name: list(leaders)})
+        sizes = await leader_sizes(session.cluster, leaders)
     except ClientError:
         return {}
-    return {
-        replica.partition: replica.size_bytes
-        for each in dirs
-        for replica in each.replicas
-        if leaders.get(replica.partition) == replica.broker_id and not replica.is_future
-    }
+    return {index: size_bytes for (_, index), size_bytes in sizes.items()}
 
 
 async def _configs(session: Session, name: str) -> list[ConfigEntry]:
