@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.message_coverage import gap_errors, resume_line
+from klamm.cli.message_destination import CANNOT_UNDO, Placing, find_or_create
+from klamm.cli.message_input import chunks, split
 from klamm.cli.message_source import find_source, make_condition, make_scan, open_ended
-from klamm.cli.message_write import CANNOT_UNDO, chunks, split
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
@@ -167,7 +168,6 @@ class _Tabular:
 
 async def import_records(run: Run) -> Result:
     """Send the records of a file, each into its partition, and print their number and hash."""
-    from klamm.cli.message_write import Placing, find_or_create
     from klamm.client.messages.hashing import ContentHash
     from klamm.client.messages.producing import Sender
 

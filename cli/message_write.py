@@ -1,32 +1,27 @@
-"""``klamm produce`` and ``klamm message import``: records from standard input, files, a template, or one line."""
+"""``klamm produce``: records from standard input, files, a template, or one line."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import select
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klamm.cli.guard import Plan, guard, record
+from klamm.cli.message_destination import CANNOT_UNDO, Placing, find_or_create
+from klamm.cli.message_input import chunks, raw, split, unescaped
 from klamm.cli.message_source import open_ended
+from klamm.cli.message_template import compile_template, rate_of
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
-from klamm.cli.run import Run, parse_seconds
+from klamm.cli.run import Run
 from klamm.client.errors import ClientError, SettingsError
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
-    from klamm.client.messages.jsonl import Draft
     from klamm.client.messages.producing import Sender
     from klamm.client.wire import TopicMetadata
 
-CHUNK_SIZE_BYTES = 1 << 20
-LINE_SIZE_BYTES_MAX = 104_857_600
-"""A line longer than the largest request there can be is no record."""
-CANNOT_UNDO = "records cannot be taken back"
 PRODUCE_COLUMNS = (
     Column("TOPIC", "topic"),
     Column("SENT", "sent", right=True, show=count_text),
@@ -149,23 +144,6 @@ def _timestamp(text: str | None) -> int | None:
     return found
 
 
-def raw(text: str) -> bytes:
-    """Return the bytes of a word of the line."""
-    return text.encode("utf-8", "surrogateescape")
-
-
-def unescaped(text: str) -> str:
-    r"""Return a separator with ``\t``, ``\n``, ``\0`` and ``\xNN`` as what they mean."""
-    import re
-
-    named = {"t": "\t", "n": "\n", "r": "\r", "0": "\0", "\\": "\\"}
-    return re.sub(
-        r"\\(?:x([0-9a-fA-F]{2})|(.))",
-        lambda m: chr(int(m[1], 16)) if m[1] else named.get(m[2], m[0]),
-        text,
-    )
-
-
 class _Input(NamedTuple):
     """Where records come from: ``value``, ``tombstone``, ``template``, or a file's ``lines``, ``jsonl``, ``whole``."""
 
@@ -200,44 +178,6 @@ def _source(run: Run) -> _Input:
     return _Input(form, None, None if path in {None, "-"} else path)
 
 
-async def find_or_create(run: Run, partitions: int | None = None) -> TopicMetadata:
-    """Return the topic of the line; with ``--create`` it may be new, with so many partitions or the broker's default.
-
-    Raises:
-        ClientError: There is no such topic, and nothing was created. Says which names are near.
-    """
-    from klamm.cli.topic import find_topics
-
-    name = run.values.required("topic")
-    _, topics, errors = await find_topics(run, [name])
-    if errors and errors[0].code == "UNKNOWN_TOPIC_OR_PARTITION" and run.values.flag("create"):
-        await _create(run, name, partitions)
-        for _ in range(50):  # Other brokers hear of it a moment later.
-            _, topics, errors = await find_topics(run, [name])
-            if topics and all(part.leader >= 0 for part in topics[0].partitions):
-                break
-            await asyncio.sleep(0.1)
-    if errors:
-        if errors[0].code == "UNKNOWN_TOPIC_OR_PARTITION" and not errors[0].next_step.startswith("klamm produce"):
-            errors[0].next_step = f"{errors[0].next_step}; or add --create"
-        raise errors[0]
-    if len(topics) != 1:
-        msg = f"{name!r} names {len(topics)} topics, and records go to one"
-        raise UsageError(msg)
-    return topics[0]
-
-
-async def _create(run: Run, name: str, partitions: int | None) -> None:
-    from klamm.client.topics import BROKER_DEFAULT, NewTopic, create_topics
-
-    new = NewTopic(name, BROKER_DEFAULT if partitions is None else partitions)
-    created, errors = await create_topics(run.cluster, [new])
-    for error in errors.values():
-        raise error
-    run.note(f"created {name} with {created[0].partitions} partitions")
-    await record(run, f"created {name}", [{"operation": "delete_topics", "names": [name]}])
-
-
 def _partitions(run: Run) -> int | None:
     """Return how many partitions a new topic is to have, None for the broker's default."""
     count = run.values.number("partitions")
@@ -248,26 +188,6 @@ def _partitions(run: Run) -> int | None:
         msg = f"--partitions takes a number from 1 on, not {count}"
         raise UsageError(msg)
     return count
-
-
-class Placing:
-    """Looks at records from a file before they are sent: whether the topic has the partitions that they name."""
-
-    def __init__(self, topic: TopicMetadata) -> None:
-        self._topic = topic
-        self._known = {part.partition for part in topic.partitions}
-        self._seen = 0
-
-    def fitting(self, drafts: list[Draft]) -> tuple[list[Draft], ClientError | None]:
-        """Return the records before the first one that names a partition which is not there, and the error."""
-        for number, draft in enumerate(drafts):
-            if draft.partition is not None and draft.partition not in self._known:
-                name, count = self._topic.name, len(self._known)
-                msg = f"record {self._seen + number + 1:,} names partition {draft.partition}, and {name} has {count}"
-                hint = f"--repartition lets keys say the partition; or klamm topic add-partitions {name}"
-                return drafts[:number], ClientError("UNKNOWN_PARTITION", msg, hint)
-        self._seen += len(drafts)
-        return drafts, None
 
 
 def _check_partition(topic: TopicMetadata, partition: int | None) -> None:
@@ -369,7 +289,7 @@ async def _send_jsonl(sender: Sender, topic: TopicMetadata, shape: Shape, source
 
 async def _send_template(run: Run, sender: Sender, topic: str, shape: Shape, template: str) -> None:
     """Send records made of a template, at a rate if one is given, until there are as many as asked for."""
-    rate = _rate(run.values.text("rate"))
+    rate = rate_of(run.values.text("rate"))
     count = run.values.number("count")
     if count is None and rate is None:
         count = 1
@@ -396,118 +316,3 @@ async def _send_template(run: Run, sender: Sender, topic: str, shape: Shape, tem
         number = max(number, due)
         if rate is not None:
             await asyncio.sleep(max(0.0, min(0.1, began + number / rate - time.monotonic())))
-
-
-def _rate(text: str | None) -> float | None:
-    """Return records a second of ``100``, ``100/s`` or ``5/m``."""
-    if text is None:
-        return None
-    number, _, unit = text.partition("/")
-    try:
-        rate = float(number) / parse_seconds(f"1{unit or 's'}", "--rate")
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < float("inf"):
-        msg = f"--rate takes records a second like 100, 100/s or 5/m, not {text!r}"
-        raise UsageError(msg)
-    return rate
-
-
-def compile_template(text: str) -> Callable[[int], str]:
-    """Return a function of the record's number: ``{{i}} {{uuid}} {{now}} {{time}} {{random N}} {{pick a b}}``.
-
-    Raises:
-        UsageError: There is no such placeholder.
-    """
-    import random
-    import re
-    import uuid
-
-    parts = re.split(r"\{\{\s*(.*?)\s*\}\}", text)
-    makers: list[Callable[[int], str]] = []
-    for place, part in enumerate(parts):
-        if place % 2 == 0:
-            makers.append(lambda _, text=part: text)  # type: ignore[misc]
-            continue
-        name, *words = part.split()
-        if name == "i":
-            makers.append(str)
-        elif name == "uuid":
-            makers.append(lambda _: str(uuid.uuid4()))
-        elif name == "now":
-            makers.append(lambda _: str(int(time.time() * 1000)))
-        elif name == "time":
-            makers.append(lambda _: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-        elif name == "random" and len(words) == 1 and words[0].isdecimal():
-            makers.append(lambda _, most=int(words[0]): str(random.randrange(most + 1)))  # type: ignore[misc]  # noqa: S311
-        elif name == "pick" and words:
-            makers.append(lambda _, words=words: random.choice(words))  # type: ignore[misc]  # noqa: S311
-        else:
-            msg = f"the template has no {{{{{part}}}}}; it has {{{{i}}}}, uuid, now, time, random N, pick A B"
-            raise UsageError(msg)
-    return lambda number: "".join([make(number) for make in makers])
-
-
-async def chunks(path: str | None) -> AsyncIterator[bytes]:
-    """Yield the bytes of a file, or of standard input as they come; Ctrl-C ends the waiting.
-
-    Raises:
-        SettingsError: The file cannot be read.
-    """
-    if path is None:
-        source = sys.stdin.fileno()
-        try:
-            while chunk := await _read_ready(source):
-                yield chunk
-        except OSError as error:
-            msg = f"standard input cannot be read: {error.strerror}"
-            raise SettingsError(msg) from error
-        return
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: ASYNC230, PTH123 (a file of this machine does not wait)
-            while chunk := file.read(CHUNK_SIZE_BYTES):
-                yield chunk
-    except OSError as error:
-        msg = f"{path}: {error.strerror}"
-        raise SettingsError(msg) from error
-
-
-async def _read_ready(source: int) -> bytes:
-    """Read once there is something to read, without a thread that would outlive Ctrl-C."""
-    if not select.select([source], [], [], 0)[0]:
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(source, lambda: None if ready.done() else ready.set_result(None))
-        try:
-            await ready
-        finally:
-            loop.remove_reader(source)
-    return os.read(source, CHUNK_SIZE_BYTES)
-
-
-async def split(source: AsyncIterator[bytes], delimiter: bytes) -> AsyncIterator[list[bytes]]:
-    """Yield lines as they come; the last one may lack its delimiter.
-
-    Raises:
-        SettingsError: A line has no end within any request's size.
-    """
-    rest: list[bytes] = []
-    size = 0
-    async for chunk in source:
-        lines = (b"".join([*rest, chunk]) if len(delimiter) > 1 else chunk).split(delimiter)
-        if len(lines) > 1:
-            if rest and len(delimiter) == 1:
-                lines[0] = b"".join([*rest, lines[0]])
-            rest, size = [lines.pop()], 0
-            yield lines
-        elif len(delimiter) > 1:
-            rest = lines
-        else:
-            rest.append(chunk)
-        size = sum(map(len, rest)) if size == 0 else size + len(chunk)
-        if size > LINE_SIZE_BYTES_MAX:
-            msg = f"a line of more than {LINE_SIZE_BYTES_MAX:,} bytes is no record"
-            raise SettingsError(msg, "--input whole sends everything as one; --delimiter says what ends a record")
-    last = b"".join(rest)
-    if last:
-        yield [last]

@@ -60,7 +60,7 @@ async def resend(run: Run) -> Result:
 
 def changes_of(run: Run) -> Changes:
     """Return what the line says about headers, key, value and time."""
-    from klamm.cli.message_write import raw
+    from klamm.cli.message_input import raw
     from klamm.client.resending import Changes
 
     values = run.values
@@ -76,7 +76,7 @@ def changes_of(run: Run) -> Changes:
 
 def _changed(run: Run, topic: str, partition: int, fields: Fields) -> Draft:
     """Return a record as the line wants it sent."""
-    from klamm.cli.message_write import raw
+    from klamm.cli.message_input import raw
     from klamm.client.resending import again
 
     values = run.values

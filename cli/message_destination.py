@@ -1,0 +1,75 @@
+"""The topic that records are sent to: found, made with ``--create``, and the partitions that it has."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from klamm.cli.guard import record
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run
+from klamm.client.errors import ClientError
+
+if TYPE_CHECKING:
+    from klamm.client.messages.jsonl import Draft
+    from klamm.client.wire import TopicMetadata
+
+CANNOT_UNDO = "records cannot be taken back"
+
+
+async def find_or_create(run: Run, partitions: int | None = None) -> TopicMetadata:
+    """Return the topic of the line; with ``--create`` it may be new, with so many partitions or the broker's default.
+
+    Raises:
+        ClientError: There is no such topic, and nothing was created. Says which names are near.
+    """
+    from klamm.cli.topic import find_topics
+
+    name = run.values.required("topic")
+    _, topics, errors = await find_topics(run, [name])
+    if errors and errors[0].code == "UNKNOWN_TOPIC_OR_PARTITION" and run.values.flag("create"):
+        await _create(run, name, partitions)
+        for _ in range(50):  # Other brokers hear of it a moment later.
+            _, topics, errors = await find_topics(run, [name])
+            if topics and all(part.leader >= 0 for part in topics[0].partitions):
+                break
+            await asyncio.sleep(0.1)
+    if errors:
+        if errors[0].code == "UNKNOWN_TOPIC_OR_PARTITION" and not errors[0].next_step.startswith("klamm produce"):
+            errors[0].next_step = f"{errors[0].next_step}; or add --create"
+        raise errors[0]
+    if len(topics) != 1:
+        msg = f"{name!r} names {len(topics)} topics, and records go to one"
+        raise UsageError(msg)
+    return topics[0]
+
+
+class Placing:
+    """Looks at records from a file before they are sent: whether the topic has the partitions that they name."""
+
+    def __init__(self, topic: TopicMetadata) -> None:
+        self._topic = topic
+        self._known = {part.partition for part in topic.partitions}
+        self._seen = 0
+
+    def fitting(self, drafts: list[Draft]) -> tuple[list[Draft], ClientError | None]:
+        """Return the records before the first one that names a partition which is not there, and the error."""
+        for number, draft in enumerate(drafts):
+            if draft.partition is not None and draft.partition not in self._known:
+                name, count = self._topic.name, len(self._known)
+                msg = f"record {self._seen + number + 1:,} names partition {draft.partition}, and {name} has {count}"
+                hint = f"--repartition lets keys say the partition; or klamm topic add-partitions {name}"
+                return drafts[:number], ClientError("UNKNOWN_PARTITION", msg, hint)
+        self._seen += len(drafts)
+        return drafts, None
+
+
+async def _create(run: Run, name: str, partitions: int | None) -> None:
+    from klamm.client.topics import BROKER_DEFAULT, NewTopic, create_topics
+
+    new = NewTopic(name, BROKER_DEFAULT if partitions is None else partitions)
+    created, errors = await create_topics(run.cluster, [new])
+    for error in errors.values():
+        raise error
+    run.note(f"created {name} with {created[0].partitions} partitions")
+    await record(run, f"created {name}", [{"operation": "delete_topics", "names": [name]}])
