@@ -13,7 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from klamm.cli.lag import GROUP_COLUMNS, SOON_MS, TIMED_DEFAULT, Chosen, group_item, trend_cell
+from klamm.cli.lag_names import Chosen
+from klamm.cli.lag_table import GROUP_COLUMNS, SOON_MS, TIMED_DEFAULT, group_item, trend_cell
 from klamm.cli.output import Column, Format, Item, Result, envelope, render, table
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds

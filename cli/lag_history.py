@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from klamm.cli.lag import Chosen, choose, group_item, lag_style, rate_cell, time_cell, trend_cell
 from klamm.cli.lag_board import sparkline
+from klamm.cli.lag_names import Chosen, choose
+from klamm.cli.lag_table import group_item, lag_style, rate_cell, time_cell, trend_cell
 from klamm.cli.output import Column, Item, Result, lag_cell
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds
