@@ -23,7 +23,7 @@ async def find_or_create(run: Run, partitions: int | None = None) -> TopicMetada
     Raises:
         ClientError: There is no such topic, and nothing was created. Says which names are near.
     """
-    from klamm.cli.topic import find_topics
+    from klamm.cli.topic_names import find_topics
 
     name = run.values.required("topic")
     _, topics, errors = await find_topics(run, [name])

@@ -83,7 +83,7 @@ def _not_there(topic: str, partition: int, offset: int, why: str) -> ClientError
 
 
 async def _topic_metadata(run: Run, topic: str, partition: int) -> ClusterMetadata:
-    from klamm.cli.topic import find_topics
+    from klamm.cli.topic_names import find_topics
 
     metadata, topics, errors = await find_topics(run, [topic])
     if errors:

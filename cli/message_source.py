@@ -65,7 +65,7 @@ async def find_source(run: Run) -> Source:
     Raises:
         ClientError: There is no such topic; nothing was created. Says which names are near.
     """
-    from klamm.cli.topic import chosen_partitions, find_topics
+    from klamm.cli.topic_names import chosen_partitions, find_topics
 
     name = run.values.required("topic")
     metadata, topics, errors = await find_topics(run, [name])

@@ -176,6 +176,13 @@ def render(kind: str, context: str | None, result: Result, form: Format) -> str:
     return _tables(result, form)
 
 
+def time_text(timestamp_ms: int) -> str:
+    """Return a time in UTC, to the second."""
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
 def leader_text(leader: int) -> str:
     """Return a leader's broker id, or that there is none."""
     return "none" if leader < 0 else str(leader)

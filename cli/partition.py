@@ -153,7 +153,7 @@ async def _to_copy(
     before: Mapping[tuple[str, int], Sequence[int]],
 ) -> str:
     """Say how much moves copy between brokers: each new replica is as large as its leader."""
-    from klamm.cli.topic import leader_sizes
+    from klamm.cli.topic_describe import leader_sizes
 
     sizes = await leader_sizes(run, topics)
     new = {where: len(set(replicas) - set(before[where])) for where, replicas in targets.items()}
@@ -253,7 +253,7 @@ def _wanted(run: Run, part: Any) -> bool:  # noqa: ANN401 (a partition's metadat
 
 
 async def _topics(run: Run) -> tuple[list[Any], list[ClientError]]:
-    from klamm.cli.topic import find_topics
+    from klamm.cli.topic_names import find_topics
 
     _, topics, errors = await find_topics(run, run.values.texts("names"))
     return topics, errors

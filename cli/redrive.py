@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from klamm.cli.guard import Plan, guard
 from klamm.cli.message_source import Source, find_source, limit_of, make_condition, open_ended
-from klamm.cli.output import Column, Item, Result, count_text
+from klamm.cli.output import Column, Item, Result, count_text, time_text
 from klamm.cli.parser import UsageError
 from klamm.cli.resend import (
     CANNOT_UNDO,
@@ -122,8 +122,6 @@ class _Survey:
         self.newest_ms = timestamp_ms if self.newest_ms is None else max(self.newest_ms, timestamp_ms)
 
     def lines(self, run: Run) -> list[str]:
-        from klamm.cli.topic import time_text
-
         total = sum(self.targets.values())
         found = [f"{counted(count, 'record')} → {name}" for name, count in self.targets.most_common(_TARGETS_SHOWN)]
         found.append(f"of {self.scanned:,} that were looked at, in partitions {_listed(self.partitions)}")

@@ -6,10 +6,11 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from klamm.cli.output import Column, Item, Result, Table, count_text, printable, size_text
+from klamm.cli.output import Column, Item, Result, Table, count_text, printable, size_text, time_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
-from klamm.cli.topic import find_topics, leader_sizes, time_text
+from klamm.cli.topic_describe import leader_sizes
+from klamm.cli.topic_names import find_topics
 from klamm.client.text import counted
 
 if TYPE_CHECKING:

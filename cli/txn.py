@@ -6,11 +6,10 @@ import time
 
 from klamm.cli.checks import known_words
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.output import Column, Result, count_text, state_style
+from klamm.cli.output import Column, Result, count_text, state_style, time_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, names_or_all, parse_seconds
 from klamm.cli.spec import Argument, Command, Example, Option
-from klamm.cli.topic import time_text
 from klamm.client.errors import ClientError, ResponseError
 
 _MAX_TIMEOUT = "15m"

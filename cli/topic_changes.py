@@ -1,0 +1,176 @@
+"""``klamm topic``: create, delete, alter, add-partitions, trim."""
+
+from __future__ import annotations
+
+from klamm.cli.checks import pair_of
+from klamm.cli.guard import Plan, guard, record
+from klamm.cli.output import Column, Result, count_text
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run
+from klamm.cli.topic_names import chosen_partitions, find_topics, listed
+from klamm.client.text import counted
+
+CREATE_COLUMNS = (
+    Column("NAME", "name"),
+    Column("PARTITIONS", "partitions", right=True),
+    Column("REPLICAS", "replication_factor", right=True),
+    Column("ID", "topic_id"),
+    Column("CREATED", "created"),
+)
+
+
+async def create_topics(run: Run) -> Result:
+    """Create topics."""
+    from klamm.client.topics import BROKER_DEFAULT, NewTopic
+    from klamm.client.topics import create_topics as create
+
+    configs = dict(pair_of("--config", text) for text in run.values.texts("config"))
+    partitions = run.values.number("partitions")
+    replicas = run.values.number("replication_factor")
+    names = run.values.texts("names")
+    new = [
+        NewTopic(
+            name,
+            BROKER_DEFAULT if partitions is None else partitions,
+            BROKER_DEFAULT if replicas is None else replicas,
+            configs,
+        )
+        for name in names
+    ]
+    go = await guard(run, Plan(f"create {listed(names)}", 0, names[0]))
+    created, errors = await create(run.cluster, new, validate_only=not go)
+    if run.values.flag("if_not_exists"):
+        errors = {name: error for name, error in errors.items() if error.code != "TOPIC_ALREADY_EXISTS"}
+    items = [{**topic._asdict(), "created": go} for topic in created]
+    if go and created:
+        await record(
+            run,
+            f"created {listed([topic.name for topic in created])}",
+            [{"operation": "delete_topics", "names": [topic.name for topic in created]}],
+        )
+    return Result(items, CREATE_COLUMNS, list(errors.values()))
+
+
+async def delete_topics(run: Run) -> Result:
+    """Delete topics, after showing what goes with them."""
+    from klamm.client.blast import blast_radius, topic_specs
+    from klamm.client.topics import delete_topics as delete
+
+    metadata, topics, errors = await find_topics(run, run.values.texts("names"))
+    names = [topic.name for topic in topics]
+    if not names:
+        return Result((), (), errors)
+    run.cluster.ensure_unprotected(names)
+    radius = await blast_radius(run.cluster, metadata, topics)
+    specs = await topic_specs(run.cluster, topics)
+    plan = Plan(f"delete {listed(names)}", 3, ",".join(names), [each.text() for each in radius], "the records are gone")
+    if not await guard(run, plan):
+        return Result([{"name": name, "deleted": False} for name in names], DELETE_COLUMNS, errors)
+    done, failed = await delete(run.cluster, names)
+    if done:
+        inverse = [{"operation": "create_topics", "topics": [spec for spec in specs if spec["name"] in done]}]
+        await record(run, f"deleted {listed(done)}", inverse, "the records")
+    return Result([{"name": name, "deleted": True} for name in done], DELETE_COLUMNS, [*errors, *failed.values()])
+
+
+DELETE_COLUMNS = (Column("NAME", "name"), Column("DELETED", "deleted"))
+
+
+async def alter_topic(run: Run) -> Result:
+    """Set or unset configs of topics."""
+    from klamm.cli.config import change_configs
+    from klamm.client.configs import Change
+
+    changes = [Change(*pair_of("--config", text)) for text in run.values.texts("config")]
+    changes += [Change(key, None) for key in run.values.texts("unset")]
+    if not changes:
+        msg = "klamm topic alter needs --config KEY=VALUE or --unset KEY"
+        raise UsageError(msg)
+    _, topics, errors = await find_topics(run, run.values.texts("names"))
+    result = await change_configs(run, [("topic", topic.name) for topic in topics], changes)
+    return result._replace(errors=[*errors, *result.errors])
+
+
+async def add_partitions(run: Run) -> Result:
+    """Raise the number of partitions."""
+    from klamm.client.topics import add_partitions as add
+
+    count = run.values.number("to")
+    if count is None:
+        msg = "klamm topic add-partitions needs --to COUNT: the number of partitions afterwards"
+        raise UsageError(msg)
+    name = run.values.required("name")
+    _, topics, errors = await find_topics(run, [name])
+    if not topics:
+        return Result((), (), errors)
+    before = len(topics[0].partitions)
+    why = "partitions cannot be removed, and keys will map to other partitions"
+    plan = Plan(f"grow {name} from {before} to {count} partitions", 2, name, (), why)
+    # Checked first, so that nobody confirms what the broker would refuse.
+    _, failed = await add(run.cluster, {name: count}, validate_only=True)
+    go = not failed and await guard(run, plan)
+    if go:
+        _, failed = await add(run.cluster, {name: count})
+    if go and not failed:
+        await record(run, f"grew {name} from {before} to {counted(count, 'partition')}", [], why)
+    items = [] if failed else [{"name": name, "partitions_before": before, "partitions": count, "changed": go}]
+    columns = (
+        Column("NAME", "name"),
+        Column("BEFORE", "partitions_before"),
+        Column("AFTER", "partitions"),
+        Column("CHANGED", "changed"),
+    )
+    return Result(items, columns, list(failed.values()))
+
+
+async def trim_topic(run: Run) -> Result:
+    """Delete the records below an offset, of some or all partitions."""
+    from klamm.client.blast import blast_radius
+    from klamm.client.positions import resolve_positions
+    from klamm.client.topics import delete_records
+
+    name = run.values.required("name")
+    metadata, topics, errors = await find_topics(run, [name])
+    if not topics:
+        return Result((), (), errors)
+    chosen = chosen_partitions(run, "partitions", name, [part.partition for part in topics[0].partitions])
+    position = run.values.text("before") or "end"
+    resolved, failed = await resolve_positions(run.cluster, metadata, [(name, index) for index in chosen], position)
+    lines = [
+        f"{topic}:{index}  {each.start:,} → {each.offset:,}  ({each.offset - each.start:,} offsets)"
+        for (topic, index), each in resolved.items()
+    ]
+    radius = await blast_radius(run.cluster, metadata, topics)
+    plan = Plan(
+        f"trim {name} before {position}", 3, name, [*(each.text() for each in radius), *lines], "the records are gone"
+    )
+    go = await guard(run, plan)
+    items = [
+        {
+            "topic": topic,
+            "partition": index,
+            "log_start_offset_before": each.start,
+            "log_start_offset": each.offset,
+            "trimmed": go,
+        }
+        for (topic, index), each in resolved.items()
+    ]
+    if go:
+        done, refused = await delete_records(
+            run.cluster, metadata, {where: each.offset for where, each in resolved.items()}
+        )
+        failed.update(refused)
+        items = [
+            item | {"log_start_offset": done[where]}
+            for item, where in zip(items, resolved, strict=True)
+            if where in done
+        ]
+        await record(run, f"trimmed {name}", [], "the records are gone")
+    columns = (
+        Column("TOPIC", "topic"),
+        Column("P", "partition", right=True),
+        Column("START BEFORE", "log_start_offset_before", right=True, show=count_text),
+        Column("START", "log_start_offset", right=True, show=count_text),
+        Column("TRIMMED", "trimmed"),
+    )
+    return Result(items, columns, [*errors, *failed.values()])
