@@ -160,8 +160,8 @@ _FIELDS: Final[dict[str, str]] = {
         "time=timestamp_ms trace=trace_id"
     ),
     "TracePath": (
-        "bound broker client_id committed_offset duration_ms end_ms error eta_ms evidence group hop lag message "
-        "name note offset parent_span_id partition rate_per_s service span_id start_ms state topic trace_id "
+        "bound broker client_id committed_offset duration_ms end_ms error eta_ms evidence group hop lag median_ms "
+        "message name note offset parent_span_id partition rate_per_s service span_id start_ms state topic trace_id "
         "time=start_ms trace=trace_id"
     ),
     "TransactionAbort": (

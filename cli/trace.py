@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from klamm.cli.output import Result
+from klamm.cli.output import Item, Result
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run, parse_seconds
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -19,6 +19,8 @@ from klamm.cli.trace_live import send
 
 if TYPE_CHECKING:
     from klamm.client.tracing import Trace
+    from klamm.client.tracing.spans import SpanStore
+    from klamm.client.tracing.typical import Comparison
     from klamm.client.tracing.waterfall import Style
 
 _MESSAGE = re.compile(r"([a-zA-Z0-9._-]{1,249}):(\d{1,9})@(\S+)")
@@ -34,9 +36,33 @@ async def show_path(run: Run) -> Result:
     """Draw the life of one message."""
     trace = await _trace(run)
     result = path_result(trace)
+    comparison = None
+    if run.values.flag("diff") and trace.state == "stored":
+        comparison, result = await _compared(run, trace, result)
     if trace.state in _NO_MESSAGE:  # said as an error already
         trace = trace._replace(notes=tuple(note for note in trace.notes if note.code != trace.state))
-    return result._replace(text=_text(run, trace))
+    return result._replace(text=_text(run, trace, comparison))
+
+
+async def _compared(run: Run, trace: Trace, result: Result) -> tuple[Comparison, Result]:
+    """Put the message beside others of its route."""
+    from klamm.client.tracing.neighbours import traces_before
+    from klamm.client.tracing.typical import compare, step_of
+
+    comparison = compare(trace, await traces_before(run.cluster, trace, _spans(run)))
+    items: list[Item] = []
+    for hop, item in zip(trace.hops, result.items, strict=True):
+        step = comparison.by_key.get(step_of(hop, trace))
+        items.append({**item, "median_ms": None if step is None else step.median_ms})
+    note = {
+        "code": "compared",
+        "text": comparison.text,
+        "looked_at": comparison.looked_at,
+        "names": list(comparison.names),
+        "total_ms": comparison.total.this_ms,
+        "median_total_ms": comparison.total.median_ms,
+    }
+    return comparison, result._replace(items=items, notes=[*result.notes, note])
 
 
 async def export(run: Run) -> Result:
@@ -51,15 +77,22 @@ async def export(run: Run) -> Result:
 async def _trace(run: Run) -> Trace:
     from klamm.client.tracing import trace_path
     from klamm.client.tracing.path import CHILDREN_S
-    from klamm.client.tracing.span_files import read_files
 
-    files, children = run.values.texts("spans"), run.values.text("children")
+    children = run.values.text("children")
     seconds = (
         CHILDREN_S if children is None else 0.0 if children in {"0", "no"} else parse_seconds(children, "--children")
     )
     topic, partition, offset = await _message(run, run.values.required("message"))
-    spans = read_files(files) if files else None
-    return await trace_path(run.cluster, topic, partition, offset, spans=spans, children_s=seconds)
+    return await trace_path(run.cluster, topic, partition, offset, spans=_spans(run), children_s=seconds)
+
+
+def _spans(run: Run) -> SpanStore | None:
+    files = run.values.texts("spans")
+    if not files:
+        return None
+    from klamm.client.tracing.span_files import read_files
+
+    return read_files(files)
 
 
 async def _message(run: Run, text: str) -> tuple[str, int, int]:
@@ -86,12 +119,21 @@ async def _message(run: Run, text: str) -> tuple[str, int, int]:
     return topic, partition, offset
 
 
-def _text(run: Run, trace: Trace) -> str:
+def _text(run: Run, trace: Trace, comparison: Comparison | None) -> str:
     from klamm.client.tracing.waterfall import waterfall
 
     ascii_only = run.values.flag("ascii") or "utf" not in (sys.stdout.encoding or "").lower()
     paint = _paint if run.form.color else None
-    return waterfall(trace, run.form.width or _WIDTH_DEFAULT, ascii_only=ascii_only, paint=paint)
+    picture = waterfall(trace, run.form.width or _WIDTH_DEFAULT, ascii_only=ascii_only, paint=paint)
+    if comparison is None:
+        return picture
+    from klamm.client.tracing.typical import comparison_lines
+
+    return "\n".join([picture, *comparison_lines(comparison, paint or _unpainted)]) + "\n"
+
+
+def _unpainted(_: Style, text: str) -> str:
+    return text
 
 
 def _paint(style: Style, text: str) -> str:
@@ -100,6 +142,7 @@ def _paint(style: Style, text: str) -> str:
 
 
 _ASCII = Option(("--ascii",), "draw with ASCII only")
+_DIFF = Option(("--diff",), "say how each step compares with the median of messages of the same route before it")
 _SOURCES = (
     Option(
         ("--spans",),
@@ -132,10 +175,11 @@ COMMANDS = (
         show_path,
         "TracePath",
         _PATH_ARGUMENTS,
-        (*_SOURCES, _ASCII),
+        (*_SOURCES, _DIFF, _ASCII),
         (
             Example("klamm trace path orders:3@1842", "the life of one message"),
             Example("klamm trace path orders:3@-1 -o json", "of the last one, an item for each hop"),
+            Example("klamm trace path orders:3@1842 --diff", "where it was slower than others of its route"),
         ),
         _PATH_REQUESTS,
         _PATH_ACLS,
@@ -267,7 +311,7 @@ COMMANDS = (
         show_path,
         "TracePath",
         _PATH_ARGUMENTS,
-        (*_SOURCES, _ASCII),
+        (*_SOURCES, _DIFF, _ASCII),
         (Example("klamm trace orders:3@1842", "the life of one message"),),
         _PATH_REQUESTS,
         _PATH_ACLS,

@@ -100,9 +100,10 @@ def _line(item: Item) -> str:
     from klamm.client.tracing.waterfall import duration_text
 
     took = f"{duration_text(item['duration_ms']):>7}" + (" " if item["done"] else "…")
-    groups = f"{len(item['passed'])}/{len(item['passed']) + len(item['waiting'])}"
+    passed = len(item["passed"])
+    groups = f"{passed} of {counted(passed + len(item['waiting']), 'group')}"
     slowest = "" if item["slowest"] is None else f"  {'last' if item['done'] else 'waits for'} {item['slowest']}"
     trace = "" if item["trace_id"] is None else f"  trace {item['trace_id'][:8]}"
     failed = "" if item["error"] is None else f"  ERR {item['error']}"
     at = time_text(item["timestamp_ms"])[11:]
-    return printable(f"{at}  {took}  {item['name']}  {groups} groups{slowest}{trace}{failed}")
+    return printable(f"{at}  {took}  {item['name']}  {groups}{slowest}{trace}{failed}")

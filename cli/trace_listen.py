@@ -60,7 +60,7 @@ async def listen(run: Run) -> Result:
         if file is not None:
             file.close()
     refused = ", ".join(f"{number} with {status}" for status, number in sorted(receiver.refused.items()))
-    text = f"{receiver.posts:,} exports taken" + (f"; refused: {refused}" if refused else "")
+    text = f"{counted(receiver.posts, 'export')} taken" + (f"; refused: {refused}" if refused else "")
     text += f"; {counted(receiver.rejected, 'span')} without ids" if receiver.rejected else ""
     run.note(text)
     return table.live.result(list(joiner.errors.values()), [{"code": "received", "text": text}])

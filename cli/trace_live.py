@@ -16,11 +16,6 @@ from klamm.client.errors import ClientError
 
 _POLL_S = 0.5
 _FOLLOW_S = 60.0
-_ADDRESS = "127.0.0.1:4318"
-_JOIN_S = 2.0
-"""A span is printed without offset if its record was not seen for so long."""
-_WAITING_MAX = 10_000
-"""Spans waiting for their record at most; more are printed at once."""
 
 
 class Live:

@@ -13,6 +13,7 @@
 | ``assembly``, ``joining`` | from all of that to hops and notes; pure |
 | ``critical`` | where the time went |
 | ``waterfall`` | the picture |
+| ``neighbours``, ``typical`` | messages before it; its steps beside the median of theirs |
 | ``exports`` | a trace as OTLP, Perfetto, Mermaid |
 | ``reading`` | one record, and stretches of a partition's log |
 | ``propagation`` | trace contexts in record headers, in every dialect |

@@ -15,6 +15,7 @@ from klamm.client.messages.filters import Filter, both, literal_filter
 from klamm.client.messages.record import Fields, Record
 from klamm.client.messages.scan import Scan
 from klamm.client.positions import resolve_ranges
+from klamm.client.text import counted
 from klamm.client.tracing.propagation import Headers, needles_of, parse_trace_id, read_headers
 from klamm.client.wire import ClusterMetadata
 
@@ -41,8 +42,9 @@ class Coverage(NamedTuple):
     @property
     def text(self) -> str:
         """The proof as a sentence."""
-        what = f"{self.records:,} records of {self.partitions:,} partitions in {self.topics:,} topics looked at"
-        return f"{what}: all there are" if self.is_complete else f"{what}; {self.offsets_left:,} offsets were not"
+        where = f"{counted(self.partitions, 'partition')} in {counted(self.topics, 'topic')}"
+        what = f"{counted(self.records, 'record')} of {where} looked at"
+        return f"{what}: all there are" if self.is_complete else f"{what}; {counted(self.offsets_left, 'offset')} not"
 
 
 def query_of(text: str | None, headers: Sequence[str], key: str | None) -> Query:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from klamm.client.text import counted
 from klamm.client.tracing.model import Hop, HopKind, Note
 from klamm.client.tracing.spans import Span, SpanId
 from klamm.records.flow_schema import FlowRecord
@@ -120,7 +121,7 @@ def notes_of(spans: Sequence[Span], hops: Sequence[Hop], context: SpanId | None)
     if spans and context is not None and context not in known:
         notes.append(Note("missing_spans", "⋯ the span that created it was not received"))
     if missing:
-        notes.append(Note("missing_spans", f"⋯ {missing} spans that others have as parent were not received"))
+        notes.append(Note("missing_spans", f"⋯ not received: {counted(missing, 'span')} that others have as parent"))
     written = max(
         (hop.start_ms for hop in hops if hop.hop == "produce" and _is_first(hop, hops) and hop.start_ms), default=None
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from klamm.client.text import counted
 from klamm.client.tracing.children import Child, Children
 from klamm.client.tracing.commits import CONSUMER_OFFSETS, SCAN_SIZE_BYTES_MAX
 from klamm.client.tracing.facts import Facts
@@ -91,7 +92,7 @@ def _of_headers(propagated: Propagated) -> list[Note]:
     notes: list[Note] = []
     if propagated.malformed:
         names = ", ".join(propagated.malformed)
-        text = f"{len(propagated.malformed)} trace headers are malformed and ignored: {names}"
+        text = f"{counted(len(propagated.malformed), 'malformed trace header')} ignored: {names}"
         notes.append(Note("malformed_headers", text))
     if propagated.repeated:
         names = ", ".join(propagated.repeated)
@@ -110,7 +111,8 @@ def _of_groups(facts: Facts) -> list[Note]:
         text = f"{size} MiB of {CONSUMER_OFFSETS} partition {names} and its halves were read: a commit may be elsewhere"
         notes.append(Note("history_bounded", text))
     if facts.bystanders.undescribed:
-        text = f"{facts.bystanders.undescribed:,} groups without a commit here were not asked whether they read it"
+        groups = counted(facts.bystanders.undescribed, "group")
+        text = f"not asked whether they read it: {groups} without a commit here"
         notes.append(Note("groups_bounded", text))
     return notes
 
@@ -122,16 +124,17 @@ def _of_children(children: Children, propagated: Propagated) -> list[Note]:
     others = len(others_of(children, propagated))
     brothers = len(own) - others
     if brothers:
-        text = f"{brothers} more messages carry the very same context: one span has sent them all"
+        text = f"{counted(brothers, 'other message')} with the very same context: one span has sent them all"
         notes.append(Note("same_context", text))
     if others > CHILDREN_SHOWN:
         text = f"{others:,} messages carry the same trace id; the first {CHILDREN_SHOWN} are shown (klamm trace find)"
         notes.append(Note("children_bounded", text))
     if children.asked and not children.is_complete:
-        left = f"{children.left:,} offsets" if children.left else ""
-        skipped = f"{children.skipped:,} partitions" if children.skipped else ""
+        left = counted(children.left, "offset") if children.left else ""
+        skipped = counted(children.skipped, "partition") if children.skipped else ""
         what = " and ".join(part for part in (left, skipped) if part)
-        text = f"messages with the same trace id: {children.records:,} records looked at, {what} not (klamm trace find)"
+        records = counted(children.records, "record")
+        text = f"messages with the same trace id: {records} looked at, {what} not (klamm trace find)"
         notes.append(Note("children_bounded", text))
     return notes
 
@@ -148,8 +151,8 @@ def _of_unread(unread: Sequence[tuple[str, Gap]]) -> list[Note]:
             if gap.from_ms is not None and gap.until_ms is not None
         ]
         text = (
-            f"⋯ {count:,} records of {name} were not read, of {', '.join(times)}: what a broker or an application told "
-            "of this message then is missing"
+            f"⋯ {counted(count, 'record')} of {name} not read, of {', '.join(times)}: what a broker or an application "
+            "told of this message then is missing"
         )
         notes.append(Note("unread", text))
     return notes

@@ -22,7 +22,7 @@ from klamm.client.tracing.facts import Facts
 from klamm.client.tracing.model import State, Trace
 from klamm.client.tracing.propagation import read_headers
 from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, FoundRecord, fate_of, fetch_record
-from klamm.client.tracing.recorded import FLOW_TOPIC, SPANS_TOPIC, Recorded, read_flow, read_spans
+from klamm.client.tracing.recorded import FLOW_TOPIC, SPANS_TOPIC, Recorded, Window, read_flow, read_spans
 from klamm.client.tracing.retention import why_deleted
 from klamm.client.tracing.spans import SpanStore
 from klamm.client.wire import ClusterMetadata, PartitionMetadata, TopicMetadata
@@ -50,6 +50,7 @@ async def trace_path(
     *,
     spans: SpanStore | None = None,
     children_s: float = CHILDREN_S,
+    window: Window | None = None,
 ) -> Trace:
     """Return the life of the message at ``offset``: hops, and what cannot be known with its reason.
 
@@ -60,6 +61,7 @@ async def trace_path(
         offset: Its offset.
         spans: Spans that are known otherwise than from the cluster's ``otlp_spans``.
         children_s: For how many seconds messages with the same trace id are looked for; 0: not at all.
+        window: What is read of the topics in which brokers tell, shared by several messages; None: what this one needs.
 
     An offset that holds no message is no error: the trace's ``state`` and notes say which kind of nothing it is.
 
@@ -101,7 +103,7 @@ async def trace_path(
         if found.header is not None and found.header.is_transactional:
             fate = await fate_of(cluster, found_topic, found_partition, found.header, offset)
             facts = facts._replace(transaction=fate)
-        facts, unread = await _recorded(cluster, metadata, facts, found.record, spans, children_s)
+        facts, unread = await _recorded(cluster, metadata, facts, found.record, spans, children_s, window)
         errors += unread
     return assemble(facts, errors)
 
@@ -113,15 +115,17 @@ async def _recorded(
     record: Record,
     known: SpanStore | None,
     children_s: float,
+    window: Window | None,
 ) -> tuple[Facts, list[ClientError]]:
     """Add what brokers, collectors and applications have recorded, and messages of the same trace."""
     propagated = read_headers([(name.decode("utf-8", "replace"), value) for name, value in record.headers])
     context = span_context(propagated)
     where, place = (facts.topic, facts.partition), (facts.topic, facts.partition, facts.offset)
-    from_ms, moments_ms = _from_ms(facts) or 0, _moments(facts)
+    from_ms = _from_ms(facts) or 0
+    window = window or Window(from_ms, _moments(facts))
     flow, spans = await asyncio.gather(
-        read_flow(cluster, metadata, where, facts.offset, from_ms, moments_ms),
-        read_spans(cluster, metadata, context, place, from_ms, moments_ms),
+        read_flow(cluster, metadata, where, facts.offset, from_ms, window),
+        read_spans(cluster, metadata, context, place, window),
     )
     everything = {span.key: span for span in [*spans.spans, *(known.related(context, place) if known else ())]}
     children = Children()
@@ -164,7 +168,8 @@ def _locate(metadata: ClusterMetadata, topic: str, partition: int) -> tuple[Topi
                 raise ResponseError(_NO_LEADER, f"{name} has no leader now", name=name)
             return found, each
     count = len(found.partitions)
-    msg = f"{topic} has no partition {partition}: it has {count}, 0 to {count - 1}"
+    there = "only 0" if count == 1 else f"0 to {count - 1}"
+    msg = f"{topic} has no partition {partition}: there is {there}"
     raise ResponseError(_NO_SUCH_PARTITION, msg, f"klamm topic describe {topic}", name=topic)
 
 

@@ -39,6 +39,30 @@ class Recorded(NamedTuple):
     errors: tuple[ClientError, ...] = ()
 
 
+class Window:
+    """From when on, and around which moments, the two topics are read: once, for one message or several.
+
+    Args:
+        from_ms: Where reading begins.
+        moments_ms: Times around which something is known to have happened.
+    """
+
+    def __init__(self, from_ms: int, moments_ms: Sequence[int] = ()) -> None:
+        self._from_ms = from_ms
+        self._moments_ms = moments_ms
+        self._reads: dict[tuple[str, tuple[bytes, ...]], asyncio.Future[tuple[Part, list[ClientError]]]] = {}
+
+    async def read(
+        self, cluster: Cluster, metadata: ClusterMetadata, topic: TopicMetadata, needles: Sequence[bytes]
+    ) -> tuple[Part, list[ClientError]]:
+        """Return what is in a topic then, and what could not be read."""
+        key = topic.name, tuple(needles)
+        if key not in self._reads:
+            reading = _read(cluster, metadata, topic, self._from_ms, self._moments_ms, needles)
+            self._reads[key] = asyncio.ensure_future(reading)
+        return await self._reads[key]
+
+
 def topic_of(metadata: ClusterMetadata, name: str) -> TopicMetadata | None:
     """Return a topic that is there and may be seen, None if it is not."""
     return next((each for each in metadata.topics if each.name == name and not each.error_code), None)
@@ -50,7 +74,7 @@ async def read_flow(
     where: tuple[str, int],
     offset: int,
     from_ms: int,
-    moments_ms: Sequence[int] = (),
+    window: Window | None = None,
 ) -> Recorded:
     """Return the flow records of a message: those of its partition with a range that holds its offset.
 
@@ -60,7 +84,7 @@ async def read_flow(
     if topic is None:
         return Recorded()
     needle = f"{where[0]}:{where[1]}".encode()
-    found, errors = await _read(cluster, metadata, topic, from_ms, moments_ms, [needle])
+    found, errors = await (window or Window(from_ms)).read(cluster, metadata, topic, [needle])
     flow = [
         record
         for each in found.records
@@ -77,8 +101,7 @@ async def read_spans(
     metadata: ClusterMetadata,
     context: tuple[str, str] | None,
     place: tuple[str, int, int],
-    from_ms: int,
-    moments_ms: Sequence[int] = (),
+    window: Window,
 ) -> Recorded:
     """Return the spans of a message, following parents and links as far as what was read goes.
 
@@ -90,7 +113,7 @@ async def read_spans(
     # A span in another trace that links to the message holds its span id; what follows in there is found by decoding.
     needles = [] if context is None else [bytes.fromhex(each) for each in context]
     needles += [each.encode() for each in context or ()]
-    found, errors = await _read(cluster, metadata, topic, from_ms, moments_ms, ())
+    found, errors = await window.read(cluster, metadata, topic, ())
     store = SpanStore()
     values = [each.value for each in found.records if each.value]
     hits = [value for value in values if not needles or any(needle in value for needle in needles)]

@@ -254,6 +254,25 @@ def test_a_slow_a_stopped_and_a_crashed_consumer_are_told_apart(klamm: Klamm, an
     assert hops["slow"]["client_id"] == "reader"
 
 
+def test_a_path_is_beside_the_median_of_messages_of_its_route(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _filled(klamm, any_broker, topic)
+    _commit(any_broker, topic, topic, range(1, RECORDS))
+    time.sleep(1)
+    _commit(any_broker, topic, topic, [RECORDS])
+    at = ("--diff", "-b", any_broker.bootstrap)
+    found = klamm("trace", f"{topic}:1@{RECORDS - 1}", *at, "-o", "json")
+    [note] = [note for note in found.envelope["notes"] if note["code"] == "compared"]
+    assert (note["looked_at"], note["names"]) == (RECORDS - 1, [f"{topic}:1@{n}" for n in range(RECORDS - 1)]), note
+    [commit] = [hop for hop in found.items if hop["hop"] == "commit"]
+    assert commit["duration_ms"] > commit["median_ms"] + 900
+    assert note["median_total_ms"] < note["total_ms"]
+    drawn = klamm("trace", f"{topic}:1@{RECORDS - 1}", *at).out
+    assert f"beside the median of 9 of 9 messages before it, which took the same route: {topic}:1@0 to" in drawn
+    few = klamm("trace", f"{topic}:1@2", *at).out
+    assert "no median: 2 of 2 messages before it took the same route, and 5 are needed" in few
+    assert "no median: there is no message before it" in klamm("trace", f"{topic}:1@0", *at).out
+
+
 def test_messages_are_followed_live_until_every_group_has_passed_them(
     any_broker: Broker, klamm: Klamm, topic: str, tmp_path: Path
 ) -> None:

@@ -137,7 +137,7 @@ def test_what_a_broker_told_of_a_message_that_is_gone_ends_with_its_removal() ->
 def test_what_the_bound_on_reading_left_out_is_said_with_its_times() -> None:
     gap = Gap(100, 1_300, WRITTEN, WRITTEN + 60_000)
     [note] = [each for each in traced(unread=(("otlp_spans", gap),)).notes if each.code == "unread"]
-    assert note.text.startswith("⋯ 1,200 records of otlp_spans were not read, of 2026-11-26 ")
+    assert note.text.startswith("⋯ 1,200 records of otlp_spans not read, of 2026-11-26 ")
 
 
 def test_a_flow_record_makes_a_passing_exact_that_was_only_bounded() -> None:

@@ -40,7 +40,7 @@ MOVING = set("hjklgGnN") | {f"ctrl+{letter}" for letter in "abdefuknpwty"}
 # Actions of single screens that change nothing, or open a dialog of what does not destroy.
 HARMLESS = {
     "action_edit", "action_follow", "action_trace", "action_write", "action_produce", "action_resend", "action_form",
-    "action_group", "action_messages", "action_edit_all", "action_pager", "action_every",
+    "action_group", "action_messages", "action_edit_all", "action_pager", "action_every", "action_diff",
 }  # fmt: skip
 MAY_OPEN_A_DIALOG = {"change_menu", "danger_menu", "undo", "redo", "edit", "edit_all", "produce", "resend"}
 

@@ -7,7 +7,7 @@ import pytest
 from klamm.records.state_schema import ActorState, ClientState, PartitionStatus
 from klamm.tui.data.state import ActorRow, ClientRow, SegmentRow
 from klamm.tui.place import Place
-from tests.clients.confluent import create_topic, make_producer
+from tests.clients.confluent import create_topic, make_producer, produce_values
 from tests.support.brokers import Broker
 from tests.tui.conftest import Ui
 from tests.tui.scripted import ScriptedSession, loaded, make_app, settle
@@ -81,6 +81,21 @@ async def test_a_message_is_followed_from_its_row(ui: Ui, any_broker: Broker, to
         assert all("\ue000" not in line for line in pane.lines)  # type: ignore[union-attr]
         await pilot.resize_terminal(70, 20)
         await settle(app, pilot, lambda: all(len(line) <= 70 for line in pane.lines))  # type: ignore[union-attr]
+
+
+async def test_a_trace_is_compared_with_messages_before_it(ui: Ui, any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 1)
+    produce_values(make_producer(any_broker), topic, [b"%d" % number for number in range(9)])
+    app = ui(Place("trace", f"{topic}:0@8"))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        assert app.view is not None
+        pane = app.view.query_one("TextPane")
+        await pilot.press("d")
+        await settle(app, pilot, lambda: any("8 of 8 messages before it" in line for line in pane.lines))  # type: ignore[attr-defined]
+        assert app.view.command_line() == f"klamm trace {topic}:0@8 --diff"
+        await pilot.press("D")
+        await settle(app, pilot, lambda: not any("before it" in line for line in pane.lines))  # type: ignore[attr-defined]
 
 
 async def test_a_place_that_names_no_message_says_how_to_name_one(ui: Ui) -> None:

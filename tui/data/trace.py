@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from klamm.client.errors import SettingsError
 from klamm.client.tracing.model import Trace
+from klamm.client.tracing.neighbours import traces_before
 from klamm.client.tracing.path import trace_path
-from klamm.client.tracing.waterfall import WIDTH_MIN, waterfall
+from klamm.client.tracing.typical import compare, comparison_lines
+from klamm.client.tracing.waterfall import WIDTH_MIN, Style, waterfall
 from klamm.tui.columns import Cell, TextLine
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
@@ -35,20 +38,26 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     if trace is None or session.now_ms - memory["asked_ms"] >= ASKED_EVERY_MS:
         trace = await trace_path(session.cluster, found["topic"], int(found["partition"]), int(found["offset"]))
         memory["trace"], memory["asked_ms"] = trace, session.now_ms
+    if memory.get("diff") and "others" not in memory and trace.state == "stored":
+        memory["others"] = await traces_before(session.cluster, trace)
     warnings = list(trace.errors)
-    lines = drawn(trace, memory.get("width", 100))
+    lines = drawn(trace, memory.get("width", 100), others=memory.get("others") if memory.get("diff") else None)
     return Loaded(session.now_ms, {"trace": Part(lines, None, memory["asked_ms"], "", warnings)})
 
 
-def drawn(trace: Trace, width: int, *, ascii_only: bool = False) -> list[TextLine]:
-    """Return the waterfall's lines as cells."""
-    text = waterfall(
-        trace,
-        max(WIDTH_MIN, width),
-        ascii_only=ascii_only,
-        paint=lambda style, text: f"{_OPEN}{style}{_MIDDLE}{text}{_CLOSE}",
-    )
-    return [_cells(line) for line in text.rstrip("\n").split("\n")]
+def drawn(
+    trace: Trace, width: int, *, ascii_only: bool = False, others: Sequence[Trace] | None = None
+) -> list[TextLine]:
+    """Return the waterfall's lines as cells, and below it how the message fared beside others, if there are any."""
+    text = waterfall(trace, max(WIDTH_MIN, width), ascii_only=ascii_only, paint=_marked)
+    lines = text.rstrip("\n").split("\n")
+    if others is not None:
+        lines += ["", *comparison_lines(compare(trace, others), _marked)]
+    return [_cells(line) for line in lines]
+
+
+def _marked(style: Style, text: str) -> str:
+    return f"{_OPEN}{style}{_MIDDLE}{text}{_CLOSE}"
 
 
 def _cells(line: str) -> list[Cell]:
