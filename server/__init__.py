@@ -11,6 +11,7 @@
 | `partitions.py` | the partitions of this node, their actors, their recovery |
 | `unopened.py` | partitions whose logs the disk would not open: tried again until it does |
 | `group_coordinators.py` | the group coordinators of this node |
+| `encoded_offsets.py` | OffsetFetch's answers about whole groups, kept as bytes until a commit changes them |
 | `log_cleaning.py` | the log cleaner of this node |
 | `data_store.py` | the data directory and the logs in it |
 | `node.py` | one broker put together: start, stop |

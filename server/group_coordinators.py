@@ -27,6 +27,7 @@ from klamm.core.partition import ACKS_ALL
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import TopicId, TopicName
 from klamm.records.group_partition import partition_for
+from klamm.server.encoded_offsets import EncodedOffsets
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.log_reading import ColdRead
 from klamm.storage.slicing import LogSlice
@@ -49,13 +50,18 @@ LOAD_SIZE: Final = 128 * 1024
 
 
 class GroupCoordinators:
-    """Finds the coordinator of a group, and starts it if need be."""
+    """Finds the coordinator of a group, and starts it if need be.
+
+    Attributes:
+        encoded_offsets: OffsetFetch's answers about whole groups.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._refs: dict[int, LoopActorRef] = {}
         self._topics = ImageTopics(node)
         self._creating: asyncio.Task[None] | None = None
+        self.encoded_offsets = EncodedOffsets()
 
     async def find(self, group_id: str) -> tuple[int, str, int]:
         """Return broker id, host and port of a group's coordinator; the topic is made if there is none.

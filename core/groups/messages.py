@@ -224,12 +224,16 @@ class FetchedTopic(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FetchOffsets:
-    """One group of OffsetFetch (key 9); ``topics`` is None for all of them."""
+    """One group of OffsetFetch (key 9); ``topics`` is None for all of them.
+
+    ``known`` is the stamp of an earlier answer about all of them, if the asker still has that answer.
+    """
 
     group_id: str
     member_id: str | None
     member_epoch: int
     topics: tuple[FetchedTopic, ...] | None
+    known: object | None = None
 
 
 NO_OFFSET: Final = OffsetCommitValue(-1, -1, "", -1)
@@ -245,10 +249,17 @@ class FetchOffsetsResult:
     """Answer to :class:`FetchOffsets`: what was committed, as it is kept, by topic and partition.
 
     A group may have very many offsets, so nothing is made of each.
+
+    Attributes:
+        error: Why there is nothing else.
+        topics: What was committed.
+        stamp: Of an answer about all topics: the same object until one of the group's offsets changes. If it is the one
+            the asker knew, ``topics`` is empty: nothing has changed since.
     """
 
     error: ErrorCode = ErrorCode.NONE
     topics: tuple[tuple[str, Offsets], ...] = ()
+    stamp: object | None = None
 
 
 @dataclass(frozen=True, slots=True)

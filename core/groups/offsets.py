@@ -56,11 +56,14 @@ class OffsetStore:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._offsets: dict[str, GroupOffsets] = {}
+        # Invariant: a stamp that was handed out is here only while the offsets are those it was handed out with.
+        self._stamps: dict[str, object] = {}
 
     # What is kept
 
     def replay(self, key: OffsetCommitKey, value: OffsetCommitValue | None) -> None:
         """Apply a commit or its tombstone; a group that commits without ever joining exists by that."""
+        self._stamps.pop(key.group, None)
         if value is not None:
             if key.group not in self._context.groups:
                 self._context.groups[key.group] = ClassicGroup(key.group)
@@ -133,8 +136,11 @@ class OffsetStore:
                 return FetchOffsetsResult(refused.error_code)
         kept = self._offsets.get(request.group_id, {})
         if request.topics is None:
+            stamp = self._stamps.setdefault(request.group_id, object()) if kept else None
+            if stamp is not None and stamp is request.known:
+                return FetchOffsetsResult(stamp=stamp)
             every = tuple((topic, partitions.copy()) for topic, partitions in kept.items())
-            return FetchOffsetsResult(topics=every)
+            return FetchOffsetsResult(topics=every, stamp=stamp)
         topics: list[tuple[str, Offsets]] = []
         for asked in request.topics:
             of_topic = kept.get(asked.topic, {})

@@ -1,7 +1,8 @@
 """OffsetFetch: what groups have committed.
 
 An admin asks for every offset of every group, which may be millions: those answers are encoded by hand from what the
-coordinators keep, in pieces between which the loop serves others. Versions below 8 ask for one group.
+coordinators keep, in pieces between which the loop serves others, and kept for the next who asks. Where topics have ids
+nothing is kept: a topic's id may be another, and no commit tells. Versions below 8 ask for one group.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from klamm.protocol import offset_fetch_response as response
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
 from klamm.server.apis import Encoded
+from klamm.server.encoded_offsets import EncodedAnswer
 from klamm.server.message_types import response_types
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class _Answer(NamedTuple):
     error: ErrorCode
     topics: Sequence[tuple[str, Offsets]]
     unknown: Sequence[tuple[TopicId, tuple[int, ...]]]
+    stamp: object | None = None
 
 
 async def offset_fetch(node: Node, context: RequestContext, request: Any) -> Any:
@@ -54,22 +57,32 @@ async def offset_fetch(node: Node, context: RequestContext, request: Any) -> Any
     names: dict[str, bytes] = {}
     parts = [response.begin(len(request.groups))]
     room = SLICE_COMMITS
+    kept = node.groups.encoded_offsets
     for group in request.groups:
-        answer = await _ask(node, group, by_id=by_id)
+        known = None if by_id else kept.get(group.group_id)
+        answer = await _ask(node, group, known, by_id=by_id)
+        if known is not None and answer.stamp is known.stamp:
+            parts += known.parts
+            continue
         topics = list(_encodable(node, answer, names, by_id=by_id))
-        parts.append(response.begin_group(group.group_id, len(topics)))
+        of_group = [response.begin_group(group.group_id, len(topics))]
         for start, end, commits in _slices(topics):
-            parts.append(response.encode_topics(topics[start:end]))
+            of_group.append(response.encode_topics(topics[start:end]))
             room -= commits
             if room <= 0:
                 await asyncio.sleep(0)
                 room = SLICE_COMMITS
-        parts.append(response.end_group(answer.error.value))
+        of_group.append(response.end_group(answer.error.value))
+        parts += of_group
+        if answer.stamp is not None and not by_id:
+            kept.keep(group.group_id, EncodedAnswer(answer.stamp, of_group))
+        elif known is not None:
+            kept.drop(group.group_id)
     parts.append(response.NO_TAGS)
     return Encoded(parts)
 
 
-async def _ask(node: Node, group: Any, *, by_id: bool) -> _Answer:
+async def _ask(node: Node, group: Any, known: EncodedAnswer | None, *, by_id: bool) -> _Answer:
     asked: list[FetchedTopic] | None = None
     unknown: list[tuple[TopicId, tuple[int, ...]]] = []
     if group.topics is not None:
@@ -83,14 +96,16 @@ async def _ask(node: Node, group: Any, *, by_id: bool) -> _Answer:
                 unknown.append((TopicId(topic.topic_id or NO_TOPIC_ID), tuple(topic.partition_indexes)))
             else:
                 asked.append(FetchedTopic(name, tuple(topic.partition_indexes)))
-    request = FetchOffsets(group.group_id, group.member_id, group.member_epoch, None if asked is None else tuple(asked))
+    topics = None if asked is None else tuple(asked)
+    stamp = None if known is None else known.stamp
+    request = FetchOffsets(group.group_id, group.member_id, group.member_epoch, topics, stamp)
     try:
         result = cast("FetchOffsetsResult", await node.groups.ask(group.group_id, request))
     except KafkaError as refused:
         return _Answer(refused.error_code, (), ())
     if result.error is not ErrorCode.NONE:
         return _Answer(result.error, (), ())
-    return _Answer(ErrorCode.NONE, result.topics, unknown)
+    return _Answer(ErrorCode.NONE, result.topics, unknown, result.stamp)
 
 
 def _encodable(node: Node, answer: _Answer, names: dict[str, bytes], *, by_id: bool) -> Iterator[response.Topic]:
@@ -130,7 +145,7 @@ async def _of_one_group(node: Node, version: int, request: Any) -> Any:
     """Answer in the newest shape: older versions have one group, and are asked by members for what they read."""
     types = response_types(ApiKey.OFFSET_FETCH)
     (group,) = request.groups
-    answer = await _ask(node, group, by_id=False)
+    answer = await _ask(node, group, None, by_id=False)
     topics = answer.topics
     if answer.error is not ErrorCode.NONE and version == 1:  # which says a group's error at every partition
         topics = [(topic.name, dict.fromkeys(topic.partition_indexes, NO_OFFSET)) for topic in group.topics]

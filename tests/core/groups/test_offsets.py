@@ -48,6 +48,32 @@ def test_offsets_survive_a_restart(driver: Driver) -> None:
     assert [(topic, offsets[0].offset, offsets[0].metadata) for topic, offsets in result.topics] == [("t", 5, "note")]
 
 
+def test_the_stamp_of_an_answer_holds_until_an_offset_of_the_group_changes(driver: Driver) -> None:
+    assert driver.ask(FetchOffsets("g", None, -1, None)).stamp is None
+    driver.commit(5)
+    first = driver.ask(FetchOffsets("g", None, -1, None))
+    driver.commit(1, group="another")
+    again = driver.ask(FetchOffsets("g", None, -1, None, first.stamp))
+    assert (again.stamp is first.stamp, again.topics) == (True, ())
+    assert driver.ask(FetchOffsets("g", None, -1, None)).topics == first.topics
+    driver.commit(6)
+    changed = driver.ask(FetchOffsets("g", None, -1, None, first.stamp))
+    assert changed.stamp is not first.stamp
+    assert [offsets[0].offset for _, offsets in changed.topics] == [6]
+    driver.ask(DeleteOffsets("g", (FetchedTopic("t", (0,)),)))
+    gone = driver.ask(FetchOffsets("g", None, -1, None, changed.stamp))
+    assert (gone.stamp, gone.topics) == (None, ())
+    driver.commit(6)
+    assert driver.ask(FetchOffsets("g", None, -1, None, changed.stamp)).topics == changed.topics
+
+
+def test_a_stamp_does_not_outlive_its_coordinator(driver: Driver) -> None:
+    driver.commit(5)
+    first = driver.ask(FetchOffsets("g", None, -1, None))
+    driver.reload()
+    assert driver.ask(FetchOffsets("g", None, -1, None, first.stamp)).topics == first.topics
+
+
 @pytest.mark.parametrize(
     ("member", "generation", "instance", "error"),
     [
