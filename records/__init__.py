@@ -11,6 +11,7 @@
 | `schema_codec.py` | how Kafka's generated record schemas are laid out |
 | `offsets_schema.py` | the records of `__consumer_offsets` |
 | `share_groups_schema.py` | those of share groups there |
+| `streams_groups_schema.py` | those of streams groups |
 | `transactions_schema.py` | the records of `__transaction_state` |
 | `flow_schema.py`, `state_schema.py` | the records of `__klamm_flow` and `__klamm_state` |
 | `group_partition.py` | which partition of `__consumer_offsets` a group is in |

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from klamm.model.errors import CorruptMessageError
 
-I8, I16, I32, I64 = Struct(">b"), Struct(">h"), Struct(">i"), Struct(">q")
+I8, I16, U16, I32, I64 = Struct(">b"), Struct(">h"), Struct(">H"), Struct(">i"), Struct(">q")
 _ARRAY_LENGTH_MAX: Final = 10_000_000  # no record reaches it (max.message.bytes); it stops a corrupt length early
 
 
@@ -196,6 +196,25 @@ class Layout:
         return self._build(*items, *extra), position
 
 
+class NullableStruct:
+    """A struct that may be null, behind one byte: -1 for null, 1 for a struct (KIP-893)."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def write(self, out: bytearray, value: tuple[Any, ...] | None) -> None:
+        """Append the value."""
+        out += I8.pack(-1 if value is None else 1)
+        if value is not None:
+            self._layout.write(out, value)
+
+    def read(self, view: bytes, position: int) -> tuple[Any, int]:
+        """Return the value and the position after it."""
+        if I8.unpack_from(view, position)[0] < 0:
+            return None, position + 1
+        return self._layout.read(view, position + 1)
+
+
 def _slice(view: bytes, position: int, size: int) -> bytes:
     if position + size > len(view):
         msg = f"{size} bytes at position {position} of {len(view)}"
@@ -224,7 +243,7 @@ def read_uvarint(view: bytes, position: int) -> tuple[int, int]:
     raise CorruptMessageError(msg)
 
 
-INT8, INT32, INT64, TOPIC_ID = Int(I8), Int(I32), Int(I64), Uuid()
+INT8, INT16, UINT16, INT32, INT64, TOPIC_ID = Int(I8), Int(I16), Int(U16), Int(I32), Int(I64), Uuid()
 STRING, COMPACT_STRING = String(Length(I16)), String(Length(None))
 BYTES, COMPACT_BYTES = Bytes(Length(I32)), Bytes(Length(None))
 

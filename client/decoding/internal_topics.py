@@ -18,14 +18,9 @@ TRANSACTIONS_TOPIC: Final = "__transaction_state"
 INTERNAL_TOPICS: Final = frozenset({OFFSETS_TOPIC, TRANSACTIONS_TOPIC})
 _OTHER_KINDS: Final = {
     9: "share group partition metadata",
-    17: "streams group metadata",
-    18: "streams group member metadata",
-    19: "streams group target assignment metadata",
-    20: "streams group target assignment member",
-    21: "streams group current member assignment",
-    22: "streams group topology",
+    24: "streams group target assignment resolved topic ids",
 }
-"""CoordinatorRecordType of Apache Kafka 4.3: kinds of ``__consumer_offsets`` that klamm knows by name only."""
+"""Kinds of ``__consumer_offsets`` that klamm knows by name only: of Kafka 4.0, and of versions after 4.3."""
 
 
 def decode_internal(topic: str, data: bytes, key: bytes | None, *, is_key: bool) -> Decoded:
@@ -54,8 +49,9 @@ def decode_internal(topic: str, data: bytes, key: bytes | None, *, is_key: bool)
 def _offsets_kinds() -> Mapping[int, Kind]:
     from klamm.records.offsets_schema import KINDS  # noqa: PLC0415 (few commands read these topics)
     from klamm.records.share_groups_schema import SHARE_KINDS  # noqa: PLC0415 (see above)
+    from klamm.records.streams_groups_schema import STREAMS_KINDS  # noqa: PLC0415 (see above)
 
-    return {**KINDS, **SHARE_KINDS}
+    return {**KINDS, **SHARE_KINDS, **STREAMS_KINDS}
 
 
 def _transaction_kinds() -> Mapping[int, Kind]:

@@ -47,7 +47,7 @@ def test_a_commit_says_group_topic_partition_and_offset() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "note"),
     [
-        (b"\0\x11\0\1g", b"\0\0", "kind 17 of __consumer_offsets (streams group metadata) is not decoded"),
+        (b"\0\x09\0\1g", b"\0\0", "kind 9 of __consumer_offsets (share group partition metadata) is not decoded"),
         (b"\x03\xe7", b"", "kind 999 of __consumer_offsets (unknown) is not decoded"),
         (b"\0", b"x", "its key says no kind"),
         (None, b"x", "its key says no kind"),
