@@ -49,13 +49,11 @@ _TYPES = ("classic", "consumer", "share", "streams")
 
 async def list_groups(run: Run) -> Result:
     """List groups with one ListGroups request to each broker."""
-    from klamm.client.groups import list_groups as list_some
-    from klamm.client.lag import list_groups as list_all
+    from klamm.client.groups import list_groups as listed_groups
 
     states = known_words("--state", run.values.texts("state"), _STATES)
     types = known_words("--type", run.values.texts("type"), _TYPES)
-    filtered = bool(states or types)
-    groups, errors = await (list_some(run.cluster, states, types) if filtered else list_all(run.cluster))
+    groups, errors = await listed_groups(run.cluster, states, types)
     chosen, missing = names_or_all(run.values.texts("names"), [group.group_id for group in groups])
     selected = set(chosen)
     items = [_listed_item(group) for group in groups if group.group_id in selected]

@@ -21,7 +21,7 @@ _GROUP_ID_NOT_FOUND = 69
 
 async def chosen_groups(run: Run) -> tuple[list[ListedGroup], list[ClientError]]:
     """Return the groups that a line names, all where it names none, and an error for each name without a group."""
-    from klamm.client.lag import list_groups
+    from klamm.client.groups import list_groups
 
     listed, errors = await list_groups(run.cluster)
     chosen, missing = names_or_all(run.values.texts("names"), [group.group_id for group in listed])
@@ -32,7 +32,7 @@ async def chosen_groups(run: Run) -> tuple[list[ListedGroup], list[ClientError]]
 
 async def near_groups(run: Run, errors: Mapping[str, ClientError]) -> list[ClientError]:
     """Return the errors of names without a group, with the names that are near."""
-    from klamm.client.lag import list_groups
+    from klamm.client.groups import list_groups
 
     listed, _ = await list_groups(run.cluster)
     return [no_group(name, [group.group_id for group in listed]) for name in errors]

@@ -37,7 +37,7 @@ class Chosen:
 
 async def choose(run: Run) -> Chosen:
     """Find what the names, ``--group`` and ``--topic`` of a line mean."""
-    from klamm.client.lag import list_groups
+    from klamm.client.groups import list_groups
 
     names = run.values.texts("names")
     group_globs, topic_globs = run.values.texts("group"), run.values.texts("topic")

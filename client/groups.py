@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from klamm.client import group_describe_wire as describe_wire
+from klamm.client import groups_wire as wire
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError, unreadable
 from klamm.client.group_describe_wire import GroupAnswer, Member, decode_assignment, decode_subscription
-from klamm.client.requests import failure, shapes
+from klamm.client.groups_wire import ListedGroup
+from klamm.client.requests import BROKER_TIMEOUT_S, failure, shapes, within
 from klamm.protocol.errors import ProtocolError
 
 __all__ = [
@@ -23,23 +25,12 @@ __all__ = [
 
 FIND_COORDINATOR: Final = 10
 LEAVE_GROUP: Final = 13
-LIST_GROUPS: Final = 16
 DELETE_GROUPS: Final = 42
 SHARE_GROUP_DESCRIBE: Final = 77
 _GROUP_ID_NOT_FOUND: Final = 69
 GROUP, TRANSACTION = 0, 1
 
 Errors = dict[str, ClientError]
-
-
-class ListedGroup(NamedTuple):
-    """A group as its coordinator lists it; type and state are "" where the broker is too old to say."""
-
-    group_id: str
-    state: str
-    type: str
-    protocol_type: str
-    coordinator: int
 
 
 class DescribedGroup(NamedTuple):
@@ -85,33 +76,42 @@ async def coordinators(cluster: Cluster, keys: Iterable[str], key_type: int = GR
 
 
 async def list_groups(
-    cluster: Cluster, states: Sequence[str] = (), types: Sequence[str] = ()
+    cluster: Cluster,
+    states: Sequence[str] = (),
+    types: Sequence[str] = (),
+    *,
+    broker_timeout_s: float = BROKER_TIMEOUT_S,
 ) -> tuple[list[ListedGroup], list[ClientError]]:
-    """Return every group by name, and the errors of brokers that could not say. One request to each broker."""
-    shape = shapes(LIST_GROUPS)
-    request = shape.ListGroupsRequest(states_filter=tuple(states), types_filter=tuple(types))
+    """Return every group by name, and the errors of brokers that could not say. One request to each broker.
 
-    async def send(broker_id: int, request: object) -> Any:  # noqa: ANN401 (a response)
-        response = await cluster.ask(LIST_GROUPS, request, broker_id)
-        error = failure(response.error_code, None, f"broker {broker_id}")
-        if error is not None:
-            raise error
-        return response
+    ``states`` and ``types`` leave the others out; brokers before Kafka 2.6 and 3.8 know no such filter, and refuse.
 
-    brokers = await cluster.brokers()
+    Raises:
+        ClientError: No broker could say.
+    """
+    lowest = wire.TYPES_SINCE if types else wire.STATES_SINCE if states else wire.LIST_GROUPS_VERSIONS[0]
+    versions = (lowest, wire.LIST_GROUPS_VERSIONS[1])
 
-    async def sending(broker_id: int, request: object) -> Any:  # noqa: ANN401 (a response)
-        return await cluster.retry(lambda: send(broker_id, request))
+    def encode(version: int, correlation_id: int, client_id: str) -> bytes:
+        return wire.encode_list_groups(version, correlation_id, client_id, states, types)
 
-    answers, errors = await cluster.per_broker(dict.fromkeys(brokers, request), sending)
+    async def attempt(broker_id: int) -> list[ListedGroup]:
+        version, frame = await cluster.ask_encoded(wire.LIST_GROUPS, versions, encode, broker_id)
+        try:
+            error_code, found = wire.decode_list_groups(frame, version, broker_id)
+        except ProtocolError as error:
+            raise unreadable(broker_id, error) from error
+        if error_code:
+            raise ResponseError(error_code, None, name=f"broker {broker_id}")
+        return found
+
+    async def send(broker_id: int, _: None) -> list[ListedGroup]:
+        return await within(cluster, broker_timeout_s, broker_id, cluster.retry(lambda: attempt(broker_id)))
+
+    answers, errors = await cluster.per_broker(dict.fromkeys(await cluster.brokers()), send)
     if errors and not answers:
         raise next(iter(errors.values()))
-    groups = [
-        ListedGroup(str(each.group_id), each.group_state, each.group_type.lower(), each.protocol_type, broker_id)
-        for broker_id, answer in answers.items()
-        for each in answer.groups
-    ]
-    return sorted(groups), list(errors.values())
+    return sorted(group for found in answers.values() for group in found), list(errors.values())
 
 
 async def find_groups(cluster: Cluster, names: Sequence[str]) -> tuple[list[ListedGroup], Errors, list[ClientError]]:

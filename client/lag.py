@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from klamm.client import groups_wire, offset_fetch_wire, offsets_wire
+from klamm.client import offset_fetch_wire, offsets_wire
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, DeadlineError, ResponseError, unreadable
-from klamm.client.groups import ListedGroup
+from klamm.client.groups import ListedGroup, list_groups
 from klamm.client.lag_report import GroupLag, LagReport, LagRow, Owner
 from klamm.client.offset_fetch_wire import Commit, GroupCommits, Partition
 from klamm.client.offsets_wire import ListedOffset
+from klamm.client.requests import BROKER_TIMEOUT_S, within
 from klamm.client.wire import ClusterMetadata
 from klamm.protocol.errors import ProtocolError
 
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
     from klamm.client.lag_history import Retention
     from klamm.client.lag_times import Place
 
-__all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "list_groups", "measure_times", "retentions"]
+__all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "measure_times", "retentions"]
 
-BROKER_TIMEOUT_S: Final = 10.0
-"""A broker that has not answered by then counts as unavailable: the others' lag is shown."""
 GROUPS_AT_FIRST: Final = 32
 """Groups of the first OffsetFetch to a broker; from what it brings follows how many the next asks for."""
 GROWTH_MAX: Final = 8
@@ -49,7 +48,6 @@ _UNKNOWN_TOPIC: Final = 3
 _DESCRIBE_SHARE_GROUP_OFFSETS: Final = 90
 _PASSING: Final = frozenset({6, 78})
 """NOT_LEADER_OR_FOLLOWER, OFFSET_NOT_AVAILABLE: the leader is only just becoming one."""
-_Result = TypeVar("_Result")
 
 
 async def group_lags(
@@ -65,14 +63,14 @@ async def group_lags(
 
     ``groups`` are names or a test of names; a name without a group is an error in the report. ``topics`` leaves the
     others out; ``members`` also asks who has which partition, one or two more requests to each broker; ``listed`` is
-    what :func:`list_groups` has said already. Times come with :func:`measure_times`.
+    what :func:`klamm.client.groups.list_groups` has said already. Times come with :func:`measure_times`.
 
     Raises:
         ClientError: No broker could list its groups.
     """
     broker_errors: list[ClientError] = []
     if listed is None:
-        listed, broker_errors = await list_groups(cluster, broker_timeout_s)
+        listed, broker_errors = await list_groups(cluster, broker_timeout_s=broker_timeout_s)
     names: set[str] = set() if groups is None or callable(groups) else set(groups)
     if groups is not None:
         chosen = groups if callable(groups) else names.__contains__
@@ -140,37 +138,6 @@ async def retentions(cluster: Cluster, topics: Collection[str]) -> dict[str, Ret
     return {name: retention_of({each.name: each.value for each in entries}) for (_, name), entries in found.items()}
 
 
-async def list_groups(
-    cluster: Cluster, broker_timeout_s: float = BROKER_TIMEOUT_S
-) -> tuple[list[ListedGroup], list[ClientError]]:
-    """Return every group by name, and the errors of brokers that could not say. One request to each broker.
-
-    Raises:
-        ClientError: No broker could say.
-    """
-
-    async def attempt(broker_id: int) -> list[ListedGroup]:
-        version, frame = await cluster.ask_encoded(
-            groups_wire.LIST_GROUPS, groups_wire.LIST_GROUPS_VERSIONS, groups_wire.encode_list_groups, broker_id
-        )
-        try:
-            error_code, found = groups_wire.decode_list_groups(frame, version, broker_id)
-        except ProtocolError as error:
-            raise unreadable(broker_id, error) from error
-        if error_code:
-            raise ResponseError(error_code, None, name=f"broker {broker_id}")
-        return found
-
-    async def send(broker_id: int, _: None) -> list[ListedGroup]:
-        return await _within(cluster, broker_timeout_s, broker_id, cluster.retry(lambda: attempt(broker_id)))
-
-    brokers = await cluster.brokers()
-    answers, errors = await cluster.per_broker(dict.fromkeys(brokers), send)
-    if errors and not answers:
-        raise next(iter(errors.values()))
-    return sorted(group for found in answers.values() for group in found), list(errors.values())
-
-
 async def _partitions(cluster: Cluster, topics: Collection[str]) -> dict[str, list[int]]:
     metadata = await cluster.metadata(sorted(topics))
     return {topic.name: [part.partition for part in topic.partitions] for topic in metadata.topics}
@@ -227,7 +194,7 @@ async def _fetch_commits(
     low, high = offset_fetch_wire.OFFSET_FETCH_VERSIONS
     theirs = connection.versions.get(offset_fetch_wire.OFFSET_FETCH, (0, 0))
     if theirs[1] < low or theirs[0] > high:
-        yield await _within(cluster, timeout_s, broker_id, _fetch_commits_singly(cluster, broker_id, names))
+        yield await within(cluster, timeout_s, broker_id, _fetch_commits_singly(cluster, broker_id, names))
         return
 
     async def ask(some: Sequence[str]) -> memoryview:
@@ -242,7 +209,7 @@ async def _fetch_commits(
         return frame
 
     def asked(some: Sequence[str]) -> asyncio.Task[memoryview]:
-        return asyncio.create_task(_within(cluster, timeout_s, broker_id, ask(some)))
+        return asyncio.create_task(within(cluster, timeout_s, broker_id, ask(some)))
 
     decoder = offset_fetch_wire.OffsetFetchDecoder()
     count = GROUPS_AT_FIRST
@@ -301,7 +268,7 @@ async def _read_share_commits(cluster: Cluster, report: LagReport, timeout_s: fl
         request = shape.DescribeShareGroupOffsetsRequest(
             groups=tuple(shape.DescribeShareGroupOffsetsRequestGroup(group_id=name, topics=None) for name in names)
         )
-        return await _within(
+        return await within(
             cluster, timeout_s, broker_id, cluster.ask(_DESCRIBE_SHARE_GROUP_OFFSETS, request, broker_id)
         )
 
@@ -364,7 +331,7 @@ async def _read_ends(cluster: Cluster, report: LagReport, timeout_s: float) -> N
     by_leader = _by_leader(report, metadata)
 
     async def send(leader: int, partitions: dict[str, list[int]]) -> list[ListedOffset]:
-        return await _within(cluster, timeout_s, leader, _fetch_ends(cluster, leader, partitions))
+        return await within(cluster, timeout_s, leader, _fetch_ends(cluster, leader, partitions))
 
     answers, failures = await cluster.per_broker(by_leader, send)
     moved = [where for answer in answers.values() for where in _keep_ends(report, answer)]
@@ -423,7 +390,7 @@ async def list_offsets_at(
                 by_leader.setdefault(part.leader, {}).setdefault(topic.name, []).append(part.partition)
 
     async def send(leader: int, partitions: dict[str, list[int]]) -> list[ListedOffset]:
-        return await _within(cluster, broker_timeout_s, leader, _fetch_ends(cluster, leader, partitions, timestamp))
+        return await within(cluster, broker_timeout_s, leader, _fetch_ends(cluster, leader, partitions, timestamp))
 
     answers, failures = await cluster.per_broker(by_leader, send)
     found: dict[str, dict[int, int]] = {}
@@ -461,13 +428,3 @@ async def _read_moved(
         report.ends.setdefault(topic, {})[index] = each.offset
     for (topic, index), error in errors.items():
         report.end_errors.setdefault(topic, {})[index] = error
-
-
-async def _within(cluster: Cluster, seconds: float, broker_id: int, asked: Awaitable[_Result]) -> _Result:
-    try:
-        async with asyncio.timeout(seconds):
-            return await asked
-    except TimeoutError:
-        cluster.drop(broker_id)  # a broker answers in turn: what is asked next would wait behind this
-        msg = f"broker {broker_id} did not answer within {seconds:g} s"
-        raise DeadlineError(msg) from None

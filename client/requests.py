@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from klamm.client.errors import ResponseError
+from klamm.client.errors import DeadlineError, ResponseError
+
+if TYPE_CHECKING:
+    from klamm.client.cluster import Cluster
 
 TIMEOUT: Final = timedelta(seconds=30)
 """How long a broker may take to carry out a change, as in Kafka's own admin client."""
+BROKER_TIMEOUT_S: Final = 10.0
+"""A broker that has not answered by then counts as unavailable: what the others say is shown."""
+_Result = TypeVar("_Result")
 
 
 def shapes(api_key: int) -> Any:  # noqa: ANN401 (a module of generated classes)
@@ -71,3 +78,18 @@ def check(error_code: Any, message: str | None = None, name: str | None = None) 
 def integers(values: Iterable[Any]) -> tuple[int, ...]:
     """Return plain integers of wire integers."""
     return tuple(int(value) for value in values)
+
+
+async def within(cluster: Cluster, seconds: float, broker_id: int, asked: Awaitable[_Result]) -> _Result:
+    """Return what was asked of a broker.
+
+    Raises:
+        DeadlineError: It did not answer in time. Its connection is closed: what is asked next would wait behind this.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await asked
+    except TimeoutError:
+        cluster.drop(broker_id)
+        msg = f"broker {broker_id} did not answer within {seconds:g} s"
+        raise DeadlineError(msg) from None

@@ -97,6 +97,15 @@ def framed(frame: bytearray) -> bytes:
     return INT32.pack(len(frame)) + bytes(frame)
 
 
+def string_array(texts: Sequence[str]) -> bytes:
+    """Return strings as an array of a flexible version."""
+    encoded = bytearray(unsigned_varint(len(texts) + 1))
+    for text in texts:
+        data = text.encode()
+        encoded += unsigned_varint(len(data) + 1) + data
+    return bytes(encoded)
+
+
 def flexible_topics(topics: Mapping[str, Sequence[int]]) -> bytes:
     """Return partitions by topic as an array of a flexible version."""
     encoded = bytearray(unsigned_varint(len(topics) + 1))

@@ -8,8 +8,7 @@ from typing import Final, NamedTuple
 from klamm.client.cluster import Cluster
 from klamm.client.committed import Committed
 from klamm.client.errors import ClientError
-from klamm.client.groups import DescribedGroup, ListedGroup, Member, describe_groups
-from klamm.client.lag import list_groups
+from klamm.client.groups import DescribedGroup, ListedGroup, Member, describe_groups, list_groups
 from klamm.client.offsets import Partition
 from klamm.client.tracing.asking import committed_in
 

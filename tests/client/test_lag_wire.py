@@ -40,6 +40,10 @@ def _shapes(api_key: int) -> Any:
 def test_groups_are_listed_as_the_schema_has_them(version: int) -> None:
     request = _read(groups_wire.encode_list_groups(version, 5, "clïent"), groups_wire.LIST_GROUPS)
     assert (request.states_filter, request.types_filter) == ((), ())
+    if version >= groups_wire.TYPES_SINCE:
+        written = groups_wire.encode_list_groups(version, 5, "clïent", ["Stable", "Üb"], ["share"])
+        request = _read(written, groups_wire.LIST_GROUPS)
+        assert (request.states_filter, request.types_filter) == (("Stable", "Üb"), ("share",))
     shape = _shapes(groups_wire.LIST_GROUPS)
     response = shape.ListGroupsResponse(
         throttle_time=timedelta(0),

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from klamm.client.errors import ClientError
-from klamm.client.groups import DescribedGroup, ListedGroup, describe_groups
-from klamm.client.lag import LagRow, list_groups
+from klamm.client.groups import DescribedGroup, ListedGroup, describe_groups, list_groups
+from klamm.client.lag import LagRow
 from klamm.client.lag_history import Rates, Risk
 from klamm.client.lag_report import GroupLag, LagReport
 from klamm.client.lag_watch import LagWatcher, Watched
