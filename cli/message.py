@@ -273,14 +273,20 @@ COMMANDS = (
             _COUNT,
             Option(("--until",), "where to stop, exclusive", "POSITION"),
             Option(("--tombstones",), "show deleted keys too"),
+            Option(("--all-partitions",), "with --key: also look where other partitioners may have put it"),
         ),
         (
             Example("klamm message latest prices --key EURUSD", "what a compacted topic holds of a key"),
+            Example(
+                "klamm message latest prices --key EURUSD --all-partitions", "whoever wrote it, with any partitioner"
+            ),
             Example("klamm message latest prices -o jsonl", "the whole table, one record a key"),
         ),
         _READ,
         _READ_ACLS,
-        details="Every record is read: the broker has no index by key. Memory grows with the number of keys.",
+        details="With --key the partition in which Kafka's default partitioner (murmur2) puts it is read backwards, to "
+        "the key's last record; all others where it is not there. What was not looked at is said.\n"
+        "Without --key every record is read: the broker has no index by key. Memory grows with the number of keys.",
     ),
     Command(
         "message export",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from klamm.cli.output import Item
@@ -12,6 +13,7 @@ from klamm.client.errors import ClientError
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
+    from klamm.client.messages.fetching import Gap
     from klamm.client.messages.scan import Scan
 
 PARTITIONS_TOLD = 12
@@ -81,7 +83,7 @@ def resume_line(scan: Scan) -> str:
     return shlex.join(["klamm", *kept])
 
 
-def gap_errors(scan: Scan) -> list[ClientError]:
+def gap_errors(gaps: Iterable[Gap]) -> list[ClientError]:
     """Return the offsets that were gone when they were asked for as errors to report."""
     return [
         ClientError(
@@ -89,5 +91,5 @@ def gap_errors(scan: Scan) -> list[ClientError]:
             f"{gap.where[0]}:{gap.where[1]}: offsets {gap.start:,} to {gap.end - 1:,} could not be read: {gap.why}",
             "klamm topic describe " + gap.where[0],
         )
-        for gap in scan.gaps
+        for gap in gaps
     ]

@@ -76,7 +76,7 @@ async def export(run: Run) -> Result:
             run.note(f"interrupted: {counted(content.count, 'record')} written to {part}; nothing is in {path}")
             run.note(f"Go on with another file: {resume_line(scan)}")
             raise
-        errors += [*scan.errors.values(), *scan.corrupt_errors(), *gap_errors(scan)]
+        errors += [*scan.errors.values(), *scan.corrupt_errors(), *gap_errors(scan.gaps)]
         if path != "-":
             os.replace(part, path)  # noqa: PTH105 (a wait as short as any)
     item: Item = {

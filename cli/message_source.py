@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from klamm.client.messages.record import Fields, Record
     from klamm.client.messages.scan import Scan
     from klamm.client.offsets import Partition
+    from klamm.client.positions import Ranges
     from klamm.client.wire import ClusterMetadata
 
 KEY_PLACE = 2
@@ -82,31 +83,46 @@ async def find_source(run: Run) -> Source:
 async def make_scan(run: Run, source: Source, until: str | None, condition: Filter | None) -> Scan:
     """Return the search that the line asks for, its positions resolved and told on standard error."""
     from klamm.client.messages.scan import Scan
+
+    found = await ranges_of(run, source, until)
+    scan = Scan(
+        run.cluster,
+        source.metadata,
+        found.ranges,
+        condition,
+        committed_only=committed_only(run),
+        on_trouble=lambda text: run.note(f"waiting: {text}"),
+    )
+    scan.errors.update(found.errors)
+    return scan
+
+
+def committed_only(run: Run) -> bool:
+    """Return whether the line leaves out records of aborted and open transactions."""
+    return run.values.text("isolation") == "read_committed"
+
+
+async def ranges_of(run: Run, source: Source, until: str | None) -> Ranges:
+    """Return what the line's positions mean by partition, told on standard error.
+
+    Raises:
+        ClientError: No partition can be read, or a position is none.
+    """
     from klamm.client.positions import resolve_ranges
 
-    committed = run.values.text("isolation") == "read_committed"
     given = run.values.text("from")
     start = "start" if given is None else given
     if ".." in start and run.values.text("until") is None:
         until = None  # the range has its own
     found = await resolve_ranges(
-        run.cluster, source.metadata, source.partitions, start, until, committed_only=committed
+        run.cluster, source.metadata, source.partitions, start, until, committed_only=committed_only(run)
     )
     if given is not None or run.values.text("until") is not None:
         for note in found.notes:
             run.note(f"{source.topic}: {note}")
     if found.errors and not found.ranges:
         raise next(iter(found.errors.values()))
-    scan = Scan(
-        run.cluster,
-        source.metadata,
-        found.ranges,
-        condition,
-        committed_only=committed,
-        on_trouble=lambda text: run.note(f"waiting: {text}"),
-    )
-    scan.errors.update(found.errors)
-    return scan
+    return found
 
 
 def conditions_of(run: Run) -> list[str]:

@@ -5,6 +5,7 @@
 | ``record`` | one record, and the fast way from a batch's bytes to records |
 | ``fetching`` | raw record batches of many partitions from their leaders, whoever leads |
 | ``scan`` | the search: ranges, coverage, matches, the cursor to go on from |
+| ``latest`` | the last match of a partition, by reading backwards |
 | ``conditions`` | the language of filters: parsing, and where a filter is wrong |
 | ``filters`` | filters at work: on a record, and on a batch's bytes before any record is decoded |
 | ``formats`` | how records are printed: kcat's placeholders, lines |

@@ -112,7 +112,7 @@ class RawProducer:
         if self._partitioner in _CRC32:
             return zlib.crc32(draft.key) % count
         if self._partitioner in _MURMUR2:
-            return (murmur2(draft.key) & 0x7FFFFFFF) % count
+            return default_partition(draft.key, count)
         if self._partitioner == "random":
             return random.randrange(count)  # noqa: S311 (as above)
         msg = f"a record of {topic} has a timestamp or header that is sent without librdkafka, and so without"
@@ -186,6 +186,11 @@ class RawProducer:
 
             self._producer = await self._cluster.retry(attempt)
         return self._producer
+
+
+def default_partition(key: bytes, count: int) -> int:
+    """Return the partition of ``count`` where Kafka's own clients, and klamm, put a key."""
+    return (murmur2(key) & 0x7FFFFFFF) % count
 
 
 def murmur2(key: bytes) -> int:

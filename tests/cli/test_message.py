@@ -5,12 +5,14 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from klamm.cli.docs import envelope_schema
+from klamm.client.messages.raw_producing import default_partition
 from tests.cli.conftest import Klamm
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
@@ -285,6 +287,78 @@ def test_latest_is_the_last_value_of_each_key(klamm: Klamm, any_broker: Broker, 
     assert (gone.items[0]["value"], gone.code) == (None, 0)
     assert "tombstone" in gone.err
     assert klamm("message", "latest", topic, "--key", "none", *at).code == 1
+
+
+def test_the_latest_of_a_key_is_read_backwards_from_the_partition_it_belongs_in(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    create_topic(any_broker, topic, 4)
+    producer = make_producer(any_broker, partitioner="murmur2_random")
+    home = default_partition(b"k1", 4)
+    producer.produce(topic, "old", "k1")
+    assert producer.flush(TIMEOUT_S) == 0  # librdkafka keeps no order before it knows the partitions
+    for number in range(20_000):
+        producer.produce(topic, str(number), f"other{number}", partition=home)
+    producer.produce(topic, "new", "k1")
+    assert producer.flush(TIMEOUT_S) == 0
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    ran = klamm("message", "latest", topic, "--key", "k1", *at)
+    assert [(item["partition"], item["value"]) for item in ran.items] == [(home, "new")]
+    (coverage,) = ran.envelope["coverage"]
+    assert (coverage["partition"], coverage["matched"], coverage["scanned"]) == (home, 1, 10_000)
+    assert coverage["remaining"] == coverage["position"] > 0
+    assert "Not looked at: the other 3 partitions" in ran.err
+    assert "--all-partitions" in ran.err
+    before = klamm("message", "latest", topic, "--key", "k1", "--until", f"{home}={coverage['end'] - 1}", *at)
+    assert [item["value"] for item in before.items] == ["old"]
+    assert before.envelope["coverage"][0]["scanned"] == coverage["end"] - 1
+
+
+def test_the_latest_of_a_key_that_another_partitioner_placed_is_found(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    create_topic(any_broker, topic, 3)
+    producer = make_producer(any_broker)
+    home = default_partition(b"k1", 3)
+    ago = int(time.time() * 1000) - 60_000
+    elsewhere = (home + 1) % 3
+    producer.produce(topic, "a", "k1", partition=elsewhere, timestamp=ago + 2_000)
+    for number in range(20):
+        producer.produce(topic, str(number), "x", partition=elsewhere, timestamp=ago + 1_000)
+    assert producer.flush(TIMEOUT_S) == 0
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    ran = klamm("message", "latest", topic, "--key", "k1", *at)
+    assert [item["value"] for item in ran.items] == ["a"]
+    assert f"is not in {topic}:{home}, where the default partitioner (murmur2) puts it" in ran.err
+    assert "by another partitioner" in ran.err
+    producer.produce(topic, "b", "k1", partition=home, timestamp=ago + 1_500)
+    producer.produce(topic, "later", "x", partition=elsewhere, timestamp=ago + 3_000)
+    assert producer.flush(TIMEOUT_S) == 0
+    assert [item["value"] for item in klamm("message", "latest", topic, "--key", "k1", *at).items] == ["b"]
+    whole = klamm("message", "latest", topic, "--key", "k1", "--all-partitions", *at)
+    assert [item["value"] for item in whole.items] == ["a"]
+    assert "several partitions; the latest is by timestamp" in whole.err
+    producer.produce(topic, "c", "k1", partition=home, timestamp=ago + 2_500)
+    assert producer.flush(TIMEOUT_S) == 0
+    whole = klamm("message", "latest", topic, "--key", "k1", "--all-partitions", *at)
+    assert [item["value"] for item in whole.items] == ["c"]
+    assert "have no later record with key 'k1'" in whole.err
+    looked = {each["partition"]: each["scanned"] for each in whole.envelope["coverage"]}
+    assert looked[elsewhere] == 1, "only what can be later is looked at"
+
+
+def test_latest_of_every_key_goes_by_the_offset_in_a_partition_and_by_time_between_them(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    create_topic(any_broker, topic, 2)
+    ago = int(time.time() * 1000) - 60_000
+    producer = make_producer(any_broker)
+    for value, partition, timestamp in (("late", 0, 9_000), ("then", 0, 2_000), ("other", 1, 5_000)):
+        producer.produce(topic, value, "k", partition=partition, timestamp=ago + timestamp)
+    assert producer.flush(TIMEOUT_S) == 0
+    ran = klamm("message", "latest", topic, "-b", any_broker.bootstrap, "-o", "json")
+    assert [item["value"] for item in ran.items] == ["other"]
+    assert "1 of 1 key in several partitions" in ran.err
 
 
 def test_get_shows_a_record_whole_and_says_why_there_is_none(klamm: Klamm, any_broker: Broker, topic: str) -> None:
