@@ -31,8 +31,9 @@ its schema is [envelope.schema.json](envelope.schema.json). Things with a name c
 | 4 | refused: read-only, prod without `--write`, protected, another cluster, nobody confirmed |
 | 5 | unreachable or not authenticated |
 | 124 | deadline after connecting (`--timeout`) |
-| 130 | interrupted |
+| 130 | interrupted: a search, copy or import says how far it came and which line goes on |
 | 141 | the reader of a pipe went away |
+| 143 | terminated (SIGTERM), saying the same; a second SIGTERM ends it at once |
 
 `-b HOST:PORT` means that cluster and no context, so that the credentials of one cluster never go to another; with
 `-c` as well it replaces the context's brokers.

@@ -24,6 +24,7 @@ from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.messages.jsonl import Draft
+    from klamm.client.messages.producing import Sender
     from klamm.client.messages.record import Fields
     from klamm.client.messages.scan import Scan
     from klamm.records.batch import BatchHeader
@@ -182,20 +183,16 @@ async def import_records(run: Run) -> Result:
         plan = Plan(f"import {path} into {topic.name}", int(run.interactive), topic.name, (), CANNOT_UNDO)
         if not await guard(run, plan):
             return Result([{"topic": topic.name, "file": path, "records": 0, "hash": None}], COLUMNS)
-        sender, placing = Sender(run.cluster), Placing(topic)
-        async with sender:
-            try:
-                async for drafts in read_drafts(path, kind):
-                    _hash(content, drafts)
-                    kept = [draft._replace(topic=None, partition=draft.partition if keep else None) for draft in drafts]
-                    kept, wrong = placing.fitting(kept)
-                    await sender.send(kept, topic.name)
-                    if sender.errors:
-                        break
-                    if wrong is not None:
-                        raise wrong
-            except ClientError as error:
-                errors.append(error)
+        sender = Sender(run.cluster)
+        try:
+            async with sender:
+                try:
+                    await _send_file(sender, Placing(topic), topic.name, read_drafts(path, kind), content, keep=keep)
+                except ClientError as error:
+                    errors.append(error)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            run.note(f"interrupted: {counted(sender.sent, 'record')} written to {topic.name}")
+            raise
     errors += sender.errors
     if errors:
         run.note(f"{counted(sender.sent, 'record')} sent to {topic.name} before that; nothing after it")
@@ -203,6 +200,27 @@ async def import_records(run: Run) -> Result:
         await record(run, f"imported {counted(sender.sent, 'record')} into {topic.name}", [], CANNOT_UNDO)
     digest = None if errors else content.hexdigest()
     return Result([{"topic": topic.name, "file": path, "records": sender.sent, "hash": digest}], COLUMNS, errors)
+
+
+async def _send_file(
+    sender: Sender,
+    placing: Placing,
+    topic: str,
+    batches: AsyncIterator[list[Draft]],
+    content: Any,  # noqa: ANN401 (a ContentHash, by its add)
+    *,
+    keep: bool,
+) -> None:
+    """Send a file's records until one is refused; ``keep`` leaves each in the partition that it names."""
+    async for drafts in batches:
+        _hash(content, drafts)
+        kept = [draft._replace(topic=None, partition=draft.partition if keep else None) for draft in drafts]
+        kept, wrong = placing.fitting(kept)
+        await sender.send(kept, topic)
+        if sender.errors:
+            return
+        if wrong is not None:
+            raise wrong
 
 
 def _hash(content: Any, drafts: list[Draft]) -> None:  # noqa: ANN401 (a ContentHash, by its add)

@@ -1,7 +1,7 @@
 """Running one command: settings, connection, deadline, output, exit code.
 
 Exit codes: 0 ok, 1 an item failed, 2 usage, 3 an assertion is false, 4 refused, 5 unreachable or not authenticated, 124
-deadline, 130 interrupted.
+deadline, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from klamm.cli.output import Format, Result, parse_format, render
 from klamm.cli.parser import Line, UsageError, Values
 from klamm.cli.spec import Command
+from klamm.cli.termination import EXIT_TERMINATED, Termination
 from klamm.cli.usage import EXIT_USAGE, report
 from klamm.client.cluster import Cluster
 from klamm.client.contexts import Layers, Resolved, resolve
@@ -49,6 +50,7 @@ class Run:
         self._resolved: Resolved | None = None
         self._cluster: Cluster | None = None
         self._deadline: asyncio.Timeout | None = None
+        self.termination = Termination()
 
     @property
     def line(self) -> str:
@@ -189,6 +191,9 @@ def run_line(line: Line) -> int:
         return asyncio.run(_watch(run, timeout, seconds) if seconds is not None else _once(run, timeout))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except asyncio.CancelledError:
+        assert run.termination.came, "nothing else cancels a command"
+        return EXIT_TERMINATED
     except BrokenPipeError:
         # Nothing may be written any more, not even by the interpreter when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -259,8 +264,9 @@ async def _result(run: Run, timeout_s: float) -> tuple[Result, int]:
     """Run the command once; an error that ends it becomes a result with that error."""
     try:
         try:
-            async with run.start_deadline(timeout_s):
-                result = await run.command.run(run)
+            with run.termination:
+                async with run.start_deadline(timeout_s):
+                    result = await run.command.run(run)
         except TimeoutError:
             waiting = run.waiting_for()
             msg = f"no result within {timeout_s:g} s" + (f"; waiting for {waiting}" if waiting else "")

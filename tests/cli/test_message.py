@@ -442,7 +442,10 @@ def test_an_import_needs_a_file_of_records(klamm: Klamm, shared_klamm: Broker, t
     assert klamm("message", "import", "no.bin", topic, *at).code == 2
 
 
-def test_an_interrupted_search_says_how_far_it_came_and_the_line_that_goes_on(any_broker: Broker, topic: str) -> None:
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_search_says_how_far_it_came_and_the_line_that_goes_on(
+    any_broker: Broker, topic: str, ending: signal.Signals, code: int
+) -> None:
     create_topic(any_broker, topic, 1)
     producer = make_producer(any_broker)
     for number in range(50):
@@ -454,9 +457,9 @@ def test_an_interrupted_search_says_how_far_it_came_and_the_line_that_goes_on(an
         assert process.stdout is not None
         assert process.stderr is not None
         found = [process.stdout.readline().strip() for _ in range(11)]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         told = process.stderr.read().decode()
-        assert process.wait(TIMEOUT_S) == 130
+        assert process.wait(TIMEOUT_S) == code
     assert found == [b"v4", *(b"v%d" % number for number in range(40, 50))]
     assert "scanned 50  matched 11" in told
     assert f"Go on with: klamm consume {topic} --text v4 -b {any_broker.bootstrap} --from 0=50" in told
