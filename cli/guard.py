@@ -45,11 +45,18 @@ async def guard(run: Run, plan: Plan, cluster: Cluster | None = None) -> bool:
 
 
 async def record(
-    run: Run, summary: str, inverse: list[dict[str, Any]], cannot: str = "", cluster: Cluster | None = None
+    run: Run,
+    summary: str,
+    inverse: list[dict[str, Any]],
+    cannot: str = "",
+    cluster: Cluster | None = None,
+    *,
+    of_registry: bool = False,
 ) -> int | None:
     """Write a change to the undo journal and say how to take it back; return the entry's number."""
+    changed = run.cluster if cluster is None else cluster
     try:
-        entry = await journal_change(run.cluster if cluster is None else cluster, run.line, summary, inverse, cannot)
+        entry = await journal_change(changed, run.line, summary, inverse, cannot, of_registry=of_registry)
     except OSError as error:
         run.note(f"warning: the undo journal cannot be written: {error}")
         return None

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from klamm.cli.guard import Plan, guard
+from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, names_or_all
@@ -107,6 +107,8 @@ async def get_schema(run: Run) -> Result:
 
 async def register_schema(run: Run) -> Result:
     """Register a schema, after asking whether it is compatible."""
+    from klamm.client.registry.undoing import deleting
+
     registry = open_registry(run)
     subject = run.values.required("subject")
     schema = await from_file(run)
@@ -130,7 +132,8 @@ async def register_schema(run: Run) -> Result:
     number = await registry.register(subject, schema, normalize=run.values.flag("normalize"))
     there = await registry.look_up(subject, schema)
     version = None if there is None else there.version
-    run.note(f"Take it back with: klamm schema delete {subject} --version {version or 'latest'}")
+    summary = f"registered version {version or '?'} of {subject}"
+    await record(run, summary, [deleting(registry, subject, schema)], of_registry=True)
     return Result([_registered_item(subject, number, version, new=True)], _REGISTERED)
 
 

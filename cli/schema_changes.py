@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from klamm.cli.guard import Plan, guard
+from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, names_or_all
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 async def copy_schemas(run: Run) -> Result:
     """Copy subjects to another registry."""
+    from klamm.client.cluster import Cluster
     from klamm.client.registry.copying import copy, plan_copy
+    from klamm.client.registry.undoing import deleting
 
     source, target = open_registry(run), _target(run)
+    changed = Cluster(target.settings)  # connects only if its context is pinned to a cluster
     known = await source.subjects()
     chosen, missing = names_or_all(run.values.texts("subjects"), known)
     errors: list[ClientError] = [no_subject(name, known) for name in missing]
@@ -34,12 +37,19 @@ async def copy_schemas(run: Run) -> Result:
     lines += ["ids and versions stay as they are: subjects are in mode IMPORT meanwhile"] if keep_ids else []
     subjects = counted(len({each.subject for each in steps}), "subject")
     what = f"copy {counted(len(new), 'version')} of {subjects} to {target.place}"
-    if new and not await guard(run, Plan(what, 1, target.place, lines)):
+    if new and not await guard(run, Plan(what, 1, target.place, lines), changed):
         items = [
             _copy_item(each.subject, each.version, each.schema.schema_id, None, each.there, new=False) for each in steps
         ]
         return Result(items, _COPIED, [*errors, *failed])
     copied, refused = await copy(target, steps, keep_ids=keep_ids)
+    schemas = {(step.subject, step.version): step.schema for step in steps}
+    made = [(each.subject, schemas[each.subject, each.version]) for each in reversed(copied) if each.new]
+    if made:
+        summary = f"copied {counted(len(made), 'schema')} to {target.place}"
+        inverse = [deleting(target, subject, schema) for subject, schema in made]
+        await record(run, summary, inverse, cluster=changed, of_registry=True)
+    changed.close()
     items = [
         _copy_item(each.subject, each.version, each.schema_id_from, each.schema_id, each.version_to, new=each.new)
         for each in copied
@@ -59,6 +69,8 @@ _COPIED = (
 
 async def delete_schema(run: Run) -> Result:
     """Delete a subject or one version of it."""
+    from klamm.client.registry.undoing import CANNOT_VERSIONS, registering
+
     registry = open_registry(run)
     subject, version = run.values.required("subject"), run.values.text("version")
     permanent = run.values.flag("permanent")
@@ -79,12 +91,15 @@ async def delete_schema(run: Run) -> Result:
     cannot = "records written with it cannot be decoded any more" if permanent else ""
     if not await guard(run, Plan(what, 3 if permanent else 2, subject, lines, cannot)):
         return Result([{"name": subject, "version": each, "deleted": False} for each in chosen], _DELETED)
+    before = [] if permanent else [await registry.schema(subject, each) for each in chosen]
     if version is None:
         done = await registry.delete_subject(subject, permanent=permanent)
     else:
         done = [await registry.delete_version(subject, version, permanent=permanent)]
     if not permanent:
-        run.note("Records are still decoded with it. Register the same schema again to have it back.")
+        run.note("Records are still decoded with it.")
+    inverse = [registering(registry, subject, each) for each in before]
+    await record(run, what.replace("delete", "deleted", 1), inverse, cannot or CANNOT_VERSIONS, of_registry=True)
     items: list[Item] = [{"name": subject, "version": each, "deleted": True} for each in done]
     return Result(items, _DELETED)
 
@@ -111,6 +126,8 @@ async def _setting(
     read: Callable[[str | None], Awaitable[tuple[str, bool]]],
     write: Callable[[str | None, str | None], Awaitable[None]],
 ) -> Result:
+    from klamm.client.registry.undoing import LEVEL, MODE, setting
+
     wanted, unset = run.values.text("set"), run.values.flag("unset")
     names: list[str | None] = list(run.values.texts("subjects")) or [None]
     if wanted and unset:
@@ -119,7 +136,7 @@ async def _setting(
     if unset and names == [None]:
         msg = "--unset takes a subject's own value away: name the subject"
         raise UsageError(msg)
-    word = "compatibility level" if verb == "compat" else "mode"
+    word = LEVEL if verb == "compat" else MODE
     before = [(name, *await read(name)) for name in names]
     if not wanted and not unset:
         return Result([_setting_item(*each, changed=False) for each in before], _SETTING)
@@ -131,10 +148,14 @@ async def _setting(
     what = f"change the {word} of {'the whole registry' if whole else ', '.join(map(str, names))}"
     if not await guard(run, Plan(what, 2 if whole else 1, registry.place if whole else str(names[0]), lines)):
         return Result([_setting_item(*each, changed=False) for each in before], _SETTING)
-    for name, value, own in before:
-        await write(name, wanted)
-        back = f"--set {value}" if own or name is None else "--unset"
-        run.note(f"Take it back with: klamm schema {verb} {name or ''}".rstrip() + f" {back}")
+    inverse: list[dict[str, Any]] = []
+    try:
+        for name, value, own in before:
+            await write(name, wanted)
+            inverse.append(setting(registry, word, name, value if own or name is None else None))
+    finally:
+        if inverse:
+            await record(run, what.replace("change", "changed", 1), inverse, of_registry=True)
     after = [(name, *await read(name)) for name in names]
     return Result([_setting_item(*each, changed=True) for each in after], _SETTING)
 

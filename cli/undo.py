@@ -22,7 +22,7 @@ COLUMNS = (
 async def undo(run: Run) -> Result:
     """List the journal, or apply an entry's inverse."""
     from klamm.client.redo import take_back
-    from klamm.client.undo import severity, told
+    from klamm.client.undo import registry_only, severity, told
 
     if run.values.flag("list"):
         return Result(
@@ -32,7 +32,7 @@ async def undo(run: Run) -> Result:
     if not entry.inverse:
         msg = f"change {entry.number} cannot be undone: {entry.cannot}"
         raise RefusedError(msg, "klamm undo --list")
-    found = await run.cluster.cluster_id()
+    found = None if registry_only(entry.inverse) else await run.cluster.cluster_id()
     if found != entry.cluster_id:
         msg = f"change {entry.number} was made on cluster {entry.cluster_id}, and {found} answers"
         raise RefusedError(msg, f"klamm undo {entry.number} -c {entry.context or 'CONTEXT'}")

@@ -40,13 +40,20 @@ def level_of(plan: Plan, settings: Settings) -> int:
 
 
 async def journal_change(
-    cluster: Cluster, line: str, summary: str, inverse: list[dict[str, Any]], cannot: str = ""
+    cluster: Cluster,
+    line: str,
+    summary: str,
+    inverse: list[dict[str, Any]],
+    cannot: str = "",
+    *,
+    of_registry: bool = False,
 ) -> Entry:
-    """Write a change that was made to the undo journal.
+    """Write a change that was made to the undo journal; one of a schema registry needs no cluster to answer.
 
     Raises:
         OSError: The journal cannot be written; the change was made all the same.
     """
     from klamm.client import journal  # noqa: PLC0415 (reads and writes files: only after a change)
 
-    return journal.write(line, summary, cluster.settings.context, await cluster.cluster_id(), inverse, cannot)
+    cluster_id = None if of_registry else await cluster.cluster_id()
+    return journal.write(line, summary, cluster.settings.context, cluster_id, inverse, cannot)

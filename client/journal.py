@@ -20,7 +20,8 @@ ENTRIES_MAX: Final = 1000
 class Entry(NamedTuple):
     """One change. ``inverse`` are the operations that take it back, ``cannot`` what no operation brings back.
 
-    ``undoes`` is the number of the change that this one took back, 0 for none.
+    ``cluster_id`` is None of a change that only concerns a schema registry. ``undoes`` is the number of the change that
+    this one took back, 0 for none.
     """
 
     number: int

@@ -22,6 +22,8 @@ async def take_back(
 ) -> tuple[list[ClientError], journal.Entry | None]:
     """Carry out an entry's inverse; return what failed, and the new entry that does the change again, if one can.
 
+    ``cluster`` is the entry's own: whoever calls this has made sure of that.
+
     Raises:
         ClientError: What is there now cannot be found out; nothing was changed.
     """
@@ -34,8 +36,8 @@ async def take_back(
         journal.mark_undone(journal.read(entry.undoes), undone=False)
         return [], None
     summary = f"undid {entry.number}: {entry.summary}"
-    context, cluster_id = cluster.settings.context, await cluster.cluster_id()
-    made = journal.write(line, summary, context, cluster_id, again, cannot, undoes=entry.number)
+    context = cluster.settings.context
+    made = journal.write(line, summary, context, entry.cluster_id, again, cannot, undoes=entry.number)
     return [], made if again else None
 
 
@@ -149,6 +151,24 @@ async def _reassign(cluster: Cluster, operation: Operation) -> Inverse:
     return [{"operation": "reassign", "partitions": rows}], ""
 
 
+async def _register_schema(cluster: Cluster, operation: Operation) -> Inverse:
+    from klamm.client.registry import undoing  # noqa: PLC0415
+
+    return await undoing.undo_register(cluster, operation)
+
+
+async def _delete_schema(cluster: Cluster, operation: Operation) -> Inverse:
+    from klamm.client.registry import undoing  # noqa: PLC0415
+
+    return await undoing.undo_delete(cluster, operation)
+
+
+async def _set_schema(cluster: Cluster, operation: Operation) -> Inverse:
+    from klamm.client.registry import undoing  # noqa: PLC0415
+
+    return await undoing.undo_set(cluster, operation)
+
+
 _INVERSES = {
     "create_topics": _create_topics,
     "delete_topics": _delete_topics,
@@ -160,4 +180,7 @@ _INVERSES = {
     "alter_quotas": _alter_quotas,
     "delete_users": _delete_users,
     "reassign": _reassign,
+    "register_schema": _register_schema,
+    "delete_schema": _delete_schema,
+    "set_schema": _set_schema,
 }

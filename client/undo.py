@@ -25,7 +25,12 @@ def told(operation: Mapping[str, Any]) -> str:
 def severity(operations: Sequence[Mapping[str, Any]]) -> int:
     """Return the level of the ladder that these operations stand on."""
     kinds = {operation["operation"] for operation in operations}
-    return 3 if kinds & {"delete_topics", "reassign"} else 1 if kinds <= {"alter_configs", "create_topics"} else 2
+    return 3 if kinds & {"delete_topics", "reassign"} else 1 if kinds <= _MILD else 2
+
+
+def registry_only(operations: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether nothing of the cluster changes with these operations: they are about a schema registry."""
+    return bool(operations) and all(operation["operation"] in _OF_REGISTRY for operation in operations)
 
 
 async def _create_topics(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
@@ -111,6 +116,30 @@ async def _reassign(cluster: Cluster, operation: Mapping[str, Any]) -> list[Clie
     )
 
 
+async def _register_schema(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.registry import undoing  # noqa: PLC0415
+
+    return await undoing.register(cluster, operation)
+
+
+async def _delete_schema(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.registry import undoing  # noqa: PLC0415
+
+    return await undoing.delete(cluster, operation)
+
+
+async def _set_schema(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+    from klamm.client.registry import undoing  # noqa: PLC0415
+
+    return await undoing.set_value(cluster, operation)
+
+
+def _told_schema(operation: Mapping[str, Any]) -> str:
+    from klamm.client.registry import undoing  # noqa: PLC0415
+
+    return undoing.told(operation)
+
+
 def _told_configs(operation: Mapping[str, Any]) -> str:
     changes = ", ".join(f"{c['key']}={'(default)' if c['value'] is None else c['value']}" for c in operation["changes"])
     return f"{operation['type']} {operation['name'] or 'default'}: {changes}"
@@ -140,6 +169,9 @@ _TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "delete_acls": lambda op: _told_acls("delete", op),
     "alter_quotas": _told_quotas,
     "delete_users": lambda op: "delete " + ", ".join(f"{mechanism} of user {name}" for name, mechanism in op["users"]),
+    "register_schema": _told_schema,
+    "delete_schema": _told_schema,
+    "set_schema": _told_schema,
     "reassign": lambda op: f"move {len(op['partitions'])} partitions to where they were",
 }
 _OPERATIONS = {
@@ -153,4 +185,9 @@ _OPERATIONS = {
     "alter_quotas": _alter_quotas,
     "delete_users": _delete_users,
     "reassign": _reassign,
+    "register_schema": _register_schema,
+    "delete_schema": _delete_schema,
+    "set_schema": _set_schema,
 }
+_OF_REGISTRY = frozenset({"register_schema", "delete_schema", "set_schema"})
+_MILD = frozenset({"alter_configs", "create_topics", "register_schema", "set_schema"})

@@ -50,6 +50,7 @@ class Registry:
             SettingsError: No registry is configured, or not rightly.
         """
         self.settings = settings
+        self.url = url
         self.http = RegistryHttp(registry_settings(settings, url))
 
     @property

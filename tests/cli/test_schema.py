@@ -107,7 +107,7 @@ def test_level_and_mode_are_shown_set_and_taken_back(run: Klamm) -> None:
     assert run("compat", "s").items == [{"name": "s", "value": "BACKWARD", "own": False, "changed": False}]
     changed = run("compat", "s", "--set", "NONE", "-y")
     assert changed.items == [{"name": "s", "value": "NONE", "own": True, "changed": True}]
-    assert "Take it back with: klamm schema compat s --unset" in changed.err
+    assert "Undo with: klamm undo" in changed.err
     assert run("register", "s", "wrong.avsc", "-y").code == 0
     assert run("compat", "s", "--unset", "-y").items[0]["value"] == "BACKWARD"
     assert run("mode", "s", "--set", "READONLY", "-y").items[0]["value"] == "READONLY"
@@ -244,3 +244,100 @@ def test_a_context_that_may_not_change_its_cluster_may_not_change_its_registry(
     assert hint in ran.err
     assert klamm("schema", "check", "s", "first.avsc").code == 1  # reading is allowed, and there is no such subject
     assert registry.subjects == {}
+
+
+def _undo(klamm: Klamm, *words: str) -> Ran:
+    return klamm("undo", *words, "--yes", "-o", "json")
+
+
+def test_a_registration_is_undone_and_done_again_with_no_broker(
+    run: Klamm, klamm: Klamm, registry: RegistryServer
+) -> None:
+    run("register", "orders-value", "first.avsc", "-y")
+    registered = run("register", "orders-value", "more.avsc", "-y")
+    number = registered.err.split("Undo with: klamm undo ")[1].split()[0]
+    assert _undo(klamm, number).code == 0
+    assert run("list").items[0]["versions"] == [1]
+    assert run("list", "--deleted").items[0]["versions"] == [1, 2]
+    listed = klamm("undo", "--list", "-o", "json").items
+    assert [(each["summary"], each["can_undo"]) for each in listed[:2]] == [
+        (f"undid {number}: registered version 2 of orders-value", "yes"),
+        ("registered version 2 of orders-value", "done"),
+    ]
+    assert _undo(klamm, listed[0]["name"]).code == 0
+    assert run("list").items[0]["versions"] == [1, 3]
+    assert json.loads(run("get", "orders-value").items[0]["schema"]) == json.loads(MORE)
+
+
+def test_a_deletion_is_undone_with_every_version_but_not_their_numbers(run: Klamm, klamm: Klamm) -> None:
+    run("register", "orders-value", "first.avsc", "-y")
+    run("register", "orders-value", "more.avsc", "-y")
+    deleted = run("delete", "orders-value", "-y")
+    assert "(not the numbers of the versions)" in deleted.err
+    assert _undo(klamm).code == 0
+    there = run("list").items[0]
+    assert (there["versions"], there["schema_id"]) == ([3, 4], 2)
+    assert json.loads(run("get", "orders-value", "--version", "3").items[0]["schema"]) == json.loads(FIRST)
+    run("delete", "orders-value", "-y")
+    run("delete", "orders-value", "--permanent", "--confirm", "orders-value")
+    gone = klamm("undo", "--list", "-o", "json").items[0]
+    assert (gone["can_undo"], gone["cannot"]) == ("no", "records written with it cannot be decoded any more")
+
+
+def test_levels_and_modes_go_back_to_what_they_were(run: Klamm, klamm: Klamm, registry: RegistryServer) -> None:
+    run("register", "s", "first.avsc", "-y")
+    run("compat", "s", "--set", "FULL", "-y")
+    run("compat", "s", "--set", "NONE", "-y")
+    run("mode", "--set", "READONLY", "-y")
+    assert _undo(klamm).code == 0
+    assert registry.modes == {"": "READWRITE"}
+    assert _undo(klamm).code == 0
+    assert registry.levels["s"] == "FULL"
+    assert _undo(klamm).code == 0
+    assert "s" not in registry.levels
+    redo = klamm("undo", "--list", "-o", "json").items[0]["name"]
+    assert _undo(klamm, redo).code == 0
+    assert registry.levels["s"] == "FULL"
+
+
+def test_a_copy_is_undone_in_the_registry_it_went_to_and_in_no_other(
+    run: Klamm, klamm: Klamm, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("register", "orders-value", "first.avsc", "-y")
+    run("register", "orders-value", "more.avsc", "-y")
+    with schema_registry() as other:
+        copied = run("cp", "orders-value", "--to-registry", other.url, "-y")
+        assert copied.code == 0, copied.err
+        with schema_registry() as third:
+            monkeypatch.setenv("KLAMM_REGISTRY", third.url)
+            assert _undo(klamm).code == 0, "the line named its registry, and so does the journal"
+            assert other.answer("GET", "/subjects", None, None) == []
+            assert registry.answer("GET", "/subjects/orders-value/versions", None, None) == [1, 2]
+            run("register", "s", "first.avsc", "-y")
+            monkeypatch.setenv("KLAMM_REGISTRY", registry.url)
+            refused = _undo(klamm)
+            assert (refused.code, refused.codes) == (4, ["REFUSED"])
+            assert "the change was made in the registry" in refused.err
+            assert third.answer("GET", "/subjects", None, None) == ["s"]
+
+
+def test_a_read_only_context_may_be_copied_from(
+    run: Klamm, klamm: Klamm, home: Path, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("register", "orders-value", "first.avsc", "-y")
+    with schema_registry() as other:
+        lines = ["[contexts.prod]", 'bootstrap = "127.0.0.1:1"', "read_only = true", "[contexts.prod.registry]"]
+        lines += [f'url = "{registry.url}"', "[contexts.staging]", 'bootstrap = "127.0.0.1:1"']
+        lines += ["[contexts.staging.registry]", f'url = "{other.url}"']
+        (home / "config.toml").write_text("\n".join(lines) + "\n")
+        monkeypatch.delenv("KLAMM_REGISTRY")
+        copied = klamm("schema", "cp", "orders-value", "-c", "prod", "--to-context", "staging", "-y", "-o", "json")
+        assert copied.code == 0, copied.err
+        assert other.answer("GET", "/subjects", None, None) == ["orders-value"]
+        assert klamm("undo", "--list", "-o", "json").items[0]["context"] == "staging"
+        assert klamm("undo", "-c", "prod", "--yes").code == 4
+        assert klamm("undo", "-c", "staging", "--yes").code == 0
+        assert other.answer("GET", "/subjects", None, None) == []
+        assert klamm("schema", "cp", "-c", "staging", "--to-context", "prod", "-y").code == 0, "nothing to copy"
+        back = klamm("schema", "register", "s", "first.avsc", "-c", "prod", "-y")
+        assert back.code == 4
