@@ -15,7 +15,7 @@ from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.declared import Declared
-    from klamm.client.reconcile import Step
+    from klamm.client.steps import Step
 
 _FILE = Argument("file", "as `klamm dump` writes it; - reads standard input")
 _PRUNE = Option(("--prune",), "also delete what the file does not name (of the sections it has)")
@@ -35,6 +35,8 @@ async def dump(run: Run) -> Result:
     for section, found in (("ACLs", now.acls), ("quotas", now.quotas)):
         if found is None:
             run.note(f"note: this cluster has no {section} to dump")
+    if now.schemas is None:
+        run.note("note: no schema registry is known, so there are no schemas in the dump")
     items: list[Item] = [topic._asdict() for topic in (now.topics or {}).values()]
     return Result(items, (), text=write_declared(now))
 
@@ -56,6 +58,9 @@ async def diff(run: Run) -> Result:
         now = await current(run.cluster)
         async with Cluster(resolve(Layers(context=other)).settings) as cluster:
             wanted = await current(cluster)
+        if (now.schemas is None) != (wanted.schemas is None):
+            run.note("note: only one of the two has a schema registry: schemas are not compared")
+            wanted = wanted._replace(schemas=None)
     steps = steps_between(now, wanted, prune=True)
     return Result(_items(steps), COLUMNS, empty="no difference", exit_code=_DIFFERENT if steps else 0)
 
@@ -99,7 +104,7 @@ async def apply(run: Run) -> Result:
     with Progress(run, f"applying {path}", len(steps)) as bar:
         done, failed = await apply_steps(run.cluster, steps, bar.at)
     if done:
-        inverse, lost = inverse_of(done, now)
+        inverse, lost = inverse_of(run.cluster, done, now)
         await record(run, f"applied {path}: {counted(len(done), 'change')}", inverse, lost)
     return Result(
         [item | {"done": step in done} for item, step in zip(_items(steps), steps, strict=True)],
@@ -110,11 +115,13 @@ async def apply(run: Run) -> Result:
 
 async def _steps(run: Run) -> tuple[str, Declared, list[Step]]:
     from klamm.client.reconcile import current, steps_between
+    from klamm.client.reconcile_schemas import with_versions
 
     path = run.values.required("file")
     wanted = _read(path)
     now = await current(run.cluster, wanted)
-    return path, now, steps_between(now, wanted, prune=run.values.flag("prune"))
+    steps = steps_between(now, wanted, prune=run.values.flag("prune"))
+    return path, now, await with_versions(run.cluster, steps)
 
 
 def _read(path: str) -> Declared:
@@ -129,7 +136,7 @@ def _items(steps: list[Step]) -> list[Item]:
 
 DUMP = Command(
     "dump",
-    "Write the cluster's topics, configs, ACLs and quotas as a file",
+    "Write the cluster's topics, configs, ACLs, quotas and schemas as a file",
     dump,
     "Dump",
     (),
@@ -137,6 +144,7 @@ DUMP = Command(
     (Example("klamm dump > cluster.yaml", "internal topics are left out"),),
     _REQUESTS,
     _RIGHTS,
+    details="Schemas are those of the context's registry: of each subject the latest version and its own level.",
 )
 DIFF = Command(
     "diff",
@@ -189,6 +197,7 @@ APPLY = Command(
     ),
     ("CREATE, ALTER, ALTER_CONFIGS, DELETE on what changes",),
     level=2,
-    details="With a mistake or conflict nothing is applied. What deletes is severe: --confirm takes the file's name.",
+    details="With a mistake or conflict nothing is applied. What deletes is severe: --confirm takes the file's name.\n"
+    "Schemas go to the context's registry: a schema that is not the subject's latest becomes a new version.",
 )
 COMMANDS = (DUMP, DIFF, PLAN, APPLY)

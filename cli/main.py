@@ -66,7 +66,9 @@ NOUNS: dict[str, Noun] = {
         ("schemas",),
     ),
     "dump": Noun(
-        "klamm.cli.declarative", "Write the cluster's topics, configs, ACLs and quotas as a file", "Declarative"
+        "klamm.cli.declarative",
+        "Write the cluster's topics, configs, ACLs, quotas and schemas as a file",
+        "Declarative",
     ),
     "diff": Noun("klamm.cli.declarative", "Compare a file, or another context, with the cluster", "Declarative"),
     "plan": Noun("klamm.cli.declarative", "Show what applying a file would change", "Declarative"),

@@ -32,7 +32,8 @@ async def undo(run: Run) -> Result:
     if not entry.inverse:
         msg = f"change {entry.number} cannot be undone: {entry.cannot}"
         raise RefusedError(msg, "klamm undo --list")
-    found = None if registry_only(entry.inverse) else await run.cluster.cluster_id()
+    needs_cluster = entry.cluster_id is not None or not registry_only(entry.inverse)
+    found = await run.cluster.cluster_id() if needs_cluster else None
     if found != entry.cluster_id:
         msg = f"change {entry.number} was made on cluster {entry.cluster_id}, and {found} answers"
         raise RefusedError(msg, f"klamm undo {entry.number} -c {entry.context or 'CONTEXT'}")

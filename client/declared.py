@@ -9,6 +9,8 @@ acls:
 quotas:
   - {entity: {user: alice}, values: {producer_byte_rate: 1048576}}
 brokers: {log.retention.ms: 86400000}        # the dynamic default of all brokers
+schemas:                                     # subjects of the context's schema registry: see declared_schemas.py
+  orders-value: {file: order.avsc, compatibility: full}
 ```
 """
 
@@ -22,11 +24,12 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from klamm.client.acls import OPERATIONS, PATTERNS, PERMISSIONS, RESOURCE_TYPES, Acl
+from klamm.client.declared_schemas import DeclaredSchema, read_schemas, schemas_document
 from klamm.client.errors import SettingsError
 from klamm.client.quotas import KEYS, Entity
 
 FORMAT_VERSION: Final = 1
-_TOP: Final = ("klamm", "topics", "acls", "quotas", "brokers")
+_TOP: Final = ("klamm", "topics", "acls", "quotas", "brokers", "schemas")
 _TOPIC: Final = ("partitions", "replication_factor", "configs")
 _ACL: Final = ("principal", "operation", "resource", "name", "pattern", "host", "permission")
 _QUOTA: Final = ("entity", "values")
@@ -49,6 +52,7 @@ class Declared(NamedTuple):
     acls: list[Acl] | None
     quotas: dict[Entity, dict[str, float]] | None
     brokers: dict[str, str] | None
+    schemas: dict[str, DeclaredSchema] | None = None
 
 
 def read_declared(path: str, text: str | None = None) -> Declared:
@@ -70,7 +74,7 @@ def read_declared(path: str, text: str | None = None) -> Declared:
         line = f":{mark.line + 1}" if mark is not None else ""
         msg = f"{path}{line}: no YAML: {getattr(error, 'problem', error)}"
         raise SettingsError(msg) from error
-    reader = _Reader(path)
+    reader = Reader(path)
     declared = reader.read(root)
     if reader.mistakes:
         msg = "; ".join(reader.mistakes)
@@ -78,7 +82,7 @@ def read_declared(path: str, text: str | None = None) -> Declared:
     return declared
 
 
-class _Reader:
+class Reader:
     """One walk over the nodes of one file; mistakes are collected, so that all are told at once."""
 
     def __init__(self, path: str) -> None:
@@ -86,127 +90,147 @@ class _Reader:
         self.mistakes: list[str] = []
 
     def read(self, root: yaml.Node | None) -> Declared:
-        top = self._mapping(root, "the file", _TOP)
+        """Return what the file says; what is wrong is in :attr:`mistakes`."""
+        top = self.mapping(root, "the file", _TOP)
         version = top.get("klamm")
-        if version is None or self._value(version) != FORMAT_VERSION:
-            self._mistake(version or root, f"the file must say `klamm: {FORMAT_VERSION}`")
+        if version is None or self.value(version) != FORMAT_VERSION:
+            self.mistake(version or root, f"the file must say `klamm: {FORMAT_VERSION}`")
         topics = self._topics(top["topics"]) if "topics" in top else None
         acls = (
-            [acl for node in self._sequence(top["acls"], "acls") if (acl := self._acl(node))] if "acls" in top else None
+            [acl for node in self.sequence(top["acls"], "acls") if (acl := self._acl(node))] if "acls" in top else None
         )
         quotas = self._quotas(top["quotas"]) if "quotas" in top else None
-        brokers = self._texts(top["brokers"], "brokers") if "brokers" in top else None
-        return Declared(topics, acls, quotas, brokers)
+        brokers = self.texts(top["brokers"], "brokers") if "brokers" in top else None
+        schemas = read_schemas(self, top["schemas"]) if "schemas" in top else None
+        return Declared(topics, acls, quotas, brokers, schemas)
 
     def _topics(self, node: yaml.Node) -> dict[str, DeclaredTopic]:
         topics: dict[str, DeclaredTopic] = {}
-        for name, each in self._mapping(node, "topics").items():
-            fields = self._mapping(each, f"topic {name}", _TOPIC, empty=True)
+        for name, each in self.mapping(node, "topics").items():
+            fields = self.mapping(each, f"topic {name}", _TOPIC, empty=True)
             topics[name] = DeclaredTopic(
                 name,
                 self._count(fields.get("partitions"), "partitions"),
                 self._count(fields.get("replication_factor"), "replication_factor"),
-                self._texts(fields["configs"], "configs") if "configs" in fields else {},
+                self.texts(fields["configs"], "configs") if "configs" in fields else {},
             )
         return topics
 
     def _acl(self, node: yaml.Node) -> Acl | None:
-        fields = {key: self._text(each) for key, each in self._mapping(node, "an ACL", _ACL).items()}
+        fields = {key: self.text(each) for key, each in self.mapping(node, "an ACL", _ACL).items()}
         missing = [key for key in ("principal", "operation", "resource", "name") if key not in fields]
         if missing:
-            self._mistake(node, f"an ACL needs {missing[0]}")
+            self.mistake(node, f"an ACL needs {missing[0]}")
             return None
         return Acl(
-            self._word(node, "resource", fields["resource"], RESOURCE_TYPES),
+            self.word(node, "resource", fields["resource"], RESOURCE_TYPES),
             fields["name"],
-            self._word(node, "pattern", fields.get("pattern", "literal"), PATTERNS),
+            self.word(node, "pattern", fields.get("pattern", "literal"), PATTERNS),
             fields["principal"] if ":" in fields["principal"] else f"User:{fields['principal']}",
             fields.get("host", "*"),
-            self._word(node, "operation", fields["operation"], OPERATIONS),
-            self._word(node, "permission", fields.get("permission", "allow"), PERMISSIONS),
+            self.word(node, "operation", fields["operation"], OPERATIONS),
+            self.word(node, "permission", fields.get("permission", "allow"), PERMISSIONS),
         )
 
     def _quotas(self, node: yaml.Node) -> dict[Entity, dict[str, float]]:
         quotas: dict[Entity, dict[str, float]] = {}
-        for each in self._sequence(node, "quotas"):
-            fields = self._mapping(each, "a quota", _QUOTA)
+        for each in self.sequence(node, "quotas"):
+            fields = self.mapping(each, "a quota", _QUOTA)
             if set(fields) != set(_QUOTA):
-                self._mistake(each, "a quota needs entity and values")
+                self.mistake(each, "a quota needs entity and values")
                 continue
-            parts = self._mapping(fields["entity"], "entity", _ENTITY)
-            named = ((kind, self._text(part)) for kind, part in parts.items())
+            parts = self.mapping(fields["entity"], "entity", _ENTITY)
+            named = ((kind, self.text(part)) for kind, part in parts.items())
             entity = tuple(sorted(((k, None if n == "(default)" else n) for k, n in named), reverse=True))
             values: dict[str, float] = {}
-            for key, value in self._mapping(fields["values"], "values", KEYS).items():
-                number = self._value(value)
+            for key, value in self.mapping(fields["values"], "values", KEYS).items():
+                number = self.value(value)
                 if isinstance(number, (int, float)) and not isinstance(number, bool):
                     values[key] = float(number)
                 else:
-                    self._mistake(value, f"{key} must be a number, not {number!r}")
+                    self.mistake(value, f"{key} must be a number, not {number!r}")
             quotas[entity] = values
         return quotas
 
-    def _mapping(
+    def mapping(
         self, node: yaml.Node | None, what: str, known: Sequence[str] | None = None, *, empty: bool = False
     ) -> dict[str, yaml.Node]:
-        if empty and isinstance(node, yaml.ScalarNode) and self._value(node) is None:
+        """Return the nodes of a mapping by key; ``known`` are the keys it may have, ``empty`` allows nothing at all."""
+        if empty and isinstance(node, yaml.ScalarNode) and self.value(node) is None:
             return {}
         if not isinstance(node, yaml.MappingNode):
-            self._mistake(node, f"{what} must be a mapping")
+            self.mistake(node, f"{what} must be a mapping")
             return {}
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
-            name = self._text(key)
+            name = self.text(key)
             if known is not None and name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(known)}"
-                self._mistake(key, f"{what} has no {name!r}{hint}")
+                self.mistake(key, f"{what} has no {name!r}{hint}")
             elif name in found:
-                self._mistake(key, f"{what} has {name!r} twice")
+                self.mistake(key, f"{what} has {name!r} twice")
             found[name] = value
         return found
 
-    def _sequence(self, node: yaml.Node, what: str) -> list[yaml.Node]:
+    def sequence(self, node: yaml.Node, what: str) -> list[yaml.Node]:
+        """Return the items of a list."""
         if isinstance(node, yaml.SequenceNode):
             return list(node.value)
-        self._mistake(node, f"{what} must be a list")
+        self.mistake(node, f"{what} must be a list")
         return []
 
-    def _texts(self, node: yaml.Node, what: str) -> dict[str, str]:
-        return {key: self._text(value) for key, value in self._mapping(node, what).items()}
+    def texts(self, node: yaml.Node, what: str) -> dict[str, str]:
+        """Return a mapping of texts."""
+        return {key: self.text(value) for key, value in self.mapping(node, what).items()}
 
-    def _text(self, node: yaml.Node) -> str:
+    def text(self, node: yaml.Node) -> str:
+        """Return one value as it is written; true and false in small letters."""
         if not isinstance(node, yaml.ScalarNode):
-            self._mistake(node, "must be one value")
+            self.mistake(node, "must be one value")
             return ""
-        value = self._value(node)
+        value = self.value(node)
         return ("true" if value else "false") if isinstance(value, bool) else str(node.value)
 
     def _count(self, node: yaml.Node | None, what: str) -> int | None:
         if node is None:
             return None
-        value = self._value(node)
+        value = self.value(node)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
-        self._mistake(node, f"{what} must be a number above 0, not {value!r}")
+        self.mistake(node, f"{what} must be a number above 0, not {value!r}")
         return None
 
-    def _word(self, node: yaml.Node, what: str, word: str, known: dict[str, int]) -> str:
+    def word(self, node: yaml.Node, what: str, word: str, known: dict[str, int]) -> str:
+        """Return one of some words, in small letters."""
         folded = word.lower()
         if folded not in known or folded == "any":
             near = difflib.get_close_matches(folded, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(known)}"
-            self._mistake(node, f"{what} {word!r} is none{hint}")
+            self.mistake(node, f"{what} {word!r} is none{hint}")
         return folded
 
-    def _value(self, node: yaml.Node) -> Any:  # noqa: ANN401 (any scalar)
+    def value(self, node: yaml.Node) -> Any:  # noqa: ANN401 (any scalar)
+        """Return one value, or the tag of what is none."""
         if not isinstance(node, yaml.ScalarNode):
             return node.tag
         return yaml.SafeLoader("").construct_object(yaml.ScalarNode(node.tag, node.value))
 
-    def _mistake(self, node: yaml.Node | None, text: str) -> None:
+    def mistake(self, node: yaml.Node | None, text: str) -> None:
+        """Note what is wrong at a node."""
         line = 1 if node is None else node.start_mark.line + 1
         self.mistakes.append(f"{self.path}:{line}: {text}")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines, as schemas are, in lines."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def write_declared(declared: Declared) -> str:
@@ -241,4 +265,6 @@ def write_declared(declared: Declared) -> str:
             {"entity": {kind: "(default)" if name is None else name for kind, name in entity}, "values": dict(values)}
             for entity, values in declared.quotas.items()
         ]
-    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120))
+    if declared.schemas is not None:
+        document["schemas"] = schemas_document(declared.schemas)
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))

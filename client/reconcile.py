@@ -7,7 +7,7 @@ another replication factor) are conflicts, and with a conflict nothing is applie
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from klamm.client.acls import Acl, create_acls, delete_acls, list_acls
 from klamm.client.cluster import Cluster
@@ -15,26 +15,25 @@ from klamm.client.configs import Change, alter_configs, describe_configs
 from klamm.client.declared import Declared, DeclaredTopic
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.quotas import Entity, alter_quotas, entity_text, list_quotas
+from klamm.client.reconcile_schemas import (
+    apply_schemas,
+    current_schemas,
+    inverse_of_schemas,
+    schema_steps,
+    validate_schemas,
+)
+from klamm.client.steps import Step
 from klamm.client.text import counted
 from klamm.client.topics import BROKER_DEFAULT, NewTopic, add_partitions, create_topics, delete_topics
 
 _BROKERS = ("broker", "")
 
 
-class Step(NamedTuple):
-    """One change. ``sign`` is + (new), ~ (changed), - (removed) or ! (cannot be done)."""
-
-    sign: str
-    kind: str
-    name: str
-    detail: str
-    argument: Any
-
-
 async def current(cluster: Cluster, like: Declared | None = None) -> Declared:
     """Return what is there; with ``like`` only the sections it has. Internal topics are left out.
 
-    ACLs and quotas that the cluster does not serve are None when nobody asked for them.
+    ACLs and quotas that the cluster does not serve, and schemas where no registry is known, are None when nobody asked
+    for them.
     """
     topics = await _topics(cluster) if like is None or like.topics is not None else None
     brokers = None
@@ -51,7 +50,10 @@ async def current(cluster: Cluster, like: Declared | None = None) -> Declared:
         if like is None or like.quotas is not None
         else None
     )
-    return Declared(topics, acls, quotas, brokers)
+    schemas = None
+    if like is None or like.schemas is not None:
+        schemas = await current_schemas(cluster, None if like is None else like.schemas)
+    return Declared(topics, acls, quotas, brokers, schemas)
 
 
 def steps_between(now: Declared, wanted: Declared, *, prune: bool) -> list[Step]:
@@ -68,6 +70,8 @@ def steps_between(now: Declared, wanted: Declared, *, prune: bool) -> list[Step]
             steps += [Step("-", "acl", acl.text(), "", acl) for acl in sorted(there - meant)]
     if wanted.quotas is not None:
         steps += _quota_steps(now.quotas or {}, wanted.quotas, prune=prune)
+    if wanted.schemas is not None:
+        steps += schema_steps(now.schemas or {}, wanted.schemas, prune=prune)
     return steps
 
 
@@ -89,7 +93,7 @@ async def validate(cluster: Cluster, steps: Sequence[Step]) -> list[ClientError]
     changes = _changes(steps)
     if changes:
         errors += (await alter_configs(cluster, changes, validate_only=True)).values()
-    return errors
+    return errors + await validate_schemas(cluster, steps)
 
 
 async def apply_steps(
@@ -122,13 +126,14 @@ async def apply_steps(
             errors += failures
             done += [] if failures else [step]
             on_progress(len(done) + len(errors))
-    return done, errors
+    settled, refused_schemas = await apply_schemas(cluster, steps)
+    return done + settled, errors + refused_schemas
 
 
-def inverse_of(done: Sequence[Step], now: Declared) -> tuple[list[dict[str, Any]], str]:
+def inverse_of(cluster: Cluster, done: Sequence[Step], now: Declared) -> tuple[list[dict[str, Any]], str]:
     """Return the operations that take steps back, and what they cannot bring back."""
-    inverse: list[dict[str, Any]] = []
-    cannot: list[str] = []
+    inverse, lost = inverse_of_schemas(cluster, done, now.schemas or {})
+    cannot: list[str] = [lost] if lost else []
     created = [step.name for step in done if step.kind == "topic" and step.sign == "+"]
     if created:
         inverse.append({"operation": "delete_topics", "names": created})
