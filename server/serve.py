@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -62,6 +64,7 @@ def run(options: ServeOptions) -> int:
         return _fail(str(error), EXIT_USAGE)
     for warning in warnings:
         print(f"klamm: warning: {warning}", file=sys.stderr)  # noqa: T201
+    _raise_open_files()
     loop = new_event_loop()
     try:
         return loop.run_until_complete(_serve(config, node_options, loop, quiet=options.quiet))
@@ -72,6 +75,13 @@ def run(options: ServeOptions) -> int:
         return _fail(f"cannot listen on {where}: {error.strerror or error}; {_listen_hint(error)}", EXIT_FAILED)
     finally:
         loop.close()
+
+
+def _raise_open_files() -> None:
+    """Raise the limit of open files to the hard one: this process is the broker's own, as an embedding one is not."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _listen_hint(error: OSError) -> str:

@@ -216,10 +216,6 @@ def parse_partition(name: str) -> TopicPartition | None:
 
 
 def descriptors() -> int:
-    """Raise the limit of open files to the hard one, and return how many of them segments may use."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):  # macOS says "unlimited" and means less
-        hard = soft
-    return DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(int(hard * SEGMENTS_SHARE), DESCRIPTORS_MAX)
+    """Return how many of the files that this process may have open segments may use."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return DESCRIPTORS_MAX if soft == resource.RLIM_INFINITY else min(int(soft * SEGMENTS_SHARE), DESCRIPTORS_MAX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import shutil
 import signal
 import socket
@@ -87,12 +88,16 @@ def test_the_host_program_is_left_as_it_was() -> None:
     before = (root.level, list(root.handlers), root.disabled, logging.getLogger("klamm").handlers)
     policy, handlers = loop_policy(), [signal.getsignal(each) for each in (2, 15)]
     running, actors = threads(), pykka.ActorRegistry.get_all()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert limit[0] > 64, "there is room below"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit[0] - 1, limit[1]))
     try:
         with klamm.Broker() as broker:
             create_topic(broker, "t")
             write(broker, "t", b"v")
             assert loop_policy() is policy
             assert [signal.getsignal(each) for each in (2, 15)] == handlers
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (limit[0] - 1, limit[1])
         assert (root.level, list(root.handlers), root.disabled, logging.getLogger("klamm").handlers) == before
         assert loop_policy() is policy
         assert [signal.getsignal(each) for each in (2, 15)] == handlers
@@ -100,6 +105,7 @@ def test_the_host_program_is_left_as_it_was() -> None:
         assert pykka.ActorRegistry.get_all() == actors, "the broker's own actors are gone"
         assert threads() == running, "the broker's threads are gone"
     finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
         bystander.stop()
 
 
