@@ -109,9 +109,10 @@ class Flushed(NamedTuple):
 
 
 class FlushFailed(NamedTuple):
-    """The disk refused to flush."""
+    """The disk refused to flush; if that is fatal, the log must be opened anew."""
 
     reason: str
+    fatal: bool = True
 
 
 @dataclass(frozen=True, slots=True)

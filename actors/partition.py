@@ -160,8 +160,8 @@ class PartitionActor(LoopActor):
                 self._readers.add(message, state.log_end_offset if message.follower else state.high_watermark)
             case Flushed(end_offset):
                 self._on_flushed(end_offset)
-            case FlushFailed(reason):
-                self._on_flush_failed(reason)
+            case FlushFailed():
+                self._on_flush_failed(message)
             case FollowerFetched():
                 self._follower_fetched(message)
             case FollowerAppend():
@@ -347,11 +347,17 @@ class PartitionActor(LoopActor):
         self._advanced(advanced=advanced)
         self._flushes.schedule()
 
-    def _on_flush_failed(self, reason: str) -> None:
-        """A failed fdatasync may have lost pages: nothing unflushed is promised any more (fsyncgate, 2018)."""
+    def _on_flush_failed(self, failed: FlushFailed) -> None:
+        """A failed fdatasync may have lost pages: nothing unflushed is promised any more (fsyncgate, 2018).
+
+        If the file is gone, nothing is promised either; but opened anew, the log would be without what it held.
+        """
         self._flushes.ended(None)
-        self._waiting.refuse(KafkaStorageError(f"flush failed: {reason}"))
-        raise StorageFailureError(reason, fatal=True)
+        self._waiting.refuse(KafkaStorageError(f"flush failed: {failed.reason}"))
+        failure = StorageFailureError(failed.reason, fatal=failed.fatal)
+        if failed.fatal:
+            raise failure
+        self._disk_refused(failure)
 
     # --- leadership, replication ----------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class Upkeep:
         """
         state, log = self._state, self._log
         log.apply_retention(now_ms, state.high_watermark)
+        self._jobs.run(log.look_for_files, self._warn)
         if state.producers_loaded and len(state.producers):
             state.producers.expire(now_ms, state.settings.producer_expiration_ms)
             content, offset = state.producers.snapshot(), state.log_end_offset

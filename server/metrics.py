@@ -142,6 +142,7 @@ def _partition(points: dict[str, list[Point]], partition: Partition) -> None:
     points["klamm.partition.size"].append(Point(sum(one.size_bytes for one in segments), where))
     points["klamm.partition.segments"].append(Point(len(segments), where))
     points["klamm.partition.online"].append(Point(int(partition.online), where))
+    points["klamm.partition.damaged"].append(Point(int(partition.fault is not None), where))
     actor = partition.ref.actor_inbox.actor
     if isinstance(actor, PartitionActor):
         points["klamm.partition.flushes"].append(Point(actor.flush_count, where))

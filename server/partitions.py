@@ -82,6 +82,11 @@ class Partition:
         """Topic and partition, as storage names a log."""
         return TopicPartition(TopicName(self.topic), PartitionIndex(self.index))
 
+    @property
+    def fault(self) -> str | None:
+        """What was found wrong with its data: damaged bytes, or a file that somebody removed."""
+        return self.damage or self.log.fault
+
     def damaged(self, error: Exception) -> None:
         """Note that a read found bytes that contradict themselves: they were not served. Said once."""
         if self.damage is None:

@@ -114,7 +114,7 @@ def _partition(node: Node, one: Partition) -> PartitionStatus:
         replicas=tuple(image.replicas),
         segment_count=len(segments),
         segments=tuple(SegmentState(segment.base_offset, segment.size_bytes) for segment in segments[-SEGMENTS_MAX:]),
-        damage=one.damage,
+        damage=one.fault,
     )
 
 

@@ -12,6 +12,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from random import Random
+from time import time_ns
 from typing import Final
 
 from klamm.records.checksum import Buffer
@@ -81,14 +82,14 @@ class FaultyFile(MemoryFile):
     def write(self, buffers: Sequence[Buffer], position: int) -> None:
         """Write, or fail having written a part; see :class:`File`."""
         written = b"".join(buffers)
-        allowed = self._filesystem.charge(len(written))
+        refused, allowed = self._filesystem.charge(len(written))
         if position != self.tracked.size:
             self.tracked.truncate(position)
         part = written[:allowed]
         self.tracked.append(part)
         self.tracked.unflushed.append(_Change(position, part))
-        if allowed < len(written):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if refused:
+            raise OSError(refused, os.strerror(refused))
 
     def read(self, size: int, position: int) -> Buffer:
         """Read; see :class:`File`."""
@@ -129,6 +130,8 @@ class FaultyFilesystem(MemoryFilesystem):
         """The step at which the power goes."""
         self.space_bytes: int | None = None
         """Bytes that may still be written, or nothing for no limit."""
+        self.write_error: int | None = None
+        """The errno that writes fail with, each after a part of it was written."""
         self.read_error: int | None = None
         """The errno that reads fail with."""
         self.sync_error: int | None = None
@@ -147,14 +150,16 @@ class FaultyFilesystem(MemoryFilesystem):
             raise SimulatedCrashError(msg)
         self.steps += 1
 
-    def charge(self, size: int) -> int:
-        """Count a write of ``size`` bytes; return how many of them fit."""
+    def charge(self, size: int) -> tuple[int, int]:
+        """Count a write of ``size`` bytes; return the errno that it fails with, or 0, and the bytes it writes."""
         self.step()
+        if self.write_error is not None:
+            return self.write_error, self._random.randint(0, size)
         if self.space_bytes is None:
-            return size
+            return 0, size
         allowed = min(size, self.space_bytes)
         self.space_bytes -= allowed
-        return allowed
+        return 0 if allowed == size else errno.ENOSPC, allowed
 
     def reading(self) -> None:
         """Fail a read if reads are to fail."""
@@ -179,14 +184,16 @@ class FaultyFilesystem(MemoryFilesystem):
             self._names[path] = survivors[id(content)]
         self.files = dict(self._names)
         self._locks.clear()
-        self.crash_at = self.space_bytes = self.read_error = self.sync_error = None
+        self.crash_at = self.space_bytes = self.write_error = self.read_error = self.sync_error = None
 
-    def flip(self, path: str, position: int, mask: int = 0xFF) -> None:
-        """Flip the bits of ``mask`` in one byte that was flushed."""
+    def flip(self, path: str, position: int, mask: int = 0xFF, *, rotten: bool = False) -> None:
+        """Flip the bits of ``mask`` in one byte: by a write, or ``rotten``, which no time of change tells of."""
         content = bytearray(self.read_file(path))
         content[position] ^= mask
         self.files[path].truncate(0)
         self.files[path].append(bytes(content))
+        if not rotten:
+            self.files[path].changed_ns = time_ns()
 
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:  # noqa: ARG002  # nothing to keep
         """Open a file; see :class:`Filesystem`."""

@@ -14,7 +14,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from klamm.records.checksum import Buffer
 from klamm.storage.page_cache import PageCache
@@ -39,6 +39,16 @@ class Lock(Protocol):
     def release(self) -> None:
         """Let others have it."""
         ...
+
+
+class Stamp(NamedTuple):
+    """Which file it is, and when it was last changed: content, length, name or mode, by whomever."""
+
+    inode: int
+    changed_ns: int
+    """Wall-clock time. The system sets it and nobody can set it back; it moves in steps of some milliseconds."""
+    links: int
+    """Names that the file has; 0: it was removed, and lives on in whoever has it open."""
 
 
 class File(Protocol):
@@ -77,6 +87,10 @@ class File(Protocol):
         """Return the file's size in bytes."""
         ...
 
+    def stamp(self) -> Stamp:
+        """Return which file this is and when it was last changed."""
+        ...
+
     def truncate(self, size: int) -> None:
         """Cut the file to ``size`` bytes."""
         ...
@@ -107,6 +121,10 @@ class Filesystem(Protocol):
 
     def exists(self, path: str) -> bool:
         """Whether there is a file or directory at ``path``."""
+        ...
+
+    def stamp(self, path: str) -> Stamp | None:
+        """Return which file is at ``path`` and when it was last changed; nothing if there is none."""
         ...
 
     def list_directory(self, path: str) -> list[str]:
@@ -221,6 +239,11 @@ class DiskFile:
         """Return the size; see :class:`File`."""
         return os.fstat(self._descriptor).st_size
 
+    def stamp(self) -> Stamp:
+        """Call fstat; see :class:`File`."""
+        found = os.fstat(self._descriptor)
+        return Stamp(found.st_ino, found.st_ctime_ns, found.st_nlink)
+
     def truncate(self, size: int) -> None:
         """Truncate; see :class:`File`."""
         os.ftruncate(self._descriptor, size)
@@ -280,6 +303,14 @@ class DiskFilesystem:
     def exists(self, path: str) -> bool:
         """Tell whether something is there; see :class:`Filesystem`."""
         return os.path.exists(path)  # noqa: PTH110  # this class is where paths end
+
+    def stamp(self, path: str) -> Stamp | None:
+        """Call stat; see :class:`Filesystem`."""
+        try:
+            found = os.stat(path)  # noqa: PTH116  # this class is where paths end
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Stamp(found.st_ino, found.st_ctime_ns, found.st_nlink)
 
     def list_directory(self, path: str) -> list[str]:
         """List names; see :class:`Filesystem`."""

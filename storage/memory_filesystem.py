@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from klamm.records.checksum import Buffer
-from klamm.storage.filesystem import File, Lock, LockedError
+from klamm.storage.filesystem import File, Lock, LockedError, Stamp
 
 _FREE_BYTES: Final = 1 << 40
 """What free_bytes answers: nothing here counts memory."""
@@ -21,9 +21,11 @@ _FREE_BYTES: Final = 1 << 40
 class Content:
     """The bytes of a file: pieces, and where each starts."""
 
-    __slots__ = ("pieces", "size", "starts")
+    __slots__ = ("changed_ns", "links", "pieces", "size", "starts")
 
     def __init__(self) -> None:
+        self.changed_ns = 0  # when somebody else changed it, which only tests do
+        self.links = 1
         self.pieces: list[bytes] = []
         self.starts: list[int] = []
         self.size = 0
@@ -100,6 +102,10 @@ class MemoryFile:
         """Return the size; see :class:`File`."""
         return self.content.size
 
+    def stamp(self) -> Stamp:
+        """Return which content this is; see :class:`File`."""
+        return _stamp_of(self.content)
+
     def truncate(self, size: int) -> None:
         """Truncate; see :class:`File`."""
         self.content.truncate(size)
@@ -153,6 +159,11 @@ class MemoryFilesystem:
         """Tell whether something is there; see :class:`Filesystem`."""
         return path in self.files or path in self.directories
 
+    def stamp(self, path: str) -> Stamp | None:
+        """Return which content is there; see :class:`Filesystem`."""
+        content = self.files.get(path)
+        return None if content is None else _stamp_of(content)
+
     def list_directory(self, path: str) -> list[str]:
         """List names; see :class:`Filesystem`."""
         if path not in self.directories:
@@ -188,7 +199,7 @@ class MemoryFilesystem:
 
     def unlink(self, path: str) -> None:
         """Remove a file; see :class:`Filesystem`."""
-        self._content(path)
+        self._content(path).links = 0
         del self.files[path]
 
     def sync_directory(self, path: str) -> None:
@@ -210,3 +221,7 @@ class MemoryFilesystem:
             return self.files[path]
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+
+
+def _stamp_of(content: Content) -> Stamp:
+    return Stamp(id(content), content.changed_ns, content.links)

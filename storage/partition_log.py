@@ -307,9 +307,15 @@ class PartitionLog(SegmentedLog):
         def swap() -> None:
             for old in replaced:
                 old.pin()
-            self._filesystem.rename(segment.path, replaced[0].path)
+            replaced[0].removed = True  # before somebody sees that its name is another file's
+            with segment.changing():
+                self._filesystem.rename(segment.path, replaced[0].path)
 
-        self._on_disk(swap)
+        try:
+            self._on_disk(swap)
+        except StorageFailureError:
+            replaced[0].removed = False
+            raise
         segment.path = replaced[0].path
         for old in replaced:
             old.removed = True

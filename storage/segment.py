@@ -9,10 +9,13 @@ Either may be replaced by a shorter one (``segment_ends.truncated``).
 
 A sealed segment is a complete Arrow file. The data end is where the row groups end in either state.
 
-What this process wrote is trusted. What was in the file before (below ``unverified_end``) is checked at its first
-read: every byte outside the payloads follows from the columns (``row_group.check_group``), payloads have their own
-CRC. Reads hold no lock: the arrays of the index only grow while a segment is read, and a file lives until its last
-reader is done.
+What this process wrote is trusted as long as nobody else touches the file (``file_watch.py``). Checked at the next
+read is what was in the file before (below ``unverified_end``); everything, once somebody else has changed the file; and
+everything, once a part had to be read from the disk, for what was dropped from memory may come back rotten. Every byte
+outside the payloads follows from the columns (``row_group.check_group``), payloads have their own CRC.
+
+Reads hold no lock: the arrays of the index only grow while a segment is read, and a file lives until its last reader is
+done. What becomes of the file itself is ``segment_file.py``'s.
 """
 
 from __future__ import annotations
@@ -23,15 +26,15 @@ from typing import Final
 from klamm.storage.arrow_format import file_head
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.file_ranges import GROUP_SIZE_MIN, RangeSlice, collect
-from klamm.storage.filesystem import File
 from klamm.storage.footer import SegmentState, read_footer_of
 from klamm.storage.group_walk import checked, checked_groups, columns_of, walk_groups
 from klamm.storage.handles import FileHandles
 from klamm.storage.index import NO_TIMESTAMP, SparseIndex
 from klamm.storage.row import LogRow
 from klamm.storage.row_group import GROUP_MIN, encode_group, peek_group
+from klamm.storage.segment_file import SegmentFile
 from klamm.storage.slicing import LogSlice, Slicer, Wanted
-from klamm.storage.verified_ranges import Ranges, cover, holds, merged
+from klamm.storage.verified_ranges import cover, holds, merged
 
 WINDOW_SLACK_BYTES: Final = 4096
 """Read beyond what is wanted: the metadata and columns of a row group, so that a batch as large as the reader takes
@@ -40,48 +43,32 @@ _HINTS_MAX: Final = 64
 """Consumers whose next position is remembered per segment; others pay a search."""
 
 
-class Segment:
+class Segment(SegmentFile):
     """One segment of a log. Appends come from one thread."""
 
     __slots__ = (
-        "_file",
         "_hints",
-        "_pinned",
-        "_verified",
         "base_offset",
-        "data_end",
         "data_start",
         "end_offset",
         "first_timestamp",
-        "handles",
         "index",
         "indexed_from",
         "max_timestamp",
         "max_timestamp_offset",
-        "path",
-        "removed",
         "sealed",
         "synced_end",
-        "unverified_end",
-        "used",
-    )  # fmt: skip
+    )
 
     def __init__(self, handles: FileHandles, path: str, state: SegmentState) -> None:
-        self.handles = handles
-        self._file: File | None = None
-        self._pinned: File | None = None
+        super().__init__(handles, path, state.data_end)
         self._hints: dict[int, int] = {}
-        self._verified: Ranges = ()
-        self.path = path
         self.base_offset, self.end_offset, self.data_end, self.sealed, *times = state
         self.first_timestamp, self.max_timestamp, self.max_timestamp_offset, self.data_start = times
         self.index = SparseIndex()
         self.indexed_from = self.data_end
         """The index covers positions from here on; what lies before is loaded at its first use."""
-        self.unverified_end = self.data_end
         self.synced_end = self.data_end
-        self.used = False
-        self.removed = False
 
     @classmethod
     def create(cls, handles: FileHandles, path: str, base_offset: int, metadata: Mapping[str, str]) -> Segment:
@@ -101,7 +88,8 @@ class Segment:
             if handles.filesystem.exists(path):
                 handles.filesystem.unlink(path)
             raise
-        segment._file = file
+        segment.open_file = file
+        segment.watch.made(file.stamp())
         segment.unverified_end = segment.synced_end = 0
         return segment
 
@@ -113,34 +101,6 @@ class Segment:
             self.first_timestamp, self.max_timestamp, self.max_timestamp_offset, self.data_start,
         )  # fmt: skip
 
-    def file(self) -> File:
-        """Return the open file, opening it where it was let go of.
-
-        Raises:
-            OSError: It cannot be opened.
-        """
-        self.used = True
-        file = self._file
-        if file is None:
-            file = self.handles.open(self.path, self)
-            if self._pinned is not None:  # looked at after opening: the path may be another file's by now
-                file = self._pinned
-            self._file = file
-        return file
-
-    def pin(self) -> None:
-        """Keep the file open until nobody reads this segment any more: its path is about to be another file's.
-
-        Raises:
-            OSError: It cannot be opened.
-        """
-        self._pinned = self.file()
-        self.handles.forget(self)
-
-    def release(self) -> None:
-        """Let go of the file."""
-        self._file = self._pinned
-
     def append(self, rows: Sequence[LogRow]) -> None:
         """Write ``rows`` as one row group: *written* when it returns.
 
@@ -149,10 +109,14 @@ class Segment:
         """
         header, padding, size = encode_group(rows)
         position = self.data_end
-        file = self._file
+        file = self.open_file
         if file is None:
             file = self.file()
         self.used = True
+        if self.watch.due():
+            self.look(file)
+            self.check_there()
+        self.watch.writing()
         try:
             if len(rows) == 1:
                 file.write((header, rows[0].payload, padding), position)
@@ -161,6 +125,8 @@ class Segment:
         except OSError:
             file.truncate(position)
             raise
+        finally:
+            self.watch.wrote()
         self.note_appended(rows, position, size)
 
     def note_appended(self, rows: Sequence[LogRow], position: int, size: int) -> None:
@@ -191,11 +157,15 @@ class Segment:
         slicer = Slicer(wanted)
         file = self.file()
         reader = file.read if wait else file.read_now
+        if wait:
+            self.distrust()
         while position < data_end and not slicer.complete and not slicer.buffers:
             stop = self._stop(position, wanted.size_max, slicer.needed, data_end)
             view = reader(stop - position, position)
             if view is None:
                 return None
+            if self.watch.due_to_read():  # after the read: what is changed from now on does no harm to it
+                self.look(file)
             if len(view) < stop - position or stop - position < GROUP_MIN:
                 raise CorruptSegmentError(self.path, position + len(view), f"the file should end at {data_end}")
             position = slicer.feed(memoryview(view), position, self.path, self.unverified_end, self._verify)
@@ -227,7 +197,7 @@ class Segment:
         if not file.cached(size, position):
             return None
         found = collect(file, wanted, position, stop)
-        if found is None:
+        if found is None or (self.watch.due_to_read() and self.look(file)):
             return None
         self._remember(found[0].next_offset, found[1])
         return found[0]
@@ -336,5 +306,8 @@ class Segment:
         """
         end = self.data_end
         if end > self.synced_end:
-            self.file().sync()
+            file = self.file()
+            file.sync()
+            self.look(file)
+            self.check_there()
             self.synced_end = max(self.synced_end, end)

@@ -38,15 +38,18 @@ def seal(
             for position, group, _ in walk_groups(segment.file(), segment.path, segment.data_start, segment.data_end)
         )
     file = segment.file()
+    segment.look(file)
     file.sync()  # first, so that a footer is proof of all before it: recovery trusts sealed segments
-    try:
-        file.write(
-            [make_tail(segment.state, segment.index, blocks, schema_metadata, footer_metadata)], segment.data_end
-        )
-        file.sync()
-    except OSError:
+    if file.size() > segment.data_end:  # of a write that failed and could not be taken back
         file.truncate(segment.data_end)
-        raise
+    tail = make_tail(segment.state, segment.index, blocks, schema_metadata, footer_metadata)
+    with segment.changing():
+        try:
+            file.write([tail], segment.data_end)
+            file.sync()
+        except OSError:
+            file.truncate(segment.data_end)
+            raise
     segment.synced_end = segment.data_end
     segment.sealed = True
 
@@ -77,11 +80,12 @@ def truncated(segment: Segment, offset: int) -> Segment | None:
         return None
     segment.removed = True
     shorter.unverified_end = min(segment.unverified_end, shorter.data_end)
-    if segment.sealed or kept:
-        _rewrite(segment, shorter, kept)
-    else:
-        segment.file().truncate(shorter.data_end)
-        segment.file().sync()
+    with shorter.changing():
+        if segment.sealed or kept:
+            _rewrite(segment, shorter, kept)
+        else:
+            segment.file().truncate(shorter.data_end)
+            segment.file().sync()
     segment.handles.forget(segment)
     shorter.synced_end = shorter.data_end
     return shorter

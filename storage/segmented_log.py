@@ -138,6 +138,8 @@ class SegmentedLog:
             raise StorageFailureError(self._failure, fatal=True)
         try:
             segment = self._segments[-1] if self._segments else None
+            if segment is not None and segment.fault is not None:
+                segment.check_there()
             if segment is None or segment.sealed or self._must_roll(segment, rows):
                 segment = self._roll(first.base_offset)
             segment.append(rows)
@@ -182,7 +184,8 @@ class SegmentedLog:
             The flushed end offset: everything below it is flushed.
 
         Raises:
-            StorageFailureError: It may not; the log takes no more appends until it is opened anew.
+            StorageFailureError: It may not. If that is fatal the log takes no more appends until it is opened anew; if
+                a file is gone, none until it is back: opened anew, the log would lose what can still be read.
         """
         truncations, target = self._truncations, self.log_end_offset
         if target <= self.flushed_end_offset and self._directory_synced:
@@ -195,6 +198,10 @@ class SegmentedLog:
             if not self._directory_synced:
                 self._directory_synced = True
                 sync_names(self._filesystem, self.directory)
+        except FileNotFoundError as error:
+            self._directory_synced = False
+            msg = f"{self.directory}: flush: {error}"
+            raise StorageFailureError(msg) from error
         except OSError as error:
             self._failure = f"{self.directory}: flush failed: {error}"
             raise StorageFailureError(self._failure, fatal=True) from error
@@ -308,6 +315,20 @@ class SegmentedLog:
         states = tuple(segment.state for segment in self._segments)
         return CleanState(self.log_start_offset, self.log_end_offset, states, self._epochs.entries)
 
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with a segment's file, if anything is: its name and what happened to it."""
+        return next((f"{one.path}: {one.fault}" for one in self._segments if one.fault is not None), None)
+
+    def look_for_files(self) -> None:
+        """Look whether every segment's file is still there; what is not is told once. On a thread of the disk.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        for segment in self._segments:
+            self._on_disk(segment.look_for_file)
+
     def update_settings(self, settings: LogSettings) -> None:
         """Obey ``settings`` from the next append on."""
         self.settings = settings
@@ -334,10 +355,13 @@ class SegmentedLog:
         The last segment stays growing and is continued at the next start.
 
         Raises:
-            StorageFailureError: The flush failed, or another thread was still at the files after ``files_wait_s``:
-                leave this log out of the marker.
+            StorageFailureError: The flush failed, the last segment's file is gone, or another thread was still at the
+                files after ``files_wait_s``: leave this log out of the marker.
         """
         self.flush()
+        if self._segments and self._segments[-1].fault is not None:
+            msg = f"{self.fault}: the next start goes on from what there is"
+            raise StorageFailureError(msg)
         if not self._files_lock.acquire(timeout=self.files_wait_s):
             msg = f"{self.directory}: its files are still being written: the next start recovers it"
             raise StorageFailureError(msg)

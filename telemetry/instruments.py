@@ -91,6 +91,9 @@ OBSERVED: Final = (
     Instrument("klamm.partition.size", "updown", "By", "Bytes of the partition's segments.", _PARTITION),
     Instrument("klamm.partition.segments", "updown", "{segment}", "Segment files.", _PARTITION),
     Instrument("klamm.partition.online", "gauge", "{partition}", "1: served; 0: offline until recovered.", _PARTITION),
+    Instrument(
+        "klamm.partition.damaged", "gauge", "{partition}", "1: damaged bytes or a missing file were found.", _PARTITION
+    ),
     Instrument("klamm.partition.flushes", "counter", "{flush}", "Flushes that appends waited for.", _PARTITION),
     Instrument("klamm.partition.flush_time", "counter", "s", "Time of these flushes.", _PARTITION),
     # Groups

@@ -8,6 +8,7 @@ read never stalls the loop.
 
 from __future__ import annotations
 
+import contextlib
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
@@ -237,6 +238,7 @@ class FetchResponse(ResponseSlot):
                     fetched._replace(buffers=outcome.buffers, size=outcome.size, next_offset=outcome.next_offset),
                 )
             else:
+                self._note_damage(wanted, outcome)
                 reads[position] = wanted, FetchedPartition(fetched.partition, KafkaStorageError.code)
             self._cold -= 1
             if not self._cold and not self.done and not self.connection.closing:
@@ -244,6 +246,12 @@ class FetchResponse(ResponseSlot):
 
         for position, read in cold:
             self._ask_disk(read, partial(performed, position))
+
+    def _note_damage(self, wanted: SessionPartition, outcome: CorruptSegmentError | StorageFailureError) -> None:
+        with contextlib.suppress(KafkaError):  # it may have been deleted meanwhile
+            partition = find_partition(self._api.node, wanted.topic, wanted.request.partition)
+            if isinstance(outcome, CorruptSegmentError):
+                partition.damaged(outcome)
 
     def _ask_disk(self, read: ColdRead, performed: Callable[[ReadOutcome], None]) -> None:
         node = self._api.node

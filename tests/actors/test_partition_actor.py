@@ -16,6 +16,7 @@ from klamm.actors.messages import (
     DeleteRecords,
     FollowerAppend,
     FollowerFetched,
+    Maintain,
     SettingsChanged,
     TruncateTo,
 )
@@ -275,6 +276,50 @@ def test_a_full_disk_is_said_once_and_so_is_its_end(partition: Partitions, caplo
     for _ in range(5):
         one.append(batch(b"taken"))
     assert [line.getMessage() for line in caplog.records[1:]] == ["the disk takes appends again"]
+
+
+def test_a_disk_that_fails_to_write_refuses_appends_and_costs_nothing_acknowledged(partition: Partitions) -> None:
+    one = partition(FLUSHED)
+    one.append(batch(b"kept"))
+    one.disk.write_error = errno.EIO
+    refused = [one.append(batch(b"refused" * 20)) for _ in range(10)]
+    assert {answer.error for answer in refused} == {ErrorCode.KAFKA_STORAGE_ERROR}
+    assert one.ref.is_alive()
+    one.disk.write_error = None
+    assert one.append(batch(b"after")).base_offset == 1
+    one.disk.crash()
+    one.start()
+    assert [decode_records(payload)[0].value for payload in one.payloads()] == [b"kept", b"after"]
+
+
+def test_an_append_to_a_removed_file_is_refused_and_what_it_held_is_read_on(
+    partition: Partitions, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = partition(FLUSHED)
+    one.append(batch(b"kept"))
+    one.hold_flushes()
+    waiting = one.append(batch(b"in the file that goes"))
+    one.disk.unlink(one.log.segments()[-1].path)
+    one.let_flushes_go()
+    assert waiting.error is ErrorCode.KAFKA_STORAGE_ERROR
+    assert one.append(batch(b"refused")).error is ErrorCode.KAFKA_STORAGE_ERROR
+    assert one.ref.is_alive(), "opened anew, the log would be empty"
+    assert one.state.high_watermark == 1
+    assert decode_records(one.payloads()[0])[0].value == b"kept"
+    messages = [line.getMessage() for line in caplog.records]
+    assert messages == ["a segment's file was removed or replaced by somebody else", "the disk refuses appends"]
+
+
+def test_upkeep_finds_a_file_that_is_gone(partition: Partitions, caplog: pytest.LogCaptureFixture) -> None:
+    one = partition()
+    one.append(batch(b"kept", at_ms=one.node.clock.now_ms()))
+    one.disk.unlink(one.log.segments()[-1].path)
+    one.ref.tell(Maintain())
+    one.go()
+    assert [line.getMessage() for line in caplog.records] == [
+        "a segment's file was removed or replaced by somebody else"
+    ]
+    assert one.log.fault is not None
 
 
 def test_after_a_failed_flush_everybody_is_answered_once_and_nothing_is_promised(partition: Partitions) -> None:

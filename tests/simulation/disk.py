@@ -71,6 +71,11 @@ class SimulatedDisk(FaultyFilesystem):
         self.sync_error = errno.EIO
         self.simulation.call_later(self.simulation.random.random(), self._flush_again)
 
+    def refuse_to_write(self) -> None:
+        """Have writes fail with EIO for up to a second, some of them half done."""
+        self.write_error = errno.EIO
+        self.simulation.call_later(self.simulation.random.random(), self._write_again)
+
     def run_full(self) -> None:
         """Have room for less than 3,000 bytes for up to a second."""
         self.space_bytes = self.simulation.random.randrange(3000)
@@ -78,6 +83,9 @@ class SimulatedDisk(FaultyFilesystem):
 
     def _flush_again(self) -> None:
         self.sync_error = None
+
+    def _write_again(self) -> None:
+        self.write_error = None
 
     def _make_room(self) -> None:
         self.space_bytes = None

@@ -324,6 +324,7 @@ def faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None], 
         broker.take_checkpoint,
         broker.maintain,
         disk.refuse_to_flush,
+        disk.refuse_to_write,
         disk.run_full,
         go_cold,
     )
@@ -334,7 +335,7 @@ def end_faults(simulation: Simulation, broker: Broker) -> None:
     faults = simulation.network.faults
     faults.drop = faults.duplicate = 0.0
     disk = broker.disk
-    disk.power_loss_at = disk.space_bytes = disk.sync_error = None
+    disk.power_loss_at = disk.space_bytes = disk.write_error = disk.sync_error = None
 
 
 def batches_of(log: PartitionLog) -> list[Batch]:

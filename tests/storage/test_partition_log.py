@@ -400,7 +400,7 @@ def test_no_more_files_are_open_than_allowed(row: Rows, open_log: Open, place: P
     appended = fill(log, row, 60)
     assert len(log.segments()) > 20
     assert read_all(log) == appended
-    assert sum(segment._file is not None for segment in log._segments) <= 4
+    assert sum(segment.open_file is not None for segment in log._segments) <= 4
 
 
 def test_append_time_is_found_by_time(log: PartitionLog, row: Rows) -> None:

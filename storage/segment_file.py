@@ -1,0 +1,146 @@
+"""The file of a segment: opened when it is used, let go of when others need the descriptor, and watched.
+
+A file that somebody else removed, or put another one in the place of, is read on for as long as it is open here, but
+nothing is appended or flushed to it any more: ``fault`` says so. If it comes back, all goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from klamm.storage.file_watch import FileWatch
+from klamm.storage.filesystem import File
+from klamm.storage.handles import FileHandles
+from klamm.storage.verified_ranges import Ranges
+
+logger = logging.getLogger(__name__)
+
+
+class SegmentFile:
+    """The file, and what of it was checked. Safe from several threads, as long as one alone writes."""
+
+    __slots__ = (
+        "_pinned", "_verified", "data_end", "fault", "handles", "open_file", "path", "removed", "unverified_end",
+        "used", "watch",
+    )  # fmt: skip
+
+    def __init__(self, handles: FileHandles, path: str, data_end: int) -> None:
+        self.handles = handles
+        self.open_file: File | None = None
+        self._pinned: File | None = None
+        self.watch = FileWatch()
+        self._verified: Ranges = ()
+        self.path = path
+        self.data_end = data_end
+        self.unverified_end = data_end
+        """What lies before is checked when it is read, but for what is in ``_verified``."""
+        self.used = False
+        self.removed = False
+        self.fault: str | None = None
+        """Said of a file that is not where it should be: somebody else removed or replaced it."""
+
+    def file(self) -> File:
+        """Return the open file, opening it where it was let go of.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        self.used = True
+        file = self.open_file
+        if file is None:
+            try:
+                file = self.handles.open(self.path, self)
+            except FileNotFoundError:
+                if not self.removed:
+                    self._lost(None)
+                    self.check_there()
+                raise
+            if self._pinned is not None:  # looked at after opening: the path may be another file's by now
+                file = self._pinned
+            self.open_file = file
+        return file
+
+    def pin(self) -> None:
+        """Keep the file open until nobody reads this segment any more: its path is about to be another file's.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        self._pinned = self.file()
+        self.handles.forget(self)
+
+    def release(self) -> None:
+        """Let go of the file."""
+        self.open_file = self._pinned
+
+    @contextmanager
+    def changing(self) -> Generator[None]:
+        """Take what happens to the file meanwhile for our own doing."""
+        self.watch.writing()
+        try:
+            yield
+        finally:
+            self.watch.wrote()
+
+    def look(self, file: File) -> bool:
+        """Return whether somebody else has changed the file, and believe nothing of it any more if so."""
+        stamp = file.stamp()
+        if self.removed:
+            return False
+        if not stamp.links:
+            self._lost(file)
+        if not self.watch.touched(stamp):
+            return False
+        self.distrust()
+        if stamp.links and self.watch.is_news():
+            logger.warning("a segment was touched by somebody else: it is checked again", extra={"path": self.path})
+        return True
+
+    def look_for_file(self) -> None:
+        """Look whether the file is still where it should be. May wait for the disk; safe from any thread.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        stamp = self.handles.filesystem.stamp(self.path)
+        if self.removed:
+            return
+        if stamp is None or self.watch.inode not in (-1, stamp.inode):
+            self._lost(self.open_file)
+        elif self.fault is not None:
+            self.fault = None
+            logger.warning("a segment's file is back", extra={"path": self.path})
+
+    def check_there(self) -> None:
+        """Check that the file was found where the next start will look for it.
+
+        Raises:
+            FileNotFoundError: It was not.
+        """
+        if self.fault is not None and not self.removed:
+            raise FileNotFoundError(errno.ENOENT, self.fault, self.path)
+
+    def distrust(self) -> None:
+        """Have everything checked again when it is read."""
+        self._verified = ()
+        self.unverified_end = self.data_end
+
+    def _lost(self, file: File | None) -> None:
+        """Say that the file is gone, once, and keep it open where it is."""
+        if self.fault is not None:
+            return
+        self.fault = "the file was removed or replaced by somebody else"
+        if file is not None:
+            self._pinned = file
+            self.handles.forget(self)
+        logger.error(
+            "a segment's file was removed or replaced by somebody else",
+            extra={
+                "path": self.path,
+                "records": "lost" if file is None else "served until the broker stops",
+                "next": "put the file back" if file is None else "put it back, or copy the topic: klamm topic cp",
+            },
+        )
