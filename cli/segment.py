@@ -114,10 +114,10 @@ def dump(
 
 @app.command()
 def verify(directory: Directory, output: OutputOption = Output.TABLE) -> None:
-    """Check every byte of every segment; exit 1 if anything is damaged."""
+    """Check every byte of every segment; exit 1 if anything is damaged or missing."""
     reports = list(_from(verify_segments(DiskFilesystem(), directory)))
     _print("SegmentVerification", Result([_item(report) for report in reports], _CHECKED_COLUMNS), output)
-    _complain([report for report in reports if report.status is SegmentStatus.DAMAGED])
+    _complain([one for one in reports if one.status in {SegmentStatus.DAMAGED, SegmentStatus.MISSING}])
 
 
 def _from(found: Iterator[_T]) -> Iterator[_T]:
@@ -131,7 +131,7 @@ def _from(found: Iterator[_T]) -> Iterator[_T]:
 
 def _complain(damaged: list[SegmentReport]) -> None:
     for report in damaged:
-        typer.echo(f"damaged: {report.path}: {report.fault}", err=True)
+        typer.echo(f"{report.status}: {report.path}: {report.fault}", err=True)
     if damaged:
         typer.echo("Start the broker to cut an unfinished tail; anything else needs a copy from a replica.", err=True)
         raise typer.Exit(EXIT_DAMAGE)

@@ -48,6 +48,10 @@ class Checkpoint:
         state = CleanState(start, end, states, tuple(EpochStart(*epoch) for epoch in epochs))
         return PartitionCheckpoint(topic_id, state, high_watermark)
 
+    def segments(self) -> dict[TopicPartition, tuple[SegmentState, ...]]:
+        """Return the segments of every partition."""
+        return {key: tuple(SegmentState(*segment) for segment in line[6]) for key, line in self._lines.items()}
+
 
 def encode_checkpoint(partitions: Mapping[TopicPartition, PartitionCheckpoint]) -> bytes:
     """Return the content of a checkpoint file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -12,8 +12,16 @@ from klamm.storage.filesystem import Filesystem
 from klamm.storage.footer import Footer, SegmentState, read_footer_of
 from klamm.storage.group_walk import checked_groups, columns_of, walk_groups
 from klamm.storage.handles import FileHandles
+from klamm.storage.known_segments import KnownSegments
 from klamm.storage.log_directory import parse_partition, read_meta
-from klamm.storage.recovery import HEAD_SIZE_MAX, QUARANTINE_SUFFIX, base_offset_of, compacted_end_of
+from klamm.storage.recovery import (
+    CLEANED_NAME,
+    HEAD_SIZE_MAX,
+    QUARANTINE_SUFFIX,
+    base_offset_of,
+    compacted_end_of,
+    segment_path,
+)
 from klamm.storage.row import LogRow
 from klamm.storage.row_group import METADATA_SIZE
 from klamm.storage.segment import Segment
@@ -25,6 +33,7 @@ class SegmentStatus(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     DAMAGED = "damaged"
+    MISSING = "missing"
     QUARANTINE = "quarantine"
 
 
@@ -90,22 +99,61 @@ def list_segments(filesystem: Filesystem, path: str) -> Iterator[SegmentReport]:
 
 
 def verify_segments(filesystem: Filesystem, path: str) -> Iterator[SegmentReport]:
-    """Yield every segment, each byte checked, and every quarantine file.
+    """Yield every segment, each byte checked, every one that is missing, and every quarantine file.
+
+    After a clean stop it is known which segments there were; else only a gap between two tells of one that is missing.
 
     Raises:
         LogDirectoryError: See :func:`log_directories`.
     """
-    for log, directory in log_directories(filesystem, path):
-        expected: int | None = None
-        for found in _reports(filesystem, log, directory):
-            report = found
-            if report.status in {SegmentStatus.CLOSED, SegmentStatus.OPEN}:
-                report = _verified(filesystem, found)
-                if expected is not None and report.base_offset is not None and report.base_offset < expected:
-                    fault = f"base_offset={report.base_offset} < end offset {expected} of the segment before"
-                    report = report._replace(status=SegmentStatus.DAMAGED, fault=report.fault or fault)
-                expected = report.end_offset
-            yield report
+    logs = log_directories(filesystem, path)
+    given = path.rstrip("/") or "/"
+    one = [directory for _, directory in logs] == [given]
+    known = KnownSegments(filesystem, (given.rpartition("/")[0] or ".") if one else given)
+    for log, directory in logs:
+        yield from _verified_log(filesystem, log, directory, known.of(log))
+    for log in () if one else sorted({*known.logs()} - {log for log, _ in logs}):
+        for state in (known.of(log) or {}).values():
+            yield _missing(log, f"{given}/{log}", state.base_offset, state.end_offset)
+
+
+def _verified_log(
+    filesystem: Filesystem, log: str, directory: str, known: Mapping[int, SegmentState] | None
+) -> Iterator[SegmentReport]:
+    gaps_tell = known is None and CLEANED_NAME not in filesystem.list_directory(directory)
+    there: set[int | None] = set()
+    expected: int | None = None
+    for found in _reports(filesystem, log, directory):
+        report = found
+        there.add(base_offset_of(report.name))
+        if report.status in {SegmentStatus.CLOSED, SegmentStatus.OPEN}:
+            report = _verified(filesystem, found)
+            base = report.base_offset or 0
+            if expected is not None and base < expected:
+                report = _damaged(report, f"base_offset={base} < end offset {expected} of the segment before")
+            elif expected is not None and base > expected and gaps_tell:
+                yield _missing(log, directory, expected, base)
+            state = None if known is None else known.get(base)
+            if state is not None and report.end_offset != state.end_offset:
+                report = _damaged(report, f"ends at offset {report.end_offset}, at the last stop at {state.end_offset}")
+            expected = report.end_offset
+        yield report
+    for state in (known or {}).values():
+        if state.base_offset not in there:
+            yield _missing(log, directory, state.base_offset, state.end_offset)
+
+
+def _missing(log: str, directory: str, base_offset: int, end_offset: int) -> SegmentReport:
+    path = segment_path(directory, base_offset)
+    fault = f"the file is not there: offsets {base_offset} to {end_offset - 1} are lost"
+    name = path.rpartition("/")[2]
+    return SegmentReport(
+        log, name, path, SegmentStatus.MISSING, 0, base_offset=base_offset, end_offset=end_offset, fault=fault
+    )
+
+
+def _damaged(report: SegmentReport, fault: str) -> SegmentReport:
+    return report._replace(status=SegmentStatus.DAMAGED, fault=report.fault or fault)
 
 
 def dump_segments(filesystem: Filesystem, path: str, start: int = 0) -> Iterator[DumpedBatch | SegmentReport]:

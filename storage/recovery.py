@@ -105,6 +105,8 @@ class Recovery:
                 self._filesystem.unlink(f"{self._directory}/{name}")
         self._gaps_allowed = self._gaps_allowed or CLEANED_NAME in names
         bases = [base for base in map(base_offset_of, names) if base is not None]
+        if CLEANED_NAME not in names:
+            self._note_missing(known, bases)
         segments: list[Segment] = []
         expected: int | None = None
         for index, base in enumerate(bases):
@@ -120,6 +122,14 @@ class Recovery:
             expected = segment.end_offset
         report = RecoveryReport(clean=False, checked_bytes=self._checked_bytes, cuts=tuple(self._cuts))
         return Recovered(segments, epochs, report, bases[0] if bases else None)
+
+    def _note_missing(self, known: dict[int, SegmentState], bases: list[int]) -> None:
+        """Note the segments that were flushed and are gone; those before the first may have gone by retention."""
+        first = bases[0] if bases else -1
+        for base, state in known.items():
+            if base > first and base not in bases and state.end_offset > base:
+                reason = f"the file is gone, and with it offsets {base} to {state.end_offset - 1}"
+                self._cuts.append(Cut(segment_path(self._directory, base), 0, state.data_end, reason, None))
 
     def _recover(
         self, base: int, known: SegmentState | None, epochs: LeaderEpochs, expected: int | None

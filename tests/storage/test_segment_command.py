@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from typer.testing import CliRunner
 
 from klamm.cli.segment import app
+from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
+from klamm.storage.checkpoint import PartitionCheckpoint
 from klamm.storage.filesystem import DiskFilesystem
 from klamm.storage.log_directory import DirectoryMeta, LogDirectory
 from klamm.storage.partition_log import PartitionLog
@@ -33,6 +36,19 @@ def data(tmp_path: Path, row: Rows, open_log: Callable[..., PartitionLog]) -> Pa
     log.close()
     directory.close()
     assert [segment.sealed for segment in log.segments()[-3:]] == [True, True, False]
+    return tmp_path
+
+
+def stopped(tmp_path: Path, row: Rows, open_log: Callable[..., PartitionLog]) -> Path:
+    """Return a data directory as :func:`data`'s, whose broker stopped cleanly."""
+    directory = LogDirectory.open(DiskFilesystem(), str(tmp_path))
+    directory.write_meta(DirectoryMeta("cluster", 1))
+    log = open_log(DiskFilesystem(), str(tmp_path / "t-0"), segment_bytes=4_000)
+    for offset in range(18):
+        log.append([row(offset, value=b"apples" * 100)])
+    log.maintain()
+    key = TopicPartition(TopicName("t"), PartitionIndex(0))
+    directory.close({key: PartitionCheckpoint(UUID(int=1), log.close(), 18)})
     return tmp_path
 
 
@@ -124,3 +140,49 @@ def test_storage_imports_neither_pyarrow_nor_numpy() -> None:
         "import klamm.storage.log_directory, klamm.storage.inspect, sys; print({'pyarrow', 'numpy'} & {*sys.modules})"
     )
     assert subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout == b"set()\n"
+
+
+@pytest.mark.parametrize("which", ["first", "middle", "last", "all", "folder"])
+def test_verify_names_segments_that_went_since_a_clean_stop(
+    tmp_path: Path, row: Rows, open_log: Callable[..., PartitionLog], which: str
+) -> None:
+    data = stopped(tmp_path, row, open_log)
+    segments = segments_of(data)
+    gone = {"first": segments[:1], "middle": segments[1:3], "last": segments[-1:]}.get(which, segments)
+    assert run("verify", str(data))[0] == 0
+    for path in gone:
+        path.unlink()
+    if which == "folder":
+        (data / "t-0").rmdir()
+    code, found, errors = run("verify", str(data))
+    missing = [item for item in found["items"] if item["status"] == "missing"]
+    assert code == 1
+    assert [item["name"] for item in missing] == [path.name for path in gone]
+    assert all(f"missing: {path}" in errors for path in gone)
+    if which == "first":
+        assert missing[0]["fault"] == f"the file is not there: offsets 0 to {missing[0]['end_offset'] - 1} are lost"
+        assert run("verify", str(data / "t-0"))[0] == 1, "one partition's folder is enough"
+
+
+def test_verify_names_a_last_segment_that_was_cut_short(
+    tmp_path: Path, row: Rows, open_log: Callable[..., PartitionLog]
+) -> None:
+    data = stopped(tmp_path, row, open_log)
+    last = segments_of(data)[-1]
+    assert run("verify", str(data))[1]["items"][-1]["end_offset"] == 18
+    shorter = open_log(DiskFilesystem(), str(tmp_path / "t-0"))
+    shorter.truncate_to(17)
+    shorter.close()
+    code, _, errors = run("verify", str(data))
+    assert code == 1
+    assert f"damaged: {last}: ends at offset 17, at the last stop at 18" in errors
+
+
+def test_verify_sees_a_gap_between_segments_of_a_broker_that_was_killed(data: Path) -> None:
+    gone = segments_of(data)[1]
+    gone.unlink()
+    code, found, _ = run("verify", str(data))
+    assert code == 1
+    assert [item["name"] for item in found["items"] if item["status"] == "missing"] == [gone.name]
+    (data / "t-0" / "cleaned").write_text('{"first_dirty_offset": 18}')
+    assert run("verify", str(data))[0] == 0, "compaction leaves gaps"
