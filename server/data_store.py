@@ -70,15 +70,18 @@ class DataStore:
             partition, topic_id, settings, clean=state if clean else None, checkpoint=None if clean else state
         )
 
-    def reopen_log(self, partition: TopicPartition, topic_id: uuid.UUID, settings: LogSettings) -> PartitionLog:
+    def reopen_log(
+        self, partition: TopicPartition, topic_id: uuid.UUID, settings: LogSettings, log_start_offset: int
+    ) -> PartitionLog:
         """Open the log of a partition that failed: everything since the start's checkpoint is walked and checked.
 
-        May wait for the disk; safe from any thread.
+        What is below ``log_start_offset`` stays deleted. May wait for the disk; safe from any thread.
 
         Raises:
             StorageFailureError: The disk refused.
         """
-        return self._open(partition, topic_id, settings, checkpoint=self._known(partition, topic_id))
+        known = self.carried(partition, topic_id, log_start_offset)
+        return self._open(partition, topic_id, settings, checkpoint=None if known is None else known.state)
 
     def new_log(self, partition: TopicPartition, topic_id: uuid.UUID, settings: LogSettings) -> PartitionLog:
         """Open the log of a partition that was created just now; what a deleted topic left behind is removed first.
@@ -109,13 +112,31 @@ class DataStore:
         """Remove what is left of deleted topics. May wait for the disk."""
         self._directory.remove_deleted()
 
-    def close(self, partitions: Mapping[TopicPartition, PartitionCheckpoint] | None) -> None:
-        """Mark a clean stop (None: it was not) and let go of the directory.
+    def close(self, partitions: Mapping[TopicPartition, PartitionCheckpoint] | None, *, clean: bool) -> None:
+        """Mark a clean stop, or write a checkpoint if it was none, and let go of the directory.
+
+        None: the partitions were never known, and the checkpoint that stands is all there is.
 
         Raises:
             StorageFailureError: The disk refused: the next start recovers.
         """
-        self._directory.close(partitions)
+        self._directory.close(partitions, clean=clean)
+
+    def carried(
+        self, partition: TopicPartition, topic_id: uuid.UUID, log_start_offset: int = 0
+    ) -> PartitionCheckpoint | None:
+        """Return what a checkpoint says of a log that cannot be flushed or is not open: what the last start's said.
+
+        But for the log start offset, which never goes back: deleted records stay deleted. Nothing if that says all.
+        """
+        known = self._directory.checkpoint.get(partition, topic_id)
+        if known is None:
+            if not log_start_offset:
+                return None
+            nothing = CleanState(log_start_offset, log_start_offset, (), ())
+            return PartitionCheckpoint(topic_id, nothing, log_start_offset)
+        state = known.state
+        return known._replace(state=state._replace(log_start_offset=max(state.log_start_offset, log_start_offset)))
 
     def _known(self, partition: TopicPartition, topic_id: uuid.UUID) -> CleanState | None:
         known = self._directory.checkpoint.get(partition, topic_id)

@@ -72,6 +72,7 @@ class NodeMetrics:
             if number % YIELD_EVERY == 0:
                 time.sleep(0)  # the node's loop needs the interpreter, too
             _partition(points, partition)
+        points["klamm.partition.online"] += [Point(0, where) for where in self._node.unopened]
 
     def _groups(self, points: dict[str, list[Point]]) -> None:
         for facts in self._lags.look(time.monotonic(), time.time_ns() // 1000):

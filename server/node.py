@@ -48,7 +48,7 @@ from klamm.storage.settings import UNLIMITED, LogSettings
 from klamm.telemetry.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
     from uuid import UUID
 
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from klamm.server.connection import Connection
     from klamm.server.group_coordinators import GroupCoordinators
     from klamm.server.telemetry import NodeTelemetry
+    from klamm.storage.partition_log import PartitionLog
 
 logger = logging.getLogger(__name__)
 
@@ -204,9 +205,10 @@ class Node:
         """Return a partition that this node hosts."""
         return self._table.by_key.get((topic, index))
 
-    def is_unopened(self, topic: str, index: int) -> bool:
-        """Whether this node hosts the partition, but could not open its log yet."""
-        return (topic, index) in self._table.unopened
+    @property
+    def unopened(self) -> Collection[tuple[str, int]]:
+        """The partitions that this node hosts, but could not open the logs of yet, by topic and index."""
+        return self._table.unopened
 
     def new_session_id(self) -> int:
         """Return a random positive int32."""
@@ -378,23 +380,22 @@ class Node:
             self._groups.stop()
         await self._cleaning.stop()
         await self.supervisor.stop(block=False)
-        states = await self._table.close()
+        states, clean = await self._table.close()
         if self._metadata_log is not None:
-            states = self._close_metadata(self._metadata_log, states)
+            clean = self._close_metadata(self._metadata_log.log, states) and clean
         self.dispatcher.close()
         await asyncio.to_thread(self.disk_dispatcher.close)  # it waits for its threads, which the loop must not
-        self.data.close(states)
+        self.data.close(states if self._metadata_log is not None else None, clean=clean)
 
-    def _close_metadata(
-        self, metadata_log: MetadataLog, states: dict[TopicPartition, PartitionCheckpoint] | None
-    ) -> dict[TopicPartition, PartitionCheckpoint] | None:
+    def _close_metadata(self, log: PartitionLog, states: dict[TopicPartition, PartitionCheckpoint]) -> bool:
+        """Close the metadata log, add what is known of it to ``states``, and return whether it was closed cleanly."""
         try:
-            state = metadata_log.log.close()
+            state = log.close()
         except StorageFailureError:
             logger.exception("the metadata log could not be closed cleanly")
-            return None
-        return (
-            None
-            if states is None
-            else {**states, METADATA_PARTITION: PartitionCheckpoint(METADATA_TOPIC_ID, state, state.log_end_offset)}
-        )
+            known = self.data.carried(METADATA_PARTITION, METADATA_TOPIC_ID, log.log_start_offset)
+            if known is not None:
+                states[METADATA_PARTITION] = known
+            return False
+        states[METADATA_PARTITION] = PartitionCheckpoint(METADATA_TOPIC_ID, state, state.log_end_offset)
+        return True

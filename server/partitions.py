@@ -110,7 +110,7 @@ def find_partition(node: Node, topic: str | UUID, index: int) -> Partition:
     else:
         name = topic
     partition = node.partitions.get((name, index))
-    if partition is None and node.is_unopened(name, index):
+    if partition is None and (name, index) in node.unopened:
         msg = f"{name}-{index} is offline until its log can be opened"
         raise KafkaStorageError(msg)
     if partition is None:
@@ -221,7 +221,9 @@ class PartitionTable:
         def work() -> None:
             try:
                 partition.log.abandon()
-                partition.reopened = self._node.data.reopen_log(partition.key, partition.topic_id, settings)
+                partition.reopened = self._node.data.reopen_log(
+                    partition.key, partition.topic_id, settings, partition.log.log_start_offset
+                )
             except StorageError:
                 logger.exception("a partition's log cannot be opened", extra={"partition": str(partition)})
 
@@ -284,31 +286,59 @@ class PartitionTable:
     def checkpoint(self) -> Callable[[], None]:
         """Return what writes a checkpoint of every partition as it is now; run it on the disk's threads."""
         partitions = [part for part in self.by_key.values() if part.online]
-        states = {
+        states = self._carried()
+        states |= {
             part.key: PartitionCheckpoint(part.topic_id, part.log.state(), part.state.high_watermark)
             for part in partitions
         }
 
         def write() -> None:
-            try:
-                for part in partitions:
+            for part in partitions:
+                try:
                     part.log.flush()
+                except StorageError:  # its owner says it; the others' checkpoint must not wait for it
+                    self._carry(states, part.key, part.topic_id, part.log.log_start_offset)
+            try:
                 self._node.data.write_checkpoint(states)
             except StorageError as error:
                 logger.warning("no checkpoint was written; the old one stands", extra={"reason": str(error)})
 
         return write
 
-    async def close(self) -> dict[TopicPartition, PartitionCheckpoint] | None:
-        """Flush and close every partition; return what the clean-shutdown marker says of each.
+    def _carried(self) -> dict[TopicPartition, PartitionCheckpoint]:
+        """Return what a checkpoint says of the partitions that are offline: what they deleted stays deleted."""
+        states: dict[TopicPartition, PartitionCheckpoint] = {}
+        for part in self.by_key.values():
+            if not part.online:
+                self._carry(states, part.key, part.topic_id, part.log.log_start_offset)
+        for unopened in self.unopened.values():
+            key = TopicPartition(unopened.topic.name, unopened.image.partition)
+            self._carry(states, key, unopened.topic.topic_id, 0)
+        return states
 
-        None if one of them could not be: every log is then recovered at the next start.
+    def _carry(
+        self,
+        states: dict[TopicPartition, PartitionCheckpoint],
+        key: TopicPartition,
+        topic_id: UUID,
+        log_start_offset: int,
+    ) -> None:
+        known = self._node.data.carried(key, topic_id, log_start_offset)
+        if known is None:
+            states.pop(key, None)
+        else:
+            states[key] = known
+
+    async def close(self) -> tuple[dict[TopicPartition, PartitionCheckpoint], bool]:
+        """Flush and close every partition; return what is known of each, and whether all were closed cleanly.
+
+        If one was not, every log is recovered at the next start, from there.
         """
         self._fetchers.stop()
         self.unopened.close()
+        states = self._carried()
         closing = [(part, _closing(part.ref)) for part in self.by_key.values() if part.ref.is_alive()]
-        clean = len(closing) == len(self.by_key)
-        states: dict[TopicPartition, PartitionCheckpoint] = {}
+        clean = len(closing) == len(self.by_key) and not self.unopened
         for part, answer in closing:
             outcome = await answer
             if isinstance(outcome, CleanState):
@@ -316,8 +346,9 @@ class PartitionTable:
             else:
                 extra = {"partition": str(part), "reason": str(outcome)}
                 logger.error("a partition could not be closed cleanly", extra=extra)
+                self._carry(states, part.key, part.topic_id, part.log.log_start_offset)
                 clean = False
-        return states if clean else None
+        return states, clean
 
     def _state_of(self, topic: str, log: PartitionLog, settings: TopicSettings) -> PartitionState:
         state = PartitionState(self._node.broker_id, self._partition_settings(topic, settings), log.log_end_offset)

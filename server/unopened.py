@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,18 @@ class UnopenedPartitions:
     def __contains__(self, key: object) -> bool:
         """Whether the partition is one of them."""
         return key in self._waiting
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """Return (topic, partition) of each."""
+        return iter(list(self._waiting))
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self._waiting)
+
+    def values(self) -> list[UnopenedPartition]:
+        """Return each."""
+        return list(self._waiting.values())
 
     def get(self, topic: str, index: int) -> UnopenedPartition | None:
         """Return the partition, if it is one of them."""

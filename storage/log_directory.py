@@ -127,17 +127,20 @@ class LogDirectory:
         """
         self._replace(CHECKPOINT_NAME, encode_checkpoint(partitions))
 
-    def close(self, partitions: Mapping[TopicPartition, PartitionCheckpoint] | None = None) -> None:
+    def close(
+        self, partitions: Mapping[TopicPartition, PartitionCheckpoint] | None = None, *, clean: bool = True
+    ) -> None:
         """Write the clean-shutdown marker, from the states of logs that were all closed, and let go of the lock.
 
-        Without ``partitions`` (something could not be closed) the next start recovers.
+        If not all could be closed (not ``clean``) it is a checkpoint and the next start recovers; so it does without
+        ``partitions``, from the checkpoint that stands.
 
         Raises:
             StorageFailureError: The disk refused: the next start recovers.
         """
         try:
             if partitions is not None:
-                self._replace(CLEAN_SHUTDOWN_NAME, encode_checkpoint(partitions))
+                self._replace(CLEAN_SHUTDOWN_NAME if clean else CHECKPOINT_NAME, encode_checkpoint(partitions))
         finally:
             self._lock.release()
 

@@ -77,9 +77,9 @@ def test_a_topic_that_is_deleted_before_its_log_could_be_opened_stays_deleted(tm
     with Broker(data=tmp_path) as broker:
         obstacle.write_text("no directory can be made here")
         create_topic(broker, "t")
-        assert broker.node.is_unopened("t", 0)
+        assert ("t", 0) in broker.node.unopened
         delete_topic(broker, "t")
-        wait_until(lambda: not broker.node.is_unopened("t", 0), 10, "it is forgotten")
+        wait_until(lambda: ("t", 0) not in broker.node.unopened, 10, "it is forgotten")
         obstacle.unlink()
         create_topic(broker, "t")
         assert error_of(broker, "t") == 0
@@ -89,4 +89,4 @@ def test_a_broker_stops_although_a_log_cannot_be_opened(tmp_path: Path) -> None:
     with Broker(data=tmp_path) as broker:
         (tmp_path / "t-0").write_text("no directory can be made here")
         create_topic(broker, "t")
-        assert broker.node.is_unopened("t", 0)
+        assert ("t", 0) in broker.node.unopened
