@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from klamm.client.cluster import Cluster
-from klamm.client.errors import ClientError
-from klamm.client.groups import ListedGroup
+from klamm.client.cluster import RETRIED_CODES, Cluster
+from klamm.client.errors import ClientError, ResponseError
+from klamm.client.groups import ListedGroup, coordinators
 from klamm.client.requests import failure, shapes
 from klamm.client.wire import ClusterMetadata
 
@@ -84,7 +84,36 @@ async def commit_offsets(
     offsets: Mapping[Partition, Committed],
     metadata: ClusterMetadata,
 ) -> dict[Partition, ClientError]:
-    """Set committed offsets of a group without members; return the partitions that refused."""
+    """Set committed offsets of a group without members; return the partitions that refused.
+
+    A coordinator that is being loaded or has moved is asked, or looked for, again.
+    """
+    moved = False
+
+    async def attempt() -> dict[Partition, ClientError]:
+        nonlocal moved
+        broker_id = (await coordinators(cluster, [group_id]))[0].get(group_id, coordinator) if moved else coordinator
+        errors = await _commit_once(cluster, broker_id, group_id, offsets, metadata)
+        moved = len(errors) == len(offsets) and all(error.code in RETRIED_CODES for error in errors.values())
+        if moved:
+            raise next(iter(errors.values()))
+        return errors
+
+    try:
+        return await cluster.retry(attempt)
+    except ResponseError as error:
+        if error.code not in RETRIED_CODES:
+            raise
+        return dict.fromkeys(offsets, error)
+
+
+async def _commit_once(
+    cluster: Cluster,
+    coordinator: int,
+    group_id: str,
+    offsets: Mapping[Partition, Committed],
+    metadata: ClusterMetadata,
+) -> dict[Partition, ClientError]:
     import uuid  # noqa: PLC0415
 
     shape = shapes(OFFSET_COMMIT)
