@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from klamm.cli.names import names_or_all
 from klamm.cli.output import Column, Item, Result, count_text
-from klamm.cli.run import Run, names_or_all
+from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example
 from klamm.client.errors import ClientError
 
@@ -111,14 +112,13 @@ def _item(found: Round, name: str) -> Item:
 
 
 def _chosen(run: Run, found: Round) -> tuple[list[str], list[ClientError]]:
+    from klamm.cli.names import mistaken
     from klamm.cli.parser import suggestion
 
     known = sorted(found.actors)
     chosen, missing = names_or_all(run.values.texts("names"), known)
-    errors = [
-        ClientError("ACTOR_NOT_FOUND", f"{name}: there is no such actor.{suggestion(name, known)}", "klamm actor list")
-        for name in missing
-    ]
+    told = {name: f"there is no actor {name!r}.{suggestion(name, known)}" for name in missing}
+    errors = [mistaken(ClientError("ACTOR_NOT_FOUND", told[name], "klamm actor list", name=name)) for name in missing]
     return chosen, errors
 
 

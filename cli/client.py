@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from klamm.cli.names import names_or_all
 from klamm.cli.output import Column, Item, Result, Table, count_text, size_text
-from klamm.cli.run import Run, names_or_all
+from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example
 from klamm.client.errors import ClientError
 
@@ -102,6 +103,7 @@ def _item(before: Round, after: Round, address: str) -> Item:
 
 def _chosen(run: Run, found: Round) -> tuple[list[str], list[ClientError]]:
     """Return the addresses that the words mean: a client id stands for all of its connections."""
+    from klamm.cli.names import mistaken
     from klamm.cli.parser import suggestion
 
     addresses: dict[str, list[str]] = {}
@@ -112,10 +114,13 @@ def _chosen(run: Run, found: Round) -> tuple[list[str], list[ClientError]]:
     words = run.values.texts("names")
     chosen, missing = names_or_all(words, list(addresses))
     errors = [
-        ClientError(
-            "CLIENT_NOT_FOUND",
-            f"{name}: no such client is connected.{suggestion(name, list(addresses))}",
-            "klamm client list",
+        mistaken(
+            ClientError(
+                "CLIENT_NOT_FOUND",
+                f"no client {name!r} is connected.{suggestion(name, list(addresses))}",
+                "klamm client list",
+                name=name,
+            )
         )
         for name in missing
     ]

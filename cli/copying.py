@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from klamm.cli.guard import Plan, guard, record
+from klamm.cli.names import unknown_name
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
@@ -141,8 +142,7 @@ async def _prepare(run: Run, source: Source, target: Cluster, name: str, *, clon
         msg = f"there is a topic {name!r} at the destination already"
         raise RefusedError(msg, f"klamm topic cp {source.topic} {name}, or another name")
     if topic is None and not clone and not run.values.flag("create"):
-        code, msg = "UNKNOWN_TOPIC_OR_PARTITION", f"there is no topic {name!r} at the destination"
-        raise ClientError(code, msg, f"add --create, or klamm topic clone {source.topic} {name}")
+        raise await _no_destination(source, target, name)
     repartition = not clone and run.values.flag("repartition")
     partitions = max((index for _, index in ranges), default=-1) + 1
     if topic is not None and len(topic.partitions) < partitions and not repartition:
@@ -214,6 +214,15 @@ async def _create(run: Run, source: Source, target: Cluster, name: str) -> Topic
         raise error
     await record(run, f"created {name}", [{"operation": "delete_topics", "names": [name]}], cluster=target)
     return await wait_for_leaders(target, name, "the same line again, with cp instead of clone")
+
+
+async def _no_destination(source: Source, target: Cluster, name: str) -> ClientError:
+    """Return the error of a destination that is not there."""
+    from klamm.client.topics import all_topics
+
+    _, there = await all_topics(target)
+    hint = f"add --create, or klamm topic clone {source.topic} {name}"
+    return unknown_name("topic", name, [each.name for each in there], hint)
 
 
 async def _find(cluster: Cluster, name: str) -> TopicMetadata | None:

@@ -25,7 +25,7 @@ its schema is [envelope.schema.json](envelope.schema.json). Things with a name c
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | an item failed, or is not there: partial failure is failure |
+| 1 | an item failed: partial failure is failure |
 | 2 | the line, a context or a file has a mistake; where that can be seen, nothing is connected to |
 | 3 | an assertion is false (`diff`, `cluster health`, `acl explain`, …) |
 | 4 | refused: read-only, prod without `--write`, protected, another cluster, nobody confirmed |
@@ -34,6 +34,10 @@ its schema is [envelope.schema.json](envelope.schema.json). Things with a name c
 | 130 | interrupted: a search, copy or import says how far it came and which line goes on |
 | 141 | the reader of a pipe went away |
 | 143 | terminated (SIGTERM), saying the same; a second SIGTERM ends it at once |
+
+A name on the line that the cluster does not have (a topic, group, partition, user, config) is a mistake of the
+line, so 2, and the names that are near are told. Where other names of the line are there it is a partial failure, so 1.
+So is a broker id that is not there: a broker that is down is not in the cluster's list either.
 
 `-b HOST:PORT` means that cluster and no context, so that the credentials of one cluster never go to another; with
 `-c` as well it replaces the context's brokers.

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from klamm.cli import group_offsets
 from klamm.cli.checks import known_words
-from klamm.cli.group_names import NAME, NAMES, SOME, chosen_groups, near_groups, no_group
+from klamm.cli.group_names import NAME, NAMES, SOME, chosen_groups
 from klamm.cli.group_offsets import restoring
 from klamm.cli.guard import Plan, guard, record
+from klamm.cli.names import names_or_all, unknown_name
 from klamm.cli.output import Column, Item, Result, Table, count_text, lag_cell, state_style
-from klamm.cli.run import Run, names_or_all
+from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
-from klamm.client.errors import ClientError, ResponseError
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ async def list_groups(run: Run) -> Result:
     selected = set(chosen)
     items = [_listed_item(group) for group in groups if group.group_id in selected]
     known = [group.group_id for group in groups]
-    return Result(items, LIST_COLUMNS, [*errors, *[no_group(name, known) for name in missing]], empty="no groups")
+    errors += [unknown_name("group", name, known) for name in missing]
+    return Result(items, LIST_COLUMNS, errors, empty="no groups")
 
 
 async def describe_groups(run: Run) -> Result:
@@ -148,17 +149,15 @@ async def remove_member(run: Run) -> Result:
     name = run.values.required("name")
     groups, errors, _ = await find_groups(run.cluster, [name])
     if errors:
-        return Result((), (), await near_groups(run, errors))
+        return Result((), (), list(errors.values()))
     described, failed = await describe(run.cluster, groups)
     if failed:
         return Result((), (), list(failed.values()))
     wanted = run.values.texts("members")
     members = [m for m in described[0].members if {m.member_id, m.instance_id, m.client_id} & set(wanted)]
-    known = {part for m in members for part in (m.member_id, m.instance_id, m.client_id)}
-    missing: list[ClientError] = [
-        ResponseError(25, f"group {name} has no member {each!r}", f"klamm group members {name}", name=each)
-        for each in wanted
-        if each not in known
+    known = {part for m in described[0].members for part in (m.member_id, m.instance_id, m.client_id) if part}
+    missing = [
+        unknown_name("member", each, known, f"klamm group members {name}") for each in wanted if each not in known
     ]
     if not members:
         return Result((), (), missing)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from klamm.cli.group_names import NAME, SOME, chosen_groups, near_groups, no_group
+from klamm.cli.group_names import NAME, SOME, chosen_groups
 from klamm.cli.guard import Plan, guard, record
+from klamm.cli.names import unknown_name
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
@@ -45,7 +46,7 @@ async def seek(run: Run) -> Result:
     topics = run.values.texts("topic")
     if group is None:
         if not run.values.flag("create"):
-            error = no_group(name, [each.group_id for each in listed])
+            error = unknown_name("group", name, [each.group_id for each in listed])
             error.next_step = "klamm group list; a new group with these offsets is made with --create"
             return Result((), (), [error])
         if not topics:
@@ -148,7 +149,7 @@ async def delete_offsets(run: Run) -> Result:
         raise UsageError(msg)
     groups, errors, _ = await find_groups(run.cluster, [name])
     if errors:
-        return Result((), (), await near_groups(run, errors))
+        return Result((), (), list(errors.values()))
     commits, failed = await committed_offsets(run.cluster, groups)
     before = {where: each for where, each in commits.get(name, {}).items() if where[0] in topics}
     without = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from klamm.cli.names import mistaken
 from klamm.cli.output import Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
@@ -29,12 +30,14 @@ async def get(run: Run) -> Result:
     table = run.form.name == "table" and run.values.text("format") is None
     sink = None if table else await choose_sink(run, places[0][0], people=True)
     decoder = await make_decoder(run) if table else None
-    if sink is not None:
-        sink.begin()
+    begun = False
     for topic, partition, offset in places:
         try:
             rows = await rows_at(run, topic, partition, offset)
             if sink is not None:
+                if not begun:
+                    sink.begin()
+                begun = True
                 await sink.prepare((topic, partition), rows)
                 sink.rows((topic, partition), rows)
             elif decoder is not None:
@@ -43,7 +46,7 @@ async def get(run: Run) -> Result:
                 shown += [_whole(decoder, record) for record in records]
         except ClientError as error:
             errors.append(error)
-    if sink is not None:
+    if sink is not None and begun:
         sink.end(errors)
         return Result((), (), errors, streamed=True)
     return Result((), (), errors, text="\n".join(shown))
@@ -92,7 +95,7 @@ async def _topic_metadata(run: Run, topic: str, partition: int) -> ClusterMetada
     if partition not in known:
         msg = f"{topic} has no partition {partition}; it has 0 to {max(known)}"
         code = "UNKNOWN_PARTITION"
-        raise ClientError(code, msg, f"klamm topic describe {topic}")
+        raise mistaken(ClientError(code, msg, f"klamm topic describe {topic}", name=f"{topic}:{partition}"))
     return metadata
 
 

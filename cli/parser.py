@@ -47,6 +47,11 @@ class Values:
         assert isinstance(value, list), f"{name}={value!r} is no list"
         return value
 
+    def words(self) -> list[str]:
+        """Return every text of the line: arguments, and values of options."""
+        lists = [value if isinstance(value, list) else [value] for value in self._values.values()]
+        return [each for texts in lists for each in texts if isinstance(each, str)]
+
     def flag(self, name: str) -> bool:
         """Return whether a flag was given."""
         value = self._values.get(name)

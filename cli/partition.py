@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from klamm.cli.checks import numbers_of
 from klamm.cli.guard import Plan, guard, record
+from klamm.cli.names import names_or_all
 from klamm.cli.output import Column, Item, Result, isr_style, leader_style, leader_text
 from klamm.cli.parser import UsageError
-from klamm.cli.run import Run, names_or_all
+from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.text import counted

@@ -72,7 +72,7 @@ async def redrive(run: Run) -> Result:
                     f"nothing to redrive: of {plan.scanned:,} records none {'is left' if before else 'matches'}{told}"
                 )
                 return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
-            await check_topics(target, set(plan.targets), [])
+            await check_topics(run, target, set(plan.targets), [])
             if not await guard(run, Plan(plan.what, 2, source.topic, plan.lines(run), CANNOT_UNDO), target):
                 return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
             sent, errors = await _redrive(run, source, ranges, target, state)

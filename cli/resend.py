@@ -37,7 +37,7 @@ async def resend(run: Run) -> Result:
         draft = _changed(run, topic, partition, fields)
         drafts.append(await _edited(run, f"{topic}:{partition}@{offset}", draft) if run.values.flag("edit") else draft)
     async with target_cluster(run) as target:
-        await check_topics(target, {draft.topic or "" for draft in drafts}, drafts)
+        await check_topics(run, target, {draft.topic or "" for draft in drafts}, drafts)
         lines = [
             f"{topic}:{partition}@{offset} → {_where(draft)}  {_told(fields, draft)}"
             for (topic, partition, offset, fields), draft in zip(found, drafts, strict=True)
@@ -160,21 +160,22 @@ def _edit(text: str, place: str) -> str:
         return path.read_text()
 
 
-async def check_topics(cluster: Cluster, names: set[str], drafts: list[Draft]) -> None:
+async def check_topics(run: Run, cluster: Cluster, names: set[str], drafts: list[Draft]) -> None:
     """Check that the destinations are there: sending must not make topics.
 
     Raises:
         ClientError: One is not, or lacks a partition.
     """
-    from klamm.cli.parser import suggestion
+    from klamm.cli.names import unknown_name
     from klamm.client.topics import all_topics, find_topics
 
     _, topics, errors = await find_topics(cluster, sorted(names))
     for name, error in errors.items():
         if error.code == "UNKNOWN_TOPIC_OR_PARTITION":
             _, known = await all_topics(cluster)
-            error.message = f"there is no topic {name!r}.{suggestion(name, [each.name for each in known])}"
-            error.next_step = f"klamm topic create {name}"
+            missing = unknown_name("topic", name, [each.name for each in known], f"klamm topic create {name}")
+            missing.names_nothing = name in run.values.words()  # otherwise a record's header named it
+            raise missing
         raise error
     counts = {topic.name: len(topic.partitions) for topic in topics}
     for draft in drafts:

@@ -1,7 +1,7 @@
 """Running one command: settings, connection, deadline, output, exit code.
 
-Exit codes: 0 ok, 1 an item failed, 2 usage, 3 an assertion is false, 4 refused, 5 unreachable or not authenticated, 124
-deadline, 130 interrupted, 143 terminated.
+Exit codes: 0 ok, 1 an item failed, 2 usage (also where the cluster has no name of the line, see ``names.py``), 3 an
+assertion is false, 4 refused, 5 unreachable or not authenticated, 124 deadline, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def exit_code_of(error: ClientError) -> int:
         return EXIT_TIMEOUT
     if isinstance(error, RefusedError):
         return EXIT_REFUSED
-    return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
+    return EXIT_USAGE if isinstance(error, SettingsError) or error.names_nothing else EXIT_FAILED
 
 
 async def _once(run: Run, timeout_s: float) -> int:
@@ -266,7 +266,7 @@ async def _result(run: Run, timeout_s: float) -> tuple[Result, int]:
         try:
             with run.termination:
                 async with run.start_deadline(timeout_s):
-                    result = await run.command.run(run)
+                    result = await _explained(run)
         except TimeoutError:
             waiting = run.waiting_for()
             msg = f"no result within {timeout_s:g} s" + (f"; waiting for {waiting}" if waiting else "")
@@ -277,8 +277,34 @@ async def _result(run: Run, timeout_s: float) -> tuple[Result, int]:
         if run.values.flag("debug"):
             raise
         return Result((), (), [_with_start_hint(run, error)]), exit_code_of(error)
+    return result, result.exit_code or _exit_code_of_errors(run, result)
+
+
+async def _explained(run: Run) -> Result:
+    """Run the command; what is said of names that the cluster does not have names the near ones."""
+    try:
+        result = await run.command.run(run)
+    except ClientError as error:
+        if error.name is not None:
+            from klamm.cli.names import explain
+
+            await explain(run, [error])
+        raise
     assert isinstance(result, Result), f"{run.command.path} returned {result!r}"
-    return result, result.exit_code or (EXIT_FAILED if result.errors else 0)
+    if result.errors and not result.streamed:
+        from klamm.cli.names import explain
+
+        await explain(run, result.errors)
+    return result
+
+
+def _exit_code_of_errors(run: Run, result: Result) -> int:
+    """Return 1 where something failed, but 2 where no name of the line is one that the cluster has."""
+    if not result.errors:
+        return 0
+    from klamm.cli.names import all_mistaken
+
+    return EXIT_USAGE if all_mistaken(run, result) else EXIT_FAILED
 
 
 def _with_start_hint(run: Run, error: ClientError) -> ClientError:
@@ -291,7 +317,7 @@ def _with_start_hint(run: Run, error: ClientError) -> ClientError:
 
 
 async def _watch(run: Run, timeout_s: float, seconds: float) -> int:
-    code = 0
+    looked = False
     table = run.form.name == "table" and sys.stdout.isatty()
     try:
         while True:
@@ -300,8 +326,10 @@ async def _watch(run: Run, timeout_s: float, seconds: float) -> int:
                 sys.stdout.write("\x1b[H\x1b[2J")
             shown = _print(run, result, code)
             sys.stdout.flush()
-            if shown in {EXIT_USAGE, EXIT_REFUSED}:  # no later look would find anything else
+            gone = looked and shown == EXIT_USAGE and bool(result.errors) and result.errors[0].names_nothing
+            if shown in {EXIT_USAGE, EXIT_REFUSED} and not gone:  # no later look would find anything else
                 return shown
+            looked = True
             await asyncio.sleep(seconds)
     finally:
         run.close()
@@ -374,22 +402,3 @@ def _describe(line: Line) -> int:
     else:
         sys.stdout.write(help_text.explain(line.command))
     return 0
-
-
-def names_or_all(names: Sequence[str], known: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return (names of ``known`` that ``names`` select, names that select none); globs select several, none all."""
-    from fnmatch import fnmatchcase
-
-    if not names:
-        return list(known), []
-    chosen: dict[str, None] = {}
-    missing: list[str] = []
-    for name in names:
-        if any(sign in name for sign in "*?["):
-            found = [each for each in known if fnmatchcase(each, name)]
-        else:
-            found = [name] if name in known else []
-        if not found:
-            missing.append(name)
-        chosen.update(dict.fromkeys(found))
-    return list(chosen), missing

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from klamm.cli.guard import Plan, guard, record
+from klamm.cli.names import names_or_all
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
-from klamm.cli.run import Run, names_or_all
+from klamm.cli.run import Run
 from klamm.cli.schema_changes import copy_schemas, delete_schema, schema_compat, schema_mode
 from klamm.cli.schema_input import from_file, known_versions, no_subject, of_subject, open_registry, ranges, readable
 from klamm.cli.spec import Argument, Command, Example, Option

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.guard import Plan, guard, record
+from klamm.cli.names import names_or_all
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
-from klamm.cli.run import Run, names_or_all
+from klamm.cli.run import Run
 from klamm.cli.schema_input import known_versions, no_subject, open_registry, ranges
 from klamm.client.errors import ClientError
 from klamm.client.text import counted

@@ -6,12 +6,13 @@ and samples: stats, producers, --stale) do the rest; ``topic_names.py`` says whi
 
 from __future__ import annotations
 
+from klamm.cli.names import names_or_all, unknown_name
 from klamm.cli.output import Column, Item, Result
-from klamm.cli.run import Run, names_or_all
+from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.cli.topic_changes import add_partitions, alter_topic, create_topics, delete_topics, trim_topic
 from klamm.cli.topic_describe import describe_topics
-from klamm.cli.topic_names import NAME, NAMES, SOME, no_topic
+from klamm.cli.topic_names import NAME, NAMES, SOME
 from klamm.client.errors import ClientError, ResponseError
 
 _CONFIG = Option(("--config",), "topic config", "KEY=VALUE", repeat=True)
@@ -38,7 +39,7 @@ async def list_topics(run: Run) -> Result:
     selected = set(chosen)
     internal = run.values.flag("internal") or bool(wanted)
     items: list[Item] = []
-    errors: list[ClientError] = [no_topic(name, [topic.name for topic in topics]) for name in missing]
+    errors: list[ClientError] = [unknown_name("topic", name, [topic.name for topic in topics]) for name in missing]
     for topic in topics:
         if topic.name not in selected or ((topic.internal or topic.name.startswith("__")) and not internal):
             continue

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from klamm.cli.checks import numbers_of
-from klamm.cli.parser import UsageError, suggestion
-from klamm.cli.run import Run, names_or_all
+from klamm.cli.names import names_or_all, unknown_name
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run
 from klamm.cli.spec import Argument
-from klamm.client.errors import ClientError, ResponseError
+from klamm.client.errors import ClientError
 
 if TYPE_CHECKING:
     from klamm.client.wire import ClusterMetadata, TopicMetadata
@@ -26,15 +27,12 @@ async def find_topics(run: Run, names: Sequence[str]) -> tuple[ClusterMetadata, 
 
     if names and not any(sign in name for name in names for sign in "*?["):
         metadata, topics, errors = await client.find_topics(run.cluster, list(dict.fromkeys(names)))
-        if errors:
-            _, known = await client.all_topics(run.cluster)
-            errors = {name: _with_near(error, name, [each.name for each in known]) for name, error in errors.items()}
         return metadata, topics, list(errors.values())
     metadata, topics = await client.all_topics(run.cluster)
     known_names = [topic.name for topic in topics if names or not topic.internal]
     chosen, missing = names_or_all(names, known_names)
     by_name = {topic.name: topic for topic in topics}
-    return metadata, [by_name[name] for name in chosen], [no_topic(name, known_names) for name in missing]
+    return metadata, [by_name[name] for name in chosen], [unknown_name("topic", name, known_names) for name in missing]
 
 
 def chosen_partitions(run: Run, option: str, name: str, known: Sequence[int]) -> list[int]:
@@ -52,18 +50,6 @@ def chosen_partitions(run: Run, option: str, name: str, known: Sequence[int]) ->
         msg = f"{name} has no partition {wrong[0]}; it has 0 to {len(known) - 1}"
         raise UsageError(msg)
     return chosen
-
-
-def no_topic(name: str, known: Sequence[str]) -> ClientError:
-    """Return the error of a name without a topic."""
-    return _with_near(ResponseError(3, f"there is no topic {name!r}", name=name), name, known)
-
-
-def _with_near(error: ClientError, name: str, known: Sequence[str]) -> ClientError:
-    if error.code == "UNKNOWN_TOPIC_OR_PARTITION":
-        error.message = f"there is no topic {name!r}.{suggestion(name, known)}"
-        error.next_step = "klamm topic list"
-    return error
 
 
 def listed(names: Sequence[str]) -> str:

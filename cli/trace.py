@@ -109,8 +109,9 @@ async def _message(run: Run, text: str) -> tuple[str, int, int]:
             raise UsageError(msg)
         return topic, partition, int(position)
     from klamm.client.positions import resolve_positions
+    from klamm.client.topics import require_topics
 
-    metadata = await run.cluster.metadata([topic])
+    metadata, _ = await require_topics(run.cluster, [topic])
     resolved, errors = await resolve_positions(run.cluster, metadata, [(topic, partition)], position)
     if errors:
         raise next(iter(errors.values()))

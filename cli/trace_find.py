@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from klamm.cli.names import names_or_all, unknown_name
 from klamm.cli.output import Column, Item, Result
-from klamm.cli.parser import UsageError, suggestion
-from klamm.cli.run import Run, names_or_all
+from klamm.cli.parser import UsageError
+from klamm.cli.run import Run
 from klamm.client.errors import ClientError, ResponseError
 
 if TYPE_CHECKING:
@@ -97,10 +98,7 @@ async def chosen_topics(run: Run, names: Sequence[str]) -> tuple[ClusterMetadata
     chosen, missing = names_or_all(names, known)
     own = {topic.name for topic in metadata.topics if topic.internal or topic.name.startswith(("__", "otlp_"))}
     wanted = set(chosen) if names else set(chosen) - own
-    errors: list[ClientError] = [
-        ResponseError(3, f"there is no topic {name!r}.{suggestion(name, known)}", "klamm topic list", name=name)
-        for name in missing
-    ]
+    errors = [unknown_name("topic", name, known) for name in missing]
     errors += [
         ResponseError(topic.error_code, None, name=topic.name)
         for topic in metadata.topics

@@ -6,15 +6,15 @@ import time
 
 from klamm.cli.checks import known_words
 from klamm.cli.guard import Plan, guard, record
+from klamm.cli.names import names_or_all, unknown_name
 from klamm.cli.output import Column, Result, count_text, state_style, time_text
 from klamm.cli.parser import UsageError
-from klamm.cli.run import Run, names_or_all, parse_seconds
+from klamm.cli.run import Run, parse_seconds
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, ResponseError
 
 _MAX_TIMEOUT = "15m"
 """transaction.max.timeout.ms of Kafka's brokers unless configured: no transaction may be older."""
-_NOT_FOUND = 105
 LIST_COLUMNS = (
     Column("NAME", "name"),
     Column("STATE", "state", style=state_style),
@@ -47,7 +47,8 @@ async def describe(run: Run) -> Result:
     from klamm.client import transactions
 
     listed, errors = await transactions.list_transactions(run.cluster)
-    names, missing = names_or_all(run.values.texts("names"), [each.transactional_id for each in listed])
+    known = [each.transactional_id for each in listed]
+    names, missing = names_or_all(run.values.texts("names"), known)
     found, failed = await transactions.describe_transactions(run.cluster, names)
     items = [
         {
@@ -58,10 +59,7 @@ async def describe(run: Run) -> Result:
         }
         for each in found
     ]
-    lost: list[ClientError] = [
-        ResponseError(_NOT_FOUND, f"there is no transactional id {name!r}", "klamm txn list", name=name)
-        for name in missing
-    ]
+    lost = [unknown_name("transactional id", name, known) for name in missing]
     columns = (
         *LIST_COLUMNS,
         Column("EPOCH", "producer_epoch", right=True),
@@ -92,13 +90,14 @@ async def find_hanging(run: Run) -> Result:
 async def abort(run: Run) -> Result:
     """Abort the open transaction of one producer on one partition."""
     from klamm.client import transactions
+    from klamm.client.topics import require_topics
 
     topic, producer = run.values.required("topic"), run.values.number("producer_id")
     partition = run.values.number("partition")
     if producer is None or partition is None:
         msg = "klamm txn abort needs --partition N and --producer-id N, as find-hanging shows them"
         raise UsageError(msg)
-    metadata = await run.cluster.metadata([topic])
+    metadata, _ = await require_topics(run.cluster, [topic])
     found, errors = await transactions.active_producers(run.cluster, metadata.topics)
     here = next((each for each in found if each.partition == partition and each.producer_id == producer), None)
     if here is None or here.txn_start_offset is None:

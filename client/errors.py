@@ -6,7 +6,12 @@ _UNSUPPORTED_VERSION = 35
 
 
 class ClientError(Exception):
-    """Anything a command reports: ``code`` for programs, the message for people, ``next_step`` for what to try."""
+    """Anything a command reports: ``code`` for programs, the message for people, ``next_step`` for what to try.
+
+    ``names_nothing`` is set where all that is wrong is a name that somebody gave and the cluster does not have.
+    """
+
+    names_nothing = False
 
     def __init__(self, code: str, message: str, next_step: str = "", *, name: str | None = None) -> None:
         super().__init__(message)

@@ -137,13 +137,13 @@ def test_a_live_member_is_shown_and_forbids_seeking_and_deleting(klamm: Klamm, a
         assert "klamm group members" in refused.err
 
 
-def test_a_missing_group_is_1_everywhere_and_names_the_near_one(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+def test_a_missing_group_is_2_everywhere_and_names_the_near_one(klamm: Klamm, any_broker: Broker, topic: str) -> None:
     at = ("-b", any_broker.bootstrap, "-o", "json")
     _filled(klamm, any_broker, topic, 1, 1)
     _commit(any_broker, topic, topic, {0: 1})
     for words in (("describe",), ("members",), ("delete", "--yes"), ("list",), ("offsets", "export")):
         ran = klamm("group", *words, f"{topic}x", *at)
-        assert (ran.code, ran.codes) == (1, ["GROUP_ID_NOT_FOUND"]), words
+        assert (ran.code, ran.codes) == (2, ["GROUP_ID_NOT_FOUND"]), words
         assert f"'{topic}'" in ran.err, words
 
 

@@ -158,7 +158,7 @@ def test_a_mistyped_topic_is_refused_with_the_near_one_and_never_created(
         ("message", "get", f"{topic}x:0@0"),
     ):
         ran = klamm(*words, *at)
-        assert ran.code == 1, words
+        assert ran.code == 2, words
         assert f"'{topic}'" in ran.err, words
     names = [item["name"] for item in klamm("topics", *at, "-o", "json").items]
     assert f"{topic}x" not in names

@@ -97,9 +97,9 @@ def test_a_record_is_changed_on_its_way_to_another_topic(klamm: Klamm, any_broke
     ("words", "code", "error"),
     [
         (("{topic}:0@99",), 1, "NO_RECORD"),
-        (("{topic}:9@0",), 1, "UNKNOWN_PARTITION"),
+        (("{topic}:9@0",), 2, "UNKNOWN_PARTITION"),
         (("{topic}@0",), 2, "USAGE"),
-        (("{topic}:0@0", "--to", "{topic}-none"), 1, "UNKNOWN_TOPIC_OR_PARTITION"),
+        (("{topic}:0@0", "--to", "{topic}-none"), 2, "UNKNOWN_TOPIC_OR_PARTITION"),
         (("{topic}:0@0", "-p", "7"), 2, "USAGE"),
         (("{topic}:0@0", "--value", "x", "--tombstone"), 2, "USAGE"),
         (("{topic}:0@0", "--edit"), 4, "REFUSED"),
@@ -182,7 +182,7 @@ def test_each_dead_letter_may_go_to_the_topic_that_its_header_names(
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [((), 2), (("--to", "{topic}"), 2), (("--to", "a", "--to-header", "b"), 2), (("--to", "{topic}-no"), 1)],
+    [((), 2), (("--to", "{topic}"), 2), (("--to", "a", "--to-header", "b"), 2), (("--to", "{topic}-no"), 2)],
 )
 def test_a_redrive_that_cannot_be_meant_sends_nothing(
     klamm: Klamm, any_broker: Broker, topic: str, words: tuple[str, ...], code: int

@@ -187,7 +187,7 @@ def test_a_trace_is_found_in_all_topics_in_every_dialect_with_proof_of_how_much_
     assert some.envelope["notes"][0]["records"] == 18
     assert klamm("trace", "find", trace[::-1], "--topic", topic, *at).items == []
     missing = klamm("trace", "find", trace, "--topic", f"{topic}-none", *at)
-    assert (missing.code, missing.codes) == (1, ["UNKNOWN_TOPIC_OR_PARTITION"])
+    assert (missing.code, missing.codes) == (2, ["UNKNOWN_TOPIC_OR_PARTITION"])
 
 
 def test_a_correlation_id_and_a_key_are_found_too(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
