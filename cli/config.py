@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from klamm.cli.config_keys import explain_keys, known_keys
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Item, Result
-from klamm.cli.parser import UsageError, suggestion
+from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
-    from klamm.client.configs import Change, Resource
+    from klamm.client.configs import Change, ConfigEntry, Resource
 
 _KINDS = ("topic", "broker", "group", "broker-logger", "client-metrics")
 _KIND = Argument("kind", "topic, broker, group, broker-logger or client-metrics", choices=_KINDS)
@@ -45,11 +46,20 @@ async def get_configs(run: Run) -> Result:
     )
     entries = found.get(resource, [])
     missing = [key for key in keys if key not in {entry.name for entry in entries}] if not errors else []
+    if resource == ("broker", ""):  # which says what was set, and nothing of what was not
+        for key in [each for each in missing if each in known_keys("broker")]:
+            run.note(f"{key} is not set for all brokers. What a broker goes by: klamm config get broker ID {key}")
+            missing.remove(key)
     if run.values.flag("overrides"):
         entries = [entry for entry in entries if entry.overridden]
     columns = COLUMNS if not run.values.flag("documentation") else (*COLUMNS, Column("DOCUMENTATION", "documentation"))
-    failures = [*errors.values(), *[await _no_key(run, resource, key) for key in missing]]
-    return Result([entry._asdict() for entry in entries], columns, failures, empty="no configs differ from the default")
+    failures = [*errors.values(), *await _no_keys(run, resource, missing)]
+    return Result(
+        [entry._asdict() for entry in entries],
+        columns,
+        failures,
+        empty="" if keys else "no configs differ from the default",
+    )
 
 
 async def set_configs(run: Run) -> Result:
@@ -119,66 +129,81 @@ async def change_configs(run: Run, resources: Sequence[Resource], changes: Seque
     if not resources:
         return Result((), CHANGE_COLUMNS)
     before, errors = await describe_configs(run.cluster, resources)
-    failures: list[ClientError] = list(errors.values())
-    known = [resource for resource in resources if resource in before]
-    lines: list[str] = []
-    items: list[Item] = []
-    for resource in known:
-        now = {entry.name: entry.value for entry in before[resource]}
-        for change in changes:
-            sign = {"append": "+", "subtract": "-"}.get(change.how, "")
-            after = "(default)" if change.value is None else sign + change.value
-            lines.append(f"{resource[0]} {resource[1] or 'default'}: {change.key} {now.get(change.key)} → {after}")
-            items.append(
-                {
-                    "resource": f"{resource[0]} {resource[1] or 'default'}",
-                    "name": resource[1],
-                    "key": change.key,
-                    "before": now.get(change.key),
-                    "after": change.value,
-                    "changed": False,
-                }
-            )
-    if not known:
-        return Result((), CHANGE_COLUMNS, failures)
-    wanted = {resource: list(changes) for resource in known}
-    # Checked first, so that nobody confirms what the broker would refuse.
-    refused = await alter_configs(run.cluster, wanted, validate_only=True)
-    failures += [await _explained(run, resource, changes, error) for resource, error in refused.items()]
-    wanted = {resource: each for resource, each in wanted.items() if resource not in refused}
-    items = [item for item in items if item["name"] in {name for _, name in wanted}]
+    failures = [*errors.values(), *(error for each in before for error in _unset_in_vain(each, before[each], changes))]
+    wanted = {each: list(changes) for each in before if not _unset_in_vain(each, before[each], changes)}
     if not wanted:
         return Result((), CHANGE_COLUMNS, failures)
+    # Checked first, so that nobody confirms what the broker would refuse.
+    refused = await alter_configs(run.cluster, wanted, validate_only=True)
+    failures += [_explained(resource, before[resource], changes, error) for resource, error in refused.items()]
+    wanted = {resource: each for resource, each in wanted.items() if resource not in refused}
+    if not wanted:
+        return Result((), CHANGE_COLUMNS, failures)
+    items = [item for resource in wanted for item in _change_items(resource, before[resource], changes)]
+    lines = [f"{item['resource']}: {item['key']} {item['before']} → {_after(item)}" for item in items]
     level = 2 if any(kind != "topic" for kind, _ in wanted) else 1
-    if await guard(run, Plan(f"change {counted(len(lines), 'config')}", level, known[0][1] or "default", lines)):
+    plan = Plan(f"change {counted(len(lines), 'config')}", level, next(iter(wanted))[1] or "default", lines)
+    if await guard(run, plan):
         late = await alter_configs(run.cluster, wanted)
         failures += late.values()
         inverse = [inverse_operation(each, before[each], changes) for each in wanted if each not in late]
-        for item in items:
-            item["changed"] = True
+        not_done = {_resource_text(each) for each in late}
+        items = [item | {"changed": item["resource"] not in not_done} for item in items]
         if inverse:
             await record(run, "; ".join(lines), inverse)
-    return Result(items, CHANGE_COLUMNS, failures)
+    return Result([{k: item[k] for k in item if k != "how"} for item in items], CHANGE_COLUMNS, failures)
 
 
-async def _explained(run: Run, resource: Resource, changes: Sequence[Change], error: ClientError) -> ClientError:
-    from klamm.client.configs import describe_configs
+def _change_items(resource: Resource, entries: Sequence[ConfigEntry], changes: Sequence[Change]) -> list[Item]:
+    now = {entry.name: entry.value for entry in entries}
+    return [
+        {
+            "resource": _resource_text(resource),
+            "name": resource[1],
+            "key": change.key,
+            "before": now.get(change.key),
+            "after": change.value,
+            "changed": False,
+            "how": change.how,
+        }
+        for change in changes
+    ]
 
-    found, _ = await describe_configs(run.cluster, [resource])
-    known = [entry.name for entry in found.get(resource, [])]
-    wrong = [change.key for change in changes if change.key not in known]
-    if wrong and error.code == "INVALID_CONFIG":
-        error.message += f".{suggestion(wrong[0], known)}"
+
+def _resource_text(resource: Resource) -> str:
+    return f"{resource[0]} {resource[1] or 'default'}"
+
+
+def _after(item: Item) -> str:
+    sign = {"append": "+", "subtract": "-"}.get(item["how"], "")
+    return "(default)" if item["after"] is None else f"{sign}{item['after']}"
+
+
+def _unset_in_vain(resource: Resource, entries: Sequence[ConfigEntry], changes: Sequence[Change]) -> list[ClientError]:
+    """Return an error for each config to unset that there is not: brokers take such a change without a word."""
+    own = {entry.name for entry in entries}
+    keys = [change.key for change in changes if change.value is None and change.key not in own]
+    return [_no_key(resource, key, entries, resource[1]) for key in keys if key not in known_keys(resource[0])]
+
+
+def _explained(
+    resource: Resource, entries: Sequence[ConfigEntry], changes: Sequence[Change], error: ClientError
+) -> ClientError:
+    explain_keys(error, resource[0], [change.key for change in changes], [entry.name for entry in entries])
     error.next_step = error.next_step or f"klamm config get {resource[0]} {resource[1]} --documentation"
     return error
 
 
-async def _no_key(run: Run, resource: Resource, key: str) -> ClientError:
+def _no_key(resource: Resource, key: str, entries: Sequence[ConfigEntry], name: str) -> ClientError:
+    error = ClientError("INVALID_CONFIG", f"{_resource_text(resource)} has no config {key!r}", name=name)
+    return explain_keys(error, resource[0], [key], [entry.name for entry in entries])
+
+
+async def _no_keys(run: Run, resource: Resource, keys: Sequence[str]) -> list[ClientError]:
     from klamm.client.configs import describe_configs
 
-    found, _ = await describe_configs(run.cluster, [resource])
-    hint = suggestion(key, [entry.name for entry in found.get(resource, [])])
-    return ClientError("INVALID_CONFIG", f"{resource[0]} {resource[1]} has no config {key!r}.{hint}", name=key)
+    found, _ = await describe_configs(run.cluster, [resource]) if keys else ({}, {})
+    return [_no_key(resource, key, found.get(resource, []), key) for key in keys]
 
 
 def _name(kind: str, name: str) -> str:

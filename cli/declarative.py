@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Item, Result
@@ -11,6 +12,8 @@ from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.cli.usage import EXIT_USAGE
+from klamm.client.errors import ClientError
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ _FILE = Argument("file", "as `klamm dump` writes it; - reads standard input")
 _PRUNE = Option(("--prune",), "also delete what the file does not name (of the sections it has)")
 _DETAILED = Option(("--detailed-exitcode",), "exit code 3 if there is something to do")
 _DIFFERENT = 3
+_STANDARD_INPUT = "(standard input)"
 COLUMNS = (Column("", "sign"), Column("KIND", "kind"), Column("NAME", "name"), Column("DETAIL", "detail"))
 _REQUESTS = ("Metadata", "DescribeConfigs", "DescribeAcls", "DescribeClientQuotas")
 _RIGHTS = ("DESCRIBE and DESCRIBE_CONFIGS on what is compared",)
@@ -52,7 +56,7 @@ async def diff(run: Run) -> Result:
         msg = "klamm diff takes a FILE or --with CONTEXT"
         raise UsageError(msg)
     if path is not None:
-        wanted = _read(path)
+        wanted = _read(path).declared
         now = await current(run.cluster, wanted)
     else:
         now = await current(run.cluster)
@@ -69,21 +73,24 @@ async def plan(run: Run) -> Result:
     """Show what applying a file would change; the broker checks it."""
     from klamm.client.reconcile import validate
 
-    _, _, steps = await _steps(run)
+    file, _, steps = await _steps(run)
     errors = await validate(run.cluster, steps)
-    detailed = _DIFFERENT if steps and run.values.flag("detailed_exitcode") and not errors else 0
-    return Result(_items(steps), COLUMNS, errors, empty="nothing to do", exit_code=detailed)
+    if errors:
+        return _refused(file, steps, errors)
+    detailed = _DIFFERENT if steps and run.values.flag("detailed_exitcode") else 0
+    return Result(_items(steps), COLUMNS, empty="nothing to do", exit_code=detailed)
 
 
 async def apply(run: Run) -> Result:
     """Make the cluster as a file says; all or, with a mistake or conflict, nothing."""
     from klamm.client.reconcile import apply_steps, inverse_of, validate
 
-    path, now, steps = await _steps(run)
+    file, now, steps = await _steps(run)
+    path = file.path
     errors = await validate(run.cluster, steps)
     if errors:
         run.note("nothing was changed")
-        return Result(_items(steps), COLUMNS, errors)
+        return _refused(file, steps, errors)
     if not steps:
         return Result((), COLUMNS, empty="nothing to do")
     gone = [step.name for step in steps if step.kind == "topic" and step.sign == "-"]
@@ -113,21 +120,65 @@ async def apply(run: Run) -> Result:
     )
 
 
-async def _steps(run: Run) -> tuple[str, Declared, list[Step]]:
+class _File(NamedTuple):
+    """A declarative file: the path of the line, its text, and what it says."""
+
+    path: str
+    text: str
+    declared: Declared
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return _STANDARD_INPUT if self.path == "-" else self.path
+
+
+async def _steps(run: Run) -> tuple[_File, Declared, list[Step]]:
     from klamm.client.reconcile import current, steps_between
     from klamm.client.reconcile_schemas import with_versions
 
-    path = run.values.required("file")
-    wanted = _read(path)
-    now = await current(run.cluster, wanted)
-    steps = steps_between(now, wanted, prune=run.values.flag("prune"))
-    return path, now, await with_versions(run.cluster, steps)
+    file = _read(run.values.required("file"))
+    now = await current(run.cluster, file.declared)
+    steps = steps_between(now, file.declared, prune=run.values.flag("prune"))
+    return file, now, await with_versions(run.cluster, steps)
 
 
-def _read(path: str) -> Declared:
-    from klamm.client.declared import read_declared
+def _read(path: str) -> _File:
+    from klamm.client.declared import file_text, read_declared
 
-    return read_declared("(standard input)", sys.stdin.read()) if path == "-" else read_declared(path)
+    text = sys.stdin.read() if path == "-" else file_text(path)
+    return _File(path, text, read_declared(_STANDARD_INPUT if path == "-" else path, text))
+
+
+def _refused(file: _File, steps: list[Step], errors: Sequence[ClientError]) -> Result:
+    """Return what would be done and why the broker, or a conflict, does not let it; a config that is none is usage."""
+    for error in errors:
+        _place(file, error)
+    mistaken = all(error.names_nothing for error in errors)
+    return Result(_items(steps), COLUMNS, errors, exit_code=EXIT_USAGE if mistaken else 0)
+
+
+def _place(file: _File, error: ClientError) -> None:
+    """Say which line of the file a refusal is about, and what may have been meant there."""
+    from klamm.cli.config_keys import explain_keys
+    from klamm.client.declared import line_of
+
+    name = error.name or ""
+    topic = (file.declared.topics or {}).get(name)
+    kind, where, configs = "broker", ["brokers"], file.declared.brokers or {}
+    if topic is not None:
+        kind, where, configs = "topic", ["topics", name], topic.configs
+    elif name:
+        kind, where, configs = "schema", ["schemas", name], {}
+    key = next((key for key in sorted(configs, key=len, reverse=True) if key in error.message), None)
+    if key is not None:
+        where += ["configs", key] if topic is not None else [key]
+    elif topic is not None and error.code == "CONFLICT":
+        where.append(error.message.split()[0])
+    line = line_of(file.text, *where)
+    explain_keys(error, kind, configs)
+    if line is not None:
+        error.message = f"{file.name}:{line}: {error.message}"
 
 
 def _items(steps: list[Step]) -> list[Item]:

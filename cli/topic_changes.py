@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from klamm.cli.checks import pair_of
+from klamm.cli.config_keys import explain_keys
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Result, count_text
 from klamm.cli.parser import UsageError
@@ -39,6 +40,8 @@ async def create_topics(run: Run) -> Result:
     ]
     go = await guard(run, Plan(f"create {listed(names)}", 0, names[0]))
     created, errors = await create(run.cluster, new, validate_only=not go)
+    for error in errors.values():
+        explain_keys(error, "topic", configs)
     if run.values.flag("if_not_exists"):
         errors = {name: error for name, error in errors.items() if error.code != "TOPIC_ALREADY_EXISTS"}
     items = [{**topic._asdict(), "created": go} for topic in created]

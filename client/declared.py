@@ -55,18 +55,25 @@ class Declared(NamedTuple):
     schemas: dict[str, DeclaredSchema] | None = None
 
 
-def read_declared(path: str, text: str | None = None) -> Declared:
-    """Read a file.
+def file_text(path: str) -> str:
+    """Return a file's text.
+
+    Raises:
+        SettingsError: It cannot be read.
+    """
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: {error}"
+        raise SettingsError(msg) from error
+
+
+def read_declared(path: str, text: str) -> Declared:
+    """Read a file's text.
 
     Raises:
         SettingsError: It has mistakes; each with file and line and what may be meant. Nothing of it may be applied.
     """
-    if text is None:
-        try:
-            text = Path(path).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            msg = f"{path}: {error}"
-            raise SettingsError(msg) from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -80,6 +87,18 @@ def read_declared(path: str, text: str | None = None) -> Declared:
         msg = "; ".join(reader.mistakes)
         raise SettingsError(msg, "nothing was changed")
     return declared
+
+
+def line_of(text: str, *keys: str) -> int | None:
+    """Return the line of a file where a key is, by the keys on the way to it: ``topics``, ``orders``, ``configs``."""
+    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
+    for wanted in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        key, node = next(((key, value) for key, value in pairs if key.value == wanted), (None, None))
+        if key is None:
+            return None
+        line = key.start_mark.line + 1
+    return line
 
 
 class Reader:
