@@ -6,7 +6,8 @@ Performs what ``klamm.core.groups`` decides:
 
 - *Loading* replays the partition's log; requests wait in the order they came.
 - *Serving*: all that a drain decided is one record batch, appended at ``end_drain``; each reply leaves when all that
-  was appended before it is committed. A heartbeat decides nothing that must survive, so its answer waits for nothing.
+  was appended before it is committed. A heartbeat decides nothing that must survive, so its answer waits for nothing;
+  one without news is answered past the mailbox, as long as nothing is in it.
 - When an append fails, memory is ahead of the log: everybody who waits is told, and the groups are loaded anew.
 
 Time is the core's business: this actor keeps one timer, for the core's next deadline.
@@ -24,7 +25,16 @@ from klamm.actors.ports import Clock, TimerHandle, Timers
 from klamm.actors.runtime import LoopActor
 from klamm.core.groups.config import GroupConfig
 from klamm.core.groups.coordinator import GroupCoordinator, Request
-from klamm.core.groups.messages import Append, CommitOffsets, Effect, Heartbeat, Now, Topics
+from klamm.core.groups.messages import (
+    Append,
+    CommitOffsets,
+    ConsumerGroupHeartbeat,
+    ConsumerGroupHeartbeatResult,
+    Effect,
+    Heartbeat,
+    Now,
+    Topics,
+)
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.records.batch import iter_batches
 from klamm.records.offsets_schema import GroupRecord, decode_record, encode_key, encode_value
@@ -231,6 +241,27 @@ class GroupCoordinatorActor(LoopActor):
 
     # --- serving --------------------------------------------------------------------------------------------------
 
+    def heartbeat_between_drains(
+        self, request: Heartbeat | ConsumerGroupHeartbeat
+    ) -> ErrorCode | ConsumerGroupHeartbeatResult | None:
+        """Answer a heartbeat on the spot; None: it changes something, or others come first, and it must be told.
+
+        On this actor's own thread and outside of any drain. What a heartbeat without news decides need not survive and
+        waits for nothing, and a mailbox would cost as much as the decision.
+        """
+        if self._loading or self.actor_inbox.scheduled or self.actor_inbox.messages:
+            return None
+        now = self._read_clock()
+        if type(request) is Heartbeat:
+            answer: ErrorCode | ConsumerGroupHeartbeatResult | None = self._core.heartbeat(request, now)
+        else:
+            assert isinstance(request, ConsumerGroupHeartbeat)
+            answer = self._core.unchanged_heartbeat(request, now)
+        if answer is not None:
+            self.stats.handled += 1
+            self._arm()
+        return answer
+
     def _take(self, message: Ask) -> None:
         request, reply = message
         self._taking = message
@@ -255,9 +286,12 @@ class GroupCoordinatorActor(LoopActor):
     def _time(self) -> Now:
         now = self._now
         if now is None:
-            clock = self._ports.clock
-            now = self._now = Now(clock.now_ms(), int(clock.monotonic() * 1000))
+            now = self._now = self._read_clock()
         return now
+
+    def _read_clock(self) -> Now:
+        clock = self._ports.clock
+        return Now(clock.now_ms(), int(clock.monotonic() * 1000))
 
     def _append(self) -> None:
         """Append the drain's records: one batch, or more if they are too many for one."""

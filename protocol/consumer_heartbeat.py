@@ -7,6 +7,7 @@ Every member of a group of the consumer protocol (KIP-848) sends one each few se
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct
 from struct import error as struct_error
 from typing import Final, NamedTuple
@@ -14,6 +15,7 @@ from uuid import UUID
 
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.header import skip_tagged_fields
+from klamm.protocol.heartbeat import REPEATED_BODIES_MAX
 from klamm.protocol.messages import REQUEST_ELEMENTS_MAX
 from klamm.protocol.primitives import (
     read_array_size,
@@ -113,6 +115,20 @@ def encode_consumer_heartbeat_response(
     frame.append(0)
     _INT32.pack_into(frame, 0, len(frame) - _INT32_SIZE)
     return frame
+
+
+def encode_unchanged_response(
+    correlation_id: int, member_id: str | None, member_epoch: int, heartbeat_interval_ms: int
+) -> bytes:
+    """Return the response frame of a heartbeat that changed nothing: nearly every one."""
+    tail = _unchanged_tail(member_id, member_epoch, heartbeat_interval_ms)
+    return _HEAD.pack(_HEAD.size - _INT32_SIZE + len(tail), correlation_id, 0, 0, 0) + tail
+
+
+@lru_cache(maxsize=REPEATED_BODIES_MAX)
+def _unchanged_tail(member_id: str | None, member_epoch: int, heartbeat_interval_ms: int) -> bytes:
+    frame = encode_consumer_heartbeat_response(0, 0, None, member_id, member_epoch, heartbeat_interval_ms, None)
+    return bytes(frame[_HEAD.size :])
 
 
 def _read_names(view: memoryview, position: int) -> tuple[tuple[str, ...] | None, int]:

@@ -20,6 +20,8 @@ _INT16: Final = Struct(">h")
 _INT32: Final = Struct(">i")
 _UUID_SIZE: Final = 16
 _NULL: Final = -1
+_TWO_BYTES_SINCE: Final = 0x80
+"""The first size that takes a varint of more than one byte: most strings' sizes take one."""
 _STRING_SIZE_MAX: Final = 0x7FFF
 """Kafka's readers refuse longer strings in either form (``MessageGenerator``: "had invalid length")."""
 
@@ -60,7 +62,10 @@ def read_nullable_string(view: memoryview, position: int, *, flexible: bool) -> 
     Raises:
         ProtocolError: It goes past the frame, or is over 32767 bytes, also with what is not UTF-8 replaced.
     """
-    size, position = _read_size(view, position, _INT16, flexible=flexible)
+    if flexible and position < len(view) and (byte := view[position]) < _TWO_BYTES_SINCE:
+        size, position = byte - 1, position + 1
+    else:
+        size, position = _read_size(view, position, _INT16, flexible=flexible)
     if size < 0:
         return None, position
     end = position + size

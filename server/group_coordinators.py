@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from klamm.actors.disk import Disk
     from klamm.actors.runtime import LoopActorRef
     from klamm.core.groups.coordinator import GroupCoordinator, Request
-    from klamm.core.groups.messages import CommitOffsets, Heartbeat
+    from klamm.core.groups.messages import CommitOffsets, ConsumerGroupHeartbeat, Heartbeat
     from klamm.core.metadata_delta import MetadataDelta
     from klamm.core.metadata_image import MetadataImage, TopicImage
     from klamm.model.configs_broker import BrokerConfig
@@ -122,6 +122,17 @@ class GroupCoordinators:
         if ref is None or not ref.is_alive():
             ref = self._start(index)
         ref.tell(Ask(request, reply))
+
+    def heartbeat(self, request: Heartbeat | ConsumerGroupHeartbeat, reply: Callable[[object], None]) -> None:
+        """As :meth:`tell`, for heartbeats: one without news is answered before this returns, past the mailbox."""
+        index = self.partition_of(request.group_id)
+        ref = self._refs.get(index)
+        actor = None if ref is None else ref.actor_inbox.actor
+        answer = actor.heartbeat_between_drains(request) if isinstance(actor, GroupCoordinatorActor) else None
+        if answer is None:
+            self.tell_partition(index, request, reply)
+        else:
+            reply(answer)
 
     def partition_of(self, group_id: str) -> int:
         """Return the partition that a group belongs to.

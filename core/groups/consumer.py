@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from klamm.core.groups.assignors import ASSIGNORS, DEFAULT_ASSIGNOR, GroupSpec, MemberSpec
@@ -63,6 +64,9 @@ CLASSIC_JOIN: Final = "consumer-join"
 CLASSIC_SYNC: Final = "consumer-sync"
 AT_ONCE_MEMBERS_MAX: Final = 64
 """Members whose target is computed with every change: up to here that takes a millisecond."""
+
+UNCHANGED_RESULTS_MAX: Final = 16_384
+"""Answers to heartbeats that change nothing which are kept, the latest used: a member's is the same for an epoch."""
 
 TRIMMED: Final = "".join(map(chr, range(ord(" ") + 1)))
 """What Java's ``trim`` removes, by which Apache Kafka tells that a field is empty."""
@@ -132,6 +136,26 @@ class ConsumerProtocol:
             assignment=_assignment(reconciled.assigned) if changed else None,
         )
 
+    def unchanged_heartbeat(
+        self, group: ConsumerGroup, request: ConsumerGroupHeartbeat
+    ) -> ConsumerGroupHeartbeatResult | None:
+        """Take the usual heartbeat: of a member that has its target and says nothing new; None if this is another."""
+        context = self._context
+        member = group.members.get(request.member_id)
+        if (
+            member is None
+            or not 0 < request.member_epoch == member.member_epoch
+            or not member.is_reconciled_to(group.assignment_epoch)
+            or group.group_epoch > group.assignment_epoch
+            or request.instance_id not in {None, member.instance_id}
+            or _with_request(member, request) is not member
+            or self._topics_may_have_changed(group)
+        ):
+            return None
+        config = context.config
+        self._schedule(SESSION, group.group_id, request.member_id, config.consumer_session_timeout_ms)
+        return _unchanged(request.member_id, member.member_epoch, config.consumer_heartbeat_interval_ms)
+
     def _find(
         self, group: ConsumerGroup, request: ConsumerGroupHeartbeat, *, joins: bool
     ) -> tuple[ConsumerMember, ConsumerMember | None]:
@@ -184,9 +208,8 @@ class ConsumerProtocol:
     def refresh(self, group: ConsumerGroup, *, bump: bool) -> None:
         """Bump the group epoch if it must be or if its topics changed, and compute a new target if it is due."""
         context = self._context
-        version = context.topics.version()
-        stale = context.now.wall_ms - group.metadata_checked_ms >= context.config.consumer_metadata_refresh_interval_ms
-        if version != group.metadata_version or stale:
+        if self._topics_may_have_changed(group):
+            version = context.topics.version()
             bump = self._refresh_regexes(group, version) or bump
             bump = bump or self._topics_hash(group) != group.metadata_hash
             group.metadata_version = version
@@ -195,6 +218,12 @@ class ConsumerProtocol:
             self._write_epoch(group)
         if group.group_epoch > group.assignment_epoch and self._target_is_due(group):
             self._write_target(group)
+
+    def _topics_may_have_changed(self, group: ConsumerGroup) -> bool:
+        context = self._context
+        unchecked_ms = context.now.wall_ms - group.metadata_checked_ms
+        stale = unchecked_ms >= context.config.consumer_metadata_refresh_interval_ms
+        return stale or context.topics.version() != group.metadata_version
 
     def step(self, group: ConsumerGroup, member_id: str, owned: OwnedByMember) -> ConsumerMember:
         """Take a member one step towards its target and record it; return it."""
@@ -474,6 +503,13 @@ def _with_request(member: ConsumerMember, request: ConsumerGroupHeartbeat) -> Co
         rebalance_timeout_ms=member.rebalance_timeout_ms if timeout == -1 else timeout,
         server_assignor=member.server_assignor if request.server_assignor is None else request.server_assignor,
         classic=None,
+    )
+
+
+@lru_cache(maxsize=UNCHANGED_RESULTS_MAX)
+def _unchanged(member_id: str, member_epoch: int, heartbeat_interval_ms: int) -> ConsumerGroupHeartbeatResult:
+    return ConsumerGroupHeartbeatResult(
+        member_id=member_id, member_epoch=member_epoch, heartbeat_interval_ms=heartbeat_interval_ms
     )
 
 

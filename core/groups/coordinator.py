@@ -173,6 +173,12 @@ class GroupCoordinator:
         except KafkaError as refused:
             return refused.error_code
 
+    def unchanged_heartbeat(self, request: ConsumerGroupHeartbeat, now: Now) -> ConsumerGroupHeartbeatResult | None:
+        """Take a consumer member's heartbeat if it changes nothing, nearly every one; None: :meth:`handle` must."""
+        self._context.now = now
+        group = self._context.groups.get(request.group_id)
+        return self._consumer.unchanged_heartbeat(group, request) if isinstance(group, ConsumerGroup) else None
+
     def commit_offsets(self, request: CommitOffsets, now: Now) -> tuple[CommitOffsetsResult, list[GroupRecord]]:
         """Take a commit; the records are applied, and must be appended before the answer leaves."""
         self._context.now = now

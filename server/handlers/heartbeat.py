@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from klamm.core.groups.messages import (
@@ -13,8 +15,19 @@ from klamm.core.groups.messages import (
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import TopicId
 from klamm.protocol.apis import ApiKey
-from klamm.protocol.consumer_heartbeat import decode_consumer_heartbeat, encode_consumer_heartbeat_response
-from klamm.protocol.heartbeat import decode_heartbeat, encode_heartbeat_response
+from klamm.protocol.consumer_heartbeat import (
+    ConsumerHeartbeatRequest,
+    decode_consumer_heartbeat,
+    encode_consumer_heartbeat_response,
+    encode_unchanged_response,
+)
+from klamm.protocol.heartbeat import (
+    REPEATED_BODIES_MAX,
+    REPEATED_BODY_SIZE_MAX,
+    HeartbeatRequest,
+    decode_heartbeat,
+    encode_heartbeat_response,
+)
 from klamm.server.apis import AnsweredSlot
 
 if TYPE_CHECKING:
@@ -47,16 +60,17 @@ class HeartbeatResponse(AnsweredSlot):
 
 def receive_heartbeat(node: Node, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
     """Hand a heartbeat to the group's coordinator."""
-    group_id, generation_id, member_id, group_instance_id = decode_heartbeat(
-        frame, header.body_position, header.api_version
-    )
+    position, version = header.body_position, header.api_version
+    if len(frame) - position <= REPEATED_BODY_SIZE_MAX:
+        asked = _repeated_heartbeat(bytes(frame[position:]), version)
+    else:
+        asked = _heartbeat(decode_heartbeat(frame, position, version))
     slot = HeartbeatResponse(connection, header)
-    if not group_id:
+    if not asked.group_id:
         slot.answer(ErrorCode.INVALID_GROUP_ID)
         return slot
-    asked = Heartbeat(group_id, member_id, group_instance_id, generation_id)
     try:
-        node.groups.tell(group_id, asked, slot.answer)
+        node.groups.heartbeat(asked, slot.answer)
     except KafkaError as refused:
         slot.answer(refused)
     return slot
@@ -71,10 +85,14 @@ class ConsumerHeartbeatResponse(AnsweredSlot):
         super().__init__(connection)
         self._correlation_id = header.correlation_id
 
-    def encode(self, answer: ConsumerGroupHeartbeatResult | KafkaError) -> bytearray:
+    def encode(self, answer: ConsumerGroupHeartbeatResult | KafkaError) -> bytes | bytearray:
         """Return the response frame."""
         if isinstance(answer, KafkaError):
             answer = ConsumerGroupHeartbeatResult(answer.error_code, answer.message)
+        if answer.error is ErrorCode.NONE and answer.assignment is None:
+            return encode_unchanged_response(
+                self._correlation_id, answer.member_id, answer.member_epoch, answer.heartbeat_interval_ms
+            )
         return encode_consumer_heartbeat_response(
             self._correlation_id,
             answer.error,
@@ -90,12 +108,43 @@ def receive_consumer_heartbeat(
     node: Node, connection: Connection, header: RequestHeader, frame: memoryview
 ) -> ResponseSlot:
     """Hand a heartbeat of the consumer protocol (KIP-848) to the group's coordinator."""
-    version = header.api_version
-    request = decode_consumer_heartbeat(frame, header.body_position, version)
+    position, version = header.body_position, header.api_version
+    sender = (header.client_id or "", connection.client_host)
+    if len(frame) - position <= REPEATED_BODY_SIZE_MAX:
+        asked = _repeated_consumer_heartbeat(bytes(frame[position:]), version, *sender)
+    else:
+        asked = _consumer_heartbeat(decode_consumer_heartbeat(frame, position, version), *sender)
+    if not asked.member_id and version < CLIENT_MADE_MEMBER_ID_VERSION and asked.member_epoch == 0:
+        asked = replace(asked, member_id=node.groups.new_member_id())
+    slot = ConsumerHeartbeatResponse(connection, header)
+    try:
+        node.groups.heartbeat(asked, slot.answer)
+    except KafkaError as refused:
+        slot.answer(refused)
+    return slot
+
+
+# A member sends the same bytes until its generation or epoch changes: what they mean is kept, of the latest senders.
+
+
+@lru_cache(maxsize=REPEATED_BODIES_MAX)
+def _repeated_heartbeat(body: bytes, version: int) -> Heartbeat:
+    return _heartbeat(decode_heartbeat(memoryview(body), 0, version))
+
+
+def _heartbeat(request: HeartbeatRequest) -> Heartbeat:
+    group_id, generation_id, member_id, group_instance_id = request
+    return Heartbeat(group_id, member_id, group_instance_id, generation_id)
+
+
+@lru_cache(maxsize=REPEATED_BODIES_MAX)
+def _repeated_consumer_heartbeat(body: bytes, version: int, client_id: str, client_host: str) -> ConsumerGroupHeartbeat:
+    return _consumer_heartbeat(decode_consumer_heartbeat(memoryview(body), 0, version), client_id, client_host)
+
+
+def _consumer_heartbeat(request: ConsumerHeartbeatRequest, client_id: str, client_host: str) -> ConsumerGroupHeartbeat:
     group_id, member_id, epoch, instance_id, rack_id, rebalance_timeout_ms, names, regex, assignor, owned = request
-    if not member_id and version < CLIENT_MADE_MEMBER_ID_VERSION and epoch == 0:
-        member_id = node.groups.new_member_id()
-    asked = ConsumerGroupHeartbeat(
+    return ConsumerGroupHeartbeat(
         group_id,
         member_id,
         epoch,
@@ -106,15 +155,9 @@ def receive_consumer_heartbeat(
         regex,
         assignor,
         None if owned is None else tuple(OwnedPartitions(TopicId(one[0]), one[1]) for one in owned),
-        header.client_id or "",
-        f"/{connection.client_host}",
+        client_id,
+        f"/{client_host}",
     )
-    slot = ConsumerHeartbeatResponse(connection, header)
-    try:
-        node.groups.tell(group_id, asked, slot.answer)
-    except KafkaError as refused:
-        slot.answer(refused)
-    return slot
 
 
 RECEIVERS: Final[dict[ApiKey, Receive]] = {

@@ -15,8 +15,10 @@ from klamm.core.groups.messages import (
     CommitOffsets,
     CommitOffsetsResult,
     CommittedTopic,
+    ConsumerGroupHeartbeat,
     FetchedTopic,
     FetchOffsets,
+    Heartbeat,
     ListGroups,
 )
 from klamm.model.errors import ErrorCode, KafkaError
@@ -111,3 +113,42 @@ def test_whoever_asked_is_answered_when_the_coordinator_breaks(world: World, mon
     assert [answers[0].error_code for answers in (before, breaking, after)] == [ErrorCode.NOT_COORDINATOR] * 3
     assert [len(answers) for answers in (before, breaking, after)] == [1, 1, 1]
     assert not world.ref.is_alive()
+
+
+def on_the_spot(world: World, request: Heartbeat | ConsumerGroupHeartbeat) -> Any:
+    actor = world.ref.actor_inbox.actor
+    assert isinstance(actor, GroupCoordinatorActor)
+    return actor.heartbeat_between_drains(request)
+
+
+def test_a_heartbeat_is_answered_on_the_spot_unless_something_comes_before_it(world: World) -> None:
+    request = Heartbeat("g", "nobody", None, 1)
+    assert on_the_spot(world, request) is None, "the groups are being loaded"
+    world.simulation.run_for(1)
+    assert on_the_spot(world, request) is ErrorCode.UNKNOWN_MEMBER_ID
+    answers = world.ask(commit(5))
+    assert on_the_spot(world, request) is None, "a commit is in the mailbox"
+    world.simulation.run_until(lambda: answers, 5)
+    assert on_the_spot(world, request) is ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def test_a_member_that_is_heard_of_on_the_spot_keeps_its_session(world: World) -> None:
+    joins = ConsumerGroupHeartbeat(
+        "g", "m", 0, rebalance_timeout_ms=60_000, subscribed_topic_names=("t",), topic_partitions=()
+    )
+    world.simulation.run_for(1)
+    assert on_the_spot(world, joins) is None, "it changes the group"
+    (joined,) = wait_for(world, world.ask(joins))
+    for _ in range(10):
+        world.simulation.run_for(GroupConfig().consumer_session_timeout_ms / 3000)
+        told = on_the_spot(world, ConsumerGroupHeartbeat("g", "m", joined.member_epoch))
+        told = told or wait_for(world, world.ask(ConsumerGroupHeartbeat("g", "m", joined.member_epoch)))[0]
+        assert (told.error, told.member_epoch) == (ErrorCode.NONE, joined.member_epoch)
+    world.simulation.run_for(GroupConfig().consumer_session_timeout_ms / 1000 + 1)
+    (late,) = wait_for(world, world.ask(ConsumerGroupHeartbeat("g", "m", joined.member_epoch)))
+    assert late.error is ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def wait_for(world: World, answers: list[Any]) -> list[Any]:
+    world.simulation.run_until(lambda: answers, 5)
+    return answers

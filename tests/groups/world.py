@@ -27,7 +27,7 @@ from klamm.actors.simulation import SimulatedNode, Simulation
 from klamm.core.groups.classic_group import ClassicGroup
 from klamm.core.groups.config import GroupConfig
 from klamm.core.groups.consumer_group import ConsumerGroup
-from klamm.core.groups.messages import CommitOffsets, ConsumerGroupHeartbeat
+from klamm.core.groups.messages import CommitOffsets, ConsumerGroupHeartbeat, Heartbeat
 from klamm.model.errors import ErrorCode, KafkaError
 from tests.core.groups.driver import FakeTopics
 
@@ -217,8 +217,15 @@ class SimulatedBroker:
                 self.unanswered -= 1
                 self.node.transport.send(source, Answer(number, result))
 
-        if self._ref.is_alive():
-            self._ref.tell(Ask(request, reply))
+        if not self._ref.is_alive():
+            return
+        actor = self._ref.actor_inbox.actor
+        if isinstance(request, Heartbeat | ConsumerGroupHeartbeat) and isinstance(actor, GroupCoordinatorActor):
+            answer = actor.heartbeat_between_drains(request)
+            if answer is not None:
+                reply(answer)
+                return
+        self._ref.tell(Ask(request, reply))
 
     def check(self) -> None:
         """Check what must hold in the coordinator's memory after every step."""
