@@ -25,7 +25,7 @@ from klamm.core.groups.config import GroupConfig
 from klamm.core.groups.messages import TopicInfo
 from klamm.core.partition import ACKS_ALL
 from klamm.model.errors import ErrorCode, KafkaError
-from klamm.model.ids import TopicId, TopicName
+from klamm.model.ids import PartitionIndex, TopicId, TopicName
 from klamm.records.group_partition import partition_for
 from klamm.server.encoded_offsets import EncodedOffsets
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
@@ -85,7 +85,8 @@ class GroupCoordinators:
         """Return what the group's coordinator answers.
 
         Raises:
-            KafkaError: NOT_COORDINATOR: it isn't here; or what kept the answer from being durable.
+            KafkaError: NOT_COORDINATOR: it isn't here; COORDINATOR_LOAD_IN_PROGRESS: not yet; or what kept the answer
+                from being durable.
         """
         return await self.ask_partition(self.partition_of(group_id), request)
 
@@ -110,7 +111,7 @@ class GroupCoordinators:
         """Ask the group's coordinator; ``reply`` is called once, with the answer or a KafkaError.
 
         Raises:
-            KafkaError: NOT_COORDINATOR: it isn't here.
+            KafkaError: NOT_COORDINATOR: it isn't here; COORDINATOR_LOAD_IN_PROGRESS: not yet.
         """
         self.tell_partition(self.partition_of(group_id), request, reply)
 
@@ -160,6 +161,7 @@ class GroupCoordinators:
             partition.index
             for partition in partitions
             if partition is not None
+            and partition.online
             and partition.state.is_leader
             and (partition.log.log_end_offset > partition.log.log_start_offset or partition.index in self._refs)
         ]
@@ -186,11 +188,16 @@ class GroupCoordinators:
         self._refs.clear()
 
     def _start(self, index: int) -> LoopActorRef:
-        partition = self._node.partition(OFFSETS_TOPIC, index)
-        if partition is None or not partition.state.is_leader or not partition.online:
+        node = self._node
+        image = node.image.partition(OFFSETS_TOPIC, PartitionIndex(index))
+        if image is None or image.leader != node.broker_id:
             msg = f"this broker does not lead {OFFSETS_TOPIC}-{index}"
             raise KafkaError(msg, code=ErrorCode.NOT_COORDINATOR)
-        node = self._node
+        partition = node.partition(OFFSETS_TOPIC, index)
+        if partition is None or not partition.state.is_leader or not partition.online:
+            # It leads by the metadata, which FindCoordinator goes by, and is about to begin, or to be recovered.
+            msg = f"{OFFSETS_TOPIC}-{index} is not ready yet"
+            raise KafkaError(msg, code=ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
         log = PartitionCoordinatorLog(partition, node.disk, node.config.offsets_commit_timeout_ms)
         ports = CoordinatorPorts(node.clock, node.ports.timers, self._topics, _new_id)
         ref = GroupCoordinatorActor.start(

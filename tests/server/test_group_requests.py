@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from klamm.core.partition import PartitionState
+from klamm.model.errors import ErrorCode
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import decode_response, encode_request, request_class
 from klamm.server.embedded import Broker
@@ -100,3 +102,18 @@ def test_an_answer_that_goes_wrong_closes_its_connection_and_leaves_the_coordina
     with WireConnection(port_of(broker), TIMEOUT_S) as connection:
         fetched = exchange(connection, ApiKey.OFFSET_FETCH, FETCH_VERSION, fetch())
     assert fetched.groups[0].topics[0].partitions[0].committed_offset == 7
+
+
+def test_a_coordinator_whose_partition_has_not_begun_to_lead_is_loading(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leads(_: PartitionState) -> bool:
+        return False
+
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        with monkeypatch.context() as patched:
+            patched.setattr(PartitionState, "is_leader", property(leads))
+            early = exchange(connection, ApiKey.HEARTBEAT, HEARTBEAT_VERSION, beat())
+        later = exchange(connection, ApiKey.HEARTBEAT, HEARTBEAT_VERSION, beat())
+    assert early.error_code.value == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+    assert later.error_code.value == ErrorCode.UNKNOWN_MEMBER_ID
