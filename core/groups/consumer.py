@@ -214,7 +214,7 @@ class ConsumerProtocol:
             bump = bump or self._topics_hash(group) != group.metadata_hash
             group.metadata_version = version
             group.metadata_checked_ms = context.now.wall_ms
-        if bump or group.assignment_epoch == 0:
+        if bump:
             self._write_epoch(group)
         if group.group_epoch > group.assignment_epoch and self._target_is_due(group):
             self._write_target(group)
@@ -364,12 +364,14 @@ class ConsumerProtocol:
         return GroupSpec(members, {topic.topic_id: topic.partition_count for topic in known.values()})
 
     def _topics_hash(self, group: ConsumerGroup) -> int:
-        digest = hashlib.blake2b(digest_size=8)
+        """Return a hash of the topics that there are of those subscribed to; 0, as in Kafka, if there are none."""
+        digest, known = hashlib.blake2b(digest_size=8), False
         for name in sorted(group.subscribed_topics()):
             topic = self._context.topics.topic(name)
             if topic is not None:
+                known = True
                 digest.update(topic.topic_id.bytes + topic.partition_count.to_bytes(4, "big"))
-        return int.from_bytes(digest.digest(), "big", signed=True)
+        return int.from_bytes(digest.digest(), "big", signed=True) if known else 0
 
     def _write_regex(self, group: ConsumerGroup, regex: str, topics: frozenset[str]) -> None:
         key = ConsumerGroupRegularExpressionKey(group.group_id, regex)

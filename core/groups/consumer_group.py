@@ -139,7 +139,7 @@ class ConsumerGroup:
     # Invariant: assignment_epoch <= group_epoch (0: no target yet); every member's epoch <= assignment_epoch.
 
     group_id: str
-    group_epoch: int = 1  # as Kafka: the first target is that of epoch 2
+    group_epoch: int = 1  # as Kafka: the first subscription to a topic makes it 2
     assignment_epoch: int = 0
     assigned_ms: int = 0  # wall time of the target assignment
     metadata_hash: int = 0

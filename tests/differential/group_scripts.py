@@ -503,6 +503,25 @@ def consumer_life(c: Conversation) -> None:
     describe_consumers(c, group, "deleted")
 
 
+def consumer_without_topics(c: Conversation) -> None:
+    """A member that names no topics, and then some."""
+    group = c.group("no-topics")
+    c.topic("late", 2)
+    find(c, group)
+    epoch = beat(c, group, "a", 0).member_epoch
+    describe_consumers(c, group)
+    beat(c, group, "a", epoch)
+    beat(c, group, "b", 0, label="a second one")
+    describe_consumers(c, group, "two")
+    missing = c.group("no-topics-missing")
+    find(c, missing)
+    beat(c, missing, "a", 0, subscribed_topic_names=("is-not-there",))
+    describe_consumers(c, missing, "a topic that is not there")
+    time.sleep(ASSIGNMENT_INTERVAL_S)
+    beat(c, group, "a", epoch, label="names one", subscribed_topic_names=(c.group("late"),))
+    describe_consumers(c, group, "named")
+
+
 def static_consumers(c: Conversation) -> None:
     """Static members of the consumer protocol."""
     group = c.group("static-consumers")
@@ -632,6 +651,7 @@ SCRIPTS: tuple[Script, ...] = (
     other_protocols,
     coordinators,
     bad_beats,
+    consumer_without_topics,
     consumer_life,
     static_consumers,
     two_consumers,

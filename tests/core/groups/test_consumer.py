@@ -257,3 +257,11 @@ def test_a_group_is_not_converted_against_the_policy(policy: str) -> None:
     driver = Driver(GroupConfig(consumer_migration_policy=policy), FakeTopics({"t": 4}))
     classic_member(driver)
     assert beat(driver, "new", 0).error is ErrorCode.GROUP_ID_NOT_FOUND
+
+
+def test_members_without_topics_have_the_epoch_that_a_group_begins_with(driver: Driver) -> None:
+    assert beat(driver, "a", 0, subscribed_topic_names=()).member_epoch == 1
+    assert beat(driver, "b", 0, subscribed_topic_names=()).member_epoch == 1
+    driver.reload()
+    assert (beat(driver, "a", 1).member_epoch, group_of(driver).state_name) == (1, "Stable")
+    assert beat(driver, "a", 1, subscribed_topic_names=("t",)).member_epoch == 2
