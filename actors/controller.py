@@ -121,7 +121,7 @@ class ControllerActor(LoopActor):
         self._ports = ports
         self._snapshot_size = snapshot_size
         self._snapshot_interval_ms = snapshot_interval_ms
-        self._snapshot_due_ms = ports.clock.now_ms() + snapshot_interval_ms
+        self._snapshot_due_s = ports.clock.monotonic() + snapshot_interval_ms / 1000
         self._decided: list[tuple[Decision, Reply]] = []
         self._next_offset = log.end_offset
         self._waiting: deque[_Waiting] = deque()
@@ -151,7 +151,7 @@ class ControllerActor(LoopActor):
                 self._flushing = False
                 self._flush_failed(reason)
             case SaveSnapshot():
-                if self._snapshot_interval_ms and self._ports.clock.now_ms() >= self._snapshot_due_ms:
+                if self._snapshot_interval_ms and self._ports.clock.monotonic() >= self._snapshot_due_s:
                     self._save_snapshot()
             case _SnapshotSaved(failure):
                 self._snapshot_saved(failure)
@@ -257,7 +257,7 @@ class ControllerActor(LoopActor):
         self._saving = True
         self._log.size_since_snapshot = 0
         image, now_ms = self._core.committed, self._ports.clock.now_ms()
-        self._snapshot_due_ms = now_ms + self._snapshot_interval_ms
+        self._snapshot_due_s = self._ports.clock.monotonic() + self._snapshot_interval_ms / 1000
         tell = self.actor_ref.tell
 
         def save() -> None:

@@ -122,7 +122,7 @@ class NodeMetrics:
             points["process.thread.count"].append(Point(process.num_threads()))
             if hasattr(process, "num_fds"):
                 points["process.unix.file_descriptor.count"].append(Point(process.num_fds()))
-        points["process.uptime"].append(Point((time.time_ns() - self._node.started_ns) / _NS_IN_S))
+        points["process.uptime"].append(Point(time.monotonic() - self._node.started_s))
 
     def _telemetry(self, points: dict[str, list[Point]]) -> None:
         telemetry = self._node.telemetry

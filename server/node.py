@@ -96,7 +96,7 @@ class Node:
         self.disk = Disk(self.disk_dispatcher)
         self.journal = Journal() if config.klamm_telemetry_enable else None
         self.telemetry: NodeTelemetry | None = None
-        self.started_ns = time.time_ns()
+        self.started_ns, self.started_s = time.time_ns(), time.monotonic()
         self._ports = PartitionPorts(self.clock, LoopTimers(loop), self.disk, self.journal)
         self.supervisor = Supervisor.start(self.clock, self._ports.timers, dispatcher=self.dispatcher)
         self._table = PartitionTable(self)

@@ -200,7 +200,7 @@ class Broker:
 
     def __init__(self, filesystem: Filesystem, seed: int = 1, snapshot_size: int = 1 << 20) -> None:
         self.simulation = Simulation(seed)
-        node = self.simulation.node("n")
+        node = self.node = self.simulation.node("n")
         self.log = open_log(filesystem)
         core = Controller(BrokerConfig.from_properties({})[0], counting_uuids())
         core.load(self.log.load())
@@ -372,6 +372,7 @@ def test_enough_bytes_make_a_snapshot_and_so_does_time_if_there_is_anything_new(
     first = [snapshot.end_offset for snapshot in broker.log.snapshots()]
     assert first == [61]
     broker.simulation.run_for(2.0)
+    broker.node.clock.skew_ms = -3_600_000  # a clock that is set back delays none
     broker.ref.tell(SaveSnapshot())
     broker.run()
     assert [snapshot.end_offset for snapshot in broker.log.snapshots()] == first

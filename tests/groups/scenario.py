@@ -15,6 +15,7 @@ FAULTS = 14
 PEACE_LIMIT_S = 60.0
 PAUSE_MAX_S = 15.0
 DOWN_MAX_S = 8.0
+CLOCK_STEP_MAX_MS = 3_600_000
 PARTITIONS_MAX = 7
 CONFIG = GroupConfig(
     group_initial_rebalance_delay_ms=1_000,
@@ -54,7 +55,7 @@ def _plan_faults(simulation: Simulation, broker: SimulatedBroker, members: list[
     broker.log.refusal_chance = 0.02 * random.random()
     for _ in range(random.randrange(FAULTS)):
         at_s = random.random() * FAULTY_S
-        kind = random.randrange(4)
+        kind = random.randrange(5)
         member = members[random.randrange(len(members))]
         if kind == 0:
             simulation.call_later(at_s, lambda: _crash_broker(simulation, broker))
@@ -62,6 +63,8 @@ def _plan_faults(simulation: Simulation, broker: SimulatedBroker, members: list[
             simulation.call_later(at_s, partial(_crash_member, simulation, member))
         elif kind == 2:
             simulation.call_later(at_s, partial(_pause, simulation, member))
+        elif kind == 3:
+            simulation.call_later(at_s, partial(_set_clock, simulation, broker))
         else:
             simulation.call_later(at_s, lambda: _cut_off(simulation, members))
 
@@ -70,6 +73,11 @@ def _crash_broker(simulation: Simulation, broker: SimulatedBroker) -> None:
     if broker.node.running:
         broker.crash()
         simulation.call_later(simulation.random.random() * DOWN_MAX_S, broker.start_again)
+
+
+def _set_clock(simulation: Simulation, broker: SimulatedBroker) -> None:
+    """Have the wall clock step, back as often as forward: no member's session depends on it."""
+    broker.node.clock.skew_ms = simulation.random.randrange(-CLOCK_STEP_MAX_MS, CLOCK_STEP_MAX_MS)
 
 
 def _crash_member(simulation: Simulation, member: Member) -> None:

@@ -41,6 +41,7 @@ FAULTS_S: Final = 6.0
 QUIET_S: Final = 120.0
 POISON: Final = "poison"
 FETCH_SIZE: Final = 2_000
+CLOCK_STEP_MAX_MS: Final = 1_800_000  # more, and the broker refuses what producers take for the time
 RESTARTS: Final = RestartPolicy(backoff_max_s=0.5, restarts_max=None)
 
 
@@ -314,6 +315,10 @@ def faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None], 
     def go_cold() -> None:
         disk.cold = not disk.cold
 
+    def set_clock() -> None:
+        """Have the wall clock step, back as often as forward."""
+        broker.node.clock.skew_ms = simulation.random.randrange(-CLOCK_STEP_MAX_MS, CLOCK_STEP_MAX_MS)
+
     return (
         broker.lose_power,
         lose_power_at_a_step,
@@ -327,6 +332,7 @@ def faults(simulation: Simulation, broker: Broker) -> tuple[Callable[[], None], 
         disk.refuse_to_write,
         disk.run_full,
         go_cold,
+        set_clock,
     )
 
 
