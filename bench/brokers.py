@@ -17,13 +17,13 @@ from typing import Any, Self
 
 import confluent_kafka.admin
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewTopic, TopicPartition
 from tests.apache_kafka.node import ApacheKafkaNode
 
 # confluent_kafka.admin documents these names but does not export them in the way type checkers go by.
 _admin: Any = confluent_kafka.admin
 AlterConfigOpType, ConfigEntry = _admin.AlterConfigOpType, _admin.ConfigEntry
-ConfigResource, ResourceType = _admin.ConfigResource, _admin.ResourceType
+ConfigResource, OffsetSpec, ResourceType = _admin.ConfigResource, _admin.OffsetSpec, _admin.ResourceType
 
 NODE_ID = "1"
 START_TIMEOUT_S = 60.0
@@ -207,11 +207,18 @@ class Broker(ABC):
                 and all(partition.leader >= 0 for partition in known[name].partitions.values())
                 for name in names
             )
-            if all(ready):
+            if all(ready) and self._all_lead(names, partitions):
                 return
             time.sleep(0.02)
         message = f"{self.name}: topics without leaders after {ADMIN_TIMEOUT_S} s"
         raise RuntimeError(message)
+
+    def _all_lead(self, names: set[str], partitions: int) -> bool:
+        """Whether every partition's leader answers: Apache Kafka names leaders before they know that they lead."""
+        latest = OffsetSpec.latest()
+        asked = {TopicPartition(name, index): latest for name in names for index in range(partitions)}
+        futures = self._admin_client().list_offsets(asked, request_timeout=ADMIN_TIMEOUT_S)
+        return all(future.exception(ADMIN_TIMEOUT_S) is None for future in futures.values())
 
 
 class Klamm(Broker):
