@@ -24,9 +24,10 @@ LOG_DIR_COLUMNS = (
 
 async def list_brokers(run: Run) -> Result:
     """List brokers."""
-    from klamm.client.clusters import cluster_info
+    from klamm.client.clusters import cluster_info, with_controller
 
-    return Result(broker_items(await cluster_info(run.cluster)), BROKER_COLUMNS)
+    found = await with_controller(run.cluster, await cluster_info(run.cluster))
+    return Result(broker_items(found), BROKER_COLUMNS)
 
 
 async def describe_brokers(run: Run) -> Result:
@@ -144,7 +145,7 @@ COMMANDS = (
         (),
         (),
         (Example("klamm brokers", "every broker"),),
-        ("DescribeCluster",),
+        ("DescribeCluster", "DescribeQuorum"),
         _CLUSTER,
     ),
     Command(

@@ -29,17 +29,18 @@ def _problem_style(item: Item) -> str:
 
 async def info(run: Run) -> Result:
     """Show cluster id, controller, brokers."""
-    from klamm.client.clusters import cluster_info
+    from klamm.client.clusters import cluster_info, with_controller
 
-    found = await cluster_info(run.cluster)
+    found = await with_controller(run.cluster, await cluster_info(run.cluster))
     brokers = broker_items(found)
     item: Item = {
         "name": found.cluster_id,
         "cluster_id": found.cluster_id,
-        "controller": found.controller,
+        "controller": found.controller if found.controller >= 0 else None,
         "brokers": brokers,
     }
-    title = f"Cluster {found.cluster_id}   controller {found.controller}   {counted(len(brokers), 'broker')}"
+    controller = found.controller if found.controller >= 0 else "unknown"
+    title = f"Cluster {found.cluster_id}   controller {controller}   {counted(len(brokers), 'broker')}"
     return Result([item], (), (), [Table(title, BROKER_COLUMNS, brokers)])
 
 
@@ -52,7 +53,7 @@ def broker_items(found) -> list[Item]:  # type: ignore[no-untyped-def] # noqa: A
             "host": b.host,
             "port": b.port,
             "rack": b.rack,
-            "controller": b.broker_id == found.controller,
+            "controller": b.broker_id == found.controller if found.controller >= 0 else None,
             "fenced": b.fenced,
         }
         for b in found.brokers
@@ -184,7 +185,7 @@ COMMANDS = (
             Example("klamm cluster info", "who answers"),
             Example("klamm cluster info -o jsonpath=.items[0].cluster_id", "its id, to pin a context to"),
         ),
-        ("DescribeCluster",),
+        ("DescribeCluster", "DescribeQuorum"),
         _DESCRIBE,
     ),
     Command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError
 from klamm.client.requests import check, shapes
 
 DESCRIBE_CLUSTER: Final = 60
@@ -79,6 +80,20 @@ async def cluster_info(cluster: Cluster) -> ClusterInfo:
     metadata = await cluster.metadata([])
     known = [ClusterBroker(b.broker_id, b.host, b.port, b.rack, None) for b in metadata.brokers]
     return ClusterInfo(metadata.cluster_id, metadata.controller_id, sorted(known))
+
+
+async def with_controller(cluster: Cluster, info: ClusterInfo) -> ClusterInfo:
+    """Return the same with the active controller, -1 where nobody says who that is.
+
+    Brokers of a KRaft cluster answer with any broker that is up, which passes on what is for the controller (KIP-590);
+    the controller itself is the leader of the metadata quorum.
+    """
+    if not await cluster.advertises(DESCRIBE_QUORUM):
+        return info
+    try:
+        return info._replace(controller=(await describe_quorum(cluster)).leader_id)
+    except ClientError:  # it needs DESCRIBE on the cluster
+        return info._replace(controller=-1)
 
 
 async def describe_quorum(cluster: Cluster) -> Quorum:

@@ -46,7 +46,7 @@ async def examine(settings: Settings) -> list[Step]:
         except ClientError as error:
             return [*steps, Step("metadata", str(reached), FAILED, error.message, error.next_step, _since(began))]
         brokers = counted(len(metadata.brokers), "broker")
-        told = f"cluster {metadata.cluster_id}, {brokers}, controller {metadata.controller_id}"
+        told = f"cluster {metadata.cluster_id}, {brokers}"
         steps.append(Step("metadata", str(reached), OK, told, "", _since(began)))
         if settings.cluster_id is not None and settings.cluster_id != metadata.cluster_id:
             detail = f"the context is pinned to {settings.cluster_id}"

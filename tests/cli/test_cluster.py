@@ -88,6 +88,19 @@ def test_a_search_follows_partitions_that_move_meanwhile(klamm: Klamm, three: Ap
     assert (scan.is_complete, scan.scanned) == (True, 3000)
 
 
+def test_the_controller_is_who_leads_the_metadata_quorum(klamm: Klamm, three: ApacheKafkaCluster) -> None:
+    at = ("-b", three.bootstrap, "-o", "json")
+
+    def told() -> tuple[int, list[int], int]:
+        leader = next(each["replica_id"] for each in klamm("cluster", "quorum", *at).items if each["role"] == "leader")
+        brokers = [item["broker_id"] for item in klamm("brokers", *at).items if item["controller"]]
+        return klamm("cluster", "info", *at).items[0]["controller"], brokers, leader
+
+    # Asked several times: a broker names another one each time, for whoever has something for the controller.
+    for controller, brokers, leader in [told() for _ in range(5)]:
+        assert (controller, brokers) == (leader, [leader])
+
+
 def test_nothing_to_cancel_and_an_unknown_broker_are_said(klamm: Klamm, three: ApacheKafkaCluster) -> None:
     at = ("-b", three.bootstrap)
     ran = klamm("partition", "reassign", "cancel", "--yes", *at)
