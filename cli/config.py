@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from klamm.cli.config_keys import explain_keys, known_keys
+from klamm.cli.config_keys import doubt_keys, explain_keys, known_keys
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
@@ -141,6 +141,8 @@ async def change_configs(run: Run, resources: Sequence[Resource], changes: Seque
         return Result((), CHANGE_COLUMNS, failures)
     items = [item for resource in wanted for item in _change_items(resource, before[resource], changes)]
     lines = [f"{item['resource']}: {item['key']} {item['before']} → {_after(item)}" for item in items]
+    for kind in {kind for kind, _ in wanted}:
+        doubt_keys(run, kind, [change.key for change in changes if change.value is not None])
     level = 2 if any(kind != "topic" for kind, _ in wanted) else 1
     plan = Plan(f"change {counted(len(lines), 'config')}", level, next(iter(wanted))[1] or "default", lines)
     if await guard(run, plan):

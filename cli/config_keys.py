@@ -6,10 +6,14 @@ A broker says what it knows, and a newer one may know more than is written here:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 from klamm.cli.names import mistaken
 from klamm.cli.parser import suggestion
 from klamm.client.errors import ClientError
+
+if TYPE_CHECKING:
+    from klamm.cli.run import Run
 
 
 def explain_keys(error: ClientError, kind: str, keys: Iterable[str], more: Iterable[str] = ()) -> ClientError:
@@ -23,6 +27,17 @@ def explain_keys(error: ClientError, kind: str, keys: Iterable[str], more: Itera
         if hint not in error.message:
             error.message = f"{error.message.rstrip('.')}.{hint}"
     return mistaken(error) if wrong else error
+
+
+def doubt_keys(run: Run, kind: str, keys: Iterable[str], more: Iterable[str] = ()) -> None:
+    """Say of a broker's configs which look mistyped: Kafka's brokers keep keys that they do not know, for plugins."""
+    if kind != "broker":
+        return
+    known = {*known_keys(kind), *more}
+    for key in dict.fromkeys(keys):
+        hint = "" if key in known else suggestion(key, known)
+        if hint:
+            run.note(f"note: brokers take {key!r}, but Kafka has no such config.{hint}")
 
 
 def known_keys(kind: str) -> Collection[str]:

@@ -134,11 +134,13 @@ class _File(NamedTuple):
 
 
 async def _steps(run: Run) -> tuple[_File, Declared, list[Step]]:
+    from klamm.cli.config_keys import doubt_keys
     from klamm.client.reconcile import current, steps_between
     from klamm.client.reconcile_schemas import with_versions
 
     file = _read(run.values.required("file"))
     now = await current(run.cluster, file.declared)
+    doubt_keys(run, "broker", file.declared.brokers or {})
     steps = steps_between(now, file.declared, prune=run.values.flag("prune"))
     return file, now, await with_versions(run.cluster, steps)
 

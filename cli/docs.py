@@ -35,9 +35,9 @@ its schema is [envelope.schema.json](envelope.schema.json). Things with a name c
 | 141 | the reader of a pipe went away |
 | 143 | terminated (SIGTERM), saying the same; a second SIGTERM ends it at once |
 
-A name on the line that the cluster does not have (a topic, group, partition, user, config) is a mistake of the
-line, so 2, and the names that are near are told. Where other names of the line are there it is a partial failure, so 1.
-So is a broker id that is not there: a broker that is down is not in the cluster's list either.
+A name on the line that the cluster does not have (a topic, group, partition, user, subject, config) is a mistake of the
+line, so 2, and the names that are near are told. Where others of the line are there it is a partial failure, so 1. A
+broker id that is not there is 1, too: a broker that is down is not in the cluster's list either.
 
 `-b HOST:PORT` means that cluster and no context, so that the credentials of one cluster never go to another; with
 `-c` as well it replaces the context's brokers.

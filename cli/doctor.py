@@ -30,11 +30,16 @@ async def examine(run: Run) -> Result:
     steps = await doctor.examine(run.resolved.settings)
     items = [{"name": step.step, **step._asdict()} for step in steps]
     errors = [
-        ClientError(f"UNREACHABLE_{step.step.upper()}", step.detail, step.next_step)
+        ClientError(f"UNREACHABLE_{step.step.upper()}", step.detail, _next(step.next_step))
         for step in steps
         if step.verdict == doctor.FAILED
     ]
     return Result(items, COLUMNS, errors, exit_code=5 if errors else 0)
+
+
+def _next(step: str) -> str:
+    """Return what to do next, without the advice to do what was just done."""
+    return "" if step == "klamm doctor" else step.removesuffix(" klamm doctor")
 
 
 COMMANDS = (

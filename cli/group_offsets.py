@@ -16,7 +16,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, RefusedError, ResponseError
-from klamm.client.text import counted
+from klamm.client.text import counted, reason_of
 
 if TYPE_CHECKING:
     from klamm.client.committed import Committed
@@ -268,7 +268,7 @@ def _file_text(path: str) -> str:
     try:
         return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: {error}"
+        msg = f"{path}: {reason_of(error)}"
         raise UsageError(msg) from error
 
 

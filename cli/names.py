@@ -83,6 +83,8 @@ async def explain(run: Run, errors: Sequence[ClientError]) -> None:
     """Tell which names are near, where a broker only said that there is no topic or group of a name on the line."""
     known: dict[str, list[str]] = {}
     for error in errors:
+        if error.code == "SUBJECT_NOT_FOUND":  # of the registry: only lines name subjects
+            mistaken(error)
         what, name = _BY_CODE.get(error.code), error.name
         if what is None or name is None or error.names_nothing or not _on_line(run, name):
             continue

@@ -238,7 +238,7 @@ def _csv(result: Result, form: Format) -> str:
         values = (item.get(key) for key in keys)
         writer.writerow(
             [
-                json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else "" if v is None else v
+                json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict, bool)) else "" if v is None else v
                 for v in values
             ]
         )
@@ -302,14 +302,17 @@ def _fitted(cell: str, width: int, *, right: bool, style: str = "") -> str:
 
 
 def _fit(widths: list[int], least: list[int], width: int) -> list[int]:
-    """Take from the widest columns until the line fits, but never below a title's width or 8."""
+    """Take from the widest columns until the line fits, but never below a title's width or 8.
+
+    The first column says what a line is about: it stays twice as wide as another that is cut.
+    """
     widths = list(widths)
     least = [min(wide, max(low, 8)) for wide, low in zip(widths, least, strict=True)]
     while sum(widths) + 2 * (len(widths) - 1) > width:
         loose = [place for place in range(len(widths)) if widths[place] > least[place]]
         if not loose:
             break
-        widths[max(loose, key=lambda place: widths[place])] -= 1
+        widths[max(loose, key=lambda place: widths[place] * (1 if place else 0.5))] -= 1
     return widths
 
 

@@ -285,16 +285,18 @@ async def _explained(run: Run) -> Result:
     try:
         result = await run.command.run(run)
     except ClientError as error:
-        if error.name is not None:
-            from klamm.cli.names import explain
+        from klamm.cli.names import explain
 
-            await explain(run, [error])
+        await explain(run, [error])
         raise
     assert isinstance(result, Result), f"{run.command.path} returned {result!r}"
     if result.errors and not result.streamed:
         from klamm.cli.names import explain
 
         await explain(run, result.errors)
+        # A broker that is away fails each request to it, and is to be told of once.
+        once = {(error.code, error.message, error.name): error for error in result.errors}
+        result = result._replace(errors=list(once.values()))
     return result
 
 
@@ -340,9 +342,7 @@ def _print(run: Run, result: Result, code: int) -> int:
         text = _text(run, result)
     except UsageError as error:
         return report(str(error), in_json=run.form.name == "json")
-    if run.form.name == "table" and not run.values.text("watch") and _paged(text):
-        pass
-    else:
+    if not _paged(run, text):
         sys.stdout.write(text)
         sys.stdout.flush()
     if not result.items and not result.errors and result.empty and run.form.name == "table":
@@ -350,10 +350,19 @@ def _print(run: Run, result: Result, code: int) -> int:
     for failed in result.errors:
         # Only what is wrong with a filter or a file takes several lines; elsewhere a line break is part of a name.
         shown = printable_lines if isinstance(failed, SettingsError) else printable
-        sys.stderr.write(f"klamm: {failed.code}: {shown(failed.message)}\n")
+        code_text = "" if failed.code == "USAGE" else f"{failed.code}: "
+        sys.stderr.write(f"klamm: {code_text}{shown(failed.message)}\n")
         if failed.next_step:
             sys.stderr.write(f"  next: {printable_lines(failed.next_step)}\n")
     return code
+
+
+def _paged(run: Run, text: str) -> bool:
+    if run.form.name != "table" or run.values.text("watch") or not sys.stdout.isatty():
+        return False
+    from klamm.cli.pager import paged
+
+    return paged(text)
 
 
 def _text(run: Run, result: Result) -> str:
@@ -362,21 +371,6 @@ def _text(run: Run, result: Result) -> str:
     if run.form.name in {"json", "yaml"} or result.items or result.columns or result.tables or result.text:
         return render(run.command.kind, run.context_name(), result, run.form)
     return ""
-
-
-def _paged(text: str) -> bool:
-    """Show a text that is longer than the terminal in the pager; return whether that was done."""
-    if not (sys.stdout.isatty() and sys.stdin.isatty()) or text.count("\n") < os.get_terminal_size().lines:
-        return False
-    import shlex
-    import shutil
-    import subprocess
-
-    pager = shlex.split(os.environ.get("PAGER", "less -FRX"))
-    if not pager or shutil.which(pager[0]) is None:
-        return False
-    subprocess.run(pager, input=text.encode(), check=False)  # noqa: S603 (the user's own pager)
-    return True
 
 
 def _format(values: Values, more: Sequence[str] = ()) -> Format:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from klamm.cli.names import mistaken
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
 from klamm.client.errors import ClientError, SettingsError
@@ -117,7 +118,7 @@ def _reference(text: str) -> Reference:
 def no_subject(name: str, known: Sequence[str]) -> ClientError:
     """Return the error for a subject that is not there."""
     code, msg = "SUBJECT_NOT_FOUND", f"there is no subject {name!r}.{suggestion(name, known)}"
-    return ClientError(code, msg, "klamm schema list", name=name)
+    return mistaken(ClientError(code, msg, "klamm schema list", name=name))
 
 
 def ranges(numbers: Sequence[int]) -> str:

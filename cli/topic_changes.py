@@ -43,7 +43,10 @@ async def create_topics(run: Run) -> Result:
     for error in errors.values():
         explain_keys(error, "topic", configs)
     if run.values.flag("if_not_exists"):
-        errors = {name: error for name, error in errors.items() if error.code != "TOPIC_ALREADY_EXISTS"}
+        there = [name for name, error in errors.items() if error.code == "TOPIC_ALREADY_EXISTS"]
+        errors = {name: error for name, error in errors.items() if name not in there}
+        if there:
+            run.note(f"there before, and left as it was: {', '.join(there)}")
     items = [{**topic._asdict(), "created": go} for topic in created]
     if go and created:
         await record(

@@ -365,7 +365,10 @@ class BrokerConnection(asyncio.BufferedProtocol):
             return UnreachableError("tls", address, cause, hint)
         if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
             return UnreachableError(
-                "tcp", address, "connection refused: nothing listens there", "start a broker: klamm serve"
+                "tcp",
+                address,
+                "connection refused: nothing listens there",
+                "is it running, on that port? klamm doctor",
             )
         return UnreachableError("tcp", address, f"cannot connect: {error.strerror or error}", "klamm doctor")
 

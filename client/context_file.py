@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from klamm.client.errors import SettingsError
+from klamm.client.text import reason_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         found = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        msg = f"{path}: {error}"
+        msg = f"{path}: {reason_of(error)}"
         raise SettingsError(msg, "klamm context edit") from error
     if not isinstance(found.get("current", ""), str):
         msg = f"{path}: current must be a context's name, not {found['current']!r}"

@@ -27,6 +27,7 @@ from klamm.client.acls import OPERATIONS, PATTERNS, PERMISSIONS, RESOURCE_TYPES,
 from klamm.client.declared_schemas import DeclaredSchema, read_schemas, schemas_document
 from klamm.client.errors import SettingsError
 from klamm.client.quotas import KEYS, Entity
+from klamm.client.text import reason_of
 
 FORMAT_VERSION: Final = 1
 _TOP: Final = ("klamm", "topics", "acls", "quotas", "brokers", "schemas")
@@ -64,7 +65,7 @@ def file_text(path: str) -> str:
     try:
         return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: {error}"
+        msg = f"{path}: {reason_of(error)}"
         raise SettingsError(msg) from error
 
 

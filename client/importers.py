@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from klamm.client.errors import SettingsError
+from klamm.client.text import reason_of
 
 Contexts = dict[str, dict[str, Any]]
 
@@ -42,7 +43,7 @@ def read_contexts(tool: str, path: Path) -> Contexts:
         text = path.read_text()
         found = _READERS[tool](text, path)
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: {error}"
+        msg = f"{path}: {reason_of(error)}"
         raise SettingsError(msg) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path} is no configuration of {tool}: {error!r}"

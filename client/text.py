@@ -66,3 +66,8 @@ def duration_text(milliseconds: float) -> str:
 def counted(count: int, noun: str) -> str:
     """Return ``1 broker``, ``2 brokers``, ``1,204 records``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def reason_of(error: OSError | ValueError) -> str:
+    """Return why a file cannot be read, without the number and the path that Python says beside."""
+    return str(getattr(error, "strerror", None) or error)

@@ -115,6 +115,11 @@ def test_a_dead_broker_is_named_and_the_rest_is_shown(klamm: Klamm, three: Apach
     klamm("topic", "create", "copied", "-p", "3", "-r", "3", *at)
     assert klamm("cluster", "health", *at).code in {0, 3}
     three.nodes[3].stop(signal.SIGKILL)
+    stats = klamm("topic", "stats", "alone", "copied", *at)
+    assert stats.code == 1
+    told = [(error["code"], error["message"]) for error in stats.envelope["errors"]]
+    assert len(told) == len(set(told)), "a broker that is away is told of once"
+    assert "klamm serve" not in stats.err, "the cluster is somebody's, and one of it is away"
 
     def problems() -> set[str]:
         return {item["problem"] for item in klamm("cluster", "health", *at).items}

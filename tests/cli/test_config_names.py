@@ -69,6 +69,18 @@ def test_what_a_broker_refuses_of_a_file_is_told_with_its_line(
     assert f"{topic}-new" not in klamm("topics", "-o", "name", *at).out
 
 
+def test_a_broker_config_that_looks_mistyped_is_doubted_since_brokers_keep_it(
+    klamm: Klamm, any_broker: Broker, home: Path
+) -> None:
+    at = ("-b", any_broker.bootstrap, "--dry-run")
+    (home / "f.yaml").write_text("klamm: 1\nbrokers: {log.retentin.ms: 5}\n")
+    for line in ("config set broker default log.retentin.ms=5", "apply f.yaml"):
+        ran = klamm(*line.split(), *at)
+        assert (ran.code, "Did you mean 'log.retention.ms'" in ran.err) == (0, True), ran.err
+    for key in ("log.retention.ms", "my.own.plugin.x"):
+        assert "note:" not in klamm("config", "set", "broker", "default", f"{key}=5", *at).err
+
+
 def test_a_config_not_set_for_all_brokers_is_no_mistake(klamm: Klamm, any_broker: Broker) -> None:
     ran = klamm("config", "get", "broker", "default", "log.retention.bytes", "-b", any_broker.bootstrap)
     assert (ran.code, "klamm config get broker ID log.retention.bytes" in ran.err) == (0, True), ran.err

@@ -50,7 +50,7 @@ def test_a_refused_connection_is_5_within_a_third_of_a_second(klamm: Klamm) -> N
     assert time.perf_counter() - began < 0.3
     assert ran.code == 5
     assert ran.codes == ["UNREACHABLE_TCP"]
-    assert "next: start a broker: klamm serve" in ran.err
+    assert "next: is it running, on that port? klamm doctor" in ran.err
 
 
 def test_a_broker_that_accepts_and_never_answers_is_124_within_five_seconds(
@@ -102,6 +102,20 @@ def test_a_broker_that_hangs_up_names_the_likely_cause(klamm: Klamm, listener: C
     ran = klamm("topics", "-b", listener(lambda each: each.close()))
     assert ran.code == 5
     assert "may speak TLS" in ran.err
+
+
+def test_a_file_that_is_not_there_is_told_in_words(klamm: Klamm) -> None:
+    for words in (("plan", "none.yaml"), ("group", "offsets", "import", "g", "none.json")):
+        ran = klamm(*words, "-b", "127.0.0.1:1")
+        assert (ran.code, "No such file or directory" in ran.err, "Errno" in ran.err) == (2, True, False), ran.err
+
+
+def test_what_is_refused_in_a_context_is_examined_and_no_broker_started(klamm: Klamm, home: Path) -> None:
+    (home / "config.toml").write_text(f'[contexts.far]\nbootstrap = "127.0.0.1:{free_port()}"\n')
+    ran = klamm("topics", "-c", "far")
+    assert (ran.code, "klamm doctor" in ran.err, "klamm serve" in ran.err) == (5, True, False), ran.err
+    doctor = klamm("doctor", "-c", "far")
+    assert (doctor.code, "klamm doctor" in doctor.err) == (5, False), doctor.err
 
 
 def test_a_dead_bootstrap_broker_does_not_hide_the_next(klamm: Klamm, apache_kafka: object) -> None:

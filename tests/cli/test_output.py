@@ -26,6 +26,18 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(width: int) -> None:
     assert "…" in text
 
 
+def test_the_first_column_is_cut_last() -> None:
+    items = [{"name": f"message.timestamp.{which}.max.ms", "size": 2**63 - 1, "note": str(2**63)} for which in "ab"]
+    text = render("Example", None, Result(items, COLUMNS), Format(width=60))
+    assert "message.timestamp.a" in text
+    assert "message.timestamp.b" in text
+
+
+def test_csv_has_booleans_as_json_has_them() -> None:
+    text = render("Example", None, Result([{"name": "a", "size": True}], COLUMNS[:2]), Format("csv"))
+    assert text.splitlines()[1] == "a,true"
+
+
 def test_a_pipe_gets_values_whole() -> None:
     assert "x" * 300 in render("Example", None, RESULT, Format())
 

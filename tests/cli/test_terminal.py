@@ -60,7 +60,7 @@ def test_a_severe_change_wants_the_name_typed(
         terminal.wait_for(f"Type {topic!r} to do it")
         terminal.type(f"{topic}\n")
         assert terminal.end() == 0
-    assert klamm("topic", "describe", topic, *at).code == 1
+    assert klamm("topic", "describe", topic, *at).code == 2
 
 
 def test_ctrl_c_at_a_question_changes_nothing(

@@ -52,7 +52,8 @@ def test_creating_twice_fails_unless_if_not_exists(klamm: Klamm, any_broker: Bro
     assert klamm("topic", "create", topic, *at).code == 0
     again = klamm("topic", "create", topic, *at)
     assert (again.code, again.codes) == (1, ["TOPIC_ALREADY_EXISTS"])
-    assert klamm("topic", "create", topic, "--if-not-exists", *at).code == 0
+    there = klamm("topic", "create", topic, "-p", "7", "--if-not-exists", *at)
+    assert (there.code, f"left as it was: {topic}" in there.err) == (0, True)
 
 
 def test_a_dry_run_has_the_broker_check_and_changes_nothing(klamm: Klamm, any_broker: Broker, topic: str) -> None:
