@@ -18,7 +18,6 @@ from klamm.server.state_rounds import groups_by_client, node_state, yielding
 from klamm.server.topic_settings import NOT_RECORDED
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.telemetry.flow import FlowRecorder, Names
-from klamm.telemetry.journal import WINDOW_NS, WINDOW_TRACED_NS
 from klamm.telemetry.message_spans import MessageCounts, MessageTracer
 from klamm.telemetry.request_spans import RequestTracer, SlowThresholds
 
@@ -38,8 +37,9 @@ PAUSE_FACTOR: Final = 20
 
 PAUSE_S_MIN: Final = 0.5
 
-INSPECTED_SIZE: Final = 64 * 1024
-"""Bytes read back at once for batches to look into; a larger batch comes whole."""
+INSPECTED_SIZE: Final = 192 * 1024
+"""Bytes read back at once for batches to look into: eight of 16 KiB, and what stands before them. A larger one comes
+whole."""
 
 Send = Callable[[Callable[[], None]], bool]
 
@@ -132,10 +132,10 @@ class Teller:
             if self._tracing:
                 self._thresholds.off(self._stats())
                 self._tracing = False
-                self._journal.window_ns = WINDOW_NS
+                self._journal.is_exact = False
             return
         self._tracing = True
-        self._journal.window_ns = WINDOW_TRACED_NS
+        self._journal.is_exact = True
         now_s = time.monotonic()
 
         def wall_ns(at_ns: int) -> int:

@@ -8,6 +8,7 @@ A journal is bounded: whoever notes more than :data:`NOTES_MAX` between two coll
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import Final, NamedTuple, Protocol
@@ -18,9 +19,6 @@ NOTES_MAX: Final = 50_000
 
 WINDOW_NS: Final = 20_000_000
 """What a client writes to a partition within this time is one note: ``__klamm_flow`` tells no finer times."""
-
-WINDOW_TRACED_NS: Final = 1_000_000
-"""The same while spans are made."""
 
 BEGINS_NS: Final = 2_000_000_000
 """Whoever watches fetches again and again: after such a silence somebody has begun to."""
@@ -47,6 +45,18 @@ class WrittenRow(Protocol):
         ...
 
 
+class Write(NamedTuple):
+    """One write: it ends before ``end_offset``, and left the high watermark where it says."""
+
+    end_offset: int
+    high_watermark: int
+    began_ns: int
+    written_ns: int
+
+
+_FIELDS: Final = len(Write._fields)
+
+
 class Written:
     """One client's batches that a partition wrote within a short time: the one note that grows.
 
@@ -58,8 +68,11 @@ class Written:
         batch_count: How many.
         high_watermark: What it was after the last of them.
         began_ns: When the first write began.
+        last_began_ns: When the last one did.
         written_ns: When the last one was done.
         collection: To which collection of the journal it belongs: afterwards it grows no more.
+        each: The fields of each write but the last, one behind another, where they are wanted: spans tell finer times
+            than flow, and so many objects would cost more than numbers in a list.
     """
 
     __slots__ = (
@@ -67,9 +80,11 @@ class Written:
         "began_ns",
         "client_id",
         "collection",
+        "each",
         "end_offset",
         "first_offset",
         "high_watermark",
+        "last_began_ns",
         "partition",
         "written_ns",
     )
@@ -90,7 +105,26 @@ class Written:
         self.batch_count = batch_count
         self.high_watermark = high_watermark
         self.began_ns, self.written_ns = times_ns
+        self.last_began_ns = self.began_ns
         self.collection = collection
+        self.each: list[int] = []
+
+    def write_of(self, offset: int) -> Write:
+        """Return the write that an offset of this note came with; where each was not noted, all of them as one."""
+        return self._write(bisect_right(self.each[::_FIELDS], offset))
+
+    def passing(self, offset: int) -> Write | None:
+        """Return the first write after which the high watermark was past an offset, None if it was after none."""
+        if self.high_watermark <= offset:
+            return None
+        return self._write(bisect_right(self.each[1::_FIELDS], offset))
+
+    def _write(self, number: int) -> Write:
+        at = number * _FIELDS
+        if at < len(self.each):
+            return Write(*self.each[at : at + _FIELDS])
+        began_ns = self.last_began_ns if self.each else self.began_ns
+        return Write(self.end_offset, self.high_watermark, began_ns, self.written_ns)
 
 
 class Advanced(NamedTuple):
@@ -175,18 +209,20 @@ class Journal:
         lost: Notes that there was no room for, since the node started.
         collection: How often notes were collected.
         window_ns: What is written within this time is one note.
+        is_exact: Whether a note that grows keeps when each of its writes was done.
         watched: Topics by name and id of which is noted when somebody fetches from them.
         watched_ns: When that was last; 0: never.
         on_watch: Called when somebody begins to.
     """
 
-    __slots__ = ("collection", "lost", "notes", "on_watch", "watched", "watched_ns", "window_ns")
+    __slots__ = ("collection", "is_exact", "lost", "notes", "on_watch", "watched", "watched_ns", "window_ns")
 
     def __init__(self) -> None:
         self.notes: list[Note] = []
         self.lost = 0
         self.collection = 0
         self.window_ns = WINDOW_NS
+        self.is_exact = False
         self.watched: frozenset[TopicKey] = frozenset()
         self.watched_ns = 0
         self.on_watch: Callable[[], None] | None = None
@@ -203,24 +239,29 @@ class Journal:
     ) -> Written:
         """Note a write that is done; ``last`` is what this returned for the partition's write before."""
         now_ns = perf_counter_ns()
-        first = rows[0]
-        client_id = first.client_id
+        client_id = rows[0].client_id
+        count = len(rows)
+        if count > 1:
+            for row in rows:
+                if row.client_id != client_id:
+                    return self._written_by_many(partition, rows, high_watermark, (began_ns, now_ns))
         end_offset = rows[-1].last_offset + 1
-        if len(rows) > 1 and any(row.client_id != client_id for row in rows):
-            return self._written_by_many(partition, rows, high_watermark, (began_ns, now_ns))
         if (
             last is not None
             and last.collection == self.collection
             and last.client_id == client_id
             and now_ns - last.began_ns < self.window_ns
         ):
+            if self.is_exact:
+                last.each += (last.end_offset, last.high_watermark, last.last_began_ns, last.written_ns)
+            last.last_began_ns = began_ns
             last.end_offset = end_offset
-            last.batch_count += len(rows)
+            last.batch_count += count
             last.high_watermark = high_watermark
             last.written_ns = now_ns
             return last
-        offsets = first.base_offset, end_offset
-        note = Written(partition, client_id, offsets, len(rows), high_watermark, (began_ns, now_ns), self.collection)
+        offsets = rows[0].base_offset, end_offset
+        note = Written(partition, client_id, offsets, count, high_watermark, (began_ns, now_ns), self.collection)
         self.add(note)
         return note
 

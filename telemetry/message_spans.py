@@ -29,6 +29,10 @@ INSPECTED_SIZE_PER_S: Final = 8 * 1024 * 1024
 DECODED_SIZE_MAX: Final = 4 * 1024 * 1024
 """What a batch may decompress to and still be looked into."""
 
+IN_A_ROW: Final = 8
+"""Where not all batches are looked into, so many in a row are: reading a place of the log back costs as much as looking
+into three batches, and hands the interpreter over to this thread and back."""
+
 MESSAGES_MAX: Final = 5_000
 COMMITS_MAX: Final = 100_000
 FORGET_AFTER_S: Final = 3_600.0
@@ -36,7 +40,10 @@ HEADER_NAME: Final = b"traceparent"
 _CODEC_MASK: Final = 7
 _NAMED: Final = b"\x16traceparent"
 """The header's name behind its length, 11, as a zigzag varint."""
-_VALID: Final = re.compile(rb"\x16traceparent\x6e[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]([0-9a-f])")
+_VALUE: Final = rb"\x6e[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]"
+_LAST_DIGITS: Final = re.compile(_NAMED + rb"(?:" + _VALUE + rb"([0-9a-f]))?")
+"""The last digit of each one's flags, empty for a malformed one."""
+_SAMPLED: Final = re.compile(_NAMED + _VALUE + rb"[13579bdf]")
 _ODD: Final = frozenset((b"1", b"3", b"5", b"7", b"9", b"b", b"d", b"f"))
 """The last digit of the flags of a sampled one."""
 
@@ -74,6 +81,31 @@ class _Traced:
     settled: set[str] = field(default_factory=set[str])
 
 
+class _Place:
+    """A partition's log as it is read for one collection of notes: batches close to each other come with one read."""
+
+    def __init__(self, read: ReadBatches, partition: str, end_offset: int) -> None:
+        self._read = read
+        self._partition = partition
+        self._end_offset = end_offset
+        self._batches: Iterator[Batch] = iter(())
+        self._next: Batch | None = None
+
+    def batches(self, first_offset: int, end_offset: int) -> Iterator[Batch]:
+        """Yield batches between two offsets, as many as a read gives; the first must not be before the last call's."""
+        batch = self._next or next(self._batches, None)
+        while batch is not None and batch.base_offset < first_offset:
+            batch = next(self._batches, None)
+        if batch is None:
+            self._batches = self._read(self._partition, first_offset, self._end_offset)
+            batch = next(self._batches, None)
+        while batch is not None and batch.base_offset < end_offset:
+            self._next = None
+            yield batch
+            batch = next(self._batches, None)
+        self._next = batch
+
+
 class MessageCounts(NamedTuple):
     """What became of the batches and messages so far."""
 
@@ -104,6 +136,8 @@ class MessageTracer:
         """Those that are above the high watermark."""
         self._committed_to: dict[tuple[str, str], int] = {}
         """The largest offset of each group and partition that was looked at: below it all is settled."""
+        self._places: dict[str, _Place] = {}
+        """Where the logs are being read, while notes are gone through."""
         self._count = 0
         self._inspected = self._skipped = self._malformed = self._traced_count = 0
 
@@ -127,21 +161,26 @@ class MessageTracer:
         for bucket in (self._batches, self._sizes, self._messages):
             bucket.refill(now_s)
         notes = list(notes)
-        chosen = self._choose([note for note in notes if isinstance(note, Written)])
+        written = [note for note in notes if isinstance(note, Written)]
+        chosen = self._choose(written)
+        self._places = {note.partition: _Place(self._read, note.partition, note.end_offset) for note in written}
         spans: list[Span] = []
         for note in notes:
             match note:
                 case Written():
                     spans += self._appended(note, chosen.get(id(note), 0), wall_ns)
-                    spans += self._visible(note.partition, note.high_watermark, wall_ns(note.written_ns))
-                case Advanced(partition, high_watermark, _, at_ns):
-                    spans += self._visible(partition, high_watermark, wall_ns(at_ns))
+                    if note.partition in self._invisible:
+                        spans += self._visible(note, wall_ns)
+                case Advanced():
+                    if note.partition in self._invisible:
+                        spans += self._visible(note, wall_ns)
                 case Fetched():
                     spans += self._fetched(note, names, wall_ns(note.at_ns))
                 case Committed():
                     spans += self._committed(note, wall_ns(note.at_ns))
                 case _:
                     pass
+        self._places.clear()
         return spans
 
     def expired(self, partition: str, log_start_offset: int, at_ns: int) -> list[Span]:
@@ -187,12 +226,14 @@ class MessageTracer:
         count = sum(note.batch_count for note in written)
         share = min(1.0, self._batches.left / count) if count else 0.0
         chosen: dict[int, int] = {}
-        seen = 0
+        seen = taken = 0
         for note in written:
-            before, seen = int(seen * share), seen + note.batch_count
-            quota = int(seen * share) - before
+            seen += note.batch_count
+            due = int(seen * share) - taken
+            quota = min(due, note.batch_count) if due >= min(note.batch_count, IN_A_ROW) else 0
             if quota:
                 chosen[id(note)] = quota
+                taken += quota
             self._skipped += note.batch_count - quota
         return chosen
 
@@ -203,20 +244,21 @@ class MessageTracer:
             return []
         spans: list[Span] = []
         left = quota
-        for batch in self._read(note.partition, note.first_offset, note.end_offset):
-            if not left or batch.base_offset >= note.end_offset:
+        for batch in self._places[note.partition].batches(note.first_offset, note.end_offset):
+            if not left or not self._messages.left:
                 break
-            if not self._messages.left or not self._batches.take() or not self._sizes.take(len(batch.payload)):
-                break  # no more may be traced, or looked into
+            if not self._batches.take() or not self._sizes.take(len(batch.payload)):
+                break
             left -= 1
             self._inspected += 1
             for record, context in self._sampled(batch):
                 if not self._messages.take():
                     continue
                 self._traced_count += 1
-                traced = _Traced(record.offset, context, wall_ns(note.written_ns))
+                write = note.write_of(record.offset)
+                traced = _Traced(record.offset, context, wall_ns(write.written_ns))
                 parent, traced.context = context, new_context(context.trace_id)
-                span = _span("append", note.partition, traced, wall_ns(note.began_ns), traced.appended_ns, {})
+                span = _span("append", note.partition, traced, wall_ns(write.began_ns), traced.appended_ns, {})
                 spans.append(span._replace(context=traced.context, parent=parent))
                 self._remember(note.partition, traced)
         self._skipped += max(left, 0)
@@ -227,23 +269,17 @@ class MessageTracer:
         payload = memoryview(batch.payload)
         codec = Codec(batch.attributes & _CODEC_MASK)
         try:
-            plain = (
-                bytes(payload[HEADER_SIZE:])
-                if codec is Codec.NONE
-                else bytes(decompress(codec, payload[HEADER_SIZE:], DECODED_SIZE_MAX))
-            )
+            plain = payload[HEADER_SIZE:]
             if codec is not Codec.NONE:
+                plain = memoryview(decompress(codec, plain, DECODED_SIZE_MAX))
                 self._sizes.take(len(plain))
-            named = plain.count(_NAMED)
-            if not named:
-                return []
-            digits = _VALID.findall(plain)
-            self._malformed += max(0, named - len(digits))
+            digits = _LAST_DIGITS.findall(plain)
+            self._malformed += digits.count(b"")
             if _ODD.isdisjoint(digits):
                 return []
-            sampled = (match.start() for match in _VALID.finditer(plain) if match[1] in _ODD)
+            sampled = (match.start() for match in _SAMPLED.finditer(plain))
             found: list[tuple[Record, TraceContext]] = []
-            for record in decode_records_at(read_header(payload), memoryview(plain), sampled):
+            for record in decode_records_at(read_header(payload), plain, sampled):
                 values = [value for name, value in record.headers if name == HEADER_NAME]
                 context = parse_traceparent(values[-1]) if values else None
                 if context is not None and context.sampled:
@@ -273,16 +309,22 @@ class MessageTracer:
 
     # --- what becomes of them -------------------------------------------------------------------------------------
 
-    def _visible(self, partition: str, high_watermark: int, at_ns: int) -> list[Span]:
-        waiting = self._invisible.get(partition)
-        if not waiting:
-            return []
+    def _visible(self, note: Written | Advanced, wall_ns: Callable[[int], int]) -> list[Span]:
         spans: list[Span] = []
-        for one in waiting:
-            if one.offset < high_watermark:
-                one.visible_ns = at_ns
-                spans.append(_span("replicate", partition, one, one.appended_ns, at_ns, {}))
-        self._invisible[partition] = [one for one in waiting if not one.visible_ns]
+        waiting: list[_Traced] = []
+        for one in self._invisible.pop(note.partition):
+            if one.offset >= note.high_watermark:
+                waiting.append(one)
+                continue
+            if isinstance(note, Advanced):
+                one.visible_ns = wall_ns(note.at_ns)
+            else:
+                write = note.passing(one.offset)
+                assert write is not None, f"offset={one.offset} >= high_watermark={note.high_watermark}"
+                one.visible_ns = wall_ns(write.written_ns)
+            spans.append(_span("replicate", note.partition, one, one.appended_ns, one.visible_ns, {}))
+        if waiting:
+            self._invisible[note.partition] = waiting
         return spans
 
     def _fetched(self, note: Fetched, names: Names, at_ns: int) -> list[Span]:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from klamm.model.errors import ErrorCode
 from klamm.telemetry.flow import split_partition
-from klamm.telemetry.journal import Advanced, Note, Request, TopicKey, Written
+from klamm.telemetry.journal import Advanced, Note, Request, TopicKey, Write, Written
 from klamm.telemetry.requests import NEVER_SLOW, RequestStats
 from klamm.telemetry.spans import Attribute, Span, TokenBucket, TraceContext, new_context
 
@@ -154,8 +154,9 @@ class RequestTracer:
             if written is None:
                 continue
             advanced = [*before[1].get(partition, ()), *self._advanced.get(partition, ())]
-            hops += _partition_hops(note, written, base_offset, advanced)
-            links += self._links(partition, base_offset, written.end_offset)
+            write = written.write_of(base_offset)
+            hops += _partition_hops(note, partition, write, base_offset, advanced)
+            links += self._links(partition, base_offset, write.end_offset)
         if not batches and note.waited_ns:
             name = "await.min_bytes" if note.api == "Fetch" else "handle"
             hops.append(_Hop(name, note.received_ns, answered_ns, {}))
@@ -168,25 +169,27 @@ def _holding(offset: int, written: list[Written]) -> Written | None:
     return next((one for one in written if one.first_offset <= offset < one.end_offset), None)
 
 
-def _partition_hops(note: Request, written: Written, base_offset: int, advanced: list[Advanced]) -> list[_Hop]:
+def _partition_hops(
+    note: Request, partition: str, write: Write, base_offset: int, advanced: list[Advanced]
+) -> list[_Hop]:
     """Return what one batch of a Produce went through in its partition."""
-    topic, index = split_partition(written.partition)
+    topic, index = split_partition(partition)
     where: dict[str, Attribute] = {
         "messaging.destination.partition.id": str(index),
         "messaging.kafka.offset": base_offset,
     }
-    began_ns = max(written.began_ns, note.received_ns)  # the note may begin with an earlier write
+    began_ns = max(write.began_ns, note.received_ns)  # before each was noted, the note began with an earlier one
     hops = [
-        _Hop(f"mailbox {written.partition}", note.received_ns, began_ns, {"klamm.actor": written.partition}),
-        _Hop(f"append {topic}", began_ns, max(began_ns, written.written_ns), where),
+        _Hop(f"mailbox {partition}", note.received_ns, began_ns, {"klamm.actor": partition}),
+        _Hop(f"append {topic}", began_ns, max(began_ns, write.written_ns), where),
     ]
-    if written.high_watermark > base_offset:
+    if write.high_watermark > base_offset:
         return hops
     passed = next((one for one in advanced if one.high_watermark > base_offset), None)
     if passed is not None:
         if passed.flush_began_ns:
-            hops.append(_Hop("flush", passed.flush_began_ns, passed.at_ns, {"klamm.actor": written.partition}))
-        hops.append(_Hop("await.hw", written.written_ns, passed.at_ns, where))
+            hops.append(_Hop("flush", passed.flush_began_ns, passed.at_ns, {"klamm.actor": partition}))
+        hops.append(_Hop("await.hw", write.written_ns, passed.at_ns, where))
     return hops
 
 
@@ -195,10 +198,14 @@ class SlowThresholds:
 
     def __init__(self) -> None:
         self._before: dict[str, list[int]] = {}
+        self._seen: dict[str, int] = {}
 
     def update(self, apis: Iterable[tuple[str, RequestStats]]) -> None:
         """Look at what came since the last time; call it about once a second. Runs beside the counting thread."""
         for name, stats in apis:
+            if self._seen.get(name) == stats.count:
+                continue  # nothing came: there are some sixty APIs, and few are in use
+            self._seen[name] = stats.count
             buckets = list(stats.buckets)
             before = self._before.get(name) or [0] * len(buckets)
             counts = [after - earlier for after, earlier in zip(buckets, before, strict=True)]
@@ -219,3 +226,4 @@ class SlowThresholds:
         """Note nothing as slow any more."""
         for _, stats in apis:
             stats.slow_ns = NEVER_SLOW
+        self._seen.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from uuid import UUID
 
 import pytest
@@ -22,6 +23,7 @@ from klamm.telemetry.journal import (
     Replicated,
     Request,
     TopicKey,
+    Write,
     Written,
 )
 from klamm.telemetry.message_spans import MessageTracer
@@ -109,6 +111,29 @@ def test_what_a_client_writes_within_a_short_time_is_one_note() -> None:
     later = journal.written(other, "t-0", [row(6, b"a")], 7, 0)
     assert later is not other
     assert [(one.client_id, one.first_offset) for one in journal.notes if isinstance(one, Written)] == [(b"a", 6)]
+
+
+def test_a_note_that_grows_keeps_when_each_write_was_done_where_that_is_wanted() -> None:
+    def row(offset: int) -> LogRow:
+        return LogRow.of_batch(bytes(build_batch([Record(offset, 0, None, b"v")])), client_id=b"a")
+
+    journal = Journal()
+    journal.window_ns, journal.is_exact = 2**62, True
+    note = journal.written(None, "t-0", [row(0)], 0, 10)
+    for offset, high_watermark in ((1, 0), (2, 2), (3, 3)):
+        assert journal.written(note, "t-0", [row(offset)], high_watermark, 10 * (offset + 1)) is note
+    writes = [note.write_of(offset) for offset in range(4)]
+    assert [(one.end_offset, one.high_watermark, one.began_ns) for one in writes] == [
+        (1, 0, 10), (2, 0, 20), (3, 2, 30), (4, 3, 40),
+    ]  # fmt: skip
+    assert [one.written_ns for one in writes] == sorted(one.written_ns for one in writes)
+    assert [note.passing(offset) for offset in range(4)] == [writes[2], writes[2], writes[3], None]
+
+
+def test_the_writes_of_a_note_that_does_not_keep_them_are_one() -> None:
+    note = Written("t-0", b"c", (0, 9), 3, 5, (100, 200))
+    assert note.write_of(4) == note.passing(4) == Write(9, 5, 100, 200)
+    assert note.passing(5) is None
 
 
 def _written(base: int, end: int, at_ns: int, high_watermark: int | None = None) -> Written:
@@ -251,6 +276,47 @@ def test_no_more_batches_are_looked_into_than_the_limit_and_the_rest_is_counted(
     assert counts.skipped == 90
 
 
+def test_batches_are_looked_into_in_a_row_so_that_fewer_places_are_read() -> None:
+    log = _Log(*(_row(number, None) for number in range(400)))
+    reads: list[int] = []
+
+    def read(partition: str, offset: int, end_offset: int) -> Iterator[LogRow]:
+        reads.append(offset)
+        return islice(log.read(partition, offset, end_offset), 12)
+
+    tracer = MessageTracer(read, 40, 20)
+    notes: list[Note] = [
+        Written("t-0", b"c", (first, first + 20), 20, first + 20, (1, 1)) for first in range(0, 400, 20)
+    ]
+    tracer.spans(notes, NAMES, 0.0, lambda ns: ns)
+    assert (tracer.counts.inspected, tracer.counts.skipped, len(reads)) == (40, 360, 5)
+
+
+def test_small_writes_are_read_together() -> None:
+    log = _Log(*(_row(number, SAMPLED) for number in range(12)))
+    reads: list[int] = []
+
+    def read(partition: str, offset: int, end_offset: int) -> Iterator[LogRow]:
+        reads.append(offset)
+        return islice(log.read(partition, offset, end_offset), 5)
+
+    tracer = MessageTracer(read, 100, 20)
+    spans = tracer.spans([_written(n, n + 1, n) for n in range(12)], NAMES, 0.0, lambda ns: ns)
+    traced = [one.attributes["messaging.kafka.offset"] for one in spans if one.name == "append t"]
+    assert (traced, reads) == (list(range(12)), [0, 5, 10])
+
+
+def test_each_message_has_the_times_of_its_own_write() -> None:
+    note = Written("t-0", b"c", (0, 3), 3, 3, (10, 35))
+    note.each += [1, 0, 10, 15, 2, 2, 20, 25]  # the third is the note's last
+    note.last_began_ns = 30
+    spans = _tracer(_Log(*(_row(number, SAMPLED) for number in range(3)))).spans([note], NAMES, 0.0, lambda ns: ns)
+    times = {
+        name: [(one.start_ns, one.end_ns) for one in spans if one.name == name] for name in ("append t", "replicate t")
+    }
+    assert times == {"append t": [(10, 15), (20, 25), (30, 35)], "replicate t": [(15, 25), (25, 25), (35, 35)]}
+
+
 def test_no_batch_is_looked_into_where_the_limit_is_zero() -> None:
     log = _Log(_row(0, SAMPLED))
     tracer = _tracer(log, batches=0)
@@ -305,9 +371,11 @@ def test_slow_is_what_takes_longer_than_nearly_all() -> None:
     thresholds = SlowThresholds()
     stats.buckets[20] = 995
     stats.buckets[25] = 5
+    stats.count = 1000
     thresholds.update([("Produce", stats)])
     assert stats.slow_ns == max(SLOW_NS_MIN, 2**20)
     stats.buckets[25] += 500
+    stats.count += 500
     thresholds.update([("Produce", stats)])
     assert stats.slow_ns == 2**25
     thresholds.off([("Produce", stats)])
