@@ -18,7 +18,8 @@ from klamm.records.flow_schema import FlowRecord
 class Facts(NamedTuple):
     """What was found of one message; ``reasons`` say why it is not there.
 
-    ``unread`` are parts of the brokers' own topics, by their name, that the bound on reading left out.
+    ``unread`` are parts of the brokers' own topics, by their name, that the bound on reading left out. ``told`` says
+    whether there is a topic in which a klamm broker would have told of its spans.
     """
 
     topic: str
@@ -38,3 +39,4 @@ class Facts(NamedTuple):
     children: Children = Children()
     transaction: str | None = None
     unread: tuple[tuple[str, Gap], ...] = ()
+    told: bool = False

@@ -15,10 +15,14 @@ from klamm.client.tracing.commits import CONSUMER_OFFSETS, SCAN_SIZE_BYTES_MAX
 from klamm.client.tracing.facts import Facts
 from klamm.client.tracing.model import Note
 from klamm.client.tracing.propagation import Propagated
+from klamm.client.tracing.recorded import SPANS_TOPIC
 from klamm.client.tracing.windows import Gap
 
 CHILDREN_SHOWN: Final = 10
 """Messages of the same trace that are hops though no span tells of them; more are counted."""
+
+_SPANS_COME_MS: Final = 10_000
+"""A broker's spans are there some seconds after what they tell of."""
 
 
 def notes_of_facts(facts: Facts, written_ms: int | None, kind: str, propagated: Propagated) -> list[Note]:
@@ -29,6 +33,7 @@ def notes_of_facts(facts: Facts, written_ms: int | None, kind: str, propagated: 
         *_of_headers(propagated),
         *_of_groups(facts),
         *_of_children(facts.children, propagated),
+        *_of_inspection(facts, written_ms, propagated),
         *_of_unread(facts.unread),
     ]
 
@@ -137,6 +142,20 @@ def _of_children(children: Children, propagated: Propagated) -> list[Note]:
         text = f"messages with the same trace id: {records} looked at, {what} not (klamm trace find)"
         notes.append(Note("children_bounded", text))
     return notes
+
+
+def _of_inspection(facts: Facts, written_ms: int | None, propagated: Propagated) -> list[Note]:
+    """Say that a klamm broker has not looked into a sampled message: it does so for a number of them a second."""
+    context = propagated.context
+    if context is None or context.dialect != "traceparent" or not context.sampled or not facts.told:
+        return []
+    is_recent = written_ms is None or facts.now_ms - written_ms < _SPANS_COME_MS
+    recorded = any(each.kind == "append" for each in facts.flow)
+    seen = any(span.broker is not None and span.trace_id == context.trace_id for span in facts.spans)
+    if is_recent or not recorded or seen or any(topic == SPANS_TOPIC for topic, _ in facts.unread):
+        return []
+    limits = "klamm.telemetry.batches.per.second and messages.per.second"
+    return [Note("not_inspected", f"⋯ not inspected: its broker made no spans of it; {limits} say of how many it does")]
 
 
 def _of_unread(unread: Sequence[tuple[str, Gap]]) -> list[Note]:

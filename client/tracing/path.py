@@ -22,7 +22,7 @@ from klamm.client.tracing.facts import Facts
 from klamm.client.tracing.model import State, Trace
 from klamm.client.tracing.propagation import read_headers
 from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, FoundRecord, fate_of, fetch_record
-from klamm.client.tracing.recorded import FLOW_TOPIC, SPANS_TOPIC, Recorded, Window, read_flow, read_spans
+from klamm.client.tracing.recorded import FLOW_TOPIC, SPANS_TOPIC, Recorded, Window, read_flow, read_spans, topic_of
 from klamm.client.tracing.retention import why_deleted
 from klamm.client.tracing.spans import SpanStore
 from klamm.client.wire import ClusterMetadata, PartitionMetadata, TopicMetadata
@@ -136,6 +136,7 @@ async def _recorded(
         children = await find_children(cluster, place, traces, from_ms, children_s)
     unread = [(FLOW_TOPIC, gap) for gap in flow.gaps] + [(SPANS_TOPIC, gap) for gap in spans.gaps]
     facts = facts._replace(flow=flow.flow, spans=tuple(everything.values()), children=children, unread=tuple(unread))
+    facts = facts._replace(told=topic_of(metadata, SPANS_TOPIC) is not None)
     return facts, [*flow.errors, *spans.errors]
 
 
@@ -169,7 +170,7 @@ def _locate(metadata: ClusterMetadata, topic: str, partition: int) -> tuple[Topi
             return found, each
     count = len(found.partitions)
     there = "only 0" if count == 1 else f"0 to {count - 1}"
-    msg = f"{topic} has no partition {partition}: there is {there}"
+    msg = f"{topic} has no partition {partition}: it has {there}"
     raise ResponseError(_NO_SUCH_PARTITION, msg, f"klamm topic describe {topic}", name=topic)
 
 

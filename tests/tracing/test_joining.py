@@ -134,6 +134,30 @@ def test_what_a_broker_told_of_a_message_that_is_gone_ends_with_its_removal() ->
     assert "retention or DeleteRecords" in expired.note
 
 
+@pytest.mark.parametrize(
+    ("more", "is_said"),
+    [
+        ({}, True),
+        ({"told": False}, False),  # the topic for spans is not there: nobody asked for any
+        ({"now": WRITTEN + 5_000}, False),  # they may still come
+        ({"flow": ()}, False),  # no klamm broker
+        ({"spans": (span(9, "append orders", "internal", 1, 2, "klamm", attributes={"klamm.broker.id": 1}),)}, False),
+        ({"unread": (("otlp_spans", Gap(1, 2, WRITTEN, WRITTEN)),)}, False),
+        ({"record": facts.found([(TRACEPARENT[0], TRACEPARENT[1][:-1] + b"0")])}, False),  # not sampled
+    ],
+)
+def test_a_sampled_message_that_the_broker_did_not_look_into_says_so(more: dict[str, Any], *, is_said: bool) -> None:
+    known: dict[str, Any] = {
+        "record": facts.found([TRACEPARENT]),
+        "now": WRITTEN + 60_000,
+        "told": True,
+        "flow": FLOW,
+        **more,
+    }
+    codes = [note.code for note in facts.trace(**known).notes]
+    assert ("not_inspected" in codes) is is_said, codes
+
+
 def test_what_the_bound_on_reading_left_out_is_said_with_its_times() -> None:
     gap = Gap(100, 1_300, WRITTEN, WRITTEN + 60_000)
     [note] = [each for each in traced(unread=(("otlp_spans", gap),)).notes if each.code == "unread"]
