@@ -136,7 +136,9 @@ def _verified_log(
             state = None if known is None else known.get(base)
             if state is not None and report.end_offset != state.end_offset:
                 report = _damaged(report, f"ends at offset {report.end_offset}, at the last stop at {state.end_offset}")
-            expected = report.end_offset
+            expected = found.end_offset if report.status is SegmentStatus.DAMAGED else report.end_offset
+        elif report.status is SegmentStatus.DAMAGED:
+            expected = None
         yield report
     for state in (known or {}).values():
         if state.base_offset not in there:

@@ -4,7 +4,8 @@ Arrow gives no integrity (a zero tail reads as a clean end, a flipped byte as cl
 continuation word, bounded lengths, the body inside the file, every byte outside the payloads as the columns say, the
 payloads' own CRC, and the expected base offset. It begins at the last flush that a checkpoint knows of; sealed
 segments are trusted until they are read. What fails is cut off, after a copy of it was put beside as
-``<base offset>.<position>.quarantine``; segments behind the cut are renamed to ``….quarantine`` whole.
+``<base offset>.<position>.quarantine``; segments behind the cut are renamed to ``….quarantine`` whole. A flushed
+segment whose file is gone is told of, and costs none of the flushed ones behind it.
 
 Nothing has mapped these files yet, so cutting them in place is safe.
 """
@@ -113,6 +114,8 @@ class Recovery:
             if base < self._compacted_end:  # a crash came before it was removed, or a power cut brought it back
                 self._filesystem.unlink(segment_path(self._directory, base))
                 continue
+            if base in known and expected is not None:  # it was flushed: what went missing before it costs only itself
+                expected = max(expected, base)
             segment = self._recover(base, known.get(base), epochs, expected)
             if segment is None:
                 for other in bases[index:]:

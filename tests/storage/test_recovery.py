@@ -135,6 +135,29 @@ def test_segments_behind_a_cut_are_set_aside(row: Rows, open_log: Open, read_all
     assert whole_log.startswith(read_all(again))
 
 
+@pytest.mark.parametrize("gone", [[1], [1, 2], [0], [3]])
+def test_a_flushed_segment_that_is_gone_costs_only_itself_and_is_told_of(
+    row: Rows, open_log: Open, gone: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    filesystem = FaultyFilesystem(Random(1))
+    log = open_log(filesystem, DIRECTORY, segment_bytes=2_000)
+    for offset in range(4):
+        log.append([row(offset, value=b"v" * 1_000)])
+    log.flush()
+    segments, checkpoint = log.segments(), log.state()
+    assert len(segments) == 4
+    for number in gone:
+        filesystem.unlink(segments[number].path)
+    again = open_log(filesystem, DIRECTORY, checkpoint=checkpoint)
+    left = [segment for number, segment in enumerate(segments) if number not in gone]
+    assert [segment.path for segment in again.segments()] == [segment.path for segment in left]
+    assert again.log_end_offset == left[-1].end_offset
+    told = [line.__dict__["path"] for line in caplog.records]
+    assert told == [segments[number].path for number in gone if number], "retention may have taken the first"
+    once_more = open_log(filesystem, DIRECTORY, checkpoint=again.state())
+    assert [segment.path for segment in once_more.segments()] == [segment.path for segment in left]
+
+
 def test_recovery_checks_only_what_came_after_the_checkpoint(row: Rows, open_log: Open) -> None:
     filesystem = MemoryFilesystem()
     log = open_log(filesystem, DIRECTORY)

@@ -178,6 +178,14 @@ def test_verify_names_a_last_segment_that_was_cut_short(
     assert f"damaged: {last}: ends at offset 17, at the last stop at 18" in errors
 
 
+def test_a_damaged_segment_is_not_called_missing_as_well(data: Path) -> None:
+    second = segments_of(data)[1]
+    content = bytearray(second.read_bytes())
+    content[content.index(b"apples")] ^= 1
+    second.write_bytes(content)
+    assert {item["status"] for item in run("verify", str(data))[1]["items"]} == {"closed", "open", "damaged"}
+
+
 def test_verify_sees_a_gap_between_segments_of_a_broker_that_was_killed(data: Path) -> None:
     gone = segments_of(data)[1]
     gone.unlink()
