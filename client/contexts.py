@@ -84,6 +84,7 @@ def resolve(layers: Layers, environment: Mapping[str, str] | None = None) -> Res
     Raises:
         SettingsError: No such context, or a value that cannot be meant.
     """
+    _check_given(layers)
     env = os.environ if environment is None else environment
     bare = layers.context is None and (layers.bootstrap or (env.get("KLAMM_BOOTSTRAP") and "KLAMM_CONTEXT" not in env))
     files = [] if bare else read_files()
@@ -96,6 +97,14 @@ def resolve(layers: Layers, environment: Mapping[str, str] | None = None) -> Res
     _read_environment(env, fields, origins)
     _read_line(layers, fields, origins)
     return _build(name, layers, fields, origins)
+
+
+def _check_given(layers: Layers) -> None:
+    """Check that what the line names has a name: an unset variable of a script must not mean another cluster."""
+    for option, text in (("-b", layers.bootstrap), ("-c", layers.context)):
+        if text is not None and not text.strip():
+            msg = f"{option} is empty. It would mean whichever cluster is the default"
+            raise SettingsError(msg, "is a variable of the script not set? Otherwise leave the option out")
 
 
 def _chosen_name(

@@ -207,3 +207,10 @@ def test_java_jaas_lines_give_user_and_password() -> None:
     properties = parse_properties(text)
     found = resolve(Layers(bootstrap="h:1", properties=[f"{k}={v}" for k, v in properties.items()]), {})
     assert found.settings.credentials() == ("a", 'p"q')
+
+
+@pytest.mark.parametrize("words", [("-b", ""), ("-c", ""), ("-b", " "), ("--bootstrap=",)])
+def test_an_empty_cluster_is_not_the_default_one(klamm: Klamm, home: Path, words: tuple[str, ...]) -> None:
+    (home / "config.toml").write_text('current = "prod"\n[contexts.prod]\nbootstrap = "127.0.0.1:1"\n')
+    ran = klamm("topic", "create", "orders", *words)
+    assert (ran.code, "is empty" in ran.err, "127.0.0.1:1" in ran.err) == (2, True, False), ran.err
