@@ -16,7 +16,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError, ResponseError
-from klamm.client.text import counted
+from klamm.client.text import counted, reason_of
 
 if TYPE_CHECKING:
     from klamm.client.wire import TopicMetadata
@@ -239,10 +239,15 @@ def _read_plan(path: str) -> dict[tuple[str, int], tuple[int, ...]]:
     import sys
 
     try:
-        found: Any = json.loads(sys.stdin.read() if path == "-" else Path(path).read_text())
+        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+    except OSError as error:
+        msg = f"{path}: {reason_of(error)}"
+        raise UsageError(msg) from error
+    try:
+        found: Any = json.loads(text)
         rows = found["items"] if "items" in found else found["partitions"]
         return {(str(r["topic"]), int(r["partition"])): tuple(int(each) for each in r["replicas"]) for r in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         msg = f"{path}: no plan of `klamm partition reassign plan -o json`: {error!r}"
         raise UsageError(msg) from error
 

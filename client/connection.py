@@ -35,8 +35,6 @@ _SCRATCH_SIZE_BYTES: Final = 1 << 16
 _LENGTH: Final = Struct(">i")
 _ALERT: Final = b"\x15\x03"
 _HTTP: Final = b"HTTP"
-_SASL_HANDSHAKE: Final = 17
-_SASL_AUTHENTICATE: Final = 36
 _UNSUPPORTED_VERSION: Final = 35
 # Version 10 of both names topics by id only, and a group's topics may be gone; 9 names them.
 _VERSION_CAPS: Final = {8: 9, 9: 9}
@@ -90,7 +88,9 @@ class BrokerConnection(asyncio.BufferedProtocol):
                 await self._connect()
                 await self._negotiate()
                 if self._settings.uses_sasl:
-                    await self._authenticate()
+                    from klamm.client.sasl import authenticate  # noqa: PLC0415 (only where SASL is used)
+
+                    await authenticate(self, self._settings)
         except TimeoutError:
             self.close()
             if self._transport is None:
@@ -360,7 +360,7 @@ class BrokerConnection(asyncio.BufferedProtocol):
             cause = f"the certificate does not verify: {error.verify_message}"
             return UnreachableError("tls", address, cause, "set ssl.ca.location to the CA that signed it")
         if isinstance(error, ssl.SSLError) or (self._settings.uses_tls and isinstance(error, ConnectionResetError)):
-            cause = f"the TLS handshake failed: {error}"
+            cause = f"the TLS handshake failed: {str(error) or 'the broker closed the connection'}"
             hint = "does the port speak plaintext? -X security.protocol=PLAINTEXT (or SASL_PLAINTEXT)"
             return UnreachableError("tls", address, cause, hint)
         if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
@@ -387,37 +387,6 @@ class BrokerConnection(asyncio.BufferedProtocol):
         if error_code:
             msg = f"{self.address} answered ApiVersions with an error"
             raise ResponseError(error_code, msg)
-
-    async def _authenticate(self) -> None:
-        from klamm.client.sasl import conversation  # noqa: PLC0415 (only where SASL is used)
-        from klamm.protocol import messages  # noqa: PLC0415
-
-        self._settings.check()
-        mechanism = self._settings.mechanism
-        talk = await conversation(self._settings)
-        handshake = messages.request_class(_SASL_HANDSHAKE)(mechanism=mechanism)
-        offered = await self.request(_SASL_HANDSHAKE, handshake)
-        if messages.error_of(offered.error_code):
-            names = ", ".join(offered.mechanisms)
-            cause = f"the broker offers {names}, not {mechanism}"
-            raise self._refused(cause, "set sasl.mechanism")
-        authenticate = messages.request_class(_SASL_AUTHENTICATE)
-        try:
-            token = next(talk)
-            while True:
-                answer = await self.request(_SASL_AUTHENTICATE, authenticate(auth_bytes=token))
-                if messages.error_of(answer.error_code):
-                    why = answer.error_message or "wrong user or password"
-                    raise self._refused(why, "check sasl.username and sasl.password: klamm context show --origin")
-                token = talk.send(bytes(answer.auth_bytes))
-        except StopIteration:
-            return
-        except PermissionError as error:
-            raise self._refused(str(error), "check sasl.username and sasl.password") from error
-
-    def _refused(self, cause: str, hint: str) -> UnreachableError:
-        text = f"{self._settings.mechanism} authentication failed: {cause}"
-        return UnreachableError("sasl", str(self.address), text, hint)
 
 
 def api_name(api_key: int) -> str:

@@ -12,12 +12,62 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Generator
+from typing import TYPE_CHECKING, Final
 
-from klamm.client.errors import SettingsError
+from klamm.client.errors import SettingsError, UnreachableError
 from klamm.client.settings import Settings
 
+if TYPE_CHECKING:
+    from klamm.client.connection import BrokerConnection
+
 Conversation = Generator[bytes, bytes, None]
+_HANDSHAKE: Final = 17
+_AUTHENTICATE: Final = 36
+_NOBODY_ASKS: Final = (
+    "this listener asks nobody who they are",
+    "-X security.protocol=PLAINTEXT, or SSL with TLS; or another port",
+)
 TOKEN_TIMEOUT_S = 10.0
+
+
+async def authenticate(connection: BrokerConnection, settings: Settings) -> None:
+    """Say who we are, as the settings have it.
+
+    Raises:
+        UnreachableError: The listener asks nobody, or does not take the mechanism or the credentials.
+        SettingsError: Credentials are missing, or no token can be had.
+    """
+    from klamm.protocol import messages  # noqa: PLC0415 (kio)
+
+    settings.check()
+    talk = await conversation(settings)
+
+    def refused(cause: str, hint: str) -> UnreachableError:
+        text = f"{settings.mechanism} authentication failed: {cause}"
+        return UnreachableError("sasl", str(connection.address), text, hint)
+
+    if _HANDSHAKE not in connection.versions:
+        raise refused(*_NOBODY_ASKS)
+    handshake = messages.request_class(_HANDSHAKE)(mechanism=settings.mechanism)
+    offered = await connection.request(_HANDSHAKE, handshake)
+    if messages.error_of(offered.error_code):
+        if not offered.mechanisms:  # ILLEGAL_SASL_STATE
+            raise refused(*_NOBODY_ASKS)
+        cause = f"the broker offers {', '.join(offered.mechanisms)}, not {settings.mechanism}"
+        raise refused(cause, "set sasl.mechanism")
+    request = messages.request_class(_AUTHENTICATE)
+    try:
+        token = next(talk)
+        while True:
+            answer = await connection.request(_AUTHENTICATE, request(auth_bytes=token))
+            if messages.error_of(answer.error_code):
+                why = answer.error_message or "wrong user or password"
+                raise refused(why, "check sasl.username and sasl.password: klamm context show --origin")
+            token = talk.send(bytes(answer.auth_bytes))
+    except StopIteration:
+        return
+    except PermissionError as error:
+        raise refused(str(error), "check sasl.username and sasl.password") from error
 
 
 async def conversation(settings: Settings) -> Conversation:

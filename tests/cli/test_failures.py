@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Klamm
+from tests.support.brokers import Broker
 from tests.support.ports import free_port
 
 Reply = Callable[[socket.socket], None]
@@ -104,8 +105,25 @@ def test_a_broker_that_hangs_up_names_the_likely_cause(klamm: Klamm, listener: C
     assert "may speak TLS" in ran.err
 
 
+def test_credentials_for_a_listener_that_asks_nobody_are_said_to_be_so(klamm: Klamm, any_broker: Broker) -> None:
+    sasl = ("security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=a", "sasl.password=b")
+    ran = klamm("topics", "-b", any_broker.bootstrap, *(word for each in sasl for word in ("-X", each)))
+    assert (ran.code, "asks nobody who they are" in ran.err) == (5, True), ran.err
+    assert "-X security.protocol=PLAINTEXT" in ran.err
+
+
+def test_tls_against_a_plaintext_broker_says_what_happened(klamm: Klamm, any_broker: Broker) -> None:
+    ran = klamm("topics", "-b", any_broker.bootstrap, "-X", "security.protocol=SSL", "-o", "json")
+    assert (ran.code, ran.codes) == (5, ["UNREACHABLE_TLS"])
+    assert not ran.envelope["errors"][0]["message"].rstrip().endswith(":")
+
+
 def test_a_file_that_is_not_there_is_told_in_words(klamm: Klamm) -> None:
-    for words in (("plan", "none.yaml"), ("group", "offsets", "import", "g", "none.json")):
+    for words in (
+        ("plan", "none.yaml"),
+        ("group", "offsets", "import", "g", "none.json"),
+        ("partition", "reassign", "apply", "none.json"),
+    ):
         ran = klamm(*words, "-b", "127.0.0.1:1")
         assert (ran.code, "No such file or directory" in ran.err, "Errno" in ran.err) == (2, True, False), ran.err
 
