@@ -79,10 +79,13 @@ class LogUnreadable(NamedTuple):
 
 
 class CoordinatorLog(Protocol):
-    """The partition that a coordinator writes to and loads from. Both answers may come from any thread."""
+    """The partition that a coordinator writes to and loads from. Answers may come from any thread but for one."""
 
     def append(self, batch: bytearray, answer: Callable[[KafkaError | None], None]) -> None:
-        """Append a batch; ``answer`` is called once: when it is committed, or refused."""
+        """Append a batch; ``answer`` is called once: when it is committed, or refused.
+
+        That it is committed is said on the coordinator's own thread and outside of its drains (in the partition's).
+        """
 
     def read(self, offset: int, answer: Callable[[LogRead | LogUnreadable], None]) -> None:
         """Read on from ``offset``; ``answer`` is called once."""
@@ -97,9 +100,9 @@ class CoordinatorPorts(NamedTuple):
     new_id: Callable[[], str]
 
 
-class _Appended(NamedTuple):
+class _Refused(NamedTuple):
     number: int
-    error: KafkaError | None
+    error: KafkaError
 
 
 class _Read(NamedTuple):
@@ -183,8 +186,8 @@ class GroupCoordinatorActor(LoopActor):
                 self._take(message)
             return
         match message:
-            case _Appended(number, error):
-                self._appended(number, error)
+            case _Refused(number, error):
+                self._refused(number, error)
             case _Read(load, outcome):
                 self._loaded_some(load, outcome)
             case _Due():
@@ -316,16 +319,19 @@ class GroupCoordinatorActor(LoopActor):
         self._waiting.append(_Waiting(number, answers))
 
         def answered(error: KafkaError | None) -> None:
-            if self.actor_ref.is_alive():
-                self.actor_ref.tell(_Appended(number, error))
+            if error is None:
+                self._committed(number)  # no message: a third drain for each commit
+            elif self.actor_ref.is_alive():
+                self.actor_ref.tell(_Refused(number, error))
 
         self._log.append(build_batch(records, base_offset=0), answered)
 
-    def _appended(self, number: int, error: KafkaError | None) -> None:
-        if error is None:
-            while self._waiting and self._waiting[0].number <= number:
-                _give(self._waiting.popleft().answers)
-            return
+    def _committed(self, number: int) -> None:
+        """Let the answers leave that waited for this append and those before it; after the end nobody waits."""
+        while self._waiting and self._waiting[0].number <= number:
+            _give(self._waiting.popleft().answers)
+
+    def _refused(self, number: int, error: KafkaError) -> None:
         if not any(waiting.number == number for waiting in self._waiting):
             return  # everybody has been told already
         translated = KafkaError(error.message, code=_RESPONSE_ERRORS.get(error.error_code, error.error_code))
