@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from klamm.core.groups.assignors import DEFAULT_ASSIGNOR
 from klamm.core.groups.classic import ClassicProtocol
-from klamm.core.groups.classic_group import HEARTBEAT, JOIN, SYNC, ClassicGroup, ClassicState
+from klamm.core.groups.classic_group import HEARTBEAT, JOIN, SYNC, ClassicGroup
 from klamm.core.groups.config import GroupConfig
-from klamm.core.groups.consumer import ConsumerProtocol, check_instance, validate
-from klamm.core.groups.consumer_group import LEAVE_EPOCH, STATIC_LEAVE_EPOCH, ConsumerGroup, ConsumerMember, Target
-from klamm.core.groups.context import Context, GroupIdNotFoundError
+from klamm.core.groups.consumer import ConsumerProtocol
+from klamm.core.groups.consumer_group import LEAVE_EPOCH, STATIC_LEAVE_EPOCH, ConsumerGroup, ConsumerMember
+from klamm.core.groups.consumer_requests import check_instance, validate
+from klamm.core.groups.context import Context
 from klamm.core.groups.messages import (
     UNKNOWN_MEMBER_ID,
     Append,
@@ -30,10 +30,6 @@ from klamm.core.groups.messages import (
     DeleteGroups,
     DeleteOffsets,
     DescribeConsumerGroups,
-    DescribedConsumerGroup,
-    DescribedConsumerMember,
-    DescribedGroup,
-    DescribedMember,
     DescribeGroups,
     Effect,
     FetchOffsets,
@@ -44,9 +40,7 @@ from klamm.core.groups.messages import (
     LeaveGroup,
     LeaveGroupResult,
     LeftMember,
-    ListedGroup,
     ListGroups,
-    NamedPartitions,
     Now,
     Reply,
     SyncGroup,
@@ -56,6 +50,7 @@ from klamm.core.groups.messages import (
 from klamm.core.groups.migration import Migration
 from klamm.core.groups.offsets import OffsetStore
 from klamm.core.groups.regex import check_regex
+from klamm.core.groups.views import describe_consumer_group, describe_group, list_groups
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.records.offsets_schema import (
     ConsumerGroupMetadataKey,
@@ -213,15 +208,17 @@ class GroupCoordinator:
                 context.write(records)
                 context.reply(reply_to, deleted)
             case ListGroups():
-                context.reply(reply_to, self._list(request))
+                context.reply(reply_to, list_groups(context, request))
             case DescribeGroups():
-                context.reply(reply_to, tuple(self._describe(group_id) for group_id in request.group_ids))
+                context.reply(reply_to, tuple(describe_group(context, group_id) for group_id in request.group_ids))
             case DeleteGroups():
                 context.reply(reply_to, tuple(self._delete(group_id) for group_id in request.group_ids))
             case ConsumerGroupHeartbeat():
                 context.reply(reply_to, self._consumer_heartbeat(request))
             case DescribeConsumerGroups():
-                context.reply(reply_to, tuple(self._describe_consumer(group_id) for group_id in request.group_ids))
+                context.reply(
+                    reply_to, tuple(describe_consumer_group(context, group_id) for group_id in request.group_ids)
+                )
         return self._take_effects()
 
     def expire(self, now: Now) -> list[Effect]:
@@ -373,80 +370,6 @@ class GroupCoordinator:
             return self._consumer.tombstones(group)
         return [GroupRecord(GroupMetadataKey(group.group_id), None)]
 
-    # Views
-
-    def _list(self, request: ListGroups) -> tuple[ListedGroup, ...]:
-        states = {state.lower().strip() for state in request.states_filter}
-        types = {group_type.lower() for group_type in request.types_filter}
-        listed: list[ListedGroup] = []
-        for group in self._context.groups.values():
-            if isinstance(group, ClassicGroup):
-                one = ListedGroup(group.group_id, group.protocol_type or "", group.state.value, "classic")
-            else:
-                one = ListedGroup(group.group_id, "consumer", group.state_name, "consumer")
-            if (not states or one.state.lower() in states) and (not types or one.group_type in types):
-                listed.append(one)
-        return tuple(listed)
-
-    def _describe(self, group_id: str) -> DescribedGroup:
-        try:
-            group = self._context.classic_group(group_id)
-        except GroupIdNotFoundError as missing:
-            return DescribedGroup(group_id, ClassicState.DEAD.value, missing.message)
-        stable = group.state is ClassicState.STABLE
-        name = group.protocol_name or ""
-        members = tuple(
-            DescribedMember(
-                member.member_id,
-                member.group_instance_id,
-                member.client_id,
-                member.client_host,
-                member.metadata(name) if stable else b"",
-                member.assignment,
-            )
-            for member in group.members.values()
-        )
-        protocol_data = name if stable else ""
-        return DescribedGroup(group_id, group.state.value, None, group.protocol_type or "", protocol_data, members)
-
-    def _describe_consumer(self, group_id: str) -> DescribedConsumerGroup:
-        try:
-            group = self._context.consumer_group(group_id)
-        except GroupIdNotFoundError as missing:
-            return DescribedConsumerGroup(group_id, missing.error_code, missing.message)
-        members = tuple(
-            DescribedConsumerMember(
-                member.member_id,
-                member.instance_id,
-                member.rack_id,
-                member.member_epoch,
-                member.client_id,
-                member.client_host,
-                member.subscribed_topic_names,
-                member.subscribed_topic_regex,
-                self._named(_held(member)),
-                self._named(group.target.get(member.member_id, {})),
-                member.uses_classic_protocol,
-            )
-            for member in group.members.values()
-        )
-        return DescribedConsumerGroup(
-            group_id,
-            state=group.state_name,
-            group_epoch=group.group_epoch,
-            assignment_epoch=group.assignment_epoch,
-            assignor_name=group.preferred_assignor() or DEFAULT_ASSIGNOR,
-            members=members,
-        )
-
-    def _named(self, partitions: Target) -> tuple[NamedPartitions, ...]:
-        topics = ((self._context.topics.topic_by_id(topic_id), parts) for topic_id, parts in partitions.items())
-        return tuple(
-            NamedPartitions(topic.topic_id, topic.name, tuple(sorted(parts)))
-            for topic, parts in topics
-            if topic is not None
-        )
-
     def _take_effects(self) -> list[Effect]:
         """Return the effects of this event: all its records in one append, before its replies."""
         effects = self._context.effects
@@ -456,12 +379,3 @@ class GroupCoordinator:
         records = tuple(record for effect in effects if isinstance(effect, Append) for record in effect.records)
         replies: Iterable[Effect] = (effect for effect in effects if not isinstance(effect, Append))
         return [Append(records), *replies] if records else list(replies)
-
-
-def _held(member: ConsumerMember) -> Target:
-    """Return all that a member has, what it was told to give up included."""
-    topics = dict.fromkeys([*member.assigned, *member.pending_revocation])
-    return {
-        topic: frozenset([*member.assigned.get(topic, {}), *member.pending_revocation.get(topic, {})])
-        for topic in topics
-    }

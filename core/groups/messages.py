@@ -286,43 +286,11 @@ class ListGroups:
     types_filter: frozenset[str] = frozenset()
 
 
-class ListedGroup(NamedTuple):
-    """A group in the list."""
-
-    group_id: str
-    protocol_type: str
-    state: str
-    group_type: str
-
-
 @dataclass(frozen=True, slots=True)
 class DescribeGroups:
     """DescribeGroups (key 15)."""
 
     group_ids: tuple[str, ...]
-
-
-class DescribedMember(NamedTuple):
-    """A member of a classic group, described."""
-
-    member_id: str
-    group_instance_id: str | None
-    client_id: str
-    client_host: str
-    metadata: bytes
-    assignment: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DescribedGroup:
-    """A classic group, described; ``error_message`` says why it is not one."""
-
-    group_id: str
-    state: str
-    error_message: str | None = None
-    protocol_type: str = ""
-    protocol_data: str = ""
-    members: tuple[DescribedMember, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,42 +342,3 @@ class DescribeConsumerGroups:
     """ConsumerGroupDescribe (key 69)."""
 
     group_ids: tuple[str, ...]
-
-
-class NamedPartitions(NamedTuple):
-    """Partitions of a topic, with its name."""
-
-    topic_id: TopicId
-    topic: str
-    partitions: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DescribedConsumerMember:
-    """A member of a consumer group, described."""
-
-    member_id: str
-    instance_id: str | None
-    rack_id: str | None
-    member_epoch: int
-    client_id: str
-    client_host: str
-    subscribed_topic_names: tuple[str, ...]
-    subscribed_topic_regex: str | None
-    assignment: tuple[NamedPartitions, ...]
-    target_assignment: tuple[NamedPartitions, ...]
-    classic: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DescribedConsumerGroup:
-    """A consumer group, described."""
-
-    group_id: str
-    error: ErrorCode = ErrorCode.NONE
-    error_message: str | None = None
-    state: str = ""
-    group_epoch: int = 0
-    assignment_epoch: int = 0
-    assignor_name: str = ""
-    members: tuple[DescribedConsumerMember, ...] = ()

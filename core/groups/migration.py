@@ -17,10 +17,9 @@ from klamm.core.groups.consumer import (
     CLASSIC_SYNC,
     SESSION,
     ConsumerProtocol,
-    check_instance,
-    taken_over,
 )
 from klamm.core.groups.consumer_group import ConsumerGroup, ConsumerMember, MemberState, Owned, Target
+from klamm.core.groups.consumer_requests import check_instance, taken_over
 from klamm.core.groups.context import Context, GroupIdNotFoundError
 from klamm.core.groups.deadlines import Timer
 from klamm.core.groups.embedded import (

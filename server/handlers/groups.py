@@ -14,9 +14,6 @@ from klamm.core.groups.messages import (
     DeleteOffsets,
     DeleteOffsetsResult,
     DescribeConsumerGroups,
-    DescribedConsumerGroup,
-    DescribedConsumerMember,
-    DescribedGroup,
     DescribeGroups,
     FetchedTopic,
     JoinGroup,
@@ -24,12 +21,17 @@ from klamm.core.groups.messages import (
     LeaveGroup,
     LeaveGroupResult,
     LeavingMember,
-    ListedGroup,
     ListGroups,
-    NamedPartitions,
     Protocols,
     SyncGroup,
     SyncGroupResult,
+)
+from klamm.core.groups.views import (
+    DescribedConsumerGroup,
+    DescribedConsumerMember,
+    DescribedGroup,
+    ListedGroup,
+    NamedPartitions,
 )
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import PartitionIndex, TopicName

@@ -9,8 +9,8 @@ import pytest
 from klamm.actors.group_coordinator import Ask, CoordinatorPorts, GroupCoordinatorActor
 from klamm.actors.runtime import LoopActorRef
 from klamm.actors.simulation import SimulatedNode, Simulation
+from klamm.core.groups import coordinator
 from klamm.core.groups.config import GroupConfig
-from klamm.core.groups.coordinator import GroupCoordinator
 from klamm.core.groups.messages import (
     CommitOffsets,
     CommitOffsetsResult,
@@ -107,7 +107,7 @@ def test_whoever_asked_is_answered_when_the_coordinator_breaks(world: World, mon
     def broken(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(GroupCoordinator, "_list", broken)
+    monkeypatch.setattr(coordinator, "list_groups", broken)
     before, breaking, after = world.ask(commit(5)), world.ask(ListGroups()), world.ask(FETCH)
     world.simulation.run_until(lambda: before and breaking and after, 5)
     assert [answers[0].error_code for answers in (before, breaking, after)] == [ErrorCode.NOT_COORDINATOR] * 3
