@@ -13,7 +13,7 @@
 | `partition_ports.py` | how a partition reaches the world |
 | `replica_fetcher.py` | copies a partition from its leader |
 | `controller.py`, `metadata_log.py` | the cluster's metadata |
-| `group_coordinator.py` | one partition of `__consumer_offsets` |
+| `group_coordinator.py`, `coordinator_log.py` | one partition of `__consumer_offsets` |
 | `disk.py`, `exporter.py` | what waits for the disk; what is told of the broker |
 | `log_cleaner.py`, `cleaner_worker.py` | which log is compacted next; a round of it, on a thread |
 """

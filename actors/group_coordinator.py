@@ -19,8 +19,16 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
+from klamm.actors.coordinator_log import (
+    RESPONSE_ERRORS,
+    CoordinatorLog,
+    LogRead,
+    LogUnreadable,
+    decode_batches,
+    encode_batches,
+)
 from klamm.actors.ports import Clock, TimerHandle, Timers
 from klamm.actors.runtime import LoopActor
 from klamm.core.groups.config import GroupConfig
@@ -36,17 +44,9 @@ from klamm.core.groups.messages import (
     Topics,
 )
 from klamm.model.errors import ErrorCode, KafkaError
-from klamm.records.batch import iter_batches
-from klamm.records.offsets_schema import GroupRecord, decode_record, encode_key, encode_value
-from klamm.records.record import Record, build_batch, decode_records
+from klamm.records.offsets_schema import GroupRecord
 
 logger = logging.getLogger(__name__)
-
-BATCH_RECORD_SIZE_MAX: Final = 900_000
-"""Bytes of keys and values in one batch: below max.message.bytes of the topic (1,048,588) with room for the framing."""
-
-FRAMING_SIZE: Final = 24
-"""Bytes a record needs besides key and value, at most: its length, attributes, two deltas, two lengths, no headers."""
 
 CoordinatorReply = Callable[[object], None]
 """Takes the answer, or the KafkaError that there is instead of one; called once."""
@@ -63,32 +63,6 @@ class TopicsDeleted(NamedTuple):
     """These topics are no more."""
 
     names: frozenset[str]
-
-
-class LogRead(NamedTuple):
-    """Record batches of the coordinator's log; at its end ``next_offset`` is the offset that was asked for."""
-
-    batches: list[memoryview]
-    next_offset: int
-
-
-class LogUnreadable(NamedTuple):
-    """The coordinator's log could not be read."""
-
-    reason: str
-
-
-class CoordinatorLog(Protocol):
-    """The partition that a coordinator writes to and loads from. Answers may come from any thread but for one."""
-
-    def append(self, batch: bytearray, answer: Callable[[KafkaError | None], None]) -> None:
-        """Append a batch; ``answer`` is called once: when it is committed, or refused.
-
-        That it is committed is said on the coordinator's own thread and outside of its drains (in the partition's).
-        """
-
-    def read(self, offset: int, answer: Callable[[LogRead | LogUnreadable], None]) -> None:
-        """Read on from ``offset``; ``answer`` is called once."""
 
 
 class CoordinatorPorts(NamedTuple):
@@ -301,19 +275,12 @@ class GroupCoordinatorActor(LoopActor):
         now_ms = self._time().wall_ms
         records, self._records = self._records, []
         answers, self._answers = self._answers, []
-        encoded: list[Record] = []
-        size = 0
-        for record in records:
-            key = encode_key(record.key)
-            value = None if record.value is None else encode_value(record.value)
-            size += len(key) + (0 if value is None else len(value)) + FRAMING_SIZE
-            if size > BATCH_RECORD_SIZE_MAX and encoded:
-                self._append_batch(encoded, [])
-                encoded, size = [], len(key) + (0 if value is None else len(value)) + FRAMING_SIZE
-            encoded.append(Record(len(encoded), now_ms, key, value, ()))
-        self._append_batch(encoded, answers)
+        *full, last = encode_batches(records, now_ms)
+        for batch in full:
+            self._append_batch(batch, [])
+        self._append_batch(last, answers)
 
-    def _append_batch(self, records: list[Record], answers: list[_Answer]) -> None:
+    def _append_batch(self, batch: bytearray, answers: list[_Answer]) -> None:
         self._append_number += 1
         number = self._append_number
         self._waiting.append(_Waiting(number, answers))
@@ -324,7 +291,7 @@ class GroupCoordinatorActor(LoopActor):
             elif self.actor_ref.is_alive():
                 self.actor_ref.tell(_Refused(number, error))
 
-        self._log.append(build_batch(records, base_offset=0), answered)
+        self._log.append(batch, answered)
 
     def _committed(self, number: int) -> None:
         """Let the answers leave that waited for this append and those before it; after the end nobody waits."""
@@ -334,7 +301,7 @@ class GroupCoordinatorActor(LoopActor):
     def _refused(self, number: int, error: KafkaError) -> None:
         if not any(waiting.number == number for waiting in self._waiting):
             return  # everybody has been told already
-        translated = KafkaError(error.message, code=_RESPONSE_ERRORS.get(error.error_code, error.error_code))
+        translated = KafkaError(error.message, code=RESPONSE_ERRORS.get(error.error_code, error.error_code))
         if error.error_code is ErrorCode.REQUEST_TIMED_OUT:  # written, only not committed in time: memory is right
             while self._waiting and self._waiting[0].number <= number:
                 _give([_Answer(reply, translated) for reply, _ in self._waiting.popleft().answers])
@@ -388,9 +355,8 @@ class GroupCoordinatorActor(LoopActor):
             msg = f"the log of {self.actor_name} cannot be read: {outcome.reason}"
             raise KafkaError(msg, code=ErrorCode.NOT_COORDINATOR)
         for batches in outcome.batches:
-            for position, header in iter_batches(batches):
-                if not header.is_control:
-                    self._replay(batches, position)
+            for record in decode_batches(batches):
+                self._core.replay(record)
         if outcome.next_offset > self._next_offset:
             self._next_offset = outcome.next_offset
             self._read_on()
@@ -399,12 +365,6 @@ class GroupCoordinatorActor(LoopActor):
         self._perform(self._core.loaded(self._time()))
         while self._parked:
             self._take(self._parked.popleft())
-
-    def _replay(self, batches: memoryview, position: int) -> None:
-        for record in decode_records(batches, position):
-            decoded = None if record.key is None else decode_record(bytes(record.key), record.value)
-            if decoded is not None:
-                self._core.replay(decoded)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -422,20 +382,6 @@ class GroupCoordinatorActor(LoopActor):
     def _clean_up_later(self) -> None:
         delay_s = self._config.offsets_retention_check_interval_ms / 1000
         self.call_later(self._ports.timers, delay_s, lambda: self.on_receive(_CleanUp()))
-
-
-_RESPONSE_ERRORS: Final = {
-    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.NOT_ENOUGH_REPLICAS: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.REQUEST_TIMED_OUT: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.NOT_LEADER_OR_FOLLOWER: ErrorCode.NOT_COORDINATOR,
-    ErrorCode.KAFKA_STORAGE_ERROR: ErrorCode.NOT_COORDINATOR,
-    ErrorCode.MESSAGE_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
-    ErrorCode.RECORD_LIST_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
-    ErrorCode.INVALID_FETCH_SIZE: ErrorCode.UNKNOWN_SERVER_ERROR,
-}
-"""What a client hears when an append failed (CoordinatorOperationExceptionHelper of Apache Kafka)."""
 
 
 def _give(answers: list[_Answer]) -> None:

@@ -11,12 +11,11 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from klamm.actors.coordinator_log import LogRead, LogUnreadable
 from klamm.actors.group_coordinator import (
     Ask,
     CoordinatorPorts,
     GroupCoordinatorActor,
-    LogRead,
-    LogUnreadable,
     TopicsDeleted,
 )
 from klamm.actors.messages import AppendBatch

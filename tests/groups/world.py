@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from klamm.actors.coordinator_log import LogRead, LogUnreadable
 from klamm.actors.group_coordinator import (
     Ask,
     CoordinatorPorts,
     GroupCoordinatorActor,
-    LogRead,
-    LogUnreadable,
 )
 from klamm.actors.runtime import LoopActorRef
 from klamm.actors.simulation import SimulatedNode, Simulation

@@ -1,0 +1,85 @@
+"""The log of a group coordinator: the port that it reaches it by, and how its records become batches and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from klamm.model.errors import ErrorCode, KafkaError
+from klamm.records.batch import iter_batches
+from klamm.records.offsets_schema import GroupRecord, decode_record, encode_key, encode_value
+from klamm.records.record import Record, build_batch, decode_records
+
+BATCH_RECORD_SIZE_MAX: Final = 900_000
+"""Bytes of keys and values in one batch: below max.message.bytes of the topic (1,048,588) with room for the framing."""
+
+FRAMING_SIZE: Final = 24
+"""Bytes a record needs besides key and value, at most: its length, attributes, two deltas, two lengths, no headers."""
+
+RESPONSE_ERRORS: Final = {
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_ENOUGH_REPLICAS: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.REQUEST_TIMED_OUT: ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER: ErrorCode.NOT_COORDINATOR,
+    ErrorCode.KAFKA_STORAGE_ERROR: ErrorCode.NOT_COORDINATOR,
+    ErrorCode.MESSAGE_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
+    ErrorCode.RECORD_LIST_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
+    ErrorCode.INVALID_FETCH_SIZE: ErrorCode.UNKNOWN_SERVER_ERROR,
+}
+"""What a client hears when an append failed (CoordinatorOperationExceptionHelper of Apache Kafka)."""
+
+
+class LogRead(NamedTuple):
+    """Record batches of the coordinator's log; at its end ``next_offset`` is the offset that was asked for."""
+
+    batches: list[memoryview]
+    next_offset: int
+
+
+class LogUnreadable(NamedTuple):
+    """The coordinator's log could not be read."""
+
+    reason: str
+
+
+class CoordinatorLog(Protocol):
+    """The partition that a coordinator writes to and loads from. Answers may come from any thread but for one."""
+
+    def append(self, batch: bytearray, answer: Callable[[KafkaError | None], None]) -> None:
+        """Append a batch; ``answer`` is called once: when it is committed, or refused.
+
+        That it is committed is said on the coordinator's own thread and outside of its drains (in the partition's).
+        """
+
+    def read(self, offset: int, answer: Callable[[LogRead | LogUnreadable], None]) -> None:
+        """Read on from ``offset``; ``answer`` is called once."""
+
+
+def encode_batches(records: Sequence[GroupRecord], now_ms: int) -> list[bytearray]:
+    """Return the records as one batch, or more if they are too many for one."""
+    batches: list[bytearray] = []
+    encoded: list[Record] = []
+    size = 0
+    for record in records:
+        key = encode_key(record.key)
+        value = None if record.value is None else encode_value(record.value)
+        record_size = len(key) + (0 if value is None else len(value)) + FRAMING_SIZE
+        size += record_size
+        if size > BATCH_RECORD_SIZE_MAX and encoded:
+            batches.append(build_batch(encoded, base_offset=0))
+            encoded, size = [], record_size
+        encoded.append(Record(len(encoded), now_ms, key, value, ()))
+    batches.append(build_batch(encoded, base_offset=0))
+    return batches
+
+
+def decode_batches(batches: memoryview) -> Iterator[GroupRecord]:
+    """Yield the records of whole batches, but for those of kinds that aren't ours."""
+    for position, header in iter_batches(batches):
+        if header.is_control:
+            continue
+        for record in decode_records(batches, position):
+            decoded = None if record.key is None else decode_record(bytes(record.key), record.value)
+            if decoded is not None:
+                yield decoded
