@@ -139,7 +139,7 @@ class _Lines:
         """Write records."""
         from klamm.client.messages.jsonl import write_rows
 
-        self._file.write(write_rows((self._topic, partition), [(header, rows)]).encode())
+        self._file.write(write_rows((self._topic, partition), [(header, rows)]))
 
     def close(self) -> None:
         """End the file."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +58,14 @@ class Sink:
 
     def write(self, data: bytes) -> None:
         """Write and flush: whoever reads has it at once."""
-        written = self._out.write(data)
-        while written < len(data):  # With PYTHONUNBUFFERED this is the bare file, which may take a part.
-            written += self._out.write(memoryview(data)[written:])
+        self.write_each((data,))
+
+    def write_each(self, parts: Iterable[bytes]) -> None:
+        """As :meth:`write`. To join what is large first would take as long as to make it, in memory not yet touched."""
+        for part in parts:
+            written = self._out.write(part)
+            while written < len(part):  # With PYTHONUNBUFFERED this is the bare file, which may take a part.
+                written += self._out.write(memoryview(part)[written:])
         self._out.flush()
 
 
@@ -102,7 +107,7 @@ class Formatted(Sink):
     def rows(self, where: Partition, rows: Rows) -> None:
         """Write records as the format says."""
         render, partition = self._form.render, where[1]
-        self.write(b"".join([text for _, batch in rows for text in render(partition, batch)]))
+        self.write_each(render(partition, batch) for _, batch in rows)
 
 
 class Jsonl(Sink):
@@ -110,7 +115,8 @@ class Jsonl(Sink):
 
     def rows(self, where: Partition, rows: Rows) -> None:
         """Write one object a line."""
-        self.write(jsonl.write_rows(where, rows, ascii_only=sys.stdout.isatty()).encode())
+        ascii_only = sys.stdout.isatty()
+        self.write_each(jsonl.write_rows(where, [each], ascii_only=ascii_only) for each in rows)
 
 
 class Envelope(Sink):
@@ -130,7 +136,7 @@ class Envelope(Sink):
         """Write the items."""
         lines = jsonl.write_rows(where, rows, ascii_only=sys.stdout.isatty()).splitlines()
         if lines:
-            self.write((("\n" if self._first else ",\n") + ",\n".join(lines)).encode())
+            self.write((b"\n" if self._first else b",\n") + b",\n".join(lines))
             self._first = False
 
     def end(self, errors: Sequence[ClientError], extra: dict[str, Any] | None = None) -> None:

@@ -7,7 +7,8 @@
 | ``scan`` | the search: ranges, coverage, matches, the cursor to go on from |
 | ``latest`` | the last match of a partition, by reading backwards |
 | ``conditions`` | the language of filters: parsing, and where a filter is wrong |
-| ``filters`` | filters at work: on a record, and on a batch's bytes before any record is decoded |
+| ``filters`` | filters at work on a record |
+| ``needles`` | what must stand in a batch's bytes for a record of it to match, before any is decoded |
 | ``formats`` | how records are printed: kcat's placeholders, lines |
 | ``jsonl`` | the lossless form, one JSON object a line |
 | ``hashing`` | the content hash that an export and an import are compared by |

@@ -1,8 +1,4 @@
-"""Filters at work: a test on a record's fields, and the literals that rule out a batch by its bytes.
-
-Literals stand in a batch as they are: keys, values and headers are contiguous bytes once decompressed. A text inside of
-JSON may be written with escapes instead, so there a backslash and ``u`` counts as a hit as well.
-"""
+"""Filters at work: a test on a record's fields, and the needles that rule out a batch by its bytes."""
 
 from __future__ import annotations
 
@@ -12,27 +8,23 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fnmatch import translate
 from typing import Any, Final, NamedTuple, assert_never
 
-from klamm.client.messages.conditions import ANY, Comparison, Joined, Literal, Negated, Node, Operand, Segment
+from klamm.client.messages.conditions import ANY, Comparison, Joined, Literal, Negated, Node, Segment
+from klamm.client.messages.needles import PLAIN, UNICODE_ESCAPE, Clause, header_needle, needles_of, ordered
 from klamm.client.messages.record import Fields
 
 Test = Callable[[int, Fields], bool]
 Decode = Callable[[Fields, int], Any]
 """Makes the key (place 2) or the value (place 3) of a record into what paths go into, or raises ``ValueError``."""
 Prepare = Callable[[Sequence[Fields]], Awaitable[None]]
-Needles = tuple[tuple[bytes, ...], ...]
-_PLAIN: Final = re.compile(r"[^\"\\/\x00-\x1f\x7f]+")
-_UNICODE_ESCAPE: Final = b"\\u"
 _NUMERIC: Final = frozenset({"==", "<", "<=", ">", ">="})
 _JSON_STARTS: Final = frozenset({b"{", b"["})
-_QUANTIFIERS: Final = "?*{"
-_META: Final = set(".^$*+?{}[]\\|()")
 
 
 class Filter(NamedTuple):
     """A filter ready for :class:`klamm.client.messages.scan.Scan`; ``prepare`` loads what its decoding needs."""
 
     check: Test
-    needles: Sequence[Sequence[bytes]]
+    needles: Sequence[Clause]
     prepare: Prepare | None = None
 
     def test(self, partition: int, fields: Fields) -> bool:
@@ -57,10 +49,8 @@ def build(node: Node, decode: Decode = decode_json, prepare: Prepare | None = No
     ``literal`` says that what ``decode`` gives stands in the bytes as it is, or in JSON's escapes: then a path's names
     and texts rule out batches as well.
     """
-    needles = _needles(node, json_only=literal)
-    # The longest literal is the rarest: it is searched for first.
-    ordered = sorted(needles, key=lambda clause: (len(clause), -min(len(each) for each in clause)))
-    return Filter(_test(node, decode, quick=literal), ordered, prepare if _has_paths(node) else None)
+    needles = ordered(needles_of(node, json_only=literal))
+    return Filter(_test(node, decode, quick=literal), needles, prepare if _has_paths(node) else None)
 
 
 def _has_paths(node: Node) -> bool:
@@ -80,7 +70,7 @@ def literal_filter(
 ) -> Filter:
     """Return a filter for an exact key, a literal anywhere in key, value or headers, and exact headers."""
     tests: list[Test] = []
-    needles: list[tuple[bytes, ...]] = []
+    needles: list[Clause] = []
     if key is not None:
         tests.append(lambda _, fields: fields[2] == key)
         needles += [(key,)] if key else []
@@ -89,16 +79,15 @@ def literal_filter(
         needles += [(text,)] if text else []
     for name, value in headers:
         tests.append(_has_header(name, value))
-        needles.append((_header_needle(name, value),))
-    ordered = sorted(needles, key=lambda clause: -len(clause[0]))
-    return Filter(_all(tests), ordered)
+        needles.append((header_needle(name, value),))
+    return Filter(_all(tests), ordered(needles))
 
 
 def both(first: Filter | None, second: Filter | None) -> Filter | None:
     """Return a filter that is both."""
     if first is None or second is None:
         return first or second
-    needles = sorted([*first.needles, *second.needles], key=lambda c: (len(c), -min(len(each) for each in c)))
+    needles = ordered([*first.needles, *second.needles])
     return Filter(_all([first.check, second.check]), needles, first.prepare or second.prepare)
 
 
@@ -120,25 +109,6 @@ def _has_header(name: str, value: bytes | None) -> Test:
     if value is None:
         return lambda _, fields: any(each[0] == name for each in fields[4])
     return lambda _, fields: wanted in fields[4]
-
-
-def _header_needle(name: str, value: bytes | None) -> bytes:
-    """Return the bytes of a header in a record: its name, and the value behind its size."""
-    encoded = name.encode("utf-8", "surrogateescape")
-    return encoded if value is None else encoded + _zigzag(len(value)) + value
-
-
-def _zigzag(size: int) -> bytes:
-    value = size << 1
-    encoded = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 (seven bits a byte)
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-# Tests
 
 
 def _test(node: Node, decode: Decode, *, quick: bool) -> Test:
@@ -202,15 +172,15 @@ def _quick_look(node: Comparison) -> Callable[[bytes], bool] | None:
     It says no only where decoding would. Names may be written with escapes, and what is no JSON is for the decoder.
     """
     name, literal = node.operand.path[-1], node.literal
-    if not isinstance(name, str) or not name.isascii() or _PLAIN.fullmatch(name) is None:
+    if not isinstance(name, str) or not name.isascii() or PLAIN.fullmatch(name) is None:
         return None
     quoted = b'"' + name.encode() + b'"'
     fits: Callable[[bytes, int], Any]
-    if isinstance(literal, str) and node.operator == "==" and literal.isascii() and _PLAIN.fullmatch(literal):
+    if isinstance(literal, str) and node.operator == "==" and literal.isascii() and PLAIN.fullmatch(literal):
         fits = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"' + re.escape(literal).encode() + b'"').match
     elif isinstance(literal, (int, float)) and not isinstance(literal, bool) and node.operator in _NUMERIC:
         compare = _ordered(node.operator, literal)
-        number_behind = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(-?[0-9][0-9.eE+-]*)").match
+        number_behind = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(-?(?:[0-9][0-9.eE+-]*|Infinity))").match
 
         def number_fits(data: bytes, place: int) -> bool:
             match = number_behind(data, place)
@@ -222,7 +192,7 @@ def _quick_look(node: Comparison) -> Callable[[bytes], bool] | None:
         return None
 
     def may_hold(data: bytes) -> bool:
-        if data[:1] not in _JSON_STARTS or _UNICODE_ESCAPE in data:
+        if data[:1] not in _JSON_STARTS or UNICODE_ESCAPE in data:
             return True
         place = data.find(quoted)
         while place >= 0:
@@ -354,96 +324,3 @@ def _on_value(operator: str, literal: Literal) -> Callable[[Any], bool]:
 
 def _text_of(value: Any) -> str:  # noqa: ANN401 (whatever was decoded)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-# Literals
-
-
-def _needles(node: Node, *, json_only: bool) -> Needles:
-    match node:
-        case Joined("and", parts):
-            return tuple(clause for part in parts for clause in _needles(part, json_only=json_only))
-        case Joined(_, parts):
-            each = [_needles(part, json_only=json_only) for part in parts]
-            if not all(each):
-                return ()
-            best = [min(clauses, key=lambda c: (len(c), -min(len(n) for n in c))) for clauses in each]
-            return (tuple(dict.fromkeys(needle for clause in best for needle in clause)),)
-        case Negated():
-            return ()
-        case Comparison():
-            return tuple(clause for clause in _clauses(node, json_only=json_only) if all(clause))
-        case _:
-            assert_never(node)
-
-
-def _clauses(node: Comparison, *, json_only: bool) -> Needles:
-    operand, literal = node.operand, node.literal
-    if operand.root in {"partition", "offset", "time", "size"}:
-        return ()
-    if operand.root == "header":
-        return _header_clauses(node)
-    if operand.path:
-        return _path_clauses(operand, node) if json_only else ()
-    if not isinstance(literal, str):
-        return ()
-    return ((_literal_in(node.operator, literal),),)
-
-
-def _header_clauses(node: Comparison) -> Needles:
-    name = str(node.operand.path[0])
-    if node.operator == "==" and isinstance(node.literal, str):
-        return ((_header_needle(name, node.literal.encode("utf-8", "surrogateescape")),),)
-    inner = _literal_in(node.operator, node.literal) if isinstance(node.literal, str) else b""
-    named = ((name.encode("utf-8", "surrogateescape"),),)
-    return (*named, (inner,)) if inner else named
-
-
-def _path_clauses(operand: Operand, node: Comparison) -> Needles:
-    """Return literals of a JSON path: its names, and the text it is compared with, unless either may be escaped."""
-    texts = [segment for segment in operand.path if isinstance(segment, str)]
-    if node.operator == "==" and isinstance(node.literal, str):
-        texts.append(node.literal)
-    return tuple((text.encode(), _UNICODE_ESCAPE) for text in texts if _PLAIN.fullmatch(text) and text.isascii())
-
-
-def _literal_in(operator: str, literal: str) -> bytes:
-    """Return bytes that whatever matches must hold; empty if there is none."""
-    if operator in {"==", "contains"}:
-        return literal.encode("utf-8", "surrogateescape")
-    if operator == "like":
-        return max(re.split(r"[*?]", literal.split("[", maxsplit=1)[0]), key=len).encode("utf-8", "surrogateescape")
-    return _literal_of_regex(literal).encode() if operator == "~" else b""
-
-
-def _literal_of_regex(pattern: str) -> str:
-    """Return the longest run of plain characters outside of groups and classes, which every match holds.
-
-    Anything that makes parts optional, changes how letters compare or writes a letter by its number gives nothing.
-    """
-    if not pattern.isascii() or re.search(r"\||\(\?|\\[xuUN0-9]|\[[^\]]*\\", pattern):
-        return ""
-    runs = [""]
-    place = depth = 0
-    while place < len(pattern):
-        sign = pattern[place]
-        if sign == "\\":
-            runs.append("")
-            place += 2
-            continue
-        if sign == "[":
-            first = place + 2 if pattern[place + 1 : place + 2] == "^" else place + 1
-            end = pattern.find("]", first + 1)  # a bracket in the first place is one of the class
-            place = len(pattern) if end < 0 else end + 1
-            runs.append("")
-            continue
-        depth += (sign == "(") - (sign == ")")
-        after = pattern[place + 1 : place + 2]
-        if sign in _META or depth or (after and after in _QUANTIFIERS):
-            runs.append("")
-            if sign == "{":
-                place = max(place, pattern.find("}", place))
-        else:
-            runs[-1] += sign
-        place += 1
-    return max(runs, key=len)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import itemgetter
 from struct import Struct
 from typing import Any, Final
@@ -21,14 +22,16 @@ _PIECE: Final = re.compile(r"%(.)|\\x([0-9a-fA-F]{2})|\\(.)|([^%\\]+)|(.)", re.D
 _PLAIN_FIELDS: Final = {"o": 0, "T": 1, "k": 2, "s": 3}
 """Placeholders that are a record's fields as they are, and which."""
 _NUMBERS: Final = frozenset("oTSK")
+_CONSTANT: Final = frozenset("tp")
+"""Placeholders that are the same for a whole partition."""
 _PLACEHOLDERS: Final = "tpokshTSKR"
 
 
 class Format:
     """A format string at work on records of one topic.
 
-    What is the same for a whole partition is put into the template once; fields that are printed as they are leave the
-    record's tuple together. A call for each placeholder would take longer than all the rest.
+    What is the same for a whole partition is put into the template once, and all records of a batch are formatted by a
+    template that repeats it: a call for each record would take longer than all the rest.
     """
 
     def __init__(self, text: str, topic: str, null: bytes = b"") -> None:
@@ -40,19 +43,27 @@ class Format:
         self._pieces = _parse(text)
         self._topic = topic.encode()
         self._null = null
-        self._by_partition: dict[int, Callable[[Fields], bytes]] = {}
+        self._names = [piece for piece in self._pieces if isinstance(piece, str) and piece not in _CONSTANT]
+        self._pick = _picker(self._names)
+        self._templates: dict[int, bytes] = {}
 
-    def render(self, partition: int, rows: Sequence[Fields]) -> list[bytes]:
-        """Return what each record prints."""
-        make = self._by_partition.get(partition)
-        if make is None:
-            make = self._by_partition[partition] = self._compile(partition)
-        return [make(fields) for fields in rows]
+    def render(self, partition: int, rows: Sequence[Fields]) -> bytes:
+        """Return what records print."""
+        template = self._templates.get(partition)
+        if template is None:
+            template = self._templates[partition] = self._template(partition)
+        if self._pick is None:
+            makers = [_maker(name, self._null) for name in self._names]
+            return template * len(rows) % tuple([make(fields) for fields in rows for make in makers])
+        fields = tuple(chain.from_iterable(map(self._pick, rows)))
+        try:
+            return template * len(rows) % fields
+        except TypeError:  # a null among the bytes
+            return template * len(rows) % tuple([self._null if each is None else each for each in fields])
 
-    def _compile(self, partition: int) -> Callable[[Fields], bytes]:
+    def _template(self, partition: int) -> bytes:
         constant = {"t": self._topic, "p": b"%d" % partition}
         template = bytearray()
-        names: list[str] = []
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 template += piece.replace(b"%", b"%%")
@@ -60,25 +71,14 @@ class Format:
                 template += constant[piece].replace(b"%", b"%%")
             else:
                 template += b"%d" if piece in _NUMBERS else b"%b"
-                names.append(piece)
-        shape = bytes(template)
-        if not names:
-            whole = shape % ()
-            return lambda _: whole
-        null = self._null
-        if all(name in _PLAIN_FIELDS for name in names):
-            places = [_PLAIN_FIELDS[name] for name in names]
-            pick = itemgetter(*places, 0)  # one more, so that it is a tuple even of one
+        return bytes(template)
 
-            def plain(fields: Fields) -> bytes:
-                picked: tuple[Any, ...] = pick(fields)[:-1]
-                if None in picked:
-                    picked = tuple([null if each is None else each for each in picked])
-                return shape % picked
 
-            return plain
-        makers = [_maker(name, null) for name in names]
-        return lambda fields: shape % tuple([make(fields) for make in makers])
+def _picker(names: Sequence[str]) -> Callable[[Fields], tuple[Any, ...]] | None:
+    """Return what takes these out of a record's fields, if they stand there as they are and are two at least."""
+    if len(names) < 2 or not all(name in _PLAIN_FIELDS for name in names):  # noqa: PLR2004 (itemgetter makes tuples of two)
+        return None
+    return itemgetter(*[_PLAIN_FIELDS[name] for name in names])
 
 
 def _parse(text: str) -> list[bytes | str]:

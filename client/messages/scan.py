@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.messages.fetching import PATIENCE_S, Fetched, Fetcher, Gap, plain_bytes
+from klamm.client.messages.needles import Clause, Needle, find
 from klamm.client.messages.record import Fields, Record, decode_fields, decode_values, to_record
 from klamm.client.offsets import Partition
 from klamm.client.positions import Range
@@ -28,13 +29,13 @@ CORRUPT_SHOWN_MAX: Final = 100
 class Condition(Protocol):
     """What a search looks for: see :mod:`klamm.client.messages.filters`.
 
-    ``needles`` are alternatives of bytes by clause: a batch's plain bytes that lack every alternative of one clause
-    hold no match. No clause: every record has to be looked at.
+    ``needles`` are alternatives by clause: a batch's plain bytes that lack every alternative of one clause hold no
+    match. No clause: every record has to be looked at.
     """
 
     @property
-    def needles(self) -> Sequence[Sequence[bytes]]:
-        """The literals."""
+    def needles(self) -> Sequence[Clause]:
+        """What must stand in the bytes: see :mod:`klamm.client.messages.needles`."""
         ...
 
     @property
@@ -291,7 +292,8 @@ class Scan:
                 possible = self._may_match_compressed(fetched.where, position, header, frame)
             else:
                 possible = hits.within(position, end) and all(
-                    any(frame.find(each, position + HEADER_SIZE, end) >= 0 for each in clause) for clause in needles[1:]
+                    any(find(each, frame, position + HEADER_SIZE, end) >= 0 for each in clause)
+                    for clause in needles[1:]
                 )
             inside = header.base_offset >= fetched.start and (coverage.end is None or header.last_offset < coverage.end)
             if possible:
@@ -312,7 +314,8 @@ class Scan:
         except KafkaError as error:
             self._note_corrupt(where, header, error)
             return None
-        return all(any(each in plain for each in clause) for clause in self._condition.needles)
+        size = len(plain)
+        return all(any(find(each, plain, 0, size) >= 0 for each in clause) for clause in self._condition.needles)
 
     def _note_corrupt(self, where: Partition, header: BatchHeader, error: KafkaError) -> None:
         self.corrupt_count += 1
@@ -332,22 +335,22 @@ class Scan:
 
 
 class _Hits:
-    """Where one of several literals is in a frame, asked for from left to right: each byte is searched once."""
+    """Where one of several needles is in a frame, asked for from left to right: each byte is searched once."""
 
-    def __init__(self, frame: bytes | bytearray, literals: Sequence[bytes], start: int, end: int) -> None:
+    def __init__(self, frame: bytes | bytearray, needles: Clause, start: int, end: int) -> None:
         self._frame = frame
         self._end = end
-        self._next = [(literal, self._find(literal, start)) for literal in literals]
+        self._next = [(needle, self._find(needle, start)) for needle in needles]
 
     def within(self, start: int, end: int) -> bool:
         """Return whether one begins in [start, end); ``start`` never goes back."""
-        for place, (literal, at) in enumerate(self._next):
+        for place, (needle, at) in enumerate(self._next):
             if at < start:
-                self._next[place] = (literal, self._find(literal, start))
+                self._next[place] = (needle, self._find(needle, start))
         return any(at < end for _, at in self._next)
 
-    def _find(self, literal: bytes, start: int) -> int:
-        at = self._frame.find(literal, start, self._end)
+    def _find(self, needle: Needle, start: int) -> int:
+        at = find(needle, self._frame, start, self._end)
         return self._end if at < 0 else at
 
 

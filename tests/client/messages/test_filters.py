@@ -1,6 +1,7 @@
 """Filters: what they mean, where they are wrong, and that no literal ever rules out a match."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from klamm.client.messages.conditions import FilterError, parse
 from klamm.client.messages.filters import build, literal_filter
+from klamm.client.messages.needles import Clause, find
 from klamm.client.messages.record import Fields
 from klamm.records.record import Record, encode_records
 
@@ -100,6 +102,10 @@ def test_deep_parentheses_are_an_error_and_no_crash() -> None:
         parse("(" * 5000 + "key" + ")" * 5000)
 
 
+def holds(plain: bytes, needles: Sequence[Clause]) -> bool:
+    return all(any(find(each, plain, 0, len(plain)) >= 0 for each in clause) for clause in needles)
+
+
 _TEXT = st.text(max_size=12)
 _OPERATORS = st.sampled_from(["==", "!=", "contains", "like", "~", "!~", "<", ">="])
 _PATTERNS = st.text(alphabet="abx.*+?[]^$(){}1 -", max_size=10)
@@ -128,7 +134,7 @@ def test_a_record_that_matches_holds_a_literal_of_every_clause(
     header = key.encode("utf-8", "surrogatepass")
     if found.test(0, (0, 0, header, value, (("a", header),))):
         plain = bytes(encode_records([Record(0, 0, header, value, ((b"a", header),))], 0, 0))
-        assert all(any(each in plain for each in clause) for clause in found.needles), (text, found.needles)
+        assert holds(plain, found.needles), (text, found.needles)
 
 
 @settings(deadline=None)  # a loaded machine is not slow code
@@ -140,7 +146,7 @@ def test_the_literal_of_a_regular_expression_is_in_whatever_it_matches(pattern: 
     except FilterError:
         return
     if found.test(0, _fields(key=text.encode())):
-        assert all(any(each in text.encode() for each in clause) for clause in found.needles)
+        assert holds(text.encode(), found.needles)
 
 
 def test_literals_of_the_shortcuts() -> None:
@@ -174,3 +180,138 @@ def test_a_quick_look_says_no_only_where_decoding_does(
     node = parse(f"{path} {operator} {literal}")
     fields = (0, 0, None, data, ())
     assert build(node).test(0, fields) is build(node, literal=False).test(0, fields)
+
+
+_NUMBERS = [
+    "100",
+    "1e2",
+    "100.0",
+    "1E+2",
+    "10000e-2",
+    "0",
+    "-0",
+    "-0.0",
+    "1e-2",
+    "0.01",
+    "-5",
+    "-5.0",
+    "10",
+    "1000",
+    "1e999",
+    "Infinity",
+    "-Infinity",
+    "NaN",
+    "1e16",
+    "12345678901234567890",
+    "100000000000000000000.0",
+]
+_LITERALS = [
+    "100",
+    "0",
+    "-5",
+    "0.01",
+    "1e2",
+    "1e999",
+    "12345678901234567890",
+    "1e16",
+    "1e20",
+    "true",
+    '"cust-5"',
+    '"100.0"',
+    '"Infinity"',
+    '"cust*"',
+    '"Inf"',
+    '"nb"',
+    '"5"',
+    '"e"',
+    '"a/b"',
+    '"ab"',
+    '"u0061"',
+    '"true"',
+    '"a"',
+    '"1e"',
+    '":"',
+    '"["',
+    '","',
+]
+_WORDS = [
+    "true",
+    "false",
+    "null",
+    '"100"',
+    '"cust-5"',
+    '"a\\nb"',
+    '"\\u0061b"',
+    '"a/b"',
+    '"a\\/b"',
+    '"Infinity"',
+    '"1e5"',
+    '""',
+]
+_SPACE = st.sampled_from(["", "", " ", "\n\t"])
+_NAME = st.sampled_from(['"a"', '"a"', '"b"', '"\\u0061"', '"ab"'])
+
+
+@st.composite
+def _spelled(draw: st.DrawFn, depth: int = 2) -> str:
+    """Return JSON in any of its spellings."""
+    kind = draw(st.sampled_from(["number", "word", "list", "object"] if depth else ["number", "word"]))
+    space = draw(_SPACE)
+    if kind in {"number", "word"}:
+        return draw(st.sampled_from(_NUMBERS if kind == "number" else _WORDS))
+    inner = draw(st.lists(_spelled(depth - 1), max_size=2))
+    if kind == "list":
+        return "[" + f"{space},".join(inner) + "]"
+    return "{" + f",{space}".join(f"{draw(_NAME)}{space}:{draw(_SPACE)}{each}" for each in inner) + "}"
+
+
+@settings(deadline=None, max_examples=500)  # a loaded machine is not slow code
+@given(
+    path=st.sampled_from(["value.a", "value.a", "value.a.b", "value.b[0]", "value.a[*]", "value.a[0].a"]),
+    operator=st.sampled_from(["==", "==", "==", "like", "contains", "~", "<", ">="]),
+    literal=st.sampled_from(_LITERALS),
+    value=st.one_of(_spelled(), _spelled().map(lambda inner: f'{{"a": {inner}}}')),
+)
+def test_no_spelling_of_what_matches_is_ruled_out(path: str, operator: str, literal: str, value: str) -> None:
+    try:
+        node = parse(f"{path} {operator} {literal}")
+    except FilterError:
+        return
+    found = build(node)
+    naive = build(node, literal=False)
+    fields = (0, 0, None, value.encode(), ())
+    assert found.test(0, fields) is naive.test(0, fields)
+    if naive.test(0, fields):
+        assert holds(value.encode(), found.needles), found.needles
+
+
+def test_a_number_behind_its_name_rules_out_those_that_are_others() -> None:
+    found = build(parse("value.id == 270000"))
+    assert holds(b'{"id" : 270000}', found.needles)
+    assert holds(b'{"id":2.7e5}', found.needles)
+    assert holds(b'{"\\u0069d":270000}', found.needles)
+    for other in (b'{"id":2700001,"n":270000}', b'{"id":27,"text":"1e5 \\" 270000"}', b'{"ids":270000}', b'{"n":1}'):
+        assert not holds(other, found.needles)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('value.a contains "100.0"', '{"a":{"b":1e2}}'),
+        ('value.a contains "e+16"', '{"a":{"b":10000000000000000.0}}'),
+        ('value.a contains "Infinity"', '{"a":{"b":1e999}}'),
+        ('value.a ~ "nfini"', '{"a":[1e999]}'),
+        ('value.a contains "[1, 2]"', '{"a":{"b":[1,2]}}'),
+        ('value.a contains "nb"', r'{"a":{"b":"a\u000ab"}}'),
+        ('value.a contains "a/b"', r'{"a":"a\/b"}'),
+        ("value.a == 100", '{"a":1e2}'),
+        ("value.a == 100", '{"a" :\t10000e-2}'),
+        ("value.a == 0", '{"a":-0}'),
+        ("value.a == 1e999", '{"a":Infinity}'),
+        ("value.a == -5", '{"a":-5.0}'),
+    ],
+)
+def test_what_is_written_in_another_way_is_found(text: str, value: str) -> None:
+    found = build(parse(text))
+    assert found.test(0, (0, 0, None, value.encode(), ()))
+    assert holds(value.encode(), found.needles), found.needles

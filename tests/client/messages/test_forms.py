@@ -13,8 +13,9 @@ from klamm.client.messages.formats import Format
 from klamm.client.messages.hashing import ContentHash
 from klamm.client.messages.jsonl import Draft, JsonlError
 from klamm.client.messages.producing import headers_to_send
-from klamm.client.messages.record import Fields, Record
+from klamm.client.messages.record import Fields, Record, to_record
 from klamm.client.messages.tabular import TabularWriter, read_tabular
+from klamm.records.batch import TIMESTAMP_TYPE_FLAG, BatchHeader
 
 _BYTES = st.none() | st.binary(max_size=60) | st.text(max_size=30).map(str.encode)
 _NAMES = st.binary(max_size=12).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -107,7 +108,7 @@ def test_a_format_prints_what_kcat_prints() -> None:
     fields: Fields = (7, 1_700_000_000_000, b"k", None, (("a", b"1"), ("b", None)))
 
     def shown(text: str, null: bytes = b"") -> bytes:
-        return b"".join(Format(text, "t%opic", null).render(3, [fields]))
+        return Format(text, "t%opic", null).render(3, [fields])
 
     assert shown(r"%t %p@%o %k=%s\n") == b"t%opic 3@7 k=\n"
     assert shown("%k=%s", b"NULL") == b"k=NULL"
@@ -130,3 +131,43 @@ def test_lines_for_a_terminal_command_nothing() -> None:
     line = jsonl.write(record)
     assert "\x1b" not in line
     assert json.loads(line)["value"] == "\x9b31m\x1b[2J ü"
+
+
+_TEXTS = st.none() | st.binary(max_size=12) | st.text(max_size=12).map(str.encode)
+_ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 2**62),
+        st.integers(-1, 2**42),
+        _TEXTS,
+        _TEXTS,
+        st.lists(st.tuples(st.text(max_size=3), _TEXTS), max_size=2).map(tuple),
+    ),
+    max_size=8,
+)
+
+
+@given(_ROWS, st.sampled_from([0, TIMESTAMP_TYPE_FLAG]))
+def test_many_lines_at_once_are_those_of_single_records(rows: list[Fields], attributes: int) -> None:
+    header = header_of(attributes)
+    lines = [jsonl.write(to_record("t", 3, header, fields)).encode() for fields in rows]
+    assert jsonl.write_rows(("t", 3), [(header, rows[:3]), (header, rows[3:])]) == b"".join(lines)
+    for_terminals = jsonl.write_rows(("t", 3), [(header, rows)], ascii_only=True)
+    assert for_terminals.isascii()
+    assert [json.loads(each) for each in for_terminals.splitlines()] == [json.loads(each) for each in lines]
+
+
+@given(st.lists(st.text('\\"/\n\r\t\x00\x1f\x7f\x85\u2028üa%', max_size=8), min_size=1, max_size=4))
+def test_texts_are_escaped_together_as_one_by_one(texts: list[str]) -> None:
+    rows: list[Fields] = [(place, 0, None, text.encode(), ()) for place, text in enumerate(texts)]
+    lines = jsonl.write_rows(("t", 0), [(header_of(0), rows)]).splitlines()  # as -o json does
+    assert [json.loads(line)["value"] for line in lines] == texts
+
+
+@given(_ROWS, st.sampled_from(["%o", "%k:%s", "%p %o %k %s\\n", "%T%%", "%h|%s", "x", "%K%S%R%k", "%t%s%s%o"]))
+def test_a_batch_is_formatted_as_its_records_are(rows: list[Fields], text: str) -> None:
+    form = Format(text, "t", b"NULL")
+    assert form.render(7, rows) == b"".join(form.render(7, [each]) for each in rows)
+
+
+def header_of(attributes: int) -> BatchHeader:
+    return BatchHeader(0, 61, 0, 2, 0, attributes, 0, 0, 0, -1, -1, -1, 0)
