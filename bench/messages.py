@@ -1,8 +1,10 @@
 """How fast ``klamm consume``, ``produce`` and ``message find`` are beside kcat, on one broker in one run.
 
-``python bench/messages.py HOST:PORT [--records 300000] [--rounds 3]``; the tools take turns. Reported are records a
-second of the process's own CPU time (user and system, all threads, a pipeline's processes together) and of the clock,
-medians of the rounds, and the largest resident memory. On a busy machine only the CPU time says something of the tools.
+``python bench/messages.py HOST:PORT [--records 300000] [--rounds 3] [--kcl KCL]``; the tools take turns. Reported are
+records a second of the process's own CPU time (user and system, all threads, a pipeline's processes together) and of
+the clock, medians of the rounds, and the largest resident memory. On a busy machine only the CPU time says something
+of the tools. kcl (https://github.com/twmb/kcl, ``go build``) is measured where it can do the same. Its ``-o :end``
+does not end, so it is told how many records to print, and stops at the match and not at the end.
 """
 
 from __future__ import annotations
@@ -34,12 +36,13 @@ class Taken(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What is compared: a name, how many records it is about, and a line of each tool."""
+    """What is compared: a name, how many records it is about, and a line of each tool; kcl cannot do all."""
 
     name: str
     records: int
     kcat: str
     klamm: str
+    kcl: str = ""
 
 
 def run(line: str) -> Taken:
@@ -68,22 +71,25 @@ def first_record(line: str) -> float:
     return taken * 1000
 
 
-def rows(at: str, topic: str, lines: Path, count: int) -> list[Row]:
+def rows(at: str, topic: str, lines: Path, count: int, kcl: str) -> list[Row]:
     """Return what is compared. The key that is found stands at nine tenths."""
+    kcl = f"{kcl} --config-path {lines.parent / 'kcl.toml'} consume {topic}"
     needle = f"cust-{count * 9 // 10}-"
     read = f"kcat -b {at} -t {topic} -C -e -q -o beginning"
     return [
-        Row("consume, values", count, read, f"{KLAMM} consume {topic} -b {at} -e"),
+        Row("consume, values", count, read, f"{KLAMM} consume {topic} -b {at} -e", f"{kcl} -n {count}"),
         Row("consume, partition, offset, key, value", count, f"{read} -f '%p %o %k %s\\n'",
-            f"{KLAMM} consume {topic} -b {at} -e -f '%p %o %k %s\\n'"),
+            f"{KLAMM} consume {topic} -b {at} -e -f '%p %o %k %s\\n'", f"{kcl} -n {count} -f '%p %o %k %v\\n'"),
         Row("consume, JSON", count, f"{read} -J", f"{KLAMM} consume {topic} -b {at} -e -o jsonl"),
         Row("find a literal", count, f"{read} | grep {needle}", f"{KLAMM} message find {topic} {needle} -b {at}"),
         Row("find a key", count, f"{read} -f '%k %s\\n' | grep '^{needle} '",
-            f"{KLAMM} message find {topic} --key {needle} -b {at}"),
+            f"{KLAMM} message find {topic} --key {needle} -b {at}", f"{kcl} -n 1 -G k:^{needle}$"),
         Row("find by a regular expression", count, f"{read} | grep -E '{needle}\",\"pad\":\"[a-e]'",
-            f"{KLAMM} message find {topic} --where \"value ~ '{needle}.,.pad.:.[a-e]'\" -b {at}"),
+            f"{KLAMM} message find {topic} --where \"value ~ '{needle}.,.pad.:.[a-e]'\" -b {at}",
+            f"{kcl} -n 1 -G 'v:{needle}.,.pad.:.[a-e]'"),
         Row("find by a JSON path", count, f"{read} | grep '\"id\": *{count * 9 // 10},'",
-            f"{KLAMM} message find {topic} --where 'value.id == {count * 9 // 10}' -b {at}"),
+            f"{KLAMM} message find {topic} --where 'value.id == {count * 9 // 10}' -b {at}",
+            f"{kcl} -n 1 -G 'v:\"id\": *{count * 9 // 10},'"),
         Row("produce lines of 200 B", count, f"kcat -b {at} -t {topic}-in -P -l {lines}",
             f"{KLAMM} produce {topic}-in -b {at} < {lines}"),
         Row("produce lines with keys", count, f"kcat -b {at} -t {topic}-in -P -K : -l {lines}",
@@ -104,6 +110,7 @@ def prepare(at: str, topic: str, folder: Path, count: int) -> Path:
             file.write(f'cust-{number}-|{head}{padding[: VALUE_SIZE - len(head) - 2]}"}}\n')
     subprocess.run(["kcat", "-b", at, "-t", topic, "-P", "-K", "|", "-l", str(source)], check=True)
     source.unlink()
+    (folder / "kcl.toml").write_text(f'seed_brokers = ["{at}"]\n')
     lines = folder / "lines.txt"
     with lines.open("w") as file:
         for number in range(count):
@@ -122,21 +129,24 @@ def main() -> None:
     parser.add_argument("at")
     parser.add_argument("--records", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kcl", default="", help="path of kcl")
     parser.add_argument("--only", default="", help="parts of names of rows, with slashes between them")
     options = parser.parse_args()
     topic = f"bench-messages-{os.getpid()}"
     with tempfile.TemporaryDirectory() as folder:
         lines = prepare(options.at, topic, Path(folder), options.records)
         print(f"{options.records:,} records of {VALUE_SIZE} B; load {os.getloadavg()[0]:.1f}")
-        print("| records a second of CPU time (of the clock) | kcat | klamm | klamm / kcat | klamm MiB |")
-        print("|---|---|---|---|---|")
-        for row in rows(options.at, topic, lines, options.records):
+        print("| records a second of CPU time (of the clock) | kcat | kcl | klamm | klamm / kcat | klamm MiB |")
+        print("|---|---|---|---|---|---|")
+        for row in rows(options.at, topic, lines, options.records, options.kcl):
             if not any(each in row.name for each in options.only.split("/")):
                 continue
-            taken: dict[str, list[Taken]] = {"kcat": [], "klamm": []}
+            lines_of = {"kcat": row.kcat, "kcl": row.kcl if options.kcl else "", "klamm": row.klamm}
+            taken: dict[str, list[Taken]] = {tool: [] for tool in lines_of}
             for _ in range(options.rounds):
-                taken["kcat"].append(run(row.kcat))
-                taken["klamm"].append(run(row.klamm))
+                for tool, line in lines_of.items():
+                    if line:
+                        taken[tool].append(run(line))
             print_row(row, taken)
         for name, line in (
             ("kcat", f"kcat -b {options.at} -t {topic} -C -q -o beginning"),
@@ -149,14 +159,17 @@ def main() -> None:
 def print_row(row: Row, taken: dict[str, list[Taken]]) -> None:
     """Print one row of the table."""
     cells: list[str] = []
-    rates: list[float] = []
-    for tool in ("kcat", "klamm"):
+    rates: dict[str, float] = {}
+    for tool in ("kcat", "kcl", "klamm"):
+        if not taken[tool]:
+            cells.append("")
+            continue
         cpu = row.records / median([each.cpu_seconds for each in taken[tool]])
         clock = row.records / median([each.seconds for each in taken[tool]])
-        rates.append(cpu)
+        rates[tool] = cpu
         cells.append(f"{cpu:,.0f} ({clock:,.0f})")
     resident = max(each.resident_mib for each in taken["klamm"])
-    print(f"| {row.name} | {' | '.join(cells)} | {rates[1] / rates[0]:.2f} | {resident:.0f} |", flush=True)
+    print(f"| {row.name} | {' | '.join(cells)} | {rates['klamm'] / rates['kcat']:.2f} | {resident:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

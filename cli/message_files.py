@@ -23,10 +23,11 @@ from klamm.client.errors import ClientError, SettingsError
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
+    from klamm.client.messages.hashing import ContentHash
     from klamm.client.messages.jsonl import Draft
     from klamm.client.messages.producing import Sender
     from klamm.client.messages.record import Fields
-    from klamm.client.messages.scan import Scan
+    from klamm.client.messages.scan import Found, Scan
     from klamm.records.batch import BatchHeader
 
 KINDS = {
@@ -96,14 +97,26 @@ async def export(run: Run) -> Result:
     return Result([item], COLUMNS, errors)
 
 
-async def _copy(run: Run, scan: Scan, writer: _Writer, content: Any) -> None:  # noqa: ANN401 (a ContentHash, by its add)
+async def _copy(run: Run, scan: Scan, writer: _Writer, content: ContentHash) -> None:
+    """Write what the scan finds, on a thread while the next is fetched and decoded; all of it is written on return."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def write(found: Found) -> None:
+        for header, rows in found.rows:
+            writer.add(found.where[1], header, rows)
+            content.add(found.where[1], rows)
+
     total = scan.remaining or 0
-    with Progress(run, "exporting", total, "offsets") as bar:
+    loop = asyncio.get_running_loop()
+    written: asyncio.Future[None] | None = None
+    with ThreadPoolExecutor(1) as pool, Progress(run, "exporting", total, "offsets") as bar:
         async for found in scan.rows():
             bar.at(total - (scan.remaining or 0))
-            for header, rows in found.rows:
-                writer.add(found.where[1], header, rows)
-                content.add(found.where[1], rows)
+            if written is not None:
+                await written
+            written = loop.run_in_executor(pool, write, found)
+        if written is not None:
+            await written
 
 
 def _kind(path: str, named: str | None) -> str:

@@ -62,17 +62,16 @@ class TabularWriter:
         else:
             self._file = pa.OSFile(path, "wb")
             self._writer = pa.ipc.new_file(self._file, self._schema)
-        self._rows: list[tuple[int, Fields]] = []
-        self._kinds: list[int] = []
-        self._size = 0
+        self._batches: list[tuple[int, int, Sequence[Fields]]] = []
+        """Partition, type of timestamp as its place in the dictionary, records."""
+        self._count = self._size = 0
 
     def add(self, partition: int, rows: Sequence[Fields], *, append_time: bool) -> None:
         """Add records of one partition; those of one batch have the same type of timestamp."""
-        kind = 1 if append_time else 0
-        self._rows += [(partition, fields) for fields in rows]
-        self._kinds += [2 if fields[1] < 0 else kind for fields in rows]
-        self._size += sum(len(fields[3] or b"") for fields in rows)
-        if len(self._rows) >= ROWS_MAX or self._size >= BYTES_MAX:
+        self._batches.append((partition, 1 if append_time else 0, rows))
+        self._count += len(rows)
+        self._size += sum([len(fields[3] or b"") for fields in rows])
+        if self._count >= ROWS_MAX or self._size >= BYTES_MAX:
             self._flush()
 
     def close(self) -> None:
@@ -85,24 +84,25 @@ class TabularWriter:
     def _flush(self) -> None:
         import pyarrow as pa  # noqa: PLC0415 (as above)
 
-        if not self._rows:
+        if not self._count:
             return
-        count = len(self._rows)
-        names = pa.array([self._topic], pa.string())
-        kinds = pa.array([CREATE, APPEND, NONE], pa.string())
-        times = [None if fields[1] < 0 else fields[1] for _, fields in self._rows]
+        batches, count = self._batches, self._count
+        self._batches, self._count, self._size = [], 0, 0
+        rows = [fields for _, _, batch in batches for fields in batch]
+        offsets, times, keys, values, headers = zip(*rows, strict=True)
+        known = [None if each < 0 else each for each in times]
+        kinds = [2 if fields[1] < 0 else kind for _, kind, batch in batches for fields in batch]
         columns = [
-            pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int8()), names),
-            pa.array([partition for partition, _ in self._rows], pa.int32()),
-            pa.array([fields[0] for _, fields in self._rows], pa.int64()),
-            pa.array(times, pa.int64()).cast(pa.timestamp("ms", "UTC")),
-            pa.DictionaryArray.from_arrays(pa.array(self._kinds, pa.int8()), kinds),
-            pa.array([fields[2] for _, fields in self._rows], pa.binary()),
-            pa.array([fields[3] for _, fields in self._rows], pa.binary()),
-            _headers([fields[4] for _, fields in self._rows]),
+            pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int8()), pa.array([self._topic], pa.string())),
+            pa.array([partition for partition, _, batch in batches for _ in batch], pa.int32()),
+            pa.array(offsets, pa.int64()),
+            pa.array(known, pa.int64()).cast(pa.timestamp("ms", "UTC")),
+            pa.DictionaryArray.from_arrays(pa.array(kinds, pa.int8()), pa.array([CREATE, APPEND, NONE], pa.string())),
+            pa.array(keys, pa.binary()),
+            pa.array(values, pa.binary()),
+            _headers(headers),
         ]
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
-        self._rows, self._kinds, self._size = [], [], 0
 
 
 def _headers(every: Sequence[Headers]) -> Any:  # noqa: ANN401 (pyarrow has no types)
