@@ -8,7 +8,7 @@ nothing is kept: a topic's id may be another, and no commit tells. Versions belo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -23,7 +23,7 @@ from klamm.server.encoded_offsets import EncodedAnswer
 from klamm.server.message_types import response_types
 
 if TYPE_CHECKING:
-    from klamm.core.groups.messages import Offsets
+    from klamm.records.offsets_schema import OffsetCommitValue
     from klamm.server.apis import Handler
     from klamm.server.node import Node
     from klamm.server.requests import RequestContext
@@ -40,11 +40,19 @@ _NAMES_KEPT: Final = 20_000
 """Topic names of one request whose bytes are kept for the next group."""
 
 
+class _Topic(NamedTuple):
+    """A topic's partitions, as they were asked for, and the offset of each."""
+
+    name: str
+    partitions: Collection[int]
+    offsets: Collection[OffsetCommitValue]
+
+
 class _Answer(NamedTuple):
     """What one group's answer holds: its topics by name or id, and those whose id nobody knows."""
 
     error: ErrorCode
-    topics: Sequence[tuple[str, Offsets]]
+    topics: Sequence[_Topic]
     unknown: Sequence[tuple[TopicId, tuple[int, ...]]]
     stamp: object | None = None
 
@@ -105,22 +113,32 @@ async def _ask(node: Node, group: Any, known: EncodedAnswer | None, *, by_id: bo
         return _Answer(refused.error_code, (), ())
     if result.error is not ErrorCode.NONE:
         return _Answer(result.error, (), ())
-    return _Answer(ErrorCode.NONE, result.topics, unknown, result.stamp)
+    return _Answer(ErrorCode.NONE, _answered(result, asked), unknown, result.stamp)
+
+
+def _answered(result: FetchOffsetsResult, asked: list[FetchedTopic] | None) -> list[_Topic]:
+    """Return the topics of an answer; a partition that is asked for twice is answered twice, as by Apache Kafka."""
+    if asked is None:
+        return [_Topic(name, offsets.keys(), offsets.values()) for name, offsets in result.topics]
+    return [
+        _Topic(name, topic.partitions, [offsets[index] for index in topic.partitions])
+        for topic, (name, offsets) in zip(asked, result.topics, strict=True)
+    ]
 
 
 def _encodable(node: Node, answer: _Answer, names: dict[str, bytes], *, by_id: bool) -> Iterator[response.Topic]:
     """Yield the topics of an answer; what is to be named by an id that it hasn't any more is left out."""
-    for name, offsets in answer.topics:
+    for name, partitions, offsets in answer.topics:
         named = names.get(name)
         if named is None:
             named = _named(node, name, by_id=by_id)
             if len(names) < _NAMES_KEPT:
                 names[name] = named
         if named:
-            yield named, 0, offsets
+            yield named, 0, partitions, offsets
     for topic_id, indexes in answer.unknown:
         code = ErrorCode.UNKNOWN_TOPIC_ID.value
-        yield topic_id.bytes, code, dict.fromkeys(indexes, NO_OFFSET)
+        yield topic_id.bytes, code, indexes, [NO_OFFSET] * len(indexes)
 
 
 def _named(node: Node, name: str, *, by_id: bool) -> bytes:
@@ -133,8 +151,8 @@ def _named(node: Node, name: str, *, by_id: bool) -> bytes:
 def _slices(topics: Sequence[response.Topic]) -> Iterator[tuple[int, int, int]]:
     """Yield (start, end, commits) of topics that are encoded at once."""
     start = commits = 0
-    for place, (_, _, offsets) in enumerate(topics):
-        commits += len(offsets)
+    for place, (_, _, partitions, _) in enumerate(topics):
+        commits += len(partitions)
         if commits >= SLICE_COMMITS:
             yield start, place + 1, commits
             start, commits = place + 1, 0
@@ -148,7 +166,9 @@ async def _of_one_group(node: Node, version: int, request: Any) -> Any:
     answer = await _ask(node, group, None, by_id=False)
     topics = answer.topics
     if answer.error is not ErrorCode.NONE and version == 1:  # which says a group's error at every partition
-        topics = [(topic.name, dict.fromkeys(topic.partition_indexes, NO_OFFSET)) for topic in group.topics]
+        topics = [
+            _Topic(one.name, one.partition_indexes, [NO_OFFSET] * len(one.partition_indexes)) for one in group.topics
+        ]
     each = wire_error(answer.error)
     answered = types.OffsetFetchResponseGroup(
         group_id=group.group_id,
@@ -165,10 +185,10 @@ async def _of_one_group(node: Node, version: int, request: Any) -> Any:
                         metadata=value.metadata,
                         error_code=each,
                     )
-                    for index, value in offsets.items()
+                    for index, value in zip(partitions, offsets, strict=True)
                 ),
             )
-            for name, offsets in topics
+            for name, partitions, offsets in topics
         ),
     )
     return types.OffsetFetchResponse(throttle_time=NO_THROTTLE, groups=(answered,))

@@ -522,6 +522,20 @@ def consumer_without_topics(c: Conversation) -> None:
     describe_consumers(c, group, "named")
 
 
+def fetch_twice(c: Conversation) -> None:
+    """Partitions and topics that an OffsetFetch names twice."""
+    group = c.group("twice")
+    topic_id, topic = c.topic("tw", 2), c.group("tw")
+    find(c, group)
+    commit(c, group, topic)
+    fetch(c, group, topic, (0, 0, 1, 1), label="partitions")
+    fetch(c, group, topic, (0, 0), version=7, label="partitions, one group")
+    fetch(c, group, None, version=9, label="all")
+    fetch(c, group, topic, (0, 0, 1), version=10, topic_id=topic_id, label="by id")
+    fetch(c, group, topic, (0, 0), version=10, topic_id=UUID(int=9), label="by an unknown id")
+    fetch(c, c.group("nobodys"), topic, (1, 1), label="no group")
+
+
 def static_consumers(c: Conversation) -> None:
     """Static members of the consumer protocol."""
     group = c.group("static-consumers")
@@ -652,6 +666,7 @@ SCRIPTS: tuple[Script, ...] = (
     coordinators,
     bad_beats,
     consumer_without_topics,
+    fetch_twice,
     consumer_life,
     static_consumers,
     two_consumers,

@@ -23,8 +23,11 @@ def test_a_response_by_hand_says_what_the_schema_says(version: int, metadata: st
         7: OffsetCommitValue(-1, -1, "", 0),
     }
     unknown = ErrorCode.UNKNOWN_TOPIC_ID.value
-    topics = [(ids[name].bytes if version >= 10 else by_hand.topic_name(name), 0, offsets) for name in ids]
-    refused = (UUID(int=9).bytes if version >= 10 else by_hand.topic_name("x"), unknown, {1: offsets[7]})
+    topics = [
+        (ids[name].bytes if version >= 10 else by_hand.topic_name(name), 0, offsets.keys(), offsets.values())
+        for name in ids
+    ]
+    refused = (UUID(int=9).bytes if version >= 10 else by_hand.topic_name("x"), unknown, (1,), (offsets[7],))
     frame = response_header(5, KEY, version) + b"".join(
         [
             by_hand.begin(2),
