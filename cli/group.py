@@ -1,10 +1,10 @@
-"""``klamm group``: list, describe, members, delete, remove-member; offsets are in ``group_offsets.py``."""
+"""``klamm group``: list, describe, members, delete, remove-member; offsets: ``group_seek.py``, ``group_offsets.py``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from klamm.cli import group_offsets
+from klamm.cli import group_offsets, group_seek
 from klamm.cli.checks import known_words
 from klamm.cli.group_names import NAME, NAMES, SOME, chosen_groups
 from klamm.cli.group_offsets import restoring
@@ -275,5 +275,6 @@ COMMANDS = (
         ("READ on the group",),
         level=2,
     ),
+    *group_seek.COMMANDS,
     *group_offsets.COMMANDS,
 )

@@ -1,4 +1,4 @@
-"""``klamm group seek`` and ``klamm group offsets``: export, import, restore, delete."""
+"""``klamm group offsets``: export, import, restore, delete; and the plan before offsets are committed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from klamm.cli.group_names import NAME, SOME, chosen_groups
 from klamm.cli.guard import Plan, guard, record
-from klamm.cli.names import unknown_name
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
-from klamm.client.errors import ClientError, RefusedError, ResponseError
+from klamm.client.errors import ClientError, RefusedError
 from klamm.client.text import counted, reason_of
 
 if TYPE_CHECKING:
@@ -29,56 +28,6 @@ OFFSET_COLUMNS = (
     Column("AFTER", "after", right=True, show=count_text),
     Column("CHANGED", "changed"),
 )
-
-
-async def seek(run: Run) -> Result:
-    """Set a group's committed offsets to a position."""
-    from klamm.client.committed import Committed, committed_offsets
-    from klamm.client.groups import ListedGroup, coordinators, list_groups
-    from klamm.client.positions import resolve_positions
-
-    name, position = run.values.required("name"), run.values.text("to")
-    if position is None:
-        msg = "klamm group seek needs --to POSITION: start, end, 12345, -1h, @2026-11-23T10:00"
-        raise UsageError(msg)
-    listed, _ = await list_groups(run.cluster)
-    group = next((each for each in listed if each.group_id == name), None)
-    topics = run.values.texts("topic")
-    if group is None:
-        if not run.values.flag("create"):
-            error = unknown_name("group", name, [each.group_id for each in listed])
-            error.next_step = "klamm group list; a new group with these offsets is made with --create"
-            return Result((), (), [error])
-        if not topics:
-            msg = "a new group needs --topic NAME"
-            raise UsageError(msg)
-        where, failed = await coordinators(run.cluster, [name])
-        if failed:
-            return Result((), (), list(failed.values()))
-        group = ListedGroup(name, "Empty", "classic", "", where[name])
-    _ensure_empty(group)
-    commits, errors = await committed_offsets(run.cluster, [group])
-    if errors and not run.values.flag("create"):
-        return Result((), (), list(errors.values()))
-    before = commits.get(name, {})
-    metadata = await run.cluster.metadata(topics or sorted({topic for topic, _ in before}))
-    missing: list[ClientError] = [
-        ResponseError(t.error_code, None, name=t.name) for t in metadata.topics if t.error_code
-    ]
-    partitions = [
-        (topic.name, part.partition)
-        for topic in metadata.topics
-        for part in topic.partitions
-        if topics or (topic.name, part.partition) in before
-    ]
-    if not partitions:
-        error = ClientError("NO_OFFSETS", f"group {name} has no committed offsets", "say which with --topic NAME")
-        return Result((), (), missing or [error])
-    resolved, unresolved = await resolve_positions(run.cluster, metadata, partitions, position)
-    run.note(f"{position} resolved at {_now()}")
-    target = {where: Committed(each.offset, -1, "") for where, each in resolved.items()}
-    result = await _commit(run, group, before, target, f"seek {name} to {position}")
-    return result._replace(errors=[*missing, *unresolved.values(), *result.errors])
 
 
 async def export_offsets(run: Run) -> Result:
@@ -186,18 +135,19 @@ async def _restore_offsets(run: Run, name: str, target: Mapping[tuple[str, int],
         if errors:
             return Result((), (), list(errors.values()))
         group = ListedGroup(name, "Empty", "classic", "", where[name])
-    _ensure_empty(group)
+    ensure_empty(group)
     commits, _ = await committed_offsets(run.cluster, [group])
-    return await _commit(run, group, commits.get(name, {}), target, what)
+    return await commit(run, group, commits.get(name, {}), target, what)
 
 
-async def _commit(
+async def commit(
     run: Run,
     group: ListedGroup,
     before: Mapping[tuple[str, int], Committed],
     target: Mapping[tuple[str, int], Committed],
     what: str,
 ) -> Result:
+    """Commit offsets once the plan is confirmed, and note what takes it back."""
     from klamm.client.committed import commit_offsets
 
     lines: list[str] = []
@@ -240,7 +190,12 @@ def restoring(group: str, offsets: Mapping[tuple[str, int], Committed]) -> dict[
     return {"operation": "commit_offsets", "group": group, "offsets": rows}
 
 
-def _ensure_empty(group: ListedGroup) -> None:
+def ensure_empty(group: ListedGroup) -> None:
+    """Check that a group has no members.
+
+    Raises:
+        RefusedError: It has.
+    """
     if group.state not in {"Empty", "Dead", ""}:
         msg = f"group {group.group_id} is {group.state}: its members would overwrite the offsets"
         raise RefusedError(msg, f"stop them first; see: klamm group members {group.group_id}")
@@ -272,34 +227,9 @@ def _file_text(path: str) -> str:
         raise UsageError(msg) from error
 
 
-def _now() -> str:
-    from datetime import UTC, datetime
-
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 _READ = ("DESCRIBE on each group",)
 _WRITE = ("READ on the group and its topics",)
 COMMANDS = (
-    Command(
-        "group seek",
-        "Set a group's committed offsets to a position",
-        seek,
-        "OffsetChange",
-        (NAME,),
-        (
-            Option(("--to",), "start, end, now, 12345, +100, -100, -1h or @2026-11-23T10:00", "POSITION"),
-            Option(("--topic",), "only of this topic", "NAME", repeat=True),
-            Option(("--create",), "make the group if there is none"),
-        ),
-        (
-            Example("klamm group seek billing --to -1h --topic orders --yes", "read the last hour again"),
-            Example("klamm group seek billing --to end --dry-run", "what skipping everything would change"),
-        ),
-        ("Metadata", "ListGroups", "OffsetFetch", "ListOffsets", "OffsetCommit"),
-        _WRITE,
-        level=2,
-    ),
     Command(
         "group offsets export",
         "Write groups' committed offsets as data",

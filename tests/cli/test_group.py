@@ -98,6 +98,29 @@ def test_seek_moves_offsets_and_restore_takes_it_back(klamm: Klamm, any_broker: 
     assert [item["offset"] for item in klamm("group", "offsets", "export", topic, *at).items] == [4, 7]
 
 
+def test_a_record_that_a_group_is_stuck_at_is_skipped_in_its_partition_alone(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    _filled(klamm, any_broker, topic, partitions=3)
+    _commit(any_broker, topic, topic, {0: 4, 1: 7})
+    line = ("group", "seek", topic, "--topic", topic, "--yes", *at)
+    ran = klamm(*line, "-p", "1", "--shift-by", "1")
+    assert [(item["partition"], item["before"], item["after"]) for item in ran.items] == [(1, 7, 8)], ran.err
+    assert klamm(*line, "--partition", "0", "--to", "9").code == 0
+    exported = klamm("group", "offsets", "export", topic, *at)
+    assert [(item["partition"], item["offset"]) for item in exported.items] == [(0, 9), (1, 8)]
+    back = klamm(*line, "--shift-by", "-100")
+    assert [(item["partition"], item["after"]) for item in back.items] == [(0, 0), (1, 0)], "2 has no commit to move"
+    assert f"{topic}:0@-91 is before the log's start: taken as 0" in back.err
+    assert klamm("undo", "--yes", *at).code == 0
+    assert [item["offset"] for item in klamm("group", "offsets", "export", topic, *at).items] == [9, 8]
+    for wrong in (("--to", "1", "--shift-by", "1"), (), ("--shift-by", "x"), ("-p", "7", "--to", "1")):
+        assert klamm(*line, *wrong).code == 2, wrong
+    assert klamm("group", "seek", topic, "-p", "0", "--to", "1", "--yes", *at).code == 2
+    assert klamm(*line, "-p", "2", "--shift-by", "1").codes == ["NO_OFFSETS"]
+
+
 def test_exported_offsets_can_be_imported_into_a_new_group(
     klamm: Klamm, any_broker: Broker, topic: str, tmp_path: Path
 ) -> None:
