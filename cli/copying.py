@@ -153,7 +153,8 @@ async def _prepare(run: Run, source: Source, target: Cluster, name: str, *, clon
     span = sum((each.end or 0) - each.start for each in ranges.values())
     if clone and run.values.flag("empty"):
         ranges, span = {}, 0
-    where = f" of {target.settings.context or target.settings.bootstrap[0]}" if target is not run.cluster else ""
+    named = target is run.cluster or target.settings.context is not None  # the ladder says in which context
+    where = "" if named else f" of {target.settings.bootstrap[0]}"
     lines = [f"{counted(len(ranges), 'partition')}, {counted(span, 'offset')}" if ranges else "no records"]
     lines += ["by key into whatever partition the partitioner says" if repartition else "partitions stay as they are"]
     lines += [f"{name} is made, with the partitions and configs of {source.topic}" if topic is None else ""]
@@ -306,4 +307,4 @@ async def target_cluster(run: Run) -> AsyncGenerator[Cluster]:
 def _resume_line() -> str:
     import shlex
 
-    return shlex.join(["klamm", *(each for each in sys.argv[1:] if each != "--restart"), "--resume"])
+    return shlex.join(["klamm", *(each for each in sys.argv[1:] if each not in {"--restart", "--resume"}), "--resume"])

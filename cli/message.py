@@ -90,7 +90,7 @@ _ISOLATION = Option(
 )
 _FORMAT = Option(("-f", "--format"), r"kcat's format: %t %p %o %k %s %h %T %S %K %R and \n \t \xNN", "TEXT")
 _NULL = Option(("--null",), "what --format prints for a null key or value, instead of nothing", "TEXT")
-_KEY_AS = Option(("--key-as",), "decode keys as text, json, hex, base64, msgpack, int32, uuid, …", "FORM")
+_KEY_AS = Option(("--key-as",), "decode keys as text, json, hex, base64, msgpack, int, long, uuid, avro, …", "FORM")
 _VALUE_AS = Option(("--value-as",), "decode values likewise; on a terminal auto", "FORM")
 _DECODING = (
     _KEY_AS,

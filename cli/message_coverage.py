@@ -65,11 +65,11 @@ def tell_resume(run: Run, scan: Scan) -> None:
         run.note(f"Go on with: {resume_line(scan)}")
 
 
-def resume_line(scan: Scan) -> str:
-    """Return the line that goes on where a scan stopped."""
+def resume_line(scan: Scan, to: str | None = None) -> str:
+    """Return the line that goes on where a scan stopped; ``to`` is another file for it to write."""
     words = iter(sys.argv[1:])
     kept: list[str] = []
-    dropped = ("--from", "--offset", "--until")
+    dropped = ("--from", "--offset", "--until", *(("--to",) if to is not None else ()))
     for word in words:
         if word in dropped:
             next(words, None)
@@ -77,6 +77,7 @@ def resume_line(scan: Scan) -> str:
             continue
         else:
             kept.append(word)
+    kept += ["--to", to] if to is not None else []
     kept += ["--from", scan.cursor]
     if scan.cursor_end:
         kept += ["--until", scan.cursor_end]

@@ -71,12 +71,14 @@ async def export(run: Run) -> Result:
         try:
             with _opened(part, kind, source.topic) as writer:
                 await _copy(run, scan, writer, content)
+        except BrokenPipeError:
+            raise
         except OSError as error:
             msg = f"{path}: {error.strerror or error}"
             raise SettingsError(msg) from error
         except (asyncio.CancelledError, KeyboardInterrupt):
             run.note(f"interrupted: {counted(content.count, 'record')} written to {part}; nothing is in {path}")
-            run.note(f"Go on with another file: {resume_line(scan)}")
+            run.note(f"Go on with another file: {resume_line(scan, to=_beside(path))}")
             raise
         errors += [*scan.errors.values(), *scan.corrupt_errors(), *gap_errors(scan.gaps)]
         if path != "-":
@@ -95,6 +97,14 @@ async def export(run: Run) -> Result:
         run.note(f"{counted(content.count, 'record')} of {source.topic}, hash {content.hexdigest()}")
         return Result((), (), errors, streamed=True)
     return Result([item], COLUMNS, errors)
+
+
+def _beside(path: str) -> str | None:
+    """Return the name of a second file for what is left; None for standard output."""
+    if path == "-":
+        return None
+    stem, dot, suffix = path.rpartition(".")
+    return f"{stem}-rest.{suffix}" if dot and "/" not in suffix else f"{path}-rest"
 
 
 async def _copy(run: Run, scan: Scan, writer: _Writer, content: ContentHash) -> None:

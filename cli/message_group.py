@@ -99,6 +99,7 @@ class _Member:
         self._ends: set[int] = set()
         self._assigned: set[int] = set()
         self._done: dict[int, int] = {}
+        self._committed: dict[int, int] = {}
         self._committed_at = time.monotonic()
         self._failure: ClientError | None = None
         config = configuration(
@@ -144,8 +145,8 @@ class _Member:
         for (_, partition), offset in seen.items():
             self._done[partition] = offset + 1
 
-    def commit(self) -> dict[int, int]:
-        """Commit what was printed; return the offsets."""
+    def commit(self) -> None:
+        """Commit what was printed."""
         from confluent_kafka import KafkaException, TopicPartition
 
         done, self._done = self._done, {}
@@ -158,17 +159,16 @@ class _Member:
                 )
             except KafkaException as error:
                 raise _error(error.args[0], self._group) from error
-        return done
+            self._committed |= done
 
     def close(self) -> None:
         """Commit, leave the group, and say what was committed."""
         try:
-            done = self.commit()
+            self.commit()
         except ClientError as error:
             self._run.note(f"{self._group}: nothing more was committed: {error.message}")
-            done = {}
         self._consumer.close()
-        told = " ".join(f"{index}@{offset:,}" for index, offset in sorted(done.items()))
+        told = " ".join(f"{index}@{offset:,}" for index, offset in sorted(self._committed.items()))
         self._run.note(f"left group {self._group}" + (f"; committed {self._topic} {told}" if told else ""))
 
     def _on_assign(self, _: object, partitions: list[Any]) -> None:

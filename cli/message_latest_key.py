@@ -55,7 +55,8 @@ async def latest_of_key(run: Run) -> Result:
     newest = _newest(matches)
     errors = [*matches.errors.values(), *matches.corrupt_errors, *gap_errors(matches.gaps)]
     if newest is None:
-        code, msg = "NO_RECORD", f"{source.topic} has no record with key {key!r}"
+        read = f"what could be read of {source.topic} has" if errors else f"{source.topic} has"
+        code, msg = "NO_RECORD", f"{read} no record with key {key!r}"
         errors.append(ClientError(code, msg, f"klamm message find {source.topic} {shlex.quote(key)}"))
     if run.values.flag("count"):
         sys.stdout.write(f"{int(newest is not None)}\n")

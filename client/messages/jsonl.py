@@ -260,7 +260,11 @@ def _read_headers(value: Any) -> Headers:  # noqa: ANN401 (whatever the line hol
         if data is not None and not isinstance(data, str):
             msg = f"the header {name!r} has no base64"
             raise _WrongError(msg)
-        headers.append((name, None if data is None else _base64(data, f"the header {name!r}")))
+        try:
+            headers.append((name, None if data is None else _base64(data, f"the header {name!r}")))
+        except _WrongError as error:
+            msg = f"{error}; an object of headers takes text: {json.dumps({name: data})[:60]}"
+            raise _WrongError(msg) from None
     return tuple(headers)
 
 

@@ -229,6 +229,8 @@ class Scan:
         coverage = self.coverage[where]
         coverage.position = offset
         coverage.matched -= matched
+        if self._condition is None:
+            coverage.scanned -= matched
 
     async def look(self, fetched: Fetched) -> list[tuple[BatchHeader, list[Fields]]]:
         """Return the matching records of what was fetched by batch, and count them."""

@@ -130,6 +130,7 @@ def test_a_copy_that_was_stopped_goes_on_without_a_record_missing_or_twice(
     stopped = klamm(*line, "--create", "-y")
     assert (stopped.code, stopped.codes) == (1, ["STOPPED"])
     assert "--resume" in stopped.err
+    assert klamm(*line, "--resume", "-y").err.count("--resume") == 1, "it is not added again"
     stopping.go_on()
     refused = klamm(*line, "-y")
     assert (refused.code, "--resume goes on with it" in refused.err) == (4, True)

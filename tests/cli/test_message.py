@@ -267,6 +267,8 @@ def test_n_counts_after_the_filter_and_count_prints_a_number(klamm: Klamm, share
     at = ("-b", shared_klamm.bootstrap)
     ran = klamm("consume", topic, "--where", "value ~ 'v.5'", "-n", "3", "-o", "name", *at)
     assert ran.out.split() == [f"{topic}:0@15", f"{topic}:0@25", f"{topic}:0@35"]
+    few = klamm("consume", topic, "-n", "2", *at)
+    assert (few.out.split(), few.err) == (["v0", "v1"], "2 records\n"), "not those of the whole batch"
     assert klamm("consume", topic, "-e", "--count", *at).out == "100\n"
     assert klamm("consume", topic, "-e", "--count", "--where", "offset < 7", *at).out == "7\n"
 
@@ -374,7 +376,11 @@ def test_get_shows_a_record_whole_and_says_why_there_is_none(klamm: Klamm, any_b
     assert klamm("message", "get", "orders", *at).code == 2
 
 
-def test_a_group_member_commits_what_it_printed_and_says_so(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+@pytest.mark.parametrize("every_s", [0.0, 5.0])
+def test_a_group_member_commits_what_it_printed_and_says_so(
+    klamm: Klamm, any_broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch, every_s: float
+) -> None:
+    monkeypatch.setattr("klamm.cli.message_group.COMMIT_EVERY_S", every_s)
     create_topic(any_broker, topic, 1)
     producer = make_producer(any_broker)
     for number in range(10):
@@ -387,19 +393,23 @@ def test_a_group_member_commits_what_it_printed_and_says_so(klamm: Klamm, any_br
     assert f"committed {topic} 0@4" in ran.err
     ran = klamm("consume", topic, "--group", f"{topic}-g", "-e", *at)
     assert ran.out.split() == ["4", "5", "6", "7", "8", "9"]
+    assert f"committed {topic} 0@10" in ran.err, "also what was committed on the way"
 
 
-def test_a_reader_that_goes_away_ends_it_silently(shared_klamm: Broker, topic: str) -> None:
+@pytest.mark.parametrize(
+    "words", [("consume", "-e"), ("message", "export"), ("message", "find", "--where", "size > 0")]
+)
+def test_a_reader_that_goes_away_ends_it_silently(shared_klamm: Broker, topic: str, words: tuple[str, ...]) -> None:
     create_topic(shared_klamm, topic, 1)
     producer = make_producer(shared_klamm)
     for number in range(20_000):
         producer.produce(topic, f"{number:0200}", partition=0)
     assert producer.flush(TIMEOUT_S) == 0
-    command = [sys.executable, "-m", "klamm", "consume", topic, "-e", "-b", shared_klamm.bootstrap]
+    command = [sys.executable, "-m", "klamm", *words, topic, "-b", shared_klamm.bootstrap]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline().strip() == b"0" * 200
+        assert process.stdout.readline().strip()
         process.stdout.close()
         told = process.stderr.read()
         assert process.wait(TIMEOUT_S) == 141
@@ -440,6 +450,27 @@ def test_an_import_needs_a_file_of_records(klamm: Klamm, shared_klamm: Broker, t
         assert ran.code in {1, 2}, name
         assert name in ran.err
     assert klamm("message", "import", "no.bin", topic, *at).code == 2
+
+
+def test_an_interrupted_export_keeps_what_it_wrote_and_goes_on_in_another_file(
+    klamm: Klamm, shared_klamm: Broker, topic: str, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    create_topic(shared_klamm, topic, 1)
+    producer = make_producer(shared_klamm)
+    for number in range(50):
+        producer.produce(topic, f"v{number}", partition=0)
+    assert producer.flush(TIMEOUT_S) == 0
+
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("klamm.cli.message_files._copy", interrupted)
+    ran = klamm("message", "export", topic, "--to", "a.jsonl", "-b", shared_klamm.bootstrap)
+    assert ran.code == 130
+    assert "nothing is in a.jsonl" in ran.err
+    left = f"klamm message export {topic} -b {shared_klamm.bootstrap} --to a-rest.jsonl --from 0=0 --until 0=50"
+    assert f"Go on with another file: {left}\n" in ran.err
+    assert not (home / "a.jsonl").exists()
 
 
 @pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
