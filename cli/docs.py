@@ -11,6 +11,7 @@ from klamm.cli.help import option_left
 from klamm.cli.main import NOUNS, load_commands
 from klamm.cli.parser import shown
 from klamm.cli.spec import CHANGE_OPTIONS, SHARED_OPTIONS, Command, Option
+from klamm.cli.transcripts import A_BAD_NIGHT
 
 _LEVELS = ("reads", "mild", "moderate: `--yes`", "severe: `--confirm NAME`")
 _INTRO = """# The command line
@@ -52,7 +53,13 @@ A value that an option may also go without is attached: `-w5s`, `--watch=5s`, `-
 
 def reference() -> str:
     """Return docs/cli.md."""
-    parts = [_INTRO, "## Shared options\n", _options(SHARED_OPTIONS), "\n## Options of what changes something\n"]
+    parts = [
+        _INTRO,
+        A_BAD_NIGHT,
+        "\n## Shared options\n",
+        _options(SHARED_OPTIONS),
+        "\n## Options of what changes something\n",
+    ]
     parts += [_options(CHANGE_OPTIONS)]
     commands = load_commands()
     for noun, entry in NOUNS.items():
