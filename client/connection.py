@@ -68,6 +68,7 @@ class BrokerConnection(asyncio.BufferedProtocol):
         self._waiting: dict[int, asyncio.Future[memoryview]] = {}
         self._correlation_id = 0
         self._answered = 0
+        self._metadata_decoder = wire.MetadataDecoder()
         self._closed_because: ClientError | None = None
 
     @property
@@ -143,7 +144,7 @@ class BrokerConnection(asyncio.BufferedProtocol):
         frame = wire.encode_metadata(correlation_id, self._settings.client_id, version, topics)
         answer = await self.exchange("Metadata", correlation_id, frame)
         try:
-            return wire.decode_metadata(answer, version)
+            return self._metadata_decoder.decode(answer, version, topics)
         except ProtocolError as error:
             raise self._nonsense(api_name(wire.METADATA_KEY), error) from error
 

@@ -76,7 +76,8 @@ async def _list_offsets(
     *,
     committed_only: bool = False,
 ) -> tuple[dict[Partition, FoundOffset], dict[Partition, ClientError]]:
-    leaders = {(t.name, p.partition): p.leader for t in metadata.topics for p in t.partitions}
+    names = {topic for topic, _ in wanted}  # of ten thousand perhaps one
+    leaders = {(t.name, p.partition): p.leader for t in metadata.topics if t.name in names for p in t.partitions}
     errors: dict[Partition, ClientError] = {}
     by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
     for (topic, partition), timestamp in wanted.items():

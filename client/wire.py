@@ -19,6 +19,10 @@ METADATA_KEY: Final = 3
 METADATA_VERSION_MIN: Final = 4
 """Before version 4 asking for a topic created it."""
 METADATA_VERSION_MAX: Final = 13
+METADATA_KEPT_SIZE_BYTES_MIN: Final = 1 << 16
+"""A Metadata answer of this size, some hundreds of topics, is kept to compare the next one with."""
+METADATA_KEPT_MAX: Final = 2
+"""All topics, and those that groups read."""
 _FLEXIBLE: Final = 9
 _WITH_TOPIC_ID: Final = 10
 
@@ -27,6 +31,7 @@ _INT32: Final = Struct(">i")
 _HEADER: Final = Struct(">hhi")
 _TRIPLE: Final = Struct(">hhh")
 _ZERO_UUID: Final = bytes(16)
+_CORRELATION_ID_SIZE_BYTES: Final = 4
 _arrays: dict[int, Struct] = {}
 
 
@@ -148,6 +153,33 @@ def decode_metadata(frame: memoryview, version: int) -> ClusterMetadata:
     except (struct_error, IndexError, UnicodeDecodeError) as error:
         msg = f"Metadata response version {version} of {len(frame)} bytes: {error}"
         raise ProtocolError(msg) from error
+
+
+class MetadataDecoder:
+    """Decodes the Metadata answers of one connection; a large one that is as the last one was is not decoded again.
+
+    Whoever watches a cluster of ten thousand topics gets the same object until something changes.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, ...] | None, tuple[bytes, ClusterMetadata]] = {}
+
+    def decode(self, frame: memoryview, version: int, topics: list[str] | None) -> ClusterMetadata:
+        """Decode the answer to a question for some topics, or for all, without its length prefix.
+
+        Raises:
+            ProtocolError: The bytes are no such response.
+        """
+        if len(frame) < METADATA_KEPT_SIZE_BYTES_MIN:
+            return decode_metadata(frame, version)
+        asked = None if topics is None else tuple(topics)
+        said = bytes(frame[_CORRELATION_ID_SIZE_BYTES:])
+        before = self._kept.pop(asked, None)
+        found = before[1] if before is not None and before[0] == said else decode_metadata(frame, version)
+        self._kept[asked] = (said, found)
+        while len(self._kept) > METADATA_KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
+        return found
 
 
 class _MetadataReader:

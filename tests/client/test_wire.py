@@ -97,3 +97,26 @@ def test_a_cut_response_is_a_protocol_error(cut: int) -> None:
     frame = memoryview(messages.encode_response(wire.METADATA_KEY, 13, _response(2), 9))[4:]
     with pytest.raises(ProtocolError):
         wire.decode_metadata(frame[:cut], 13)
+
+
+def test_a_large_answer_is_decoded_anew_only_when_it_differs() -> None:
+    def frame(count: int, correlation_id: int) -> memoryview:
+        return memoryview(messages.encode_response(wire.METADATA_KEY, 13, _response(count), correlation_id))[4:]
+
+    decoder = wire.MetadataDecoder()
+    assert len(frame(900, 1)) >= wire.METADATA_KEPT_SIZE_BYTES_MIN
+    first = decoder.decode(frame(900, 1), 13, None)
+    assert decoder.decode(frame(900, 2), 13, None) is first
+    assert decoder.decode(frame(900, 3), 13, ["topic-1"]) is not first, "another question, perhaps another answer"
+    changed = decoder.decode(frame(901, 4), 13, None)
+    assert len(changed.topics) == 901
+    assert decoder.decode(frame(900, 5), 13, None) == first
+
+
+def test_the_answers_kept_are_few() -> None:
+    decoder = wire.MetadataDecoder()
+    frame = memoryview(messages.encode_response(wire.METADATA_KEY, 13, _response(900), 1))[4:]
+    first = decoder.decode(frame, 13, ["a"])
+    for name in map(str, range(wire.METADATA_KEPT_MAX)):
+        decoder.decode(frame, 13, [name])
+    assert decoder.decode(frame, 13, ["a"]) is not first
