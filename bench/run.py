@@ -1,4 +1,4 @@
-"""``python bench/run.py``: the bench (command.py); after ``profile``, ``telemetry`` or ``groups`` a command of its own.
+"""``python bench/run.py``: the bench (command.py); after ``profile``, ``telemetry``, ``groups`` or ``tui`` another.
 
 Runs them with the repository's root as the place where imports start.
 """
@@ -9,7 +9,9 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    commands = {"profile": "bench.profiling", "telemetry": "bench.telemetry", "groups": "bench.group_load"}
+    commands = {
+        "profile": "bench.profiling", "telemetry": "bench.telemetry", "groups": "bench.group_load", "tui": "bench.tui"
+    }  # fmt: skip
     module = commands.get("".join(sys.argv[1:2]), "bench.command")
     if module != "bench.command":
         del sys.argv[1]
