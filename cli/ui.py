@@ -47,8 +47,10 @@ async def _show(run: Run, session: Session, place: Place) -> None:
     session.start()
     session.prefetch(place)  # the cluster answers while Textual loads
     from klamm.tui.app import KlammApp
+    from klamm.tui.interpreter import share_interpreter
     from klamm.tui.preferences import read_preferences
 
+    share_interpreter()
     app = KlammApp(session, read_preferences(), place, make_session=lambda name: _context_session(run, name))
     try:
         await app.run_async(mouse=run.values.flag("mouse"))

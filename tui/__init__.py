@@ -10,13 +10,16 @@ for the network, whatever the cluster does.
 | ``registry`` | the table of screens: name, loader, view, what ``:`` takes |
 | ``data/`` | loaders: async functions from a cluster to rows. They import no Textual and run on the session's thread |
 | ``columns``, ``filtering``, ``rows`` | a table without a screen: columns, the filter's grammar, order, marks, cursor |
-| ``table``, ``text_pane`` | the two kinds of panel: a table that draws only what is in view, and lines of text |
+| ``table``, ``table_lines`` | a panel of rows: moving about in it; its lines, of which only those in view are drawn |
+| ``text_pane`` | the other kind of panel: lines of text |
 | ``view`` | the base of every screen: its panels, its poller, its keys |
 | ``screens/`` | one module a screen |
 | ``dialogs/`` | changes: what a dialog shows and asks, and each change |
 | ``chart``, ``bars``, ``sparkline`` | what is drawn rather than written |
 | ``prompt``, ``jump``, ``outside`` | the line one types in, Ctrl-O, and programs that take the terminal meanwhile |
-| ``app``, ``chrome`` | navigation and history; header, banner, footer |
+| ``app``, ``navigation`` | the application and its keys; where one is and was |
+| ``chrome`` | header, banner, footer |
+| ``interpreter`` | how the two threads share one interpreter |
 | ``help``, ``palette`` | ``?`` and Ctrl-P |
 | ``keymap``, ``preferences`` | what keys may be, and what is remembered |
 

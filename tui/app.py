@@ -1,8 +1,4 @@
-"""The application: where one is, how one gets elsewhere, and the lines around the screens.
-
-Navigation is a history of places like a browser's. Views that were seen last stay mounted, hidden and without polling,
-so that going back finds cursor, scroll and filter as they were.
-"""
+"""The application: its keys, the lines around the screens, and what opens over them."""
 
 from __future__ import annotations
 
@@ -10,48 +6,36 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from klamm.tui import registry
 from klamm.tui.chrome import Banner, Footer, Header, TimeBar
+from klamm.tui.navigation import NavigatingApp
 from klamm.tui.place import Place
 from klamm.tui.preferences import INTERVALS_S, Preferences
 from klamm.tui.replay import ReplaySession
 from klamm.tui.session import Session
 from klamm.tui.signs import Signs, signs_of_terminal
 from klamm.tui.table import TableView
-from klamm.tui.view import View
 
 if TYPE_CHECKING:
+    from textual.screen import ModalScreen, Screen
     from textual.widget import Widget
 
     from klamm.tui.dialogs.change import Change, MenuItem
     from klamm.tui.prompt import Prompt
 
-VIEWS_KEPT: Final = 12
-"""Views that stay mounted; older ones are made anew when one goes back to them."""
-HISTORY_MAX: Final = 100
 THEME: Final = "textual-dark"
 
 
-class Entry:
-    """One step of the history."""
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.view: View | None = None
-
-
-class KlammApp(App[int], inherit_bindings=False):
+class KlammApp(NavigatingApp, inherit_bindings=False):
     """``klamm ui``.
 
     Attributes:
-        session: The cluster.
         preferences: What is remembered.
         signs: What the terminal can show.
-        history: Where one was; ``at`` is where one is.
     """
 
     ENABLE_COMMAND_PALETTE = False
@@ -67,12 +51,13 @@ class KlammApp(App[int], inherit_bindings=False):
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True, id="app.quit"),
         Binding("escape", "step_back", "Back", show=False, id="app.step-back"),
         Binding("q", "close_view", "Back, or quit", show=False, id="app.close-view"),
-        # Looked at first, so that what follows them at once is typed into the line they open.
+        # Looked at first, so that what follows them at once is typed into what they open.
         Binding("slash", "filter", "Filter", priority=True, id="table.filter"),
         Binding("colon", "command_line", "Command", priority=True, id="app.command-line"),
-        Binding("ctrl+p", "palette", "Palette", id="app.palette"),
-        Binding("ctrl+o", "jump", "Jump to a panel", show=False, id="app.jump"),
-        Binding("question_mark,f1", "help", "Help", id="app.help"),
+        Binding("ctrl+p", "palette", "Palette", priority=True, id="app.palette"),
+        Binding("ctrl+o", "jump", "Jump to a panel", show=False, priority=True, id="app.jump"),
+        Binding("question_mark", "help", "Help", priority=True, id="app.help"),
+        Binding("f1", "help", "Help", show=False, id="app.help-too"),
         Binding("left_square_bracket", "history(-1)", "Back in history", show=False, id="app.history-back"),
         Binding("right_square_bracket", "history(1)", "Forward in history", show=False, id="app.history-forward"),
         Binding("minus", "last_view", "Last view", show=False, id="app.last-view"),
@@ -95,13 +80,9 @@ class KlammApp(App[int], inherit_bindings=False):
         signs: Signs | None = None,
         make_session: Callable[[str], Session] | None = None,
     ) -> None:
-        super().__init__()
-        self.session = session
+        super().__init__(session, place)
         self.preferences = preferences
         self.signs = signs or signs_of_terminal()
-        self.history: list[Entry] = [Entry(place)]
-        self.at = 0
-        self._before = 0
         self._make_session = make_session
         self._last_tick = 0.0
 
@@ -127,6 +108,12 @@ class KlammApp(App[int], inherit_bindings=False):
         self.set_interval(1.0, self._tick)
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_updated)
+        self.screen_change_signal.subscribe(self, self._screen_changed)
+
+    def _screen_changed(self, screen: Screen[object]) -> None:
+        """Have the footer show the keys of what is on top: of a menu, a dialog, or again of the screen."""
+        screen.bindings_updated_signal.subscribe(self, self._bindings_updated)
+        self.call_after_refresh(self._bindings_updated, screen)
 
     def _bindings_updated(self, _screen: object) -> None:
         for footer in self.query(Footer):  # none any more where the application is ending
@@ -136,22 +123,12 @@ class KlammApp(App[int], inherit_bindings=False):
         self.preferences.theme = name
 
     @property
-    def view(self) -> View | None:
-        """The view that is shown."""
-        return self.history[self.at].view
-
-    @property
     def main_table(self) -> TableView | None:
         """The table that a filter or a sort means: the focused one, or the first."""
         if isinstance(self.focused, TableView):
             return self.focused
         tables = [pane for pane in self.view.panes if isinstance(pane, TableView)] if self.view is not None else []
         return tables[0] if tables else None
-
-    @property
-    def trail(self) -> list[str]:
-        """How one came here, for the header: the last three places."""
-        return [str(entry.place) for entry in self.history[max(0, self.at - 2) : self.at + 1]]
 
     @property
     def is_read_only(self) -> bool:
@@ -164,93 +141,20 @@ class KlammApp(App[int], inherit_bindings=False):
         """Seconds between refreshes."""
         return self.preferences.interval_s
 
-    def say(self, text: str, style: str = "") -> None:
-        """Show a message in the footer for some seconds."""
-        self._footer.say(text, style)
-
     def copy(self, text: str) -> None:
         """Copy to the clipboard of the terminal, through SSH as well (OSC 52)."""
         self.copy_to_clipboard(text)
         first = text.split("\n", 1)[0]
         self.say(f"copied: {first}" + (f" and {text.count(chr(10))} more" if "\n" in text else ""), "good")
 
-    # Navigation
-
-    async def open_place(self, place: Place) -> None:
-        """Go to a place; what lay ahead in the history goes."""
-        if self.history[self.at].place == place:
-            return
-        gone = self.history[self.at + 1 :]
-        del self.history[self.at + 1 :]
-        self.history.append(Entry(place))
-        if len(self.history) > HISTORY_MAX:
-            gone.append(self.history.pop(0))
-            self.at -= 1
-        await self._show(self.at + 1)
-        for entry in gone:
-            if entry.view is not None:
-                await entry.view.remove()
-
-    def go(self, place: Place) -> None:
-        """Go to a place, from what cannot wait."""
-        self.run_worker(self.open_place(place), group="navigation", exclusive=False)
-
-    async def _show(self, at: int) -> None:
-        before = self.view
-        self._before, self.at = self.at, at
-        if before is not None and before is not self.view:
-            before.vanish()
-        entry = self.history[at]
-        if entry.view is None:
-            entry.view = registry.view_of(entry.place.kind)(entry.place, self.session)
-            await self.query_one("#body").mount(entry.view)
-            entry.view.focus_pane()
-        else:
-            entry.view.appear()
-        await self._unmount_old()
-        self._header.update_from(self)
-        self.call_after_refresh(self._footer.update_keys)
-
-    async def _unmount_old(self) -> None:
-        mounted = [entry for entry in self.history if entry.view is not None]
-        mounted.sort(key=lambda entry: abs(self.history.index(entry) - self.at))
-        for entry in mounted[VIEWS_KEPT:]:
-            if entry.view is not None:
-                await entry.view.remove()
-                entry.view = None
-
-    async def use_session(self, session: Session, place: Place) -> None:
-        """Change to another cluster: every view of the old one goes."""
-        old = self.session
-        await self.query(TimeBar).remove()
-        views = [entry.view for entry in self.history if entry.view is not None]
-        for view in views:
-            await view.remove()
-        self.session = session
-        self.history, self.at, self._before = [Entry(place)], 0, 0
-        self.screen.set_class(session.settings.env == "prod", "prod")
-        await self._show(0)
-        await asyncio.to_thread(old.close)
-
     # Around the screens
-
-    @property
-    def _header(self) -> Header:
-        return self.query_one("#header", Header)
-
-    @property
-    def _footer(self) -> Footer:
-        return self.query_one("#footer", Footer)
 
     def _tick(self) -> None:
         """Draw what changes with time alone: ages, the banner, the footer's message; play a recording on."""
         if isinstance(self.session, ReplaySession) and self.session.playing:
             self.action_time(1000)
-        if len(self.screen_stack) > 1:
-            return
         self.on_view_refreshed()
-        for footer in self.query(Footer):
-            footer.update_keys()
+        self._bindings_updated(self.screen)
         if self.view is not None:
             for pane in self.view.panes:
                 pane.tick()
@@ -267,41 +171,6 @@ class KlammApp(App[int], inherit_bindings=False):
     async def action_quit(self) -> None:
         """End, without a question."""
         self.exit(0)
-
-    async def action_step_back(self) -> None:
-        """Take one step back: marks, the filter, the zoom, then the place. Never out of the application."""
-        table = self.focused
-        if isinstance(table, TableView):
-            if table.rows.marks:
-                table.rows.marks.clear()
-                table.tick()
-                return
-            if table.rows.filter.text:
-                table.set_filter("")
-                return
-        if self.view is not None and self.view.action_unzoom():
-            return
-        await self.action_history(-1)
-
-    async def action_close_view(self) -> None:
-        """Go back; at the first place quit."""
-        if self.at == 0:
-            self.exit(0)
-        else:
-            await self.action_history(-1)
-
-    async def action_history(self, step: int) -> None:
-        """Go back or forward."""
-        target = self.at + step
-        if 0 <= target < len(self.history):
-            await self._show(target)
-        else:
-            self.say("this is where you began; :q quits" if step < 0 else "there is nothing ahead", "dim")
-
-    async def action_last_view(self) -> None:
-        """Go to where one was before."""
-        if self._before < len(self.history) and self._before != self.at:
-            await self._show(self._before)
 
     def action_time(self, milliseconds: int) -> None:
         """Go forward or back in a recording."""
@@ -362,11 +231,17 @@ class KlammApp(App[int], inherit_bindings=False):
 
         self.push_screen(ChangeScreen(self, change))
 
-    def open_menu(self, title: str, items: Sequence[MenuItem]) -> None:
+    async def open_menu(self, title: str, items: Sequence[MenuItem]) -> None:
         """Open a menu of changes."""
         from klamm.tui.dialogs.screen import MenuScreen
 
-        self.push_screen(MenuScreen(self, title, items))
+        await self._open_over(MenuScreen(self, title, items), "TableView")
+
+    async def _open_over(self, screen: ModalScreen[None], focus: str = "") -> None:
+        """Open a screen over the others and give it the keys before the next one is looked at."""
+        await self.push_screen(screen)
+        if focus:
+            screen.set_focus(screen.query_one(focus))
 
     def refresh_view(self) -> None:
         """Load what is shown at once, all of it: something was changed."""
@@ -385,24 +260,24 @@ class KlammApp(App[int], inherit_bindings=False):
 
         self.open_change(RedoLast())
 
-    def action_help(self) -> None:
+    async def action_help(self) -> None:
         """Show the keys of the focused panel."""
         from klamm.tui.help import HelpScreen
 
-        self.push_screen(HelpScreen(self))
+        await self._open_over(HelpScreen(self), "TextPane")
 
-    def action_jump(self) -> None:
+    async def action_jump(self) -> None:
         """Show a letter on every panel; the next key goes there."""
         from klamm.tui.jump import JumpScreen
 
-        self.push_screen(JumpScreen(self))
+        await self._open_over(JumpScreen(self))
 
-    def action_palette(self) -> None:
+    async def action_palette(self) -> None:
         """Find an action or an object."""
         from klamm.tui.palette import PaletteScreen
 
         palette = PaletteScreen(self)
-        self.push_screen(palette)
+        await self._open_over(palette, "Input")
         self.learn_names(palette.look_again)
 
     def learn_names(self, then: Callable[[], None]) -> None:
@@ -448,10 +323,14 @@ class KlammApp(App[int], inherit_bindings=False):
         """Leave keys that are text to whoever is typing, and to dialogs."""
         if action in {"time", "play"}:
             return isinstance(self.session, ReplaySession)
-        if action in {"command_line", "filter"}:
-            typing = self.focused is not None and self.focused.__class__.__name__.endswith(("Input", "TextArea"))
-            return not typing and len(self.screen_stack) == 1
+        if action in {"command_line", "filter", "help", "jump", "palette"}:
+            return not self.is_typing and len(self.screen_stack) == 1
         return True
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether keys are text now."""
+        return self.focused is not None and self.focused.__class__.__name__.endswith(("Input", "TextArea"))
 
     def switch_context(self, name: str) -> None:
         """Change to another context."""

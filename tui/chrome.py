@@ -110,7 +110,8 @@ class Header(Bar):
         if view is not None and view.loaded is not None:
             at = health.answered_at_ms or view.loaded.at_ms
             right.append(Cell(f" {clock_text(at)}", ""))
-        right.append(Cell(f" {'@' if signs.ascii else '⟳'}{app.interval_s:g}s ", "dim"))
+        pause_s = app.interval_s if view is None else view.pause_s
+        right.append(Cell(f" {'@' if signs.ascii else '⟳'}{round(pause_s, 1):g}s ", "dim"))
         self.show(left, right)
 
 
@@ -191,7 +192,7 @@ class Footer(Bar):
             return
         self._said = None
         keys: dict[str, tuple[Cell, Cell]] = {}
-        for key, active in self.screen.active_bindings.items():
+        for key, active in self.app.screen.active_bindings.items():  # of what is on top
             binding = active.binding
             if binding.show and active.enabled:
                 keys.setdefault(binding.action, (Cell(f" {key_text(key)}", "key"), Cell(f" {binding.description} ")))

@@ -25,7 +25,8 @@ class Column:
     """One column.
 
     ``value`` gives what is sorted and compared (None sorts last); ``show`` the cell, None shows the value itself.
-    ``width`` is in terminal cells; a ``flex`` column also takes what is left, as far as its texts need it. Where the
+    ``width`` is in terminal cells; a ``flex`` column also takes what is left, as far as its texts need it, or as far as
+    ``wanted`` says where that is given: then no text is looked at. Where the
     screen is too narrow columns go, those with the highest ``drop`` first; one with 0 stays. ``descending`` is the way
     round that a first sort has. ``search`` columns are what a word of a filter looks in.
     """
@@ -40,6 +41,7 @@ class Column:
     drop: int = 0
     descending: bool = False
     search: bool = False
+    wanted: int = 0
 
     @classmethod
     def figure(
@@ -59,6 +61,13 @@ class Column:
         found = self.show(row) if self.show is not None else self.value(row)
         cell = found if isinstance(found, Cell) else Cell("–" if found is None else str(found))
         return cell if cell.text.isprintable() else Cell(printable(cell.text), cell.style)
+
+    def longest(self, rows: Sequence[Any]) -> int:
+        """Return the length of its longest text, control characters made visible."""
+        texts = [str(self.value(row)) for row in rows]
+        if not "".join(texts).isprintable():
+            texts = [printable(text) for text in texts]
+        return max(map(len, texts), default=0)
 
 
 def fit(columns: list[Column], widths: list[int], available: int) -> list[tuple[Column, int]]:

@@ -144,6 +144,10 @@ def _sort(app: KlammApp, text: str) -> None:
         table.sort_by(text)
 
 
+def _help(app: KlammApp, _text: str) -> None:
+    app.call_later(app.action_help)
+
+
 _ACTIONS: Final[Mapping[str, Callable[[KlammApp, str], None]]] = {
     "ctx": lambda app, name: app.switch_context(name),
     "theme": _theme,
@@ -151,5 +155,5 @@ _ACTIONS: Final[Mapping[str, Callable[[KlammApp, str], None]]] = {
     "refresh": _refresh,
     "filter": _filter,
     "sort": _sort,
-    "help": lambda app, _: app.action_help(),
+    "help": _help,
 }

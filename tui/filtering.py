@@ -7,8 +7,9 @@ TiB and ms s m h d. All terms have to hold.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,9 @@ _NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h|d|k|M|G|T|KiB|MiB|GiB|T
 _UNITS: Final = {
     "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6, "d": 8.64e7, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
     "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**40, "%": 0.01,
+}  # fmt: skip
+_SIGNS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "=": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge
 }  # fmt: skip
 
 Test = Callable[[Any], bool]
@@ -101,15 +105,13 @@ def _compare(column: Column, sign: str, wanted: str) -> Test | None:
     if number is None:
         return None
     limit = float(number[1]) * _UNITS.get(number[2] or "", 1.0)
+    compared = _SIGNS[sign]
 
     def holds(row: Any) -> bool:
         found = value(row)
         if not isinstance(found, int | float):
             return sign == "!=" if found is None else (str(found) == wanted) is (sign == "=")
-        return {
-            "=": found == limit, "!=": found != limit, "<": found < limit,
-            ">": found > limit, "<=": found <= limit, ">=": found >= limit,
-        }[sign]  # fmt: skip
+        return bool(compared(found, limit))
 
     return holds
 

@@ -43,7 +43,6 @@ class HelpScreen(ModalScreen[None]):
         """Show them."""
         pane = self.query_one(TextPane)
         pane.show_lines(self._text)
-        pane.focus()
 
     def action_close(self) -> None:
         """Close."""

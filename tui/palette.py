@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.app import ComposeResult
@@ -20,12 +21,13 @@ from klamm.tui.table import TableView
 
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
+    from klamm.tui.dialogs.change import Change
 
 FOUND_MAX: Final = 500
 
 
 class Found(NamedTuple):
-    """One thing that can be chosen: a line of the command line, or an action of the focused panel."""
+    """One thing that can be chosen: a line of the command line, an action of the focused panel, a place, a change."""
 
     key: str
     kind: str
@@ -33,6 +35,7 @@ class Found(NamedTuple):
     line: str = ""
     action: str = ""
     place: Place | None = None
+    make: Callable[[], Change] | None = None
 
 
 class PaletteInput(Input):
@@ -84,7 +87,6 @@ class PaletteScreen(ModalScreen[None]):
         """Show everything."""
         self.query_one(TableView).signs = self._klamm.signs
         self._show("")
-        self.query_one(Input).focus()
 
     def look_again(self) -> None:
         """Take names that have become known into the list."""
@@ -115,6 +117,8 @@ class PaletteScreen(ModalScreen[None]):
         app = self._klamm
         if found.place is not None:
             app.go(found.place)
+        elif found.make is not None:
+            app.open_change(found.make())
         elif found.line:
             commands.run(app, found.line)
         else:
@@ -154,6 +158,8 @@ def everything(app: KlammApp) -> list[Found]:
         binding = active.binding
         if binding.description and active.enabled:
             found.append(Found(f"a{binding.action}", "action", binding.description, "", binding.action))
+    if app.view is not None:  # each opens a dialog, with Cancel focused
+        found += [Found(f"m{item.label}", "change", item.label, make=item.make) for item in app.view.changes()]
     names = commands.completion_names(app)
     found += [Found(f"c{name}", "context", name, f"ctx {name}") for name in names.get("context", ())]
     found += [Found(f"t{name}", "theme", f"theme {name}", f"theme {name}") for name in names.get("theme", ())]

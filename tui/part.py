@@ -25,13 +25,15 @@ class Part(NamedTuple):
 class Loaded(NamedTuple):
     """One refresh. ``error`` is what hit the whole of it: the cluster cannot be reached.
 
-    ``more`` asks for the next refresh at once: this one was the quick part.
+    ``more`` asks for the next refresh at once: this one was the quick part. ``cpu_s`` is what it took of the session's
+    thread.
     """
 
     at_ms: int
     parts: Mapping[str, Part]
     error: ClientError | None = None
     more: bool = False
+    cpu_s: float = 0.0
 
     def over(self, before: Loaded | None) -> Loaded:
         """Return this refresh with the rows of the one before where it has none of its own."""
@@ -46,4 +48,4 @@ class Loaded(NamedTuple):
                 parts[name] = part._replace(rows=old.rows, at_ms=old.at_ms, note=old.note)
             else:
                 parts[name] = part
-        return Loaded(self.at_ms, parts, self.error, self.more)
+        return self._replace(parts=parts)

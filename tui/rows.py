@@ -152,19 +152,30 @@ class Rows:
 
     def _arrange(self) -> None:
         under = self.key(self.shown[self.cursor]) if self.shown and self.touched else None
-        rows = [row for row in self.all if self.filter.keeps(row)] if self.filter.tests else list(self.all)
-        column = self._sort
-        if column is not None:
-            value = column.value
-            found = [(value(row), row) for row in rows]
-            known = [each for each in found if each[0] is not None]
-            unknown = [] if len(known) == len(found) else [row for sorted_by, row in found if sorted_by is None]
-            known.sort(key=lambda each: each[0], reverse=self.descending)
-            rows = [row for _, row in known] + unknown
-        self.shown = rows
-        self.cursor = min(self.cursor, max(0, len(rows) - 1)) if self.touched else 0
+        rows: Sequence[Row] = self.all
+        for test in self.filter.tests:
+            rows = [row for row in rows if test(row)]
+        self.shown = list(rows) if self._sort is None else in_order(rows, self._sort.value, reverse=self.descending)
+        self.cursor = min(self.cursor, max(0, len(self.shown) - 1)) if self.touched else 0
         if under is not None:
-            for index, row in enumerate(rows):
-                if self.key(row) == under:
-                    self.cursor = index
-                    break
+            self._follow(under)
+
+    def _follow(self, key: Key) -> None:
+        """Put the cursor on the row with this key, if it is shown: mostly it is where it was."""
+        if self.shown and self.key(self.shown[self.cursor]) == key:
+            return
+        for index, row in enumerate(self.shown):
+            if self.key(row) == key:
+                self.cursor = index
+                return
+
+
+def in_order(rows: Sequence[Row], value: Callable[[Row], Any], *, reverse: bool) -> list[Row]:
+    """Return rows by a value; those that have none come last, whichever way round."""
+    values = [value(row) for row in rows]
+    known = [place for place, found in enumerate(values) if found is not None]
+    known.sort(key=values.__getitem__, reverse=reverse)
+    ordered = [rows[place] for place in known]
+    if len(known) < len(values):
+        ordered += [row for row, found in zip(rows, values, strict=True) if found is None]
+    return ordered

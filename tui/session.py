@@ -127,6 +127,7 @@ class Session:
     async def _load(self, place: Place, memory: Memory) -> Loaded:
         token = id(asyncio.current_task())
         self._waiting_since[token] = time.monotonic()
+        cpu_s = time.thread_time()
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
                 loaded = await self._loader_of(place.kind)(self, place, memory)
@@ -141,7 +142,7 @@ class Session:
         self._judge(loaded)
         if self.live and loaded.error is None:
             await self._look_for_lost()
-        return loaded
+        return loaded._replace(cpu_s=time.thread_time() - cpu_s)
 
     async def _look_for_lost(self) -> None:
         """Try brokers again to which connections broke; note which are away and which came back."""

@@ -7,6 +7,7 @@ shown does not poll. States: loading → live ⇄ failed; failed keeps what was 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from textual.binding import Binding, BindingType
@@ -31,6 +32,11 @@ Pane = TableView | TextPane
 WIDE: Final = 150
 HIGH: Final = 30
 """From this size on panels stand side by side."""
+CPU_SHARE_MAX: Final = 0.1
+"""Refreshes take at most this share of a core: of a cluster so large that one takes longer, they come more seldom."""
+PAUSE_S_MAX: Final = 10.0
+_COSTS_KEPT: Final = 3
+"""Refreshes of which the middle one's cost counts: one that looks at more than the others changes nothing."""
 
 
 class View(Vertical):
@@ -65,8 +71,9 @@ class View(Vertical):
         Binding("y", "copy", "Copy", show=False, id="view.copy"),
         Binding("m", "messages", "Messages", show=False, id="view.messages"),
         Binding("D", "diff", "Compare what is marked", show=False, id="view.diff"),
-        Binding("a", "change_menu", "Change…", id="view.change-menu"),
-        Binding("X", "danger_menu", "Destroy…", id="view.danger-menu"),
+        # Looked at first, so that what follows them at once goes to the menu.
+        Binding("a", "change_menu", "Change…", priority=True, id="view.change-menu"),
+        Binding("X", "danger_menu", "Destroy…", priority=True, id="view.danger-menu"),
     ]
 
     class Refreshed(Message):
@@ -79,6 +86,7 @@ class View(Vertical):
         self.memory: Memory = {}
         self.loaded: Loaded | None = None
         self.refreshes = 0
+        self._costs_s: deque[float] = deque(maxlen=_COSTS_KEPT)
         self._wanted = asyncio.Event()
         self._shown = asyncio.Event()
         self._zoomed = False
@@ -222,14 +230,21 @@ class View(Vertical):
             self._take(loaded)
             if loaded.more:
                 continue
-            interval = self.klamm.interval_s
             self._wanted.clear()
             try:
-                await asyncio.wait_for(self._wanted.wait(), interval)
+                await asyncio.wait_for(self._wanted.wait(), self.pause_s)
             except TimeoutError:
                 continue
 
+    @property
+    def pause_s(self) -> float:
+        """Seconds from one refresh to the next: as asked for, or more where they would take too much of a core."""
+        costs = sorted(self._costs_s)
+        needed = costs[len(costs) // 2] / CPU_SHARE_MAX if len(costs) == _COSTS_KEPT else 0.0
+        return max(self.klamm.interval_s, min(PAUSE_S_MAX, needed))
+
     def _take(self, loaded: Loaded) -> None:
+        self._costs_s.append(loaded.cpu_s)
         self.loaded = loaded.over(self.loaded)
         self.refreshes += 1
         self.show_parts(self.loaded)
@@ -257,7 +272,7 @@ class View(Vertical):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer the menus of changes only where there are changes."""
         if action in {"change_menu", "danger_menu"}:
-            return type(self).changes is not View.changes
+            return type(self).changes is not View.changes and not self.klamm.is_typing
         return super().check_action(action, parameters)
 
     def on_table_view_opened(self, event: TableView.Opened) -> None:
@@ -344,19 +359,17 @@ class View(Vertical):
         else:
             self.klamm.go(Place("diff", "", shlex.join([self.COMPARES, *names])))
 
-    def action_change_menu(self) -> None:
+    async def action_change_menu(self) -> None:
         """List what can be changed."""
-        items = [item for item in self.changes() if not item.destructive]
-        self._open_menu("Change", items)
+        await self._open_menu("Change", [item for item in self.changes() if not item.destructive or item.in_both])
 
-    def action_danger_menu(self) -> None:
+    async def action_danger_menu(self) -> None:
         """List what can be destroyed. Each has a dialog of its own, with Cancel focused."""
-        items = [item for item in self.changes() if item.destructive]
-        self._open_menu("Destroy", items)
+        await self._open_menu("Destroy", [item for item in self.changes() if item.destructive])
 
-    def _open_menu(self, title: str, items: list[MenuItem]) -> None:
+    async def _open_menu(self, title: str, items: list[MenuItem]) -> None:
         if items:
-            self.klamm.open_menu(title, items)
+            await self.klamm.open_menu(title, items)
         else:
             self.klamm.say(f"there is nothing to {title.lower()} here", "dim")
 

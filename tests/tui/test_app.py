@@ -11,13 +11,14 @@ import pytest
 
 from klamm.client.errors import ResponseError, UnreachableError
 from klamm.tui.app import KlammApp
-from klamm.tui.chrome import Banner, Header
+from klamm.tui.chrome import Banner, Footer, Header
 from klamm.tui.data.brokers import BrokerRow
 from klamm.tui.data.groups import GroupRow, PartitionRow
 from klamm.tui.data.topics import TopicRow
 from klamm.tui.part import Loaded
 from klamm.tui.place import Place
 from klamm.tui.table import TableView
+from klamm.tui.view import PAUSE_S_MAX
 from tests.tui.scripted import NOW_MS, ScriptedSession, loaded, make_app, settle
 
 TOPICS = [TopicRow(f"topic-{number:03}", 3, 3, 0, 0, records=number * 10, rate=float(number)) for number in range(100)]
@@ -354,4 +355,55 @@ async def test_the_palette_finds_what_no_screen_has_shown_yet(monkeypatch: pytes
         await settle(app, pilot, lambda: isinstance(app.screen, PaletteScreen))
         table = app.screen.query_one(TableView)
         await settle(app, pilot, lambda: {row.text for row in table.rows.shown} == {"unseen-topic", "unseen-group"})
+    app.session.close()
+
+
+async def test_a_menu_shows_its_own_keys_and_the_screen_its_own_again() -> None:
+    app = make_app(ScriptedSession(SCRIPT), Place("groups"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        footer = app.query_one(Footer)
+        await settle(app, pilot, lambda: "Reset, delete…" in footer.text)
+        await pilot.press("X")
+        await settle(app, pilot, lambda: "Esc Close" in footer.text and "Command" not in footer.text)
+        await pilot.press("escape")
+        await settle(app, pilot, lambda: "Reset, delete…" in footer.text)
+    app.session.close()
+
+
+@pytest.mark.parametrize("keys", [["a"], ["X"], ["ctrl+p", *"reset"]])
+async def test_whoever_looks_for_resetting_offsets_finds_it(keys: list[str]) -> None:
+    from klamm.tui.dialogs.groups import SeekGroup
+    from klamm.tui.dialogs.screen import ChangeScreen
+
+    app = make_app(ScriptedSession(SCRIPT), Place("groups"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        await pilot.press(*keys)
+        table = app.screen.query_one(TableView)
+        at = next(
+            i
+            for i, row in enumerate(table.rows.shown)
+            if "Reset the offsets of billing" in row[2 if "p" in keys[0] else 0]
+        )
+        await pilot.press(*["down"] * at, "enter")
+        await settle(app, pilot, lambda: isinstance(app.screen, ChangeScreen))
+        assert isinstance(app.screen, ChangeScreen)
+        assert isinstance(app.screen.change, SeekGroup)
+    app.session.close()
+
+
+async def test_refreshes_that_take_long_come_more_seldom() -> None:
+    app = make_app(ScriptedSession(SCRIPT), Place("groups"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        view = app.view
+        assert view is not None
+        costs = view._costs_s
+        costs.extend([0.01, 0.01, 3.0])  # one that looked at more than the others
+        assert view.pause_s == app.interval_s
+        costs.extend([0.3, 0.3])
+        assert view.pause_s == pytest.approx(3.0)
+        costs.extend([60.0, 60.0])
+        assert view.pause_s == PAUSE_S_MAX
     app.session.close()

@@ -24,5 +24,11 @@ def test_commands_that_come_in_one_piece_are_understood(any_broker: Broker, tmp_
         terminal.wait_for("━ Groups ", 60)
         terminal.type(":transactions\r")
         terminal.wait_for("━ Transactions ", 60)
-        terminal.type(":q\r")
+        terminal.type("\x10clien\r")  # Ctrl-P and what is meant for its line
+        terminal.wait_for("━ Clients", 60)
+        terminal.type("\x10topics\r")
+        terminal.wait_for("clients › topics", 60)  # noqa: RUF001 (between places)
+        terminal.type("a\r")  # the menu, and the first of what is in it
+        terminal.wait_for("a topic needs a name", 60)
+        terminal.type("\x03")
         assert terminal.end(60) == 0

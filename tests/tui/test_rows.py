@@ -145,3 +145,10 @@ def test_the_next_match_is_found_also_once_all_rows_are_shown_again() -> None:
     assert [rows.find_match(1) and rows.current for _ in range(3)] == ["grape", "grapefruit", "grape"]
     assert rows.find_match(-1)
     assert rows.current == "grapefruit"
+
+
+def test_a_column_is_as_wide_as_its_longest_text_with_control_characters_visible() -> None:
+    column = COLUMNS[0]
+    assert column.longest([Thing("billing", 1), Thing("ab", 1)]) == 7
+    assert column.longest([Thing("billing", 1), Thing("a\x1bb\x07", 1)]) == len("a\\x1bb\\x07")
+    assert column.longest([]) == 0

@@ -1,15 +1,16 @@
 """What is wrong right now, the worst first; then how much goes in and out, and who leads.
 
-What one refresh sends: one Metadata and one ListOffsets to each leader; every second refresh also what the lag board
-sends (``klamm.client.lag``). A klamm broker is read what it tells of its requests (``__klamm_state``), one long poll
-after the other. Topics that under-replicate have their min.insync.replicas looked up once.
+What one refresh sends: one Metadata (of thousands of topics every five seconds) and one ListOffsets to each leader;
+every second refresh also what the lag board sends (``klamm.client.lag``). A klamm broker is read what it tells of its
+requests (``__klamm_state``), one long poll after the other. Topics that under-replicate have their
+min.insync.replicas looked up once.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -18,7 +19,7 @@ from klamm.client.errors import ClientError, DeadlineError, UnreachableError
 from klamm.client.lag_watch import LagWatcher
 from klamm.client.state import quantile_ms
 from klamm.client.text import duration_text, short_count
-from klamm.client.wire import ClusterMetadata
+from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.data import groups as lag_board
 from klamm.tui.data import topics as topic_rows
 from klamm.tui.data.groups import GroupRow
@@ -70,10 +71,24 @@ class Figures(NamedTuple):
     fetch_ms: tuple[float, ...] = ()
 
 
+class Seen(NamedTuple):
+    """What one metadata says, looked through once: of ten thousand topics few change from one refresh to the next.
+
+    ``thin`` are the topics with partitions that have no leader, or too few replicas in sync.
+    """
+
+    metadata: ClusterMetadata
+    topics: Sequence[TopicMetadata]
+    thin: Sequence[TopicMetadata]
+    leaders: tuple[tuple[int, int], ...]
+    partitions: int
+
+
 @dataclass
 class Known:
     """What is kept between refreshes."""
 
+    seen: Seen | None = None
     topics: topic_rows.Known = field(default_factory=topic_rows.Known)
     board: lag_board.Known | None = None
     rows: list[GroupRow] | None = None
@@ -92,42 +107,60 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     """Return what needs attention, and figures."""
     known: Known = memory.setdefault("known", Known())
     known.refreshes += 1
-    metadata = await session.cluster.metadata()
-    session.names["topic"] = sorted(topic.name for topic in metadata.topics)
-    session.names["broker"] = [str(each.broker_id) for each in metadata.brokers]
+    metadata = await topic_rows.metadata_of(session, known.topics, changed=bool(memory.pop("changed", False)))
+    seen = known.seen
+    if seen is None or seen.metadata is not metadata:
+        seen = known.seen = look_through(metadata)
+        known.topics.keep({topic.name for topic in seen.topics})
+        session.names["topic"] = [topic.name for topic in seen.topics]
+        session.names["broker"] = [str(each.broker_id) for each in metadata.brokers]
     for each in metadata.brokers:
         known.brokers[each.broker_id] = f"{each.host}:{each.port}"
     warnings: list[ClientError] = []
     if known.refreshes > 1:
-        warnings += await _sample_topics(session, metadata, known)
+        warnings += await _sample_topics(session, seen, known)
     if known.refreshes % 2 == 0 or known.rows is None:
         await _sample_groups(session, known)
     if known.group_error is not None:
         warnings.append(known.group_error)
-    await _look_up_least(session, metadata, known)
+    await _look_up_least(session, seen, known)
     if known.refreshes > 1:
-        _note_latency(session, metadata, known, memory)
+        _note_latency(session, seen, known, memory)
     now = session.now_ms
-    found = sorted(troubles(metadata, known, session.away), key=lambda each: (-each.severity, each.kind, each.name))
+    found = sorted(troubles(seen, known, session.away), key=lambda each: (-each.severity, each.kind, each.name))
     objects = len(metadata.topics) + len(metadata.brokers) + len(known.rows or ())
     note = f"{len(found)} of {objects} objects need attention" if found else f"all {objects} objects are well"
     parts = {
         "attention": Part(found, None, now, note, lag_board.one_of_each(warnings)),
-        "figures": Part([_figures(metadata, known)], None, now),
+        "figures": Part([_figures(seen, known)], None, now),
     }
     return Loaded(now, parts, more=known.refreshes == 1)
 
 
-def troubles(metadata: ClusterMetadata, known: Known, away: Mapping[int, int]) -> Iterable[Trouble]:
+def look_through(metadata: ClusterMetadata) -> Seen:
+    """Return what a metadata says of topics and leaders."""
+    topics = sorted(metadata.topics, key=lambda topic: topic.name)
+    leaders: dict[int, int] = {broker.broker_id: 0 for broker in metadata.brokers}
+    thin: list[TopicMetadata] = []
+    for topic in topics:
+        for part in topic.partitions:
+            if part.leader >= 0:
+                leaders[part.leader] = leaders.get(part.leader, 0) + 1
+        if any(part.leader < 0 or len(part.isr) < len(part.replicas) for part in topic.partitions):
+            thin.append(topic)
+    return Seen(metadata, topics, thin, tuple(sorted(leaders.items())), sum(len(t.partitions) for t in topics))
+
+
+def troubles(seen: Seen, known: Known, away: Mapping[int, int]) -> Iterable[Trouble]:
     """Return everything that needs attention; ``away`` are brokers that cannot be reached, with since when."""
-    alive = {broker.broker_id for broker in metadata.brokers}
+    alive = {broker.broker_id for broker in seen.metadata.brokers}
     for broker_id, address in known.brokers.items():
         if broker_id not in alive:
             yield Trouble(f"b{broker_id}", ALARM, f"broker {broker_id}", "broker", "gone", address, Place("brokers"))
         elif broker_id in away:
             what = f"unreachable since {time.strftime('%H:%M:%S', time.localtime(away[broker_id] / 1000))}"
             yield Trouble(f"b{broker_id}", ALARM, f"broker {broker_id}", "broker", what, address, Place("brokers"))
-    for topic in metadata.topics:
+    for topic in seen.thin:
         offline = [part.partition for part in topic.partitions if part.leader < 0]
         under = [part for part in topic.partitions if part.leader >= 0 and len(part.isr) < len(part.replicas)]
         place = Place("topic", topic.name)
@@ -176,12 +209,9 @@ def group_trouble(row: GroupRow) -> Trouble | None:
     return None
 
 
-async def _sample_topics(session: Session, metadata: ClusterMetadata, known: Known) -> list[ClientError]:
-    topics = sorted(metadata.topics, key=lambda topic: topic.name)
-    known.topics.keep({topic.name for topic in topics})
-    warnings = await topic_rows.sample_ends(
-        session, metadata, topic_rows.turn(topics, set(), known.topics), known.topics
-    )
+async def _sample_topics(session: Session, seen: Seen, known: Known) -> list[ClientError]:
+    sampled = topic_rows.turn(seen.topics, set(), known.topics)
+    warnings = await topic_rows.sample_ends(session, seen.metadata, sampled, known.topics)
     rates = [ring[-1] for ring in known.topics.rates.values() if ring]
     if rates:
         known.rates_in.append(sum(rates))
@@ -207,12 +237,11 @@ async def _sample_groups(session: Session, known: Known) -> None:
         known.rates_out.append(sum(out))
 
 
-def _note_latency(session: Session, metadata: ClusterMetadata, known: Known, memory: Memory) -> None:
+def _note_latency(session: Session, seen: Seen, known: Known, memory: Memory) -> None:
     """Watch what klamm brokers tell of their requests, where that is little, and keep the slowest broker's p99."""
     rounds: Rounds | None = memory.get("live")
-    partitions = sum(len(topic.partitions) for topic in metadata.topics)
     away = rounds is not None and isinstance(rounds.error, UnreachableError | DeadlineError)
-    if (rounds is None or away) and session.live and partitions <= WATCHED_PARTITIONS_MAX:
+    if (rounds is None or away) and session.live and seen.partitions <= WATCHED_PARTITIONS_MAX:
         memory["live"] = rounds = Rounds(session)
     if rounds is None:
         return
@@ -228,10 +257,9 @@ def _note_latency(session: Session, metadata: ClusterMetadata, known: Known, mem
             ring.append(max(slowest))
 
 
-async def _look_up_least(session: Session, metadata: ClusterMetadata, known: Known) -> None:
+async def _look_up_least(session: Session, seen: Seen, known: Known) -> None:
     """Look up min.insync.replicas of topics that under-replicate, once each."""
-    thin = [t.name for t in metadata.topics if any(len(p.isr) < len(p.replicas) for p in t.partitions)]
-    wanted = [name for name in thin if name not in known.least][: topic_rows.IN_VIEW_MAX]
+    wanted = [topic.name for topic in seen.thin if topic.name not in known.least][: topic_rows.IN_VIEW_MAX]
     if not wanted:
         return
     try:
@@ -245,26 +273,21 @@ async def _look_up_least(session: Session, metadata: ClusterMetadata, known: Kno
         known.least[name] = int(entries[0].value or 1) if entries else 1
 
 
-def _figures(metadata: ClusterMetadata, known: Known) -> Figures:
-    leaders: dict[int, int] = {broker.broker_id: 0 for broker in metadata.brokers}
-    for topic in metadata.topics:
-        for part in topic.partitions:
-            if part.leader >= 0:
-                leaders[part.leader] = leaders.get(part.leader, 0) + 1
+def _figures(seen: Seen, known: Known) -> Figures:
     rows = known.rows
     lags = [row.lag for row in rows or () if row.lag is not None]
     return Figures(
-        topics=len(metadata.topics),
-        partitions=sum(len(topic.partitions) for topic in metadata.topics),
+        topics=len(seen.topics),
+        partitions=seen.partitions,
         groups=None if rows is None else len(rows),
-        brokers=len(metadata.brokers),
-        controller=metadata.controller_id,
+        brokers=len(seen.metadata.brokers),
+        controller=seen.metadata.controller_id,
         rate_in=known.rates_in[-1] if known.rates_in else None,
         rate_out=known.rates_out[-1] if known.rates_out else None,
         trend_in=tuple(known.rates_in),
         trend_out=tuple(known.rates_out),
         lag=sum(lags) if lags else None,
-        leaders=tuple(sorted(leaders.items())),
+        leaders=seen.leaders,
         produce_ms=tuple(known.produce_ms),
         fetch_ms=tuple(known.fetch_ms),
     )

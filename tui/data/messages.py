@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from klamm.client.decoding import Decoded, RecordDecoder, decode, open_decoder
-from klamm.client.errors import ResponseError
+from klamm.client.errors import ClientError, ResponseError
 from klamm.client.messages.conditions import parse
 from klamm.client.messages.filters import Filter, build, literal_filter
 from klamm.client.messages.record import Record
@@ -117,6 +117,7 @@ class Tail(Live):
     Attributes:
         rows: The records found last.
         scan: The search, with its coverage.
+        trouble: Why it did not go on when it was last tried, until it does.
     """
 
     def __init__(self, session: Session, topic: str, query: Query) -> None:
@@ -126,6 +127,7 @@ class Tail(Live):
         self.query = query
         self.rows: deque[MessageRow] = deque()
         self.scan: Scan | None = None
+        self.trouble: ClientError | None = None
         self.notes: list[str] = []
         self.is_full = False
         self.is_paused = False
@@ -157,9 +159,15 @@ class Tail(Live):
         self.is_full = False
         self._stops_at = self._found + RECORDS_KEPT, self._found_bytes + BYTES_KEPT
 
+    def try_again(self) -> None:
+        """Go on although it failed: the cluster may be back, or the topic made anew."""
+        self.trouble, self.error = self.error or self.trouble, None
+        self.start()
+
     async def work(self) -> None:
         """Search, from the cursor on."""
         scan = await self._open()
+        self.trouble = None
         if self._show(self._held):
             return
         async for records in scan.batches():
@@ -204,7 +212,9 @@ class Tail(Live):
         metadata = await cluster.metadata([self.topic])
         topic = metadata.topics[0]
         if topic.error_code:
-            raise ResponseError(topic.error_code, None, name=self.topic)
+            gone = topic.error_code == _UNKNOWN_TOPIC and self.scan is not None
+            text = f"{self.topic}: the topic has been deleted" if gone else None
+            raise ResponseError(topic.error_code, text, name=self.topic)
         self._decoder = await open_decoder(self.session.settings)
         start = (self.scan.cursor if self.scan is not None else "") or self.query.start
         partitions = [(self.topic, each.partition) for each in topic.partitions]
@@ -278,15 +288,16 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
         if tail is not None:
             await tail.stop()
         memory["live"] = tail = Tail(session, place.name, query)
-    tail.start()
+    tail.try_again()
     await asyncio.gather(tail.news(), asyncio.sleep(SHOWN_EVERY_S))
+    trouble = tail.error or tail.trouble
     mode = "following" if query.follow else "not following"
     note = f"{'where ' + query.where + '  ' if query.where else ''}from {query.start}  {mode}"
     parts = {
-        "messages": Part(list(tail.rows), tail.error, session.now_ms, note),
+        "messages": Part(list(tail.rows), trouble, session.now_ms, note),
         "coverage": Part(tail.coverage(), None, session.now_ms, "; ".join(tail.notes)),
     }
-    return Loaded(session.now_ms, parts, more=tail.error is None)
+    return Loaded(session.now_ms, parts, more=trouble is None)
 
 
 def query_of(detail: str) -> Query:

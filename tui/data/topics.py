@@ -1,7 +1,8 @@
 """Rows of the Topics screen.
 
-What one refresh sends: one Metadata and one ListOffsets to each leader. Every ten seconds also the log directories of
-each broker, the log starts, and the last writes and configs of the topics in view. A cluster with more partitions than
+What one refresh sends: one Metadata and one ListOffsets to each leader. Every ten seconds also the log starts, and the
+last writes and configs of the topics in view; as often, of very many partitions more seldom, the log directories of
+each broker. A cluster with more partitions than
 ``PARTITIONS_PER_REFRESH`` is walked through in turns, what is in view in each.
 """
 
@@ -24,6 +25,9 @@ from klamm.tui.session import Memory, Session, is_due
 PARTITIONS_PER_REFRESH: Final = 2_000
 SLOW_MS: Final = 10_000
 """How often sizes, log starts, last writes and configs are looked at."""
+PARTITIONS_EACH_SLOW_LOOK: Final = 5_000
+"""Of how many partitions sizes are looked at every :data:`SLOW_MS`; of twice as many half as often. Reading the sizes
+of 30,000 takes half a second of CPU here, and more of the brokers."""
 TOPICS_EACH_REFRESH: Final = 2_000
 METADATA_MS: Final = 5_000
 """A cluster of more topics is asked for its metadata this often: decoding it takes 100 ms for 10,000 of them."""
@@ -76,6 +80,7 @@ class Known:
     metadata: ClusterMetadata | None = None
     metadata_at_ms: int = 0
     slow_at_ms: int = 0
+    sizes_at_ms: int = 0
     refreshes: int = 0
 
     def take(self, metadata: ClusterMetadata) -> None:
@@ -103,7 +108,7 @@ class Known:
 async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     """Return the topics. The first refresh is the metadata alone, so that names are there at once."""
     known = memory.setdefault("known", Known())
-    metadata = await _metadata(session, known, changed="changed" in memory)
+    metadata = await metadata_of(session, known, changed="changed" in memory)
     if metadata is not known.seen:
         known.take(metadata)
         session.names["topic"] = [topic.name for topic in known.topics]
@@ -125,7 +130,7 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     return Loaded(session.now_ms, {"topics": part}, more=known.refreshes == 1)
 
 
-async def _metadata(session: Session, known: Known, *, changed: bool) -> ClusterMetadata:
+async def metadata_of(session: Session, known: Known, *, changed: bool) -> ClusterMetadata:
     """Return what topics there are: asked at each refresh, of many topics every :data:`METADATA_MS`."""
     found = known.metadata
     small = found is None or len(found.topics) <= TOPICS_EACH_REFRESH
@@ -188,17 +193,7 @@ async def _look_slowly(
 ) -> list[ClientError]:
     """Look at what changes slowly or costs the brokers more. What may not be seen stays unknown and hinders nothing."""
     cluster = session.cluster
-    errors: list[ClientError] = []
-    try:
-        dirs, failed = await log_dirs(cluster, [broker.broker_id for broker in metadata.brokers])
-        errors += failed.values()
-        sizes: dict[str, int] = {}
-        for each in dirs:
-            for replica in each.replicas:
-                sizes[replica.topic] = sizes.get(replica.topic, 0) + replica.size_bytes
-        known.sizes.update(sizes)
-    except ClientError as error:
-        errors.append(error)
+    errors = await _look_at_sizes(session, metadata, known)
     names = set(list(in_view)[:IN_VIEW_MAX] or [topic.name for topic in topics[:IN_VIEW_MAX]])
     chosen = [topic for topic in topics if topic.name in names]
     where = [(topic.name, part.partition) for topic in chosen for part in topic.partitions if part.leader >= 0]
@@ -216,6 +211,25 @@ async def _look_slowly(
     except ClientError as error:
         errors.append(error)
     return errors
+
+
+async def _look_at_sizes(session: Session, metadata: ClusterMetadata, known: Known) -> list[ClientError]:
+    """Take what topics take on disk, unless there are so many partitions that it is not yet time again."""
+    partitions = sum(len(topic.partitions) for topic in metadata.topics)
+    pause_ms = SLOW_MS * (partitions // PARTITIONS_EACH_SLOW_LOOK)
+    if session.now_ms - known.sizes_at_ms < pause_ms:
+        return []
+    known.sizes_at_ms = session.now_ms
+    try:
+        dirs, failed = await log_dirs(session.cluster, [broker.broker_id for broker in metadata.brokers])
+    except ClientError as error:
+        return [error]
+    sizes: dict[str, int] = {}
+    for each in dirs:
+        for replica in each.replicas:
+            sizes[replica.topic] = sizes.get(replica.topic, 0) + replica.size_bytes
+    known.sizes.update(sizes)
+    return list(failed.values())
 
 
 def turn(topics: Sequence[TopicMetadata], in_view: set[str], known: Known) -> list[TopicMetadata]:

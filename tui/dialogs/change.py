@@ -92,11 +92,12 @@ class Change:
 
 
 class MenuItem(NamedTuple):
-    """One line of a menu of changes."""
+    """One line of a menu of changes; a destructive one that people look for under ``a`` as well is ``in_both``."""
 
     label: str
     make: Callable[[], Change]
     destructive: bool = False
+    in_both: bool = False
 
 
 def command_line(words: Sequence[str], settings: Settings) -> str:

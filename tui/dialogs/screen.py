@@ -342,7 +342,6 @@ class MenuScreen(ModalScreen[None]):
         table = self.query_one(TableView)
         table.signs = self._klamm.signs
         table.show_part(Part(self._items))
-        table.focus()
 
     def on_table_view_opened(self, event: TableView.Opened) -> None:
         """Open the dialog."""

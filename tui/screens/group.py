@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 
 from klamm.client.text import count_text, printable, short_count
 from klamm.tui.chart import ChartPane
@@ -14,7 +15,7 @@ from klamm.tui.data.group import EventRow, MemberRow
 from klamm.tui.data.groups import PartitionRow
 from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
-from klamm.tui.screens.groups import group_changes, partition_columns
+from klamm.tui.screens.groups import GROUP_DANGER, group_changes, partition_columns
 from klamm.tui.screens.topics import optional
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
@@ -53,6 +54,7 @@ class GroupView(View):
     """One group."""
 
     STACKED = True
+    BINDINGS: ClassVar[list[BindingType]] = [GROUP_DANGER]
     HELP = (
         "One group: the partitions it reads with their lag, its members with what each has, and every join, leave, "
         "rebalance and change of assignment since this screen was opened. X resets or deletes offsets, with a plan "

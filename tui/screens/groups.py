@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 
 from klamm.client.text import count_text, duration_text, printable, short_count
 from klamm.tui.columns import Cell, Column
@@ -148,16 +151,23 @@ def group_changes(names: list[str], topic: str = "") -> list[MenuItem]:
         (name,) = names
         items[:0] = [
             MenuItem(f"Copy the offsets of {about}…", lambda: groups.CopyOffsets(name)),
-            MenuItem(f"Reset the offsets of {about}…", lambda: groups.SeekGroup(name, topic), destructive=True),
+            MenuItem(
+                f"Reset the offsets of {about}…", lambda: groups.SeekGroup(name, topic), destructive=True, in_both=True
+            ),
             MenuItem(f"Delete offsets of {about}…", lambda: groups.DeleteOffsets(name, topic), destructive=True),
         ]
     return items
+
+
+GROUP_DANGER = Binding("X", "danger_menu", "Reset, delete…", priority=True, id="view.danger-menu")
+"""Resetting offsets is what people come to a group for: the footer says where it is."""
 
 
 class GroupsView(View):
     """All groups and how far each is behind."""
 
     COMPARES = "group"
+    BINDINGS: ClassVar[list[BindingType]] = [GROUP_DANGER]
     HELP = (
         "Every group and its lag: offsets, then the age of the oldest record not read (~ is interpolated), what comes "
         "in and what is read a second, the trend, when it is caught up, and how much of the topic's retention is over "

@@ -23,7 +23,7 @@ from klamm.tui.view import View
 if TYPE_CHECKING:
     from klamm.tui.dialogs.change import MenuItem
 
-_WIDE = "x" * 400
+_WIDE = 400
 """What the column of values would like to have: all that is left."""
 
 
@@ -57,7 +57,7 @@ def columns(signs: Signs) -> list[Column]:
         Column("offset", "OFFSET", lambda r: r.record.offset, lambda r: f"{r.record.offset:,}", 13, right=True),
         Column("time", "TIME", lambda r: (r.record.timestamp_ms, r.record.offset), time, 12, descending=True),
         Column("key", "KEY", lambda r: r.record.key or b"", key, 16, drop=2),
-        Column("value", "VALUE", lambda _: _WIDE, value, 20, flex=True),
+        Column("value", "VALUE", lambda _: None, value, 20, flex=True, wanted=_WIDE),
         Column("form", "AS", lambda r: r.value.kind, form, 10, drop=3),
         Column("trace", "TRACE", lambda r: r.trace, trace, 6, drop=4),
     ]
