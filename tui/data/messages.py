@@ -213,7 +213,7 @@ class Tail(Live):
         topic = metadata.topics[0]
         if topic.error_code:
             gone = topic.error_code == _UNKNOWN_TOPIC and self.scan is not None
-            text = f"{self.topic}: the topic has been deleted" if gone else None
+            text = "the topic has been deleted" if gone else None
             raise ResponseError(topic.error_code, text, name=self.topic)
         self._decoder = await open_decoder(self.session.settings)
         start = (self.scan.cursor if self.scan is not None else "") or self.query.start

@@ -74,7 +74,7 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     if topic.error_code:
         gone = ResponseError(topic.error_code, None, name=place.name)
         if topic.error_code == _UNKNOWN_TOPIC and known.refreshes:
-            gone.message = f"{place.name}: the topic has been deleted"
+            gone.message = "the topic has been deleted"
         now = session.now_ms
         return Loaded(
             now, {name: Part(None, gone, now) for name in ("partitions", "configs", "consumers", "acls", "flow")}
