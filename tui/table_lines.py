@@ -8,6 +8,7 @@ The first line is the title (how many, filter, sort, age), the second the column
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
@@ -147,8 +148,10 @@ class TableLines(ScrollView, inherit_bindings=False):
         """Return the lines that stand where rows would."""
         error = self.part.error
         if error is not None:
-            signed = [f"{self.signs.bad} {error.code}: {error.message}"]
-            return ["", *signed, *([f"  next: {error.next_step}"] if error.next_step else [])]
+            said = [f"{self.signs.bad} {error.code}: {printable(error.message)}"]
+            said += [f"  next: {printable(error.next_step)}"] if error.next_step else []
+            width = max(10, self.size.width - GUTTER - 2)
+            return ["", *(part for text in said for part in textwrap.wrap(text, width, subsequent_indent="  "))]
         if self.part.rows is None:
             return ["", "loading …"]
         if self.rows.filter.text:

@@ -21,7 +21,8 @@ SAID = {"topic": "the topic has been deleted", "messages": "the topic has been d
 def shown(app: KlammApp) -> str:
     """Return what all panels of the screen show."""
     panes = app.view.panes if app.view is not None else []
-    return "\n".join(pane.render_line(y).text for pane in panes for y in range(pane.size.height))
+    lines = (pane.render_line(y).text.strip() for pane in panes for y in range(pane.size.height))
+    return " ".join(lines)
 
 
 async def prepare(app: KlammApp, topic: str) -> None:
