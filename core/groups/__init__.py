@@ -2,8 +2,8 @@
 
 - ``coordinator``: the whole of one partition of ``__consumer_offsets``; what the actor talks to
 - ``classic_group``, ``classic``: the classic protocol's state table, and its decisions
-- ``consumer_group``, ``consumer``, ``consumer_requests``, ``reconcile``, ``assignors``, ``regex``: KIP-848's consumer
-  protocol
+- ``consumer_group``, ``consumer``, ``consumer_requests``, ``targets``, ``reconcile``, ``assignors``, ``regex``: the
+  consumer protocol (KIP-848)
 - ``migration``: groups that move between the two
 - ``offsets``: committed offsets
 - ``views``: groups as admins see them

@@ -20,20 +20,17 @@ Source: GroupMetadataManager of Apache Kafka 4.3 (consumerGroup*).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from klamm.core.groups.assignors import ASSIGNORS, DEFAULT_ASSIGNOR, GroupSpec, MemberSpec
 from klamm.core.groups.consumer_group import (
     STATIC_LEAVE_EPOCH,
     ConsumerGroup,
     ConsumerMember,
     MemberState,
     Owned,
-    Target,
 )
 from klamm.core.groups.consumer_requests import check_epoch, check_instance, taken_over, with_request
 from klamm.core.groups.context import Context
@@ -41,6 +38,7 @@ from klamm.core.groups.deadlines import Timer
 from klamm.core.groups.messages import ConsumerGroupHeartbeat, ConsumerGroupHeartbeatResult, OwnedPartitions
 from klamm.core.groups.reconcile import OwnedByMember, reconcile
 from klamm.core.groups.regex import resolve
+from klamm.core.groups.targets import recorded_target, target_records, topics_hash
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import TopicId
 from klamm.records.offsets_schema import (
@@ -53,9 +51,7 @@ from klamm.records.offsets_schema import (
     ConsumerGroupTargetAssignmentMemberKey,
     ConsumerGroupTargetAssignmentMemberValue,
     ConsumerGroupTargetAssignmentMetadataKey,
-    ConsumerGroupTargetAssignmentMetadataValue,
     GroupRecord,
-    TopicPartitions,
 )
 
 SESSION: Final = "consumer-session"
@@ -202,7 +198,7 @@ class ConsumerProtocol:
         if self._topics_may_have_changed(group):
             version = context.topics.version()
             bump = self._refresh_regexes(group, version) or bump
-            bump = bump or self._topics_hash(group) != group.metadata_hash
+            bump = bump or topics_hash(group, self._context.topics) != group.metadata_hash
             group.metadata_version = version
             group.metadata_checked_ms = context.now.wall_ms
         if bump:
@@ -256,7 +252,7 @@ class ConsumerProtocol:
         group_id = group.group_id
         target = group.target.get(old.member_id, {})
         self._remove(group, old.member_id)
-        value = ConsumerGroupTargetAssignmentMemberValue(_recorded(target))
+        value = ConsumerGroupTargetAssignmentMemberValue(recorded_target(target))
         self._context.write(
             [
                 GroupRecord(ConsumerGroupMemberMetadataKey(group_id, new.member_id), new.subscription_value()),
@@ -323,7 +319,7 @@ class ConsumerProtocol:
     # Epoch, target, expressions
 
     def _write_epoch(self, group: ConsumerGroup) -> None:
-        value = ConsumerGroupMetadataValue(group.group_epoch + 1, self._topics_hash(group))
+        value = ConsumerGroupMetadataValue(group.group_epoch + 1, topics_hash(group, self._context.topics))
         self._context.write([GroupRecord(ConsumerGroupMetadataKey(group.group_id), value)])
 
     def _target_is_due(self, group: ConsumerGroup) -> bool:
@@ -334,35 +330,7 @@ class ConsumerProtocol:
 
     def _write_target(self, group: ConsumerGroup) -> None:
         """Record the targets that change, and then the epoch they are for."""
-        name = group.preferred_assignor() or DEFAULT_ASSIGNOR
-        targets = ASSIGNORS[name](self._spec(group))
-        records: list[GroupRecord] = []
-        for member_id, target in targets.items():
-            if target != group.target.get(member_id, {}) or member_id not in group.target:
-                key = ConsumerGroupTargetAssignmentMemberKey(group.group_id, member_id)
-                records.append(GroupRecord(key, ConsumerGroupTargetAssignmentMemberValue(_recorded(target))))
-        value = ConsumerGroupTargetAssignmentMetadataValue(group.group_epoch, self._context.now.wall_ms)
-        records.append(GroupRecord(ConsumerGroupTargetAssignmentMetadataKey(group.group_id), value))
-        self._context.write(records)
-
-    def _spec(self, group: ConsumerGroup) -> GroupSpec:
-        topics = {name: self._context.topics.topic(name) for name in group.subscribed_topics()}
-        known = {name: topic for name, topic in topics.items() if topic is not None}
-        members: dict[str, MemberSpec] = {}
-        for member_id, member in group.members.items():
-            ids = frozenset(known[name].topic_id for name in group.topics_of(member) if name in known)
-            members[member_id] = MemberSpec(member.instance_id, ids, group.target.get(member_id, {}))
-        return GroupSpec(members, {topic.topic_id: topic.partition_count for topic in known.values()})
-
-    def _topics_hash(self, group: ConsumerGroup) -> int:
-        """Return a hash of the topics that there are of those subscribed to; 0, as in Kafka, if there are none."""
-        digest, known = hashlib.blake2b(digest_size=8), False
-        for name in sorted(group.subscribed_topics()):
-            topic = self._context.topics.topic(name)
-            if topic is not None:
-                known = True
-                digest.update(topic.topic_id.bytes + topic.partition_count.to_bytes(4, "big"))
-        return int.from_bytes(digest.digest(), "big", signed=True) if known else 0
+        self._context.write(target_records(group, self._context.topics, self._context.now.wall_ms))
 
     def _write_regex(self, group: ConsumerGroup, regex: str, topics: frozenset[str]) -> None:
         key = ConsumerGroupRegularExpressionKey(group.group_id, regex)
@@ -396,10 +364,6 @@ def _unchanged(member_id: str, member_epoch: int, heartbeat_interval_ms: int) ->
     return ConsumerGroupHeartbeatResult(
         member_id=member_id, member_epoch=member_epoch, heartbeat_interval_ms=heartbeat_interval_ms
     )
-
-
-def _recorded(target: Target) -> tuple[TopicPartitions, ...]:
-    return tuple(TopicPartitions(topic_id, tuple(sorted(partitions))) for topic_id, partitions in target.items())
 
 
 def _partitions(owned: Owned) -> dict[TopicId, frozenset[int]]:
