@@ -9,8 +9,7 @@ member:
     classic-join      | a rebalance begins                              | it goes on with those who joined
     classic-sync      | a generation begins                             | those who did not sync are removed
 
-An initial rebalance waits for group.initial.rebalance.delay.ms after the newest member, at most a rebalance timeout in
-all; Kafka waits whole delays, up to one longer for the same members.
+How a rebalance begins and completes stands in :mod:`klamm.core.groups.classic_rebalance`.
 
 Source: GroupMetadataManager of Apache Kafka 4.3 (classicGroup*); KIP-134 (initial delay), KIP-345, KIP-394, KIP-814.
 """
@@ -25,6 +24,7 @@ from klamm.core.groups.classic_group import (
     ClassicMember,
     ClassicState,
 )
+from klamm.core.groups.classic_rebalance import ClassicRebalances
 from klamm.core.groups.context import Context
 from klamm.core.groups.deadlines import Timer
 from klamm.core.groups.messages import (
@@ -51,15 +51,13 @@ class ClassicProtocol:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._delays: dict[
-            str, tuple[int, int]
-        ] = {}  # initial rebalances: group -> (this delay, what may still be added)
+        self._rebalances = ClassicRebalances(context)
 
     def join(self, group: ClassicGroup, request: JoinGroup, reply_to: object, *, is_new_group: bool) -> None:
         """Let a member in, now or when the rebalance completes."""
         effects_before = len(self._context.effects)
         if not self._accepts(group, request.member_id):
-            self._remove(group, request.member_id)
+            self._rebalances.remove(group, request.member_id)
             self._context.reply(reply_to, JoinGroupResult(ErrorCode.GROUP_MAX_SIZE_REACHED))
         elif request.member_id == UNKNOWN_MEMBER_ID:
             self._join_new(group, request, reply_to)
@@ -91,7 +89,7 @@ class ClassicProtocol:
                 self._add(group, request, new_member_id, reply_to)
         elif request.requires_known_member_id:
             group.pending_join.add(new_member_id)
-            self._schedule(Timer(HEARTBEAT, group.group_id, new_member_id), request.session_timeout_ms)
+            self._rebalances.schedule(Timer(HEARTBEAT, group.group_id, new_member_id), request.session_timeout_ms)
             self._context.reply(reply_to, JoinGroupResult(ErrorCode.MEMBER_ID_REQUIRED, member_id=new_member_id))
         else:
             self._add(group, request, new_member_id, reply_to)
@@ -128,7 +126,7 @@ class ClassicProtocol:
             self._context.reply(reply_to, JoinGroupResult(ErrorCode.UNKNOWN_MEMBER_ID, member.member_id))
         else:
             self._update(group, member, request, reply_to)
-            self._prepare_or_complete(group)
+            self._rebalances.prepare_or_complete(group)
 
     def _update(self, group: ClassicGroup, member: ClassicMember, request: JoinGroup, reply_to: object) -> None:
         superseded = group.update(
@@ -153,8 +151,8 @@ class ClassicProtocol:
             group.new_member_added = True
         group.newest_member_ms = self._context.now.monotonic_ms
         group.add(member, request.protocol_type, reply_to)
-        self._schedule(member.session, self._context.config.new_member_join_timeout_ms)
-        self._prepare_or_complete(group)
+        self._rebalances.schedule(member.session, self._context.config.new_member_join_timeout_ms)
+        self._rebalances.prepare_or_complete(group)
 
     def _replace_static(self, group: ClassicGroup, request: JoinGroup, new_member_id: str, reply_to: object) -> None:
         """An instance came back without its member id: it takes over, and the old id is fenced (KIP-345)."""
@@ -162,15 +160,15 @@ class ClassicProtocol:
         assert instance_id is not None
         old_leader, old = group.leader_id, group.members[group.static_members[instance_id]]
         fenced = JoinGroupResult(ErrorCode.FENCED_INSTANCE_ID, old.member_id)
-        self._answer_join(group, old, fenced)
-        self._answer_sync(old, SyncGroupResult(ErrorCode.FENCED_INSTANCE_ID))
+        self._rebalances.answer_join(group, old, fenced)
+        self._rebalances.answer_sync(old, SyncGroupResult(ErrorCode.FENCED_INSTANCE_ID))
         self._context.deadlines.cancel(old.session)
         member = group.replace_static_member(instance_id, new_member_id)
         self._update(group, member, request, reply_to)
-        self._schedule(member.session, member.session_timeout_ms)
+        self._rebalances.schedule(member.session, member.session_timeout_ms)
         if group.state is ClassicState.STABLE:
             if group.protocol_name != group.select_protocol():
-                self._prepare_or_complete(group)
+                self._rebalances.prepare_or_complete(group)
                 return
             self._context.checkpoint(group.to_record())
             leads = group.leader_id == new_member_id
@@ -185,66 +183,11 @@ class ClassicProtocol:
                     protocol_name=base.protocol_name,
                     leader=old_leader or "",
                 )
-            self._answer_join(group, member, result)
+            self._rebalances.answer_join(group, member, result)
         elif group.state is ClassicState.COMPLETING_REBALANCE:
-            self._prepare(group)
+            self._rebalances.prepare(group)
         else:
-            self._complete_if_all_joined(group)
-
-    # Rebalance
-
-    def _prepare_or_complete(self, group: ClassicGroup) -> None:
-        if group.can_rebalance:
-            self._prepare(group)
-        else:
-            self._complete_if_all_joined(group)
-
-    def _complete_if_all_joined(self, group: ClassicGroup) -> None:
-        """Complete the join phase, except in an initial rebalance, which always waits for its delay."""
-        preparing = group.state is ClassicState.PREPARING_REBALANCE
-        if preparing and group.previous_state is not ClassicState.EMPTY and group.all_joined:
-            self._complete_join(group)
-
-    def _prepare(self, group: ClassicGroup) -> None:
-        """Begin a rebalance: members learn of it from their heartbeats and join again."""
-        if group.state is ClassicState.COMPLETING_REBALANCE:
-            self._fail_sync(group, ErrorCode.REBALANCE_IN_PROGRESS)
-        group.pending_sync.clear()
-        self._context.deadlines.cancel(Timer(SYNC, group.group_id))
-        initial = group.state is ClassicState.EMPTY
-        group.transition_to(ClassicState.PREPARING_REBALANCE, self._context.now.wall_ms)
-        if initial:
-            delay = self._context.config.group_initial_rebalance_delay_ms
-            self._delays[group.group_id] = (delay, max(group.rebalance_timeout_ms - delay, 0))
-            self._schedule(Timer(JOIN, group.group_id), delay)
-        elif group.all_joined:
-            self._complete_join(group)
-        else:
-            self._schedule(Timer(JOIN, group.group_id), group.rebalance_timeout_ms)
-
-    def _complete_join(self, group: ClassicGroup) -> None:
-        """Start the next generation with those who joined; static members stay even if they did not (KIP-345)."""
-        context = self._context
-        context.deadlines.cancel(Timer(JOIN, group.group_id))
-        self._delays.pop(group.group_id, None)
-        late = [m for m in group.members.values() if m.join_reply is None and m.group_instance_id is None]
-        for member in late:
-            group.remove(member.member_id)
-            context.deadlines.cancel(member.session)
-        if group.members and not group.elect_joined_leader():
-            self._schedule(Timer(JOIN, group.group_id), group.rebalance_timeout_ms)
-            return
-        group.start_generation(context.now.wall_ms)
-        if group.is_empty:
-            context.checkpoint(group.to_record())
-            return
-        for member in group.members.values():
-            leads = group.leader_id == member.member_id
-            self._answer_join(group, member, group.join_result(member.member_id, with_members=leads))
-            self._schedule(member.session, member.session_timeout_ms)
-            member.is_new = False
-            group.pending_sync.add(member.member_id)
-        self._schedule(Timer(SYNC, group.group_id), group.rebalance_timeout_ms)
+            self._rebalances.complete_if_all_joined(group)
 
     # SyncGroup
 
@@ -262,7 +205,9 @@ class ClassicProtocol:
             result = SyncGroupResult(ErrorCode.NONE, group.protocol_type, group.protocol_name, member.assignment)
             self._context.reply(reply_to, result)
             return
-        self._answer_sync(member, SyncGroupResult(ErrorCode.REBALANCE_IN_PROGRESS))  # an older sync of its own
+        self._rebalances.answer_sync(
+            member, SyncGroupResult(ErrorCode.REBALANCE_IN_PROGRESS)
+        )  # an older sync of its own
         member.sync_reply = reply_to
         if group.leader_id == request.member_id:
             self._assign(group, dict(request.assignments))
@@ -285,25 +230,19 @@ class ClassicProtocol:
             member.assignment = assignments.get(member.member_id, b"")
         record = group.to_record()
         if self._too_large(record):
-            self._fail_sync(group, ErrorCode.UNKNOWN_SERVER_ERROR)
-            self._prepare_or_complete(group)
+            self._rebalances.fail_sync(group, ErrorCode.UNKNOWN_SERVER_ERROR)
+            self._rebalances.prepare_or_complete(group)
             return
         self._context.checkpoint(record)
         group.transition_to(ClassicState.STABLE, self._context.now.wall_ms)
         for member in group.members.values():
             result = SyncGroupResult(ErrorCode.NONE, group.protocol_type, group.protocol_name, member.assignment)
-            if self._answer_sync(member, result):
-                self._schedule(member.session, member.session_timeout_ms)
+            if self._rebalances.answer_sync(member, result):
+                self._rebalances.schedule(member.session, member.session_timeout_ms)
 
     def _too_large(self, record: GroupRecord) -> bool:
         assert record.value is not None
         return len(encode_value(record.value)) > self._context.config.record_size_max
-
-    def _fail_sync(self, group: ClassicGroup, error: ErrorCode) -> None:
-        for member in group.members.values():
-            member.assignment = b""
-            if self._answer_sync(member, SyncGroupResult(error)):
-                self._schedule(member.session, member.session_timeout_ms)
 
     # Heartbeat and LeaveGroup
 
@@ -321,7 +260,7 @@ class ClassicProtocol:
             return ErrorCode.UNKNOWN_MEMBER_ID
         if request.generation_id != group.generation_id:
             return ErrorCode.ILLEGAL_GENERATION
-        self._schedule(member.session, member.session_timeout_ms)
+        self._rebalances.schedule(member.session, member.session_timeout_ms)
         return ErrorCode.REBALANCE_IN_PROGRESS if group.state is ClassicState.PREPARING_REBALANCE else ErrorCode.NONE
 
     def touch(self, group: ClassicGroup, member_id: str) -> None:
@@ -329,16 +268,16 @@ class ClassicProtocol:
         if group.state in {ClassicState.STABLE, ClassicState.PREPARING_REBALANCE}:
             member = group.members.get(member_id)
             if member is not None:
-                self._schedule(member.session, member.session_timeout_ms)
+                self._rebalances.schedule(member.session, member.session_timeout_ms)
 
     def leave(self, group: ClassicGroup, request: LeaveGroup, reply_to: object) -> None:
         """Remove members, each with its own outcome, and rebalance once for all."""
         left = tuple(self._leave_one(group, leaving) for leaving in request.members)
         if any(one.error is ErrorCode.NONE for one in left):
             if group.state in {ClassicState.STABLE, ClassicState.COMPLETING_REBALANCE}:
-                self._prepare_or_complete(group)
+                self._rebalances.prepare_or_complete(group)
             elif group.state is ClassicState.PREPARING_REBALANCE:
-                self._complete_if_all_joined(group)
+                self._rebalances.complete_if_all_joined(group)
         self._context.reply(reply_to, LeaveGroupResult(members=left))
 
     def _leave_one(self, group: ClassicGroup, leaving: LeavingMember) -> LeftMember:
@@ -349,16 +288,16 @@ class ClassicProtocol:
             if known is None:
                 error = ErrorCode.UNKNOWN_MEMBER_ID
             else:
-                self._remove(group, known)
+                self._rebalances.remove(group, known)
         elif member_id in group.pending_join:
-            self._remove(group, member_id)
+            self._rebalances.remove(group, member_id)
         else:
             try:
                 group.validate_member(member_id, instance_id)
             except KafkaError as refused:
                 error = refused.error_code
             else:
-                self._remove(group, member_id)
+                self._rebalances.remove(group, member_id)
         return LeftMember(member_id, instance_id, error)
 
     # Time is up
@@ -371,58 +310,44 @@ class ClassicProtocol:
         if timer.kind == HEARTBEAT:
             self._expire_member(group, timer.member_id)
         elif timer.kind == JOIN:
-            self._expire_join(group)
+            self._rebalances.expire_join(group)
         elif group.state in {ClassicState.COMPLETING_REBALANCE, ClassicState.STABLE} and group.pending_sync:
             for member_id in sorted(group.pending_sync):
-                self._remove(group, member_id)
-            self._prepare(group)
+                self._rebalances.remove(group, member_id)
+            self._rebalances.prepare(group)
 
     def _expire_member(self, group: ClassicGroup, member_id: str) -> None:
         member = group.members.get(member_id)
         if member_id in group.pending_join:
-            self._remove(group, member_id)
+            self._rebalances.remove(group, member_id)
         elif member is None or member.has_satisfied_heartbeat:
             return
         else:
-            self._remove(group, member_id)
+            self._rebalances.remove(group, member_id)
             if group.state in {ClassicState.STABLE, ClassicState.COMPLETING_REBALANCE}:
-                self._prepare_or_complete(group)
+                self._rebalances.prepare_or_complete(group)
                 return
         if group.state is ClassicState.PREPARING_REBALANCE and group.all_joined:
-            self._complete_join(group)
-
-    def _expire_join(self, group: ClassicGroup) -> None:
-        if group.state is not ClassicState.PREPARING_REBALANCE:
-            return
-        delay, remaining = self._delays.get(group.group_id, (0, 0))
-        if group.new_member_added and remaining:
-            group.new_member_added = False
-            config_delay = self._context.config.group_initial_rebalance_delay_ms
-            since_newest = self._context.now.monotonic_ms - group.newest_member_ms
-            next_delay = max(min(config_delay - since_newest, remaining), 1)
-            self._delays[group.group_id] = (next_delay, max(remaining - delay, 0))
-            self._schedule(Timer(JOIN, group.group_id), next_delay)
-        else:
-            self._complete_join(group)
+            self._rebalances.complete_join(group)
 
     # Load, migration, resignation
 
     def loaded(self, group: ClassicGroup) -> None:
         """The group was read from the log: give its members a session's time to be heard of."""
         for member in group.members.values():
-            self._schedule(member.session, member.session_timeout_ms)
+            self._rebalances.schedule(member.session, member.session_timeout_ms)
         if len(group.members) > self._context.config.group_max_size:
-            self._prepare(group)
+            self._rebalances.prepare(group)
 
     def prepare_rebalance(self, group: ClassicGroup) -> None:
         """Begin a rebalance (a consumer group became this classic one)."""
-        self._prepare(group)
+        self._rebalances.prepare(group)
 
     def fail_waiting(self, group: ClassicGroup, error: ErrorCode) -> None:
         """Answer everybody who waits in the group with ``error``."""
         for member in group.members.values():
-            self._answer_join(group, member, JoinGroupResult(error, member.member_id))
-            self._answer_sync(member, SyncGroupResult(error))
+            self._rebalances.answer_join(group, member, JoinGroupResult(error, member.member_id))
+            self._rebalances.answer_sync(member, SyncGroupResult(error))
 
     def forget(self, group: ClassicGroup) -> None:
         """The group is gone, or is another one now: its timers with it."""
@@ -432,28 +357,4 @@ class ClassicProtocol:
             self._context.deadlines.cancel(Timer(HEARTBEAT, group.group_id, member_id))
         self._context.deadlines.cancel(Timer(JOIN, group.group_id))
         self._context.deadlines.cancel(Timer(SYNC, group.group_id))
-        self._delays.pop(group.group_id, None)
-
-    # Helpers
-
-    def _remove(self, group: ClassicGroup, member_id: str) -> None:
-        member = group.members.get(member_id)
-        if member is not None:
-            self._answer_join(group, member, JoinGroupResult(ErrorCode.UNKNOWN_MEMBER_ID))
-            self._answer_sync(member, SyncGroupResult(ErrorCode.UNKNOWN_MEMBER_ID))
-        group.remove(member_id)
-        self._context.deadlines.cancel(Timer(HEARTBEAT, group.group_id, member_id))
-
-    def _answer_join(self, group: ClassicGroup, member: ClassicMember, result: JoinGroupResult) -> None:
-        reply_to = group.take_join_reply(member)
-        if reply_to is not None:
-            self._context.reply(reply_to, result)
-
-    def _answer_sync(self, member: ClassicMember, result: SyncGroupResult) -> bool:
-        reply_to, member.sync_reply = member.sync_reply, None
-        if reply_to is not None:
-            self._context.reply(reply_to, result)
-        return reply_to is not None
-
-    def _schedule(self, timer: Timer, timeout_ms: int) -> None:
-        self._context.deadlines.schedule(timer, self._context.now.monotonic_ms + timeout_ms)
+        self._rebalances.forget(group)
