@@ -5,11 +5,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
 
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
-from tests.support.process import wait_until
+from tests.support.commits import commit
 
 
 def _filled(klamm: Klamm, broker: Broker, topic: str, partitions: int = 2, records: int = 10) -> None:
@@ -22,21 +22,7 @@ def _filled(klamm: Klamm, broker: Broker, topic: str, partitions: int = 2, recor
 
 
 def _commit(broker: Broker, group: str, topic: str, offsets: dict[int, int]) -> None:
-    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group, "enable.auto.commit": False})
-    positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-
-    def committed() -> bool:
-        """A coordinator that is only just made knows nothing of it for a moment."""
-        try:
-            consumer.commit(offsets=positions, asynchronous=False)
-        except KafkaException as error:
-            if error.args[0].name() != "NOT_COORDINATOR":
-                raise
-            return False
-        return True
-
-    wait_until(committed, 20, "a coordinator")
-    consumer.close()
+    commit(broker.bootstrap, group, {(topic, partition): offset for partition, offset in offsets.items()})
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from klamm.model.version import VERSION
 from klamm.records.group_partition import partition_for
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
+from tests.support.commits import commit
 from tests.support.process import wait_until
 
 AGE_MS = 2 * 3_600_000 + 300_000
@@ -52,10 +53,7 @@ def _filled(klamm: Klamm, broker: Broker, topic: str, partitions: int = 2, codec
 
 
 def _commit(broker: Broker, group: str, topic: str, offsets: dict[int, int]) -> None:
-    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": group, "enable.auto.commit": False})
-    positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-    consumer.commit(offsets=positions, asynchronous=False)
-    consumer.close()
+    commit(broker.bootstrap, group, {(topic, partition): offset for partition, offset in offsets.items()})
 
 
 @contextmanager

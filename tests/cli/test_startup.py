@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.apache_kafka.node import ApacheKafkaNode
+from tests.support.commits import commit
 
 FORBIDDEN = (
     "textual",
@@ -34,9 +34,7 @@ def _commit_as_plain_group(bootstrap: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     (created,) = admin.create_topics([NewTopic(PLAIN_GROUP, 1)]).values()
     created.result(20)
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": PLAIN_GROUP, "enable.auto.commit": False})
-    consumer.commit(offsets=[TopicPartition(PLAIN_GROUP, 0, 0)], asynchronous=False)
-    consumer.close()
+    commit(bootstrap, PLAIN_GROUP, {(PLAIN_GROUP, 0): 0})
 
 
 def _environment() -> dict[str, str]:
