@@ -202,7 +202,8 @@ async def import_contexts(run: Run) -> Result:
         kafka = context.get("kafka", {})
         for key in [key for key in kafka if not property_names.is_known(key)]:
             del kafka[key]
-            run.note(f"warning: {name}: {key} is left out, for no Kafka client has such a property")
+            near = property_names.near_text(key)
+            run.note(f"warning: {name}: {key} is left out, for no Kafka client has such a property.{near}")
     path = contexts.user_file()
     document = _document(path)
     for name, context in found.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from klamm.client.errors import SettingsError
+from klamm.client.property_names import is_known
 from klamm.client.text import reason_of
 
 Contexts = dict[str, dict[str, Any]]
@@ -74,8 +75,9 @@ def _from_properties(text: str, path: Path) -> Contexts:
     properties = parse_properties(text)
     servers = properties.pop("bootstrap.servers", None) or properties.pop("metadata.broker.list", None)
     keep = ("security.", "sasl.", "ssl.", "client.id", "enable.ssl.", "enable.sasl.", "request.timeout.ms")
-    kafka = {key: value for key, value in properties.items() if key.startswith(keep)}
-    if servers is None and not kafka:
+    # What no client has is kept, too: the command tells of it, and a mistyped security.protocol is no trifle.
+    kafka = {key: value for key, value in properties.items() if key.startswith(keep) or not is_known(key)}
+    if servers is None and not any(is_known(key) for key in kafka):
         return {}
     name = "default" if path.name.startswith(".") else path.stem.replace(".", "-")
     return {name: _context(servers.split(",") if servers else None, kafka)}

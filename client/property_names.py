@@ -101,7 +101,9 @@ def check(layers: Mapping[str, str]) -> None:
     """
     for name, layer in layers.items():
         if not is_known(name):
-            msg = f"{layer}{' ' if layer == '-X' else ': '}{name}: no Kafka client has such a property.{_near(name)}"
+            msg = (
+                f"{layer}{' ' if layer == '-X' else ': '}{name}: no Kafka client has such a property.{near_text(name)}"
+            )
             raise SettingsError(
                 msg, "names are librdkafka's or Java's; klamm context show --origin says who reads what"
             )
@@ -119,7 +121,8 @@ def used_by(name: str) -> str:
     return "librdkafka, for records sent and members of groups" if name in LIBRDKAFKA else "Java's clients only"
 
 
-def _near(name: str) -> str:
+def near_text(name: str) -> str:
+    """Return ``Did you mean …?`` with the properties that are near, or nothing."""
     known = sorted(KLAMM | LIBRDKAFKA | JAVA)
     near = difflib.get_close_matches(name.lower().replace("_", "."), known, 3, _NEAR_LEAST)
     return f" Did you mean {' or '.join(repr(each) for each in near)}?" if near else ""

@@ -83,10 +83,16 @@ def test_no_name_is_listed_twice() -> None:
 
 
 def test_what_no_client_has_is_left_out_of_an_import_and_said(klamm: Klamm, home: Path) -> None:
-    (home / "client.properties").write_text("bootstrap.servers=h:1\nsasl.mechansim=PLAIN\nsasl.username=u\n")
+    text = "bootstrap.servers=h:1\nsasl.mechansim=PLAIN\nsasl.username=u\nsecurty.protocol=SSL\ngroup.id=g\n"
+    (home / "client.properties").write_text(text)
     ran = klamm("context", "import", "properties", "client.properties")
     assert ran.code == 0
     assert "sasl.mechansim is left out" in ran.err
+    assert (
+        "securty.protocol is left out, for no Kafka client has such a property. Did you mean 'security.protoc"
+        in ran.err
+    )
+    assert "group.id" not in ran.err
     assert read_file(home / "config.toml")["contexts"]["client"]["kafka"] == {"sasl.username": "u"}
 
 
