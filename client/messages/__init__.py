@@ -3,6 +3,7 @@
 | module | owns |
 |---|---|
 | ``record`` | one record, and the fast way from a batch's bytes to records |
+| ``batches`` | batches as they came: their plain bytes, and which were committed |
 | ``fetching`` | raw record batches of many partitions from their leaders, whoever leads |
 | ``scan`` | the search: ranges, coverage, matches, the cursor to go on from |
 | ``latest`` | the last match of a partition, by reading backwards |

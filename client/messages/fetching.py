@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, DeadlineError, ResponseError
-from klamm.client.messages.record import decode_fields
+from klamm.client.messages.batches import committed
 from klamm.client.offsets import EARLIEST, LATEST, Partition, list_offsets
 from klamm.client.settings import REQUEST_TIMEOUT_S
 from klamm.client.wire import ClusterMetadata
 from klamm.model.errors import KafkaError
 from klamm.protocol.fetch_client import FetchAnswer, FetchLimits
-from klamm.records.batch import CONTROL_FLAG, HEADER_SIZE, TRANSACTIONAL_FLAG, BatchHeader, iter_batches
-from klamm.records.compression import Codec, decompress
+from klamm.records.batch import CONTROL_FLAG, BatchHeader, iter_batches
 
 MAX_WAIT_MS: Final = 500
 """As Kafka's fetch.max.wait.ms."""
@@ -41,7 +40,6 @@ BACKOFF_S: Final = 0.1
 BACKOFF_MAX_S: Final = 2.0
 UNKNOWN_TOPIC_PATIENCE_S: Final = 5.0
 EMPTY_ANSWERS: Final = 2
-_ABORT: Final = 0
 _OFFSET_OUT_OF_RANGE: Final = 1
 _UNKNOWN_TOPIC: Final = 3
 # Leadership is moving, or a replica is not ready: asking again, at whoever leads then, helps.
@@ -264,7 +262,7 @@ class Fetcher:
         if not every:
             return None
         if self._committed_only:
-            batches = list(_committed(every, answer.aborted, frame))
+            batches = list(committed(every, answer.aborted, frame))
         else:
             batches = [each for each in every if not each[1].attributes & CONTROL_FLAG]
         next_offset = every[-1][1].last_offset + 1
@@ -366,43 +364,6 @@ class _Answered(NamedTuple):
     answers: Sequence[FetchAnswer] = ()
     frame: memoryview | None = None
     error: ClientError | None = None
-
-
-def plain_bytes(frame: bytes | bytearray, position: int, header: BatchHeader) -> bytes:
-    """Return the records of a batch as bytes, decompressed.
-
-    Raises:
-        CorruptMessageError: They are not of the codec that the header names.
-    """
-    records = memoryview(frame)[position + HEADER_SIZE : position + header.size]
-    if header.codec is Codec.NONE:
-        return bytes(records)
-    return bytes(decompress(header.codec, records))
-
-
-def _committed(
-    batches: Sequence[tuple[int, BatchHeader]], aborted: Sequence[tuple[int, int]], frame: bytes | bytearray
-) -> Iterator[tuple[int, BatchHeader]]:
-    """Yield the batches whose records were committed (``CompletedFetch.isBatchAborted`` of Kafka's client).
-
-    A transaction in ``aborted`` begins at its first offset and ends at its producer's next abort marker.
-    """
-    waiting = sorted(((first, producer) for producer, first in aborted), reverse=True)
-    aborting: set[int] = set()
-    for position, header in batches:
-        while waiting and waiting[-1][0] <= header.last_offset:
-            aborting.add(waiting.pop()[1])
-        if header.attributes & CONTROL_FLAG:
-            if header.producer_id in aborting and _marker(frame, position, header) == _ABORT:
-                aborting.discard(header.producer_id)
-        elif not (header.attributes & TRANSACTIONAL_FLAG and header.producer_id in aborting):
-            yield position, header
-
-
-def _marker(frame: bytes | bytearray, position: int, header: BatchHeader) -> int:
-    """Return the type of a control record: 0 abort, 1 commit. Its key is a version and a type of 16 bits each."""
-    key = decode_fields(header, plain_bytes(frame, position, header))[0][2]
-    return -1 if key is None or len(key) < 4 else int.from_bytes(key[2:4], "big")  # noqa: PLR2004 (both are there)
 
 
 def _no_leader(where: Partition) -> ClientError:

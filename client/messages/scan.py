@@ -13,7 +13,8 @@ from typing import Final, NamedTuple, Protocol
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
-from klamm.client.messages.fetching import PATIENCE_S, Fetched, Fetcher, Gap, plain_bytes
+from klamm.client.messages.batches import plain_bytes
+from klamm.client.messages.fetching import PATIENCE_S, Fetched, Fetcher, Gap
 from klamm.client.messages.needles import Clause, Needle, find
 from klamm.client.messages.record import Fields, Record, decode_fields, decode_values, to_record
 from klamm.client.offsets import Partition
