@@ -35,8 +35,8 @@ HIGH: Final = 30
 CPU_SHARE_MAX: Final = 0.1
 """Refreshes take at most this share of a core: of a cluster so large that one takes longer, they come more seldom."""
 PAUSE_S_MAX: Final = 10.0
-_COSTS_KEPT: Final = 3
-"""Refreshes of which the middle one's cost counts: one that looks at more than the others changes nothing."""
+_COSTS_KEPT: Final = 4
+"""Refreshes whose costs count, on average: some look at more than the others."""
 
 
 class View(Vertical):
@@ -239,8 +239,8 @@ class View(Vertical):
     @property
     def pause_s(self) -> float:
         """Seconds from one refresh to the next: as asked for, or more where they would take too much of a core."""
-        costs = sorted(self._costs_s)
-        needed = costs[len(costs) // 2] / CPU_SHARE_MAX if len(costs) == _COSTS_KEPT else 0.0
+        costs = self._costs_s
+        needed = sum(costs) / len(costs) / CPU_SHARE_MAX if len(costs) == _COSTS_KEPT else 0.0
         return max(self.klamm.interval_s, min(PAUSE_S_MAX, needed))
 
     def _take(self, loaded: Loaded) -> None:

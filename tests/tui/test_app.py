@@ -400,10 +400,10 @@ async def test_refreshes_that_take_long_come_more_seldom() -> None:
         view = app.view
         assert view is not None
         costs = view._costs_s
-        costs.extend([0.01, 0.01, 3.0])  # one that looked at more than the others
+        costs.extend([0.01, 0.01, 0.01, 0.2])  # one that looked at more than the others
         assert view.pause_s == app.interval_s
-        costs.extend([0.3, 0.3])
-        assert view.pause_s == pytest.approx(3.0)
-        costs.extend([60.0, 60.0])
+        costs.extend([0.02, 0.7, 0.02, 0.7])  # every second one does
+        assert view.pause_s == pytest.approx(3.6)
+        costs.extend([60.0] * 4)
         assert view.pause_s == PAUSE_S_MAX
     app.session.close()
