@@ -6,5 +6,6 @@
 | `http.py` | one request: authentication, TLS, time limits, errors in words |
 | `registry.py` | subjects, versions, ids, compatibility, modes: the operations |
 | `copying.py` | subjects copied to another registry |
+| `undoing.py` | changes as operations of the undo journal |
 | `loader.py` | schemas for decoding, by id or GUID, cached |
 """
