@@ -59,13 +59,38 @@ def decode_records(view: Buffer, position: int = 0, size_max: int = DECOMPRESSED
         CorruptMessageError: The header or the compressed data is wrong, or decompresses to more than ``size_max``.
         InvalidRecordError: The records are not what the header says.
     """
-    header = read_header(view, position)
-    end = position + header.size
-    if end > len(view):
-        msg = f"a batch of {header.size} bytes in {len(view) - position}"
-        raise InvalidRecordError(msg)
-    compressed = memoryview(view)[position + HEADER_SIZE : end]
-    return _decode_all(header, memoryview(decompress(header.codec, compressed, size_max)))
+    return _decode_all(*_decompressed(view, position, size_max))
+
+
+def decode_record_from(
+    view: Buffer, position: int, offset: int, size_max: int = DECOMPRESSED_SIZE_MAX
+) -> Record | None:
+    """Decode the first record at or after ``offset`` of the batch at ``position``, None if it holds none there.
+
+    Those before it are stepped over by their sizes, as far as there may be no other offset among them: a batch may have
+    tens of thousands. Raises as :func:`decode_records`, but what is behind the record is not looked at.
+    """
+    header, plain = _decompressed(view, position, size_max)
+    # Compaction only takes records away, so the one that is wanted is at most so many records in.
+    missing = max(0, header.last_offset - header.base_offset + 1 - header.record_count)
+    stepped = max(0, min(offset - header.base_offset - missing, header.record_count))
+    append_time = header.max_timestamp if header.timestamp_type == LOG_APPEND_TIME else None
+    at = 0
+    try:
+        for _ in range(stepped):
+            size, body = _read_varint(plain, at)
+            at = body + size
+            if size < 1:
+                msg = f"a record of {size} bytes"
+                raise InvalidRecordError(msg)
+        for _ in range(stepped, header.record_count):
+            record, at = _decode_one(header, append_time, plain, at)
+            if record.offset >= offset:
+                return record
+    except IndexError as error:
+        msg = f"the batch of {header.record_count} records ends before offset {offset}"
+        raise InvalidRecordError(msg) from error
+    return None
 
 
 def encode_records(records: Iterable[Record], base_offset: int, base_timestamp: int) -> bytearray:
@@ -170,6 +195,16 @@ def write_varint(target: bytearray, value: int) -> None:
         target.append(zigzag & 0x7F | 0x80)
         zigzag >>= 7
     target.append(zigzag)
+
+
+def _decompressed(view: Buffer, position: int, size_max: int) -> tuple[BatchHeader, memoryview]:
+    header = read_header(view, position)
+    end = position + header.size
+    if end > len(view):
+        msg = f"a batch of {header.size} bytes in {len(view) - position}"
+        raise InvalidRecordError(msg)
+    compressed = memoryview(view)[position + HEADER_SIZE : end]
+    return header, memoryview(decompress(header.codec, compressed, size_max))
 
 
 def _decode_all(header: BatchHeader, plain: memoryview) -> list[Record]:

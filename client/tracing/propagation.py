@@ -128,11 +128,14 @@ def traceparent_of(context: TraceContext) -> bytes:
 
 
 def needles_of(trace_id: str) -> tuple[bytes, ...]:
-    """Return byte strings of which a record carrying the trace id in any dialect contains at least one."""
+    """Return byte strings of which a record carrying the trace id in any dialect contains at least one.
+
+    Each makes every record's bytes be searched once more. The id with its leading zeros holds the one without them.
+    """
     low = trace_id[16:]
     decimal = str(int(low, 16))
     short = trace_id.lstrip("0") or "0"
-    found = [trace_id, trace_id.upper(), short, short.upper(), decimal]
+    found = [short, short.upper(), decimal]
     return tuple(dict.fromkeys(text.encode() for text in found))
 
 

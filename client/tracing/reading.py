@@ -9,7 +9,7 @@ from klamm.client.errors import ResponseError
 from klamm.client.wire import PartitionMetadata, TopicMetadata
 from klamm.protocol.fetch_client import FetchLimits
 from klamm.records.batch import BatchHeader, iter_batches
-from klamm.records.record import Record, decode_records
+from klamm.records.record import Record, decode_record_from
 
 OFFSET_OUT_OF_RANGE: Final = 1
 STRETCH_SIZE_BYTES: Final = 1 << 20
@@ -87,11 +87,7 @@ async def fetch_record(
     for position, header in iter_batches(stretch.records):
         if header.last_offset < offset:
             continue
-        records = decode_records(stretch.records, position)
-        found = next((record for record in records if record.offset >= offset), None)
-        if found is not None:
-            return FoundRecord(found, header, stretch)
-        return FoundRecord(None, header, stretch)
+        return FoundRecord(decode_record_from(stretch.records, position, offset), header, stretch)
     return FoundRecord(None, None, stretch)
 
 

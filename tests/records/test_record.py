@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from klamm.model.errors import CorruptMessageError, InvalidRecordError, KafkaError
 from klamm.records.batch import HEADER_SIZE, check_batch, check_produced_batch, read_header, write_crc
 from klamm.records.compression import Codec, compress, decompress
-from klamm.records.record import Record, build_batch, decode_records, decode_records_at, encode_records
+from klamm.records.record import (
+    Record,
+    build_batch,
+    decode_record_from,
+    decode_records,
+    decode_records_at,
+    encode_records,
+)
 from klamm.records.rewrite import check_keys, recompressed
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.batch"))
@@ -58,6 +65,21 @@ def test_the_records_that_hold_some_positions_are_those_of_the_whole_batch(
     assert decode_records_at(read_header(batch), plain, positions) == [records[at] for at in expected]
     with pytest.raises(InvalidRecordError):
         decode_records_at(read_header(batch), plain, [len(plain)])
+
+
+@settings(deadline=None)
+@given(contents, st.sets(st.integers(0, 40)), st.integers(-2, 45), st.sampled_from(Codec))
+def test_the_first_record_from_an_offset_on_is_that_of_the_whole_batch(
+    given_contents: list[tuple[int, bytes | None, bytes | None, tuple[tuple[bytes, bytes | None], ...]]],
+    kept: set[int],
+    from_offset: int,
+    codec: Codec,
+) -> None:
+    """Also where compaction took records away, in front, between and behind."""
+    records = [Record(7 + at, *content) for at, content in enumerate(given_contents) if at in kept or at == 0]
+    batch = build_batch(records, base_offset=7, codec=codec)
+    expected = next((record for record in records if record.offset >= from_offset), None)
+    assert decode_record_from(batch, 0, from_offset) == expected
 
 
 @settings(deadline=None)
