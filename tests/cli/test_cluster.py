@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from klamm.client.messages.scan import Scan
 from klamm.client.partitions import reassign
 from klamm.client.positions import resolve_ranges
 from klamm.client.settings import Settings, parse_bootstrap
+from klamm.tui import registry
+from klamm.tui.place import Place
+from klamm.tui.session import Session
 from tests.apache_kafka.cluster import ApacheKafkaCluster
 from tests.cli.conftest import Klamm
 from tests.support.process import wait_until
@@ -99,6 +103,20 @@ def test_the_controller_is_who_leads_the_metadata_quorum(klamm: Klamm, three: Ap
     # Asked several times: a broker names another one each time, for whoever has something for the controller.
     for controller, brokers, leader in [told() for _ in range(5)]:
         assert (controller, brokers) == (leader, [leader])
+        assert asyncio.run(on_screens(three)) == ([leader], f"controller {leader} ")
+
+
+async def on_screens(three: ApacheKafkaCluster) -> tuple[list[int], str]:
+    """Return the brokers that are the controller on the brokers' screen, and what the cluster's says."""
+    session = Session(Settings(parse_bootstrap(three.bootstrap), {}), registry.loader_of)
+    session.start()
+    try:
+        brokers = (await session.load(Place("brokers"), {})).parts["brokers"].rows or ()
+        quorum = (await session.load(Place("cluster"), {})).parts["quorum"]
+    finally:
+        await asyncio.to_thread(session.close)
+    said = re.search(r"controller \S+ ", quorum.note)
+    return [row.broker_id for row in brokers if row.role == "controller"], said[0] if said else quorum.note
 
 
 def test_nothing_to_cancel_and_an_unknown_broker_are_said(klamm: Klamm, three: ApacheKafkaCluster) -> None:

@@ -33,7 +33,7 @@ FULL: Mapping[str, Mapping[str, int]] = {
         "Metadata": 1, "ListOffsets": 1, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 2, "DescribeGroups": 1,
         "ConsumerGroupDescribe": 1, "DescribeConfigs": 1,
     },
-    "brokers": {"DescribeCluster": 1, "Metadata": 1, "DescribeLogDirs": 1},
+    "brokers": {"DescribeCluster": 1, "DescribeQuorum": 1, "Metadata": 1, "DescribeLogDirs": 1},
     "broker": {"Metadata": 1, "DescribeConfigs": 1, "DescribeLogDirs": 1},
     "cluster": {"DescribeCluster": 1, "DescribeQuorum": 1, "ListPartitionReassignments": 1, "ApiVersions": 1},
     "home": {
@@ -60,7 +60,7 @@ USUAL: Mapping[str, Mapping[str, int]] = {
     "topic": {"Metadata": 1, "ListOffsets": 2},
     "groups": {"Metadata": 1, "ListOffsets": 1, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 2},
     "group": FULL["group"],
-    "brokers": {"DescribeCluster": 1, "Metadata": 1},
+    "brokers": {"DescribeCluster": 1, "DescribeQuorum": 1, "Metadata": 1},
     "broker": {"Metadata": 1},
     "cluster": {"DescribeCluster": 1, "DescribeQuorum": 1, "ListPartitionReassignments": 1},
     "home": FULL["home"],

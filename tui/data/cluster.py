@@ -9,26 +9,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from klamm.client.clusters import Voter, cluster_info, describe_quorum, features
-from klamm.client.text import size_text
+from klamm.client.clusters import DESCRIBE_QUORUM, Voter, cluster_info, describe_quorum, features
+from klamm.client.text import counted, size_text
 from klamm.tui.data.moving import MoveRow, moving
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session, is_due, panel
 
 SLOW_MS: Final = 10_000
+UNKNOWN: Final = "?"
 
 
 async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     """Return the cluster."""
     cluster = session.cluster
     info = await cluster_info(cluster)
-    note = f"cluster {info.cluster_id}  controller {info.controller}  {len(info.brokers)} brokers"
+    # Brokers of a KRaft cluster answer with any broker that is up: the controller is the leader of the quorum.
+    controller = UNKNOWN if await cluster.advertises(DESCRIBE_QUORUM) else str(info.controller)
 
     async def replicas() -> list[Voter]:
-        return (await describe_quorum(cluster)).replicas
+        nonlocal controller
+        quorum = await describe_quorum(cluster)
+        controller = str(quorum.leader_id)
+        return quorum.replicas
 
-    parts: dict[str, Part] = {"quorum": (await panel(session, replicas()))._replace(note=note)}
+    voters = await panel(session, replicas())
+    note = f"cluster {info.cluster_id}  controller {controller}  {counted(len(info.brokers), 'broker')}"
+    parts: dict[str, Part] = {"quorum": voters._replace(note=note)}
     moves = await panel(session, moving(session, memory))
     parts["reassignments"] = moves._replace(note=_moved(moves.rows or ()))
     if is_due(session, memory, memory.get("at_ms", 0), SLOW_MS):

@@ -60,7 +60,6 @@ class Figures(NamedTuple):
     partitions: int
     groups: int | None
     brokers: int
-    controller: int
     rate_in: float | None
     rate_out: float | None
     trend_in: tuple[float, ...]
@@ -281,7 +280,6 @@ def _figures(seen: Seen, known: Known) -> Figures:
         partitions=seen.partitions,
         groups=None if rows is None else len(rows),
         brokers=len(seen.metadata.brokers),
-        controller=seen.metadata.controller_id,
         rate_in=known.rates_in[-1] if known.rates_in else None,
         rate_out=known.rates_out[-1] if known.rates_out else None,
         trend_in=tuple(known.rates_in),

@@ -61,7 +61,6 @@ def figure_lines(figures: Figures, signs: Signs, width: int) -> list[TextLine]:
     if len(figures.leaders) > LEADERS_MAX:
         leaders += f"  and {len(figures.leaders) - LEADERS_MAX} more"
     groups = "" if figures.groups is None else f"  groups {count_text(figures.groups)}"
-    controller = f"  controller {figures.controller}" if figures.controller >= 0 else ""
     lag = "" if figures.lag is None else count_text(figures.lag)
     return [
         rate("in", figures.rate_in, figures.trend_in),
@@ -73,7 +72,7 @@ def figure_lines(figures: Figures, signs: Signs, width: int) -> list[TextLine]:
         [
             Cell(f"{'has':<10}", "dim"),
             Cell(f"topics {count_text(figures.topics)}  partitions {count_text(figures.partitions)}{groups}"),
-            Cell(f"  brokers {figures.brokers}{controller}"),
+            Cell(f"  brokers {figures.brokers}"),
         ],
     ]
 
