@@ -14,7 +14,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from klamm.model.configs_broker import BrokerConfig
 from klamm.model.errors import InvalidConfigError
@@ -191,16 +191,24 @@ async def _serve(config: BrokerConfig, options: NodeOptions, loop: asyncio.Abstr
     node = Node(config, options, loop)
     await node.start()
     if not quiet:
-        print(banner(node), flush=True)  # noqa: T201
+        _say(banner(node), sys.stdout)
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 20)
     gc.enable()
     await stopping.wait()
     if not quiet:
-        print("stopping: flushing and closing every partition", file=sys.stderr, flush=True)  # noqa: T201
+        _say("stopping: flushing and closing every partition", sys.stderr)
     await node.stop()
     return EXIT_OK
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """Print for whoever still reads; a broker that nobody watches any more has to flush and close all the same."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:  # what could not be written would be tried again at the exit, and make another exit code of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def banner(node: Node) -> str:

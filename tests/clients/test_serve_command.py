@@ -1,6 +1,7 @@
 """``klamm serve`` on the command line: what it says, what it refuses, and how it ends."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from klamm.storage.log_directory import CLEAN_SHUTDOWN_NAME
 from tests.clients.confluent import TIMEOUT_S, create_topic, make_admin, make_producer, produce_values
 from tests.conftest import KlammFactory
 from tests.support.klamm_process import KlammProcess, klamm_command
 from tests.support.ports import free_port
 from tests.support.process import wait_until
+from tests.support.wire import is_serving
 
 pytestmark = pytest.mark.wire
 
@@ -42,6 +45,24 @@ def test_a_signal_ends_it_with_exit_code_0(klamm_process: KlammFactory, number: 
     process.signal(number)
     assert process.wait(TIMEOUT_S) == 0
     assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_it_stops_cleanly_when_nobody_reads_what_it_says(tmp_path: Path, stream: str) -> None:
+    port, data = free_port(), tmp_path / "data"
+    command = klamm_command("serve", "--data", str(data), "--listen", f"127.0.0.1:{port}")
+    reading, writing = os.pipe()
+    os.close(reading)
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writing}
+    with subprocess.Popen(command, stdout=streams["stdout"], stderr=streams["stderr"]) as process:
+        os.close(writing)
+        try:
+            wait_until(lambda: is_serving(port), TIMEOUT_S, "it serves")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()
+    assert (data / CLEAN_SHUTDOWN_NAME).exists()
 
 
 def test_a_signal_ends_it_although_clients_are_connected(klamm_server: KlammProcess, topic: str) -> None:
