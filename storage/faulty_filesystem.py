@@ -182,7 +182,10 @@ class FaultyFilesystem(MemoryFilesystem):
             assert isinstance(content, TrackedContent), path
             survivors.setdefault(id(content), content.survive(self._random))
             self._names[path] = survivors[id(content)]
-        self.files = dict(self._names)
+        for path in list(self.files):
+            self._take(path)
+        for path, content in self._names.items():
+            self._put(path, content)
         self._locks.clear()
         self.crash_at = self.space_bytes = self.write_error = self.read_error = self.sync_error = None
 
@@ -200,7 +203,7 @@ class FaultyFilesystem(MemoryFilesystem):
         if create and path not in self.files:
             self.step()
             made = TrackedContent()
-            self.files[path] = made
+            self._put(path, made)
             self._unflushed_names.append((path, lambda names: names.__setitem__(path, made)))
         content = self._content(path)
         assert isinstance(content, TrackedContent), path

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from klamm.records.checksum import Buffer
@@ -126,18 +126,50 @@ class MemoryLock:
         self._held.pop(self._path, None)
 
 
+class _Listings:
+    """The names in each directory, each with how many paths have it or go through it.
+
+    With 10,000 logs nobody can look at every path to find what is in one directory.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, int]] = {}
+
+    def add(self, path: str) -> None:
+        """Count a path, in every directory above it."""
+        for directory, name in _steps(path):
+            names = self._counts.setdefault(directory, {})
+            names[name] = names.get(name, 0) + 1
+
+    def discard(self, path: str) -> None:
+        """Take back one :meth:`add`."""
+        for directory, name in _steps(path):
+            names = self._counts[directory]
+            names[name] -= 1
+            if not names[name]:
+                del names[name]
+            if not names:
+                del self._counts[directory]
+
+    def of(self, directory: str) -> list[str]:
+        """Return the names in a directory, sorted."""
+        return sorted(self._counts.get(directory, ()))
+
+
 class MemoryFilesystem:
     """Files in memory. A directory is a name; a file's parents need not exist."""
 
     def __init__(self) -> None:
         self.files: dict[str, Content] = {}
         self.directories: set[str] = set()
+        # Invariant: what files and directories say, by directory.
+        self._listings = _Listings()
         self._locks: dict[str, bytes] = {}
 
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:  # noqa: ARG002  # nothing to keep
         """Open a file; see :class:`Filesystem`."""
         if create and path not in self.files:
-            self.files[path] = Content()
+            self._put(path, Content())
         return MemoryFile(self._content(path))
 
     def read_file(self, path: str) -> bytes:
@@ -149,7 +181,7 @@ class MemoryFilesystem:
         """Put new content in; see :class:`Filesystem`."""
         replacement = Content()
         replacement.append(content)
-        self.files[path] = replacement
+        self._put(path, replacement)
 
     def file_size(self, path: str) -> int:
         """Return a file's size; see :class:`Filesystem`."""
@@ -168,39 +200,40 @@ class MemoryFilesystem:
         """List names; see :class:`Filesystem`."""
         if path not in self.directories:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        start = len(path) + 1
-        inside = (name[start:] for name in (*self.files, *self.directories) if name.startswith(f"{path}/"))
-        return sorted({name.split("/", 1)[0] for name in inside})
+        return self._listings.of(path)
 
     def make_directory(self, path: str) -> None:
         """Note a directory and its parents; see :class:`Filesystem`."""
         while path and path not in self.directories:
-            self.directories.add(path)
+            self._add_directory(path)
             path = path.rpartition("/")[0]
 
     def remove_directory(self, path: str) -> None:
         """Remove a tree; see :class:`Filesystem`."""
-        for name in [name for name in self.files if name.startswith(f"{path}/")]:
-            del self.files[name]
-        self.directories = {name for name in self.directories if name != path and not name.startswith(f"{path}/")}
+        for name in self._below(path):
+            if name in self.files:
+                self._take(name)
+            else:
+                self._drop_directory(name)
 
     def rename(self, source: str, target: str) -> None:
         """Rename a file or a directory; see :class:`Filesystem`."""
-        if source in self.directories:
-            for name in [name for name in self.files if name.startswith(f"{source}/")]:
-                self.files[target + name[len(source) :]] = self.files.pop(name)
-            self.directories = {
-                target + name[len(source) :] if name == source or name.startswith(f"{source}/") else name
-                for name in self.directories
-            }
+        if source not in self.directories:
+            self._put(target, self._content(source))
+            self._take(source)
             return
-        self.files[target] = self._content(source)
-        del self.files[source]
+        for name in self._below(source):
+            moved = target + name[len(source) :]
+            if name in self.files:
+                self._put(moved, self._take(name))
+            elif name in self.directories:
+                self._drop_directory(name)
+                self._add_directory(moved)
 
     def unlink(self, path: str) -> None:
         """Remove a file; see :class:`Filesystem`."""
         self._content(path).links = 0
-        del self.files[path]
+        self._take(path)
 
     def sync_directory(self, path: str) -> None:
         """Do nothing; see :meth:`MemoryFile.sync`."""
@@ -216,11 +249,42 @@ class MemoryFilesystem:
         """Return a number that never runs out; see :class:`Filesystem`."""
         return _FREE_BYTES
 
+    def _put(self, path: str, content: Content) -> None:
+        if path not in self.files:
+            self._listings.add(path)
+        self.files[path] = content
+
+    def _take(self, path: str) -> Content:
+        self._listings.discard(path)
+        return self.files.pop(path)
+
+    def _add_directory(self, path: str) -> None:
+        if path not in self.directories:
+            self.directories.add(path)
+            self._listings.add(path)
+
+    def _drop_directory(self, path: str) -> None:
+        if path in self.directories:
+            self.directories.remove(path)
+            self._listings.discard(path)
+
+    def _below(self, path: str) -> list[str]:
+        """Return a path and every path below it, the deepest first."""
+        found = [below for name in self._listings.of(path) for below in self._below(f"{path}/{name}")]
+        return [*found, path]
+
     def _content(self, path: str) -> Content:
         try:
             return self.files[path]
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+
+
+def _steps(path: str) -> Iterator[tuple[str, str]]:
+    """Yield each directory above a path with the name that leads on to it."""
+    while path:
+        path, _, name = path.rpartition("/")
+        yield path, name
 
 
 def _stamp_of(content: Content) -> Stamp:
