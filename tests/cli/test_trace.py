@@ -188,7 +188,8 @@ def test_a_trace_is_found_in_all_topics_in_every_dialect_with_proof_of_how_much_
     twice = klamm("trace", "find", trace, "--from", "1..3", "--until", "4", *at)
     assert (twice.code, "has an end already" in twice.err) == (2, True)
     some = klamm("trace", "find", "--header", f"other={trace}", "--topic", f"{topic}*", *at)
-    assert [item["name"] for item in some.items] == [f"{topic}:0@6", f"{topic}-2:1@6"]
+    assert {item["name"] for item in some.items} == {f"{topic}:0@6", f"{topic}-2:1@6"}  # as partitions answer
+    assert len(some.items) == 2
     assert some.envelope["notes"][0]["records"] == 18
     assert klamm("trace", "find", trace[::-1], "--topic", topic, *at).items == []
     missing = klamm("trace", "find", trace, "--topic", f"{topic}-none", *at)
