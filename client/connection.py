@@ -23,6 +23,7 @@ from klamm.client.errors import (
     ResponseError,
     UnreachableError,
     UnsupportedApiError,
+    another_age,
 )
 from klamm.client.settings import SETUP_TIMEOUT_S, Address, Settings, klamm_version
 from klamm.protocol.errors import ProtocolError
@@ -134,12 +135,19 @@ class BrokerConnection(asyncio.BufferedProtocol):
         return response
 
     async def metadata(self, topics: list[str] | None) -> wire.ClusterMetadata:
-        """Ask for the metadata of some topics, or of all."""
+        """Ask for the metadata of some topics, or of all.
+
+        Raises:
+            UnreachableError: The broker is too old or too new for klamm: nothing can be asked of it.
+            UnsupportedApiError: It serves no Metadata, as a controller does.
+        """
         low, high = self.versions.get(wire.METADATA_KEY, (0, -1))
+        if high < 0:
+            raise UnsupportedApiError(api_name(wire.METADATA_KEY), str(self.address))
         version = min(high, wire.METADATA_VERSION_MAX)
         if version < max(low, wire.METADATA_VERSION_MIN):
-            detail = f" in version 4 to 13 but in {low} to {high}"
-            raise UnsupportedApiError(api_name(wire.METADATA_KEY), str(self.address), detail)
+            spoken = (wire.METADATA_VERSION_MIN, wire.METADATA_VERSION_MAX)
+            raise another_age(str(self.address), (low, high), spoken)
         correlation_id = self._next_id()
         frame = wire.encode_metadata(correlation_id, self._settings.client_id, version, topics)
         answer = await self.exchange("Metadata", correlation_id, frame)

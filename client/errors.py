@@ -30,6 +30,14 @@ class UnreachableError(ClientError):
         self.address = address
 
 
+def another_age(address: str, served: tuple[int, int], spoken: tuple[int, int]) -> UnreachableError:
+    """Return the error of a broker none of whose versions of Metadata klamm speaks; version 4 came with Kafka 0.11."""
+    age = "old" if served[1] < spoken[0] else "new"
+    cause = f"too {age} for this klamm, which speaks Metadata {_range(spoken)}: it serves {_range(served)}"
+    step = "klamm speaks with Apache Kafka 0.11 and later" if age == "old" else "try a newer klamm"
+    return UnreachableError("metadata", address, cause, step)
+
+
 class ConnectionLostError(UnreachableError):
     """The broker closed a connection that had worked."""
 
@@ -80,6 +88,10 @@ class UnsupportedApiError(ResponseError):
     def __init__(self, api: str, address: str, detail: str = "") -> None:
         message = f"{address} does not serve {api}{detail}"
         super().__init__(_UNSUPPORTED_VERSION, message, "see what it serves: klamm cluster api-versions")
+
+
+def _range(versions: tuple[int, int]) -> str:
+    return f"{versions[0]} to {versions[1]}"
 
 
 def error_name(code: int) -> str:

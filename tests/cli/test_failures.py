@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -139,6 +140,28 @@ def test_what_is_refused_in_a_context_is_examined_and_no_broker_started(klamm: K
 def test_a_dead_bootstrap_broker_does_not_hide_the_next(klamm: Klamm, apache_kafka: object) -> None:
     bootstrap = apache_kafka.bootstrap  # type: ignore[attr-defined] # the fixture's class has it
     assert klamm("topics", "-b", f"127.0.0.1:{free_port()},{bootstrap}").code == 0
+
+
+@pytest.mark.parametrize(
+    ("versions", "age", "step"), [((0, 1), "old", "Apache Kafka 0.11"), ((90, 99), "new", "a newer klamm")]
+)
+def test_a_broker_of_another_age_is_said_to_be_too_old_or_too_new(
+    klamm: Klamm, listener: Callable[[Reply], str], versions: tuple[int, int], age: str, step: str
+) -> None:
+    def reply(connection: socket.socket) -> None:
+        request = connection.recv(1000)
+        while request:  # version 0, as Apache Kafka 0.10 answers whatever version it is asked in; Metadata is API 3
+            error = 35 if request[6:8] != b"\x00\x00" else 0
+            served = struct.pack(">hihhhhhh", error, 2, 18, 0, 0, 3, *versions)
+            connection.sendall(struct.pack(">i", 4 + len(served)) + request[8:12] + served)
+            request = connection.recv(1000)
+
+    began = time.monotonic()
+    ran = klamm("topics", "-b", listener(reply))
+    assert time.monotonic() - began < 5
+    assert ran.code == 5
+    assert f"too {age} for this klamm" in ran.err
+    assert step in ran.err
 
 
 def test_nonsense_behind_a_valid_length_is_no_traceback(klamm: Klamm, listener: Callable[[Reply], str]) -> None:
