@@ -14,7 +14,8 @@ from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.messages.fetching import Gap
-    from klamm.client.messages.scan import Scan
+    from klamm.client.messages.latest import Backwards
+    from klamm.client.messages.scan import Coverage, Scan
 
 PARTITIONS_TOLD = 12
 """As many partitions are summed up one by one after a search; of more only those that have something to say."""
@@ -23,19 +24,24 @@ PARTITIONS_TOLD = 12
 def coverage_items(scan: Scan) -> list[Item]:
     """Return the coverage as programs read it."""
     return [
-        {
-            "topic": each.where[0],
-            "partition": each.where[1],
-            "start": each.start,
-            "end": each.end,
-            "position": each.position,
-            "scanned": each.scanned,
-            "matched": each.matched,
-            "remaining": each.remaining,
-            "complete": each.is_complete and each.where not in scan.errors,
-        }
+        coverage_item(each, each.position, complete=each.is_complete and each.where not in scan.errors)
         for each in scan.coverage.values()
     ]
+
+
+def coverage_item(each: Coverage | Backwards, position: int, *, complete: bool) -> Item:
+    """Return how far a search came in one partition, forwards or backwards, as programs read it."""
+    return {
+        "topic": each.where[0],
+        "partition": each.where[1],
+        "start": each.start,
+        "end": each.end,
+        "position": position,
+        "scanned": each.scanned,
+        "matched": each.matched,
+        "remaining": each.remaining,
+        "complete": complete,
+    }
 
 
 def tell_coverage(run: Run, scan: Scan) -> None:

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from klamm.cli.message_coverage import gap_errors
+from klamm.cli.message_coverage import coverage_item, gap_errors
 from klamm.cli.message_source import committed_only, find_source, open_ended, ranges_of, raw_word
-from klamm.cli.output import Item, Result
+from klamm.cli.output import Result
 from klamm.cli.run import Run
 from klamm.client.errors import ClientError
 from klamm.client.text import counted
@@ -66,7 +66,9 @@ async def latest_of_key(run: Run) -> Result:
             header, fields = newest.last
             await sink.prepare(newest.where, [(header, [fields])])
             sink.rows(newest.where, [(header, [fields])])
-        sink.end(errors, {"coverage": [_item(each) for each in matches.parts.values()]})
+        parts = matches.parts.values()
+        covered = [coverage_item(each, each.low, complete=each.is_done and not each.failed) for each in parts]
+        sink.end(errors, {"coverage": covered})
     if newest is not None and newest.last is not None and newest.last[1][3] is None:
         run.note(f"the latest record of {key!r} is a tombstone: the key is deleted")
     _tell(run, matches)
@@ -134,22 +136,8 @@ def _tell(run: Run, matches: LastMatches) -> None:
     """Say on standard error which offsets were looked at."""
     for each in matches.parts.values():
         span = f"offsets {each.low:,} to {each.end - 1:,}" if each.end > each.low else "no offsets"
-        left = each.low - each.start
+        left = each.remaining
         state = "complete" if not left else f"{counted(left, 'offset')} before it not needed" if each.last else "unread"
         run.note(
             f"{each.where[0]}:{each.where[1]}  scanned {each.scanned:,}  matched {each.matched:,}  {span}, {state}"
         )
-
-
-def _item(each: Backwards) -> Item:
-    return {
-        "topic": each.where[0],
-        "partition": each.where[1],
-        "start": each.start,
-        "end": each.end,
-        "position": each.low,
-        "scanned": each.scanned,
-        "matched": each.matched,
-        "remaining": each.low - each.start,
-        "complete": each.is_done and not each.failed,
-    }

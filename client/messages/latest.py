@@ -42,6 +42,11 @@ class Backwards:
     failed: bool = False
 
     @property
+    def remaining(self) -> int:
+        """How many offsets were not looked at."""
+        return self.low - self.start
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing below ``low`` matters any more."""
         return self.last is not None or self.low <= self.start
