@@ -15,6 +15,7 @@ from klamm.cli.output import Column, Item, Result, isr_style, leader_style, lead
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.cli.topic_describe import placement_item
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.text import counted, reason_of
 
@@ -46,16 +47,7 @@ async def list_partitions(run: Run) -> Result:
     """List partitions with leader, replicas and ISR."""
     topics, errors = await _topics(run)
     items = [
-        {
-            "name": f"{topic.name}:{part.partition}",
-            "topic": topic.name,
-            "partition": part.partition,
-            "leader": part.leader,
-            "leader_epoch": part.leader_epoch,
-            "replicas": list(part.replicas),
-            "isr": list(part.isr),
-            "offline_replicas": list(part.offline_replicas),
-        }
+        {"name": f"{topic.name}:{part.partition}", "topic": topic.name} | placement_item(part)
         for topic in topics
         for part in sorted(topic.partitions, key=lambda each: each.partition)
         if _wanted(run, part)

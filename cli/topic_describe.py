@@ -21,7 +21,7 @@ from klamm.cli.topic_names import find_topics
 from klamm.client.errors import ResponseError
 
 if TYPE_CHECKING:
-    from klamm.client.wire import TopicMetadata
+    from klamm.client.wire import PartitionMetadata, TopicMetadata
 
 
 async def describe_topics(run: Run) -> Result:
@@ -42,13 +42,8 @@ async def describe_topics(run: Run) -> Result:
         for part in sorted(topic.partitions, key=lambda each: each.partition):
             start, end = offsets.get((topic.name, part.partition), (None, None))
             rows.append(
-                {
-                    "partition": part.partition,
-                    "leader": part.leader,
-                    "leader_epoch": part.leader_epoch,
-                    "replicas": list(part.replicas),
-                    "isr": list(part.isr),
-                    "offline_replicas": list(part.offline_replicas),
+                placement_item(part)
+                | {
                     "log_start_offset": start,
                     "log_end_offset": end,
                     "offset_span": None if start is None or end is None else end - start,
@@ -74,6 +69,18 @@ async def describe_topics(run: Run) -> Result:
         )
     errors += [*offset_errors.values(), *config_errors.values()]
     return Result(items, (), errors, tables)
+
+
+def placement_item(part: PartitionMetadata) -> Item:
+    """Return where a partition is and who leads it, as programs read it."""
+    return {
+        "partition": part.partition,
+        "leader": part.leader,
+        "leader_epoch": part.leader_epoch,
+        "replicas": list(part.replicas),
+        "isr": list(part.isr),
+        "offline_replicas": list(part.offline_replicas),
+    }
 
 
 PARTITION_COLUMNS = (
