@@ -146,6 +146,23 @@ def describe(c: Conversation, group: str, version: int = 6, label: str = "") -> 
     c.ask(ApiKey.DESCRIBE_GROUPS, version, label=label, groups=(group,), include_authorized_operations=True)
 
 
+def until_empty(c: Conversation, group: str) -> None:
+    """Wait for the end of a rebalance without members: a timer of 0 ms ends it, so both brokers answer before it is up.
+
+    It waits at all only while a member id that was handed out has not joined.
+    """
+    deadline = time.monotonic() + 20
+    state = ""
+    while time.monotonic() < deadline:
+        asked = {"groups": (group,), "include_authorized_operations": False}
+        state = c.quietly(ApiKey.DESCRIBE_GROUPS, **asked).groups[0].group_state
+        if state == "Empty":
+            return
+        time.sleep(0.01)
+    msg = f"{group} is {state}"
+    raise TimeoutError(msg)
+
+
 def list_groups(c: Conversation, group: str, label: str = "", **filters: Any) -> None:
     """Write down how this one group is listed, if it is."""
     filled: dict[str, Any] = {"states_filter": (), "types_filter": ()}

@@ -230,6 +230,7 @@ def odd_members(c: Conversation) -> None:
     groups.describe(c, group)
     groups.leave(c, group, label="nobody")
     groups.leave(c, group, (member, None), (member, None), label="twice")
+    groups.until_empty(c, group)
     groups.delete(c, group)
     c.ask(ApiKey.DELETE_GROUPS, label="none", groups_names=())
     c.ask(ApiKey.DELETE_GROUPS, label="twice", groups_names=(group, group, ""))
