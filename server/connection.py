@@ -33,7 +33,7 @@ from klamm.server.file_sender import FileSender
 from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
 from klamm.server.requests import RequestContext
 from klamm.server.response_slot import ResponseSlot
-from klamm.telemetry.journal import Request
+from klamm.telemetry.journal import Fetched, Request
 
 if TYPE_CHECKING:
     from klamm.server.listener import Listener
@@ -82,6 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         self.client_software = ("", "")
         self.client_id: str | None = None
         self.client_instance_id: str | None = None
+        self.fetched: Fetched | None = None  # the journal's note of the last responses with records
         self.connected_ns = perf_counter_ns()
         self.last_used = 0.0
         self.last_api = ""

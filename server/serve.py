@@ -35,6 +35,10 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 YOUNG_OBJECTS_MAX: Final = 50_000
 """Allocations between collections of cyclic garbage: the hot path makes none, so they are rarely worth their pause."""
 
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread that computes may keep the interpreter while the node's loop waits for it: the loop gives it up
+with every system call, and would wait for Python's 5 ms each time while telemetry or compaction has something to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
@@ -65,6 +69,7 @@ def run(options: ServeOptions) -> int:
     for warning in warnings:
         print(f"klamm: warning: {warning}", file=sys.stderr)  # noqa: T201
     _raise_open_files()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     loop = new_event_loop()
     try:
         return loop.run_until_complete(_serve(config, node_options, loop, quiet=options.quiet))

@@ -145,14 +145,40 @@ class Replicated(NamedTuple):
     at_ns: int
 
 
-class Fetched(NamedTuple):
-    """A response to a consumer: (topic, partition, first offset, end offset) of each partition with records."""
+FetchedRange = tuple[TopicKey, int, int, int]
+"""Topic, partition, first offset, end offset."""
 
-    client_id: str | None
-    host: str
-    port: int
-    ranges: tuple[tuple[TopicKey, int, int, int], ...]
-    at_ns: int
+
+class Fetched:
+    """Responses to a consumer within a short time, each with what followed on the one before.
+
+    Attributes:
+        client_id: Who the client says it is.
+        host: Its address.
+        port: Its port.
+        ranges: What it was given of each partition with records.
+        at_ns: When the last response was made.
+        began_ns: When the first one was.
+        collection: To which collection of the journal it belongs: afterwards it grows no more.
+    """
+
+    __slots__ = ("at_ns", "began_ns", "client_id", "collection", "host", "port", "ranges")
+
+    def __init__(
+        self,
+        client_id: str | None,
+        host: str,
+        port: int,
+        ranges: tuple[FetchedRange, ...],
+        at_ns: int,
+        collection: int = 0,
+    ) -> None:
+        self.client_id = client_id
+        self.host = host
+        self.port = port
+        self.ranges = ranges
+        self.at_ns = self.began_ns = at_ns
+        self.collection = collection
 
 
 class Committed(NamedTuple):
@@ -278,6 +304,37 @@ class Journal:
                 note.end_offset = row.last_offset + 1
                 note.batch_count += 1
         assert note is not None, "a write of no batch"
+        return note
+
+    def fetched(
+        self,
+        last: Fetched | None,
+        client_id: str | None,
+        address: tuple[str, int],
+        ranges: tuple[FetchedRange, ...],
+    ) -> Fetched:
+        """Note a response to a consumer; ``last`` is what this returned for the connection's response before.
+
+        A consumer that is up to date gets a response for every few records. Where they are of one partition they are
+        one note, as what is written is: going through notes takes the interpreter from the loop.
+        """
+        now_ns = perf_counter_ns()
+        if (
+            last is not None
+            and not self.is_exact
+            and last.collection == self.collection
+            and last.client_id == client_id
+            and now_ns - last.began_ns < self.window_ns
+            and len(ranges) == len(last.ranges) == 1
+        ):
+            topic, partition, first_offset, end_offset = ranges[0]
+            known, index, begin, end = last.ranges[0]
+            if first_offset == end and partition == index and topic == known:
+                last.ranges = ((topic, partition, begin, end_offset),)
+                last.at_ns = now_ns
+                return last
+        note = Fetched(client_id, *address, ranges, now_ns, self.collection)
+        self.add(note)
         return note
 
     def collect(self) -> list[Note]:

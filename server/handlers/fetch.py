@@ -12,7 +12,6 @@ import contextlib
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -35,7 +34,7 @@ from klamm.server.response_slot import ResponseSlot
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.partition_log import ColdRead
 from klamm.storage.slicing import LogSlice
-from klamm.telemetry.journal import Fetched, Journal
+from klamm.telemetry.journal import Journal
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
@@ -317,9 +316,8 @@ class FetchResponse(ResponseSlot):
         )
         if ranges:
             connection = self.connection
-            journal.add(
-                Fetched(self._client_id, connection.client_host, connection.client_port, ranges, perf_counter_ns())
-            )
+            address = connection.client_host, connection.client_port
+            connection.fetched = journal.fetched(connection.fetched, self._client_id, address, ranges)
         for wanted, _ in reads:
             if wanted.topic in watched:
                 journal.watch()

@@ -18,6 +18,7 @@ from klamm.telemetry.journal import (
     Advanced,
     Committed,
     Fetched,
+    FetchedRange,
     Journal,
     Note,
     Replicated,
@@ -180,6 +181,47 @@ def test_flow_knows_what_became_visible_was_replicated_and_committed_since_the_l
 def test_a_fetch_of_a_topic_that_is_not_recorded_says_nothing() -> None:
     unknown = UUID(int=7)
     assert _flow(FlowRecorder(1), Fetched("c", "h", 5, ((unknown, 0, 0, 5),), 1)) == {}
+
+
+def test_responses_that_follow_on_each_other_are_one_note_until_it_is_collected() -> None:
+    journal = Journal()
+    journal.window_ns = 2**62
+    address = "h", 5
+    first = journal.fetched(None, "c", address, (("t", 0, 0, 2),))
+    began_ns = first.at_ns
+    assert journal.fetched(first, "c", address, (("t", 0, 2, 5),)) is first
+    assert (first.ranges, first.at_ns > began_ns) == ((("t", 0, 0, 5),), True)
+    collected = journal.collect()
+    later = journal.fetched(first, "c", address, (("t", 0, 5, 6),))
+    assert (collected, first.ranges, journal.notes) == ([first], (("t", 0, 0, 5),), [later])
+
+
+@pytest.mark.parametrize(
+    ("client_id", "ranges"),
+    [
+        ("c", (("t", 0, 3, 4),)),
+        ("c", (("t", 1, 2, 4),)),
+        ("c", (("u", 0, 2, 4),)),
+        ("c", (("t", 0, 2, 4), ("t", 1, 0, 1))),
+        ("d", (("t", 0, 2, 4),)),
+    ],
+)
+def test_a_response_that_does_not_follow_on_the_last_one_is_a_note_of_its_own(
+    client_id: str, ranges: tuple[FetchedRange, ...]
+) -> None:
+    journal = Journal()
+    journal.window_ns = 2**62
+    first = journal.fetched(None, "c", ("h", 5), (("t", 0, 0, 2),))
+    other = journal.fetched(first, client_id, ("h", 5), ranges)
+    assert journal.notes == [first, other]
+    assert (first.ranges, other.ranges) == ((("t", 0, 0, 2),), ranges)
+
+
+def test_where_spans_are_wanted_each_response_keeps_its_time() -> None:
+    journal = Journal()
+    journal.window_ns, journal.is_exact = 2**62, True
+    first = journal.fetched(None, "c", ("h", 5), (("t", 0, 0, 2),))
+    assert journal.fetched(first, "c", ("h", 5), (("t", 0, 2, 4),)) is not first
 
 
 def _row(base_offset: int, *traceparents: bytes | None) -> LogRow:
