@@ -54,6 +54,10 @@ _INT32: Final = Struct(">i")
 _FLEXIBLE_START: Final = Struct(">BhiB")  # null transactional id, acks, timeout, one topic
 _FLEXIBLE_PARTITION: Final = Struct(">BiB")  # one partition, its index, first byte of the size of its records
 _LAST_THREE: Final = Struct(">BBB")
+_FIXED_START: Final = Struct(">hhiih")  # null transactional id, acks, timeout, one topic, size of its name
+_FIXED_PARTITION: Final = Struct(">iii")  # one partition, its index, size of its records
+_FIXED_RESPONSE_START: Final = Struct(">iiih")  # size, correlation id, one topic, size of its name
+_FIXED_RESPONSE_END: Final = Struct(">iihqqqihi")  # one partition, its fields, no record errors, null, throttle time
 _PARTITION: Final = Struct(">ihqq")
 _PARTITION_WITH_START: Final = Struct(">ihqqq")
 _LEADER_TAG: Final = Struct(">BBBiiB")
@@ -119,10 +123,9 @@ def decode_produce(view: memoryview, position: int, version: int) -> ProduceRequ
         msg = f"Produce version {version} is not one of {VERSION_MIN} to {VERSION_MAX}"
         raise UnsupportedVersionError(msg)
     flexible = version >= FLEXIBLE_SINCE
-    if flexible:
-        single = _decode_single(view, position, version)
-        if single is not None:
-            return single
+    single = _decode_single(view, position, version) if flexible else _decode_fixed_single(view, position)
+    if single is not None:
+        return single
     try:
         return _decode(view, position, version, flexible=flexible)
     except (IndexError, struct_error) as error:
@@ -142,23 +145,45 @@ def encode_produce_response(
     What an older version has no field for (log start offset below 5, record errors and error message below 8, current
     leader and node endpoints below 10) is left out. A topic needs its name up to version 12 and its id from 13 on.
     """
-    if len(topics) == 1 and version >= FLEXIBLE_SINCE and not node_endpoints:
+    if len(topics) == 1 and version >= RECORD_ERRORS_SINCE and not node_endpoints:
         name, topic_id, partitions = topics[0]
         if len(partitions) == 1:
-            partition, error_code, base_offset, append_time, start_offset, message, leader, record_errors = partitions[
-                0
-            ]
-            if message is None and leader is None and not record_errors:
-                topic = _compact_topic(version, name, topic_id)
-                size = _FLEXIBLE_RESPONSE_START.size - _INT32.size + len(topic) + _FLEXIBLE_RESPONSE_END.size
-                return (
-                    _FLEXIBLE_RESPONSE_START.pack(size, correlation_id, 0, _ONE)
-                    + topic
-                    + _FLEXIBLE_RESPONSE_END.pack(
-                        _ONE, partition, error_code, base_offset, append_time, start_offset, 1, 0, 0, 0, throttle_ms, 0
-                    )
-                )
+            answered = partitions[0]
+            if answered.error_message is None and answered.current_leader is None and not answered.record_errors:
+                return _encode_single(version, correlation_id, name, topic_id, answered, throttle_ms)
     return _encode(version, correlation_id, topics, throttle_ms, node_endpoints)
+
+
+def _encode_single(
+    version: int,
+    correlation_id: int,
+    name: str | None,
+    topic_id: UUID | None,
+    answered: ProducedPartition,
+    throttle_ms: int,
+) -> bytes:
+    """Encode the common case: one partition, no message, no record errors, no other leader."""
+    partition, error_code, base_offset, append_time, start_offset, _, _, _ = answered
+    if version < FLEXIBLE_SINCE:
+        assert name is not None, f"Produce version {version} names topics by name"
+        encoded = name.encode()
+        size = _FIXED_RESPONSE_START.size - _INT32.size + len(encoded) + _FIXED_RESPONSE_END.size
+        return (
+            _FIXED_RESPONSE_START.pack(size, correlation_id, 1, len(encoded))
+            + encoded
+            + _FIXED_RESPONSE_END.pack(
+                1, partition, error_code, base_offset, append_time, start_offset, 0, -1, throttle_ms
+            )
+        )
+    topic = _compact_topic(version, name, topic_id)
+    size = _FLEXIBLE_RESPONSE_START.size - _INT32.size + len(topic) + _FLEXIBLE_RESPONSE_END.size
+    return (
+        _FLEXIBLE_RESPONSE_START.pack(size, correlation_id, 0, _ONE)
+        + topic
+        + _FLEXIBLE_RESPONSE_END.pack(
+            _ONE, partition, error_code, base_offset, append_time, start_offset, 1, 0, 0, 0, throttle_ms, 0
+        )
+    )
 
 
 def _decode_single(view: memoryview, position: int, version: int) -> ProduceRequest | None:
@@ -201,6 +226,27 @@ def _decode_single(view: memoryview, position: int, version: int) -> ProduceRequ
     if end < position or end + 3 > len(view) or _LAST_THREE.unpack_from(view, end) != (0, 0, 0):
         return None
     return ProduceRequest(None, acks, timeout_ms, [(name, topic_id, [(partition, view[position:end])])])
+
+
+def _decode_fixed_single(view: memoryview, position: int) -> ProduceRequest | None:
+    """Decode the common case before version 9, one partition and no transaction; None if it is anything else."""
+    if len(view) - position < _FIXED_START.size:
+        return None
+    id_size, acks, timeout_ms, topics, name_size = _FIXED_START.unpack_from(view, position)
+    name_start = position + _FIXED_START.size
+    name_end = name_start + name_size
+    records_start = name_end + _FIXED_PARTITION.size
+    if id_size >= 0 or topics != 1 or name_size < 0 or records_start > len(view):
+        return None
+    partitions, partition, size = _FIXED_PARTITION.unpack_from(view, name_end)
+    end = records_start + size
+    if partitions != 1 or size < 0 or end > len(view):
+        return None
+    try:
+        name = str(view[name_start:name_end], "utf-8")
+    except UnicodeDecodeError:
+        return None
+    return ProduceRequest(None, acks, timeout_ms, [(name, None, [(partition, view[records_start:end])])])
 
 
 def _decode(view: memoryview, position: int, version: int, *, flexible: bool) -> ProduceRequest:
