@@ -88,10 +88,11 @@ class ProducerStates:
             batches: tuple[AppendedBatch, ...] = ()
         elif producer_epoch == entry.producer_epoch:
             batches = entry.batches
-            for batch in batches:
-                if batch.base_sequence == base_sequence and batch.last_sequence == last_sequence:
-                    return batch
+            # What follows on the last batch repeats none: five batches are far from 2^31 records.
             if batches and base_sequence != _add(batches[-1].last_sequence, 1):
+                for batch in batches:
+                    if batch.base_sequence == base_sequence and batch.last_sequence == last_sequence:
+                        return batch
                 msg = (
                     f"producer_id={producer_id} producer_epoch={producer_epoch}: base_sequence={base_sequence}, "
                     f"expected {_add(batches[-1].last_sequence, 1)}"

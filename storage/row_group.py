@@ -145,23 +145,25 @@ def encode_group(rows: Sequence[LogRow]) -> tuple[bytes, bytes, int]:
     """Return (what stands before the payloads, what stands after them, size of the whole row group)."""
     if len(rows) == 1:
         return _encode_one(rows[0])
-    payload_offsets = list(accumulate((len(row.payload) for row in rows), initial=0))
-    client_ids = [row.client_id for row in rows]
-    client_offsets = list(accumulate((len(client_id or b"") for client_id in client_ids), initial=0))
-    times = [row.append_time_us for row in rows]
-    layout = _layout(len(rows), times.count(None), client_ids.count(None), client_offsets[-1])
+    payloads, base, last, epoch, times, max_time, attributes, producer, producer_epoch, sequence, count, ids = zip(
+        *rows, strict=True
+    )
+    payload_sizes = [*map(len, payloads)]
+    payload_offsets = [*accumulate(payload_sizes, initial=0)]
+    time_nulls, id_nulls = times.count(None), ids.count(None)
+    known_times = [time or 0 for time in times] if time_nulls else times
+    known_ids = [client_id or b"" for client_id in ids] if id_nulls else ids
+    client_offsets = [*accumulate(map(len, known_ids), initial=0)]
+    layout = _layout(len(rows), time_nulls, id_nulls, client_offsets[-1])
     payload_size = payload_offsets[-1]
     padding = -payload_size % 8
     size = layout.header_size + payload_size + padding
-    _, base, last, epoch, _, max_time, attributes, producer, producer_epoch, sequence, count, _ = zip(
-        *rows, strict=True
-    )
     header = layout.header.pack(
         layout.head, size - METADATA_SIZE, layout.between, payload_size,
-        *base, *last, *epoch, _bitmap(times), *(time or 0 for time in times), *max_time, *attributes,
+        *base, *last, *epoch, _bitmap(times, time_nulls), *known_times, *max_time, *attributes,
         *producer, *producer_epoch, *sequence, *count,
-        _bitmap(client_ids), *client_offsets, b"".join(client_id or b"" for client_id in client_ids),
-        *[row_crc(row, len(row.payload)) for row in rows], *payload_offsets,
+        _bitmap(ids, id_nulls), *client_offsets, b"".join(known_ids),
+        *map(row_crc, rows, payload_sizes), *payload_offsets,
     )  # fmt: skip
     return header, _PADDING[padding], size
 
@@ -280,6 +282,9 @@ def check_group(view: Buffer, position: int, group: RowGroup) -> list[LogRow]:
     return rows
 
 
-def _bitmap(values: Sequence[object]) -> bytes:
-    bits = sum(1 << index for index, value in enumerate(values) if value is not None)
+def _bitmap(values: Sequence[object], null_count: int) -> bytes:
+    if null_count:
+        bits = sum(1 << index for index, value in enumerate(values) if value is not None)
+    else:
+        bits = (1 << len(values)) - 1
     return bits.to_bytes((len(values) + 7) // 8, "little")
