@@ -9,6 +9,7 @@ from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client import operations
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ async def create_acls(run: Run) -> Result:
 
     kind, name = _resource(run)
     principal = run.values.text("principal")
-    operations = [each.lower() for each in (run.values.text("operation") or "").split(",") if each]
-    if kind is None or principal is None or not operations:
+    rights = [each.lower() for each in (run.values.text("operation") or "").split(",") if each]
+    if kind is None or principal is None or not rights:
         msg = "klamm acl create needs --principal, --operation and one of --topic, --group, --cluster"
         raise UsageError(msg)
-    for each in operations:
+    for each in rights:
         if each not in OPERATIONS or each == "any":
             msg = f"--operation {each!r} is none.{suggestion(each, OPERATIONS)} There is: {', '.join(OPERATIONS)}"
             raise UsageError(msg)
@@ -74,7 +75,7 @@ async def create_acls(run: Run) -> Result:
     permission = "deny" if run.values.flag("deny") else "allow"
     wanted = [
         Acl(kind, name or "*", pattern, principal_of(principal), run.values.text("host") or "*", each, permission)
-        for each in operations
+        for each in rights
     ]
     if not await guard(
         run, Plan(f"create {counted(len(wanted), 'ACL')}", 2, principal, [acl.text() for acl in wanted])
@@ -82,7 +83,7 @@ async def create_acls(run: Run) -> Result:
         return Result([_item(acl) | {"created": False} for acl in wanted], COLUMNS)
     errors = await create(run.cluster, wanted)
     if not errors:
-        inverse = [{"operation": "delete_acls", "acls": [list(acl) for acl in wanted]}]
+        inverse = [operations.delete_acls(wanted)]
         await record(run, "; ".join(acl.text() for acl in wanted), inverse)
     return Result([] if errors else [_item(acl) | {"created": True} for acl in wanted], COLUMNS, errors)
 
@@ -104,11 +105,7 @@ async def delete_acls(run: Run) -> Result:
         return Result([_item(acl) | {"deleted": False} for acl in found], COLUMNS)
     gone, errors = await acls.delete_acls(run.cluster, found)
     if gone:
-        await record(
-            run,
-            f"deleted {counted(len(gone), 'ACL')}",
-            [{"operation": "create_acls", "acls": [list(acl) for acl in gone]}],
-        )
+        await record(run, f"deleted {counted(len(gone), 'ACL')}", [operations.create_acls(gone)])
     return Result([_item(acl) | {"deleted": True} for acl in gone], COLUMNS, errors)
 
 

@@ -11,6 +11,7 @@ from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client import operations
 from klamm.client.errors import ClientError
 from klamm.client.text import counted
 
@@ -124,7 +125,7 @@ async def diff_configs(run: Run) -> Result:
 
 async def change_configs(run: Run, resources: Sequence[Resource], changes: Sequence[Change]) -> Result:
     """Change configs of resources: plan, question, change, journal. Used by every command that changes configs."""
-    from klamm.client.configs import alter_configs, describe_configs, inverse_operation
+    from klamm.client.configs import alter_configs, describe_configs
 
     if not resources:
         return Result((), CHANGE_COLUMNS)
@@ -148,7 +149,7 @@ async def change_configs(run: Run, resources: Sequence[Resource], changes: Seque
     if await guard(run, plan):
         late = await alter_configs(run.cluster, wanted)
         failures += late.values()
-        inverse = [inverse_operation(each, before[each], changes) for each in wanted if each not in late]
+        inverse = [operations.configs_as_before(each, before[each], changes) for each in wanted if each not in late]
         not_done = {_resource_text(each) for each in late}
         items = [item | {"changed": item["resource"] not in not_done} for item in items]
         if inverse:

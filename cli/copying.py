@@ -14,6 +14,7 @@ from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
 from klamm.cli.run import Run
+from klamm.client import operations
 from klamm.client.errors import ClientError, RefusedError
 from klamm.client.text import counted
 
@@ -213,7 +214,7 @@ async def _create(run: Run, source: Source, target: Cluster, name: str) -> Topic
     _, errors = await create_topics(target, [new])
     for error in errors.values():
         raise error
-    await record(run, f"created {name}", [{"operation": "delete_topics", "names": [name]}], cluster=target)
+    await record(run, f"created {name}", [operations.delete_topics([name])], cluster=target)
     return await wait_for_leaders(target, name, "the same line again, with cp instead of clone")
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from klamm.cli import group_offsets, group_seek
 from klamm.cli.checks import known_words
 from klamm.cli.group_names import NAME, NAMES, SOME, chosen_groups
-from klamm.cli.group_offsets import restoring
 from klamm.cli.guard import Plan, guard, record
 from klamm.cli.names import names_or_all, unknown_name
 from klamm.cli.output import Column, Item, Result, Table, count_text, lag_cell, state_style
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client import operations
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ async def delete_groups(run: Run) -> Result:
     if not go:
         return Result([{"name": name, "deleted": False} for name in names], DELETE_COLUMNS, errors)
     done, failed = await delete(run.cluster, groups)
-    inverse = [restoring(name, commits[name]) for name in done if commits.get(name)]
+    inverse = [operations.commit_offsets(name, commits[name]) for name in done if commits.get(name)]
     if done:
         await record(run, what, inverse)
     return Result([{"name": name, "deleted": True} for name in done], DELETE_COLUMNS, [*errors, *failed.values()])

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from klamm.cli.group_names import NAME, SOME, chosen_groups
 from klamm.cli.guard import Plan, guard, record
@@ -14,6 +14,7 @@ from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client import operations
 from klamm.client.errors import ClientError, RefusedError
 from klamm.client.text import counted, reason_of
 
@@ -75,11 +76,11 @@ async def restore_offsets(run: Run) -> Result:
         msg = f"{text!r} is no number of the undo journal; see: klamm undo --list"
         raise UsageError(msg)
     entry = journal.read(int(text))
-    operations = [each for each in entry.inverse if each["operation"] == "commit_offsets"]
-    if not operations:
+    commits = [each for each in entry.inverse if each["operation"] == "commit_offsets"]
+    if not commits:
         error = ClientError("NO_OFFSETS", f"change {text} ({entry.summary}) kept no offsets", "klamm undo --list")
         return Result((), (), [error])
-    operation = operations[0]
+    operation = commits[0]
     target = {(t, p): Committed(offset, epoch, metadata) for t, p, offset, epoch, metadata in operation["offsets"]}
     return await _restore_offsets(
         run, run.values.text("to_group") or operation["group"], target, f"restore {entry.summary}"
@@ -88,7 +89,7 @@ async def restore_offsets(run: Run) -> Result:
 
 async def delete_offsets(run: Run) -> Result:
     """Delete a group's committed offsets of topics."""
-    from klamm.client.committed import committed_offsets
+    from klamm.client.committed import committed_offsets, move_text
     from klamm.client.committed import delete_offsets as delete
     from klamm.client.groups import find_groups
 
@@ -108,14 +109,16 @@ async def delete_offsets(run: Run) -> Result:
     ]
     if not before:
         return Result((), (), [*failed.values()] or without)
-    lines = [f"{topic}:{index} {each.offset:,} → none" for (topic, index), each in sorted(before.items())]
+    lines = [move_text(where, each, None) for where, each in sorted(before.items())]
     go = await guard(run, Plan(f"delete {counted(len(before), 'offset')} of {name}", 2, name, lines))
     refused: dict[tuple[str, int], ClientError] = {}
     if go:
         refused = await delete(run.cluster, groups[0].coordinator, name, before)
         gone = {where: each for where, each in before.items() if where not in refused}
         if gone:
-            await record(run, f"deleted {counted(len(gone), 'offset')} of {name}", [restoring(name, gone)])
+            await record(
+                run, f"deleted {counted(len(gone), 'offset')} of {name}", [operations.commit_offsets(name, gone)]
+            )
     items = [
         {"group": name, "topic": topic, "partition": index, "before": each.offset, "after": None, "changed": go}
         for (topic, index), each in sorted(before.items())
@@ -148,19 +151,18 @@ async def commit(
     what: str,
 ) -> Result:
     """Commit offsets once the plan is confirmed, and note what takes it back."""
-    from klamm.client.committed import commit_offsets
+    from klamm.client.committed import commit_offsets, move_text
 
     lines: list[str] = []
     items: list[Item] = []
-    for (topic, index), each in sorted(target.items()):
-        old = before.get((topic, index))
-        moved = "" if old is None else f"  ({each.offset - old.offset:+,})"
-        lines.append(f"{topic}:{index}  {'none' if old is None else f'{old.offset:,}'} → {each.offset:,}{moved}")
+    for where, each in sorted(target.items()):
+        old = before.get(where)
+        lines.append(move_text(where, old, each))
         items.append(
             {
                 "group": group.group_id,
-                "topic": topic,
-                "partition": index,
+                "topic": where[0],
+                "partition": where[1],
                 "before": None if old is None else old.offset,
                 "after": each.offset,
                 "changed": False,
@@ -172,22 +174,10 @@ async def commit(
     errors = await commit_offsets(run.cluster, group.coordinator, group.group_id, target, metadata)
     for item in items:
         item["changed"] = (item["topic"], item["partition"]) not in errors
-    inverse: list[dict[str, Any]] = []
-    kept = {where: before[where] for where in target if where in before and where not in errors}
-    new = [list(where) for where in target if where not in before and where not in errors]
-    if kept:
-        inverse.append(restoring(group.group_id, kept))
-    if new:
-        inverse.append({"operation": "delete_offsets", "group": group.group_id, "partitions": new})
+    inverse = operations.offsets_as_before(group.group_id, before, [where for where in target if where not in errors])
     if inverse:
         await record(run, what, inverse)
     return Result(items, OFFSET_COLUMNS, list(errors.values()))
-
-
-def restoring(group: str, offsets: Mapping[tuple[str, int], Committed]) -> dict[str, Any]:
-    """Return the operation of the undo journal that commits these offsets again."""
-    rows = [[topic, index, each.offset, each.leader_epoch, each.metadata] for (topic, index), each in offsets.items()]
-    return {"operation": "commit_offsets", "group": group, "offsets": rows}
 
 
 def ensure_empty(group: ListedGroup) -> None:
@@ -196,7 +186,9 @@ def ensure_empty(group: ListedGroup) -> None:
     Raises:
         RefusedError: It has.
     """
-    if group.state not in {"Empty", "Dead", ""}:
+    from klamm.client.groups import MEMBERLESS
+
+    if group.state and group.state not in MEMBERLESS:
         msg = f"group {group.group_id} is {group.state}: its members would overwrite the offsets"
         raise RefusedError(msg, f"stop them first; see: klamm group members {group.group_id}")
 

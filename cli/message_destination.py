@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from klamm.cli.guard import record
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
+from klamm.client import operations
 from klamm.client.errors import ClientError
 
 if TYPE_CHECKING:
@@ -72,4 +73,4 @@ async def _create(run: Run, name: str, partitions: int | None) -> None:
     for error in errors.values():
         raise error
     run.note(f"created {name} with {created[0].partitions} partitions")
-    await record(run, f"created {name}", [{"operation": "delete_topics", "names": [name]}])
+    await record(run, f"created {name}", [operations.delete_topics([name])])

@@ -16,6 +16,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.cli.topic_describe import placement_item
+from klamm.client import operations
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.text import counted, reason_of
 
@@ -129,7 +130,7 @@ async def apply_reassignment(run: Run) -> Result:
     failed = await reassign(run.cluster, known)
     done = [where for where in known if where not in failed]
     if done:
-        inverse = [{"operation": "reassign", "partitions": [[t, p, list(before[t, p])] for t, p in done]}]
+        inverse = [operations.reassign({where: before[where] for where in done})]
         await record(run, f"moved {counted(len(done), 'partition')}", inverse)
         if run.values.flag("wait"):
             await _wait(run, done)

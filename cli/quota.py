@@ -9,6 +9,7 @@ from klamm.cli.output import Column, Result
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client import operations
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
@@ -64,12 +65,7 @@ async def alter(run: Run) -> Result:
     go = await guard(run, Plan(f"change {counted(len(values), 'quota')}", 2, name, lines))
     if go:
         await alter_quotas(run.cluster, entity, values)
-        inverse = {
-            "operation": "alter_quotas",
-            "entity": [list(part) for part in entity],
-            "values": {k: before.get(k) for k in values},
-        }
-        await record(run, "; ".join(lines), [inverse])
+        await record(run, "; ".join(lines), [operations.quotas_as_before(entity, before, values)])
     items = [{"name": name, "key": k, "before": before.get(k), "after": v, "changed": go} for k, v in values.items()]
     return Result(items, CHANGE_COLUMNS)
 

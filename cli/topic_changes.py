@@ -9,6 +9,7 @@ from klamm.cli.output import Column, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.topic_names import chosen_partitions, find_topics, listed
+from klamm.client import operations
 from klamm.client.text import counted
 
 CREATE_COLUMNS = (
@@ -49,11 +50,8 @@ async def create_topics(run: Run) -> Result:
             run.note(f"there before, and left as it was: {', '.join(there)}")
     items = [{**topic._asdict(), "created": go} for topic in created]
     if go and created:
-        await record(
-            run,
-            f"created {listed([topic.name for topic in created])}",
-            [{"operation": "delete_topics", "names": [topic.name for topic in created]}],
-        )
+        made = [topic.name for topic in created]
+        await record(run, f"created {listed(made)}", [operations.delete_topics(made)])
     return Result(items, CREATE_COLUMNS, list(errors.values()))
 
 
@@ -74,7 +72,7 @@ async def delete_topics(run: Run) -> Result:
         return Result([{"name": name, "deleted": False} for name in names], DELETE_COLUMNS, errors)
     done, failed = await delete(run.cluster, names)
     if done:
-        inverse = [{"operation": "create_topics", "topics": [spec for spec in specs if spec["name"] in done]}]
+        inverse = [operations.create_topics(spec for spec in specs if spec["name"] in done)]
         await record(run, f"deleted {listed(done)}", inverse, "the records")
     return Result([{"name": name, "deleted": True} for name in done], DELETE_COLUMNS, [*errors, *failed.values()])
 

@@ -13,6 +13,7 @@ from klamm.cli.output import Column, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
+from klamm.client import operations
 from klamm.client.errors import ClientError
 
 _DUPLICATE_RESOURCE = "DUPLICATE_RESOURCE"
@@ -105,7 +106,7 @@ async def _set_password(run: Run, name: str, mechanism: str, settled: _Settled, 
     if go:
         password = await _asked(run) if settled.password is None else settled.password
         await users.set_password(run.cluster, name, mechanism, password, settled.iterations)
-        inverse = [{"operation": "delete_users", "users": [[name, mechanism]]}] if new else []
+        inverse = [operations.delete_users([(name, mechanism)])] if new else []
         await record(run, what, inverse, cannot)
     return Result([{"name": name, "mechanism": mechanism, "changed": go}], CHANGE_COLUMNS)
 

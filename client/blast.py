@@ -10,7 +10,7 @@ from klamm.client.cluster import Cluster
 from klamm.client.committed import committed_offsets
 from klamm.client.configs import describe_configs
 from klamm.client.errors import ClientError
-from klamm.client.groups import list_groups
+from klamm.client.groups import MEMBERLESS, list_groups
 from klamm.client.offsets import MAX_TIMESTAMP, list_offsets
 from klamm.client.text import counted
 from klamm.client.topics import log_dirs
@@ -64,7 +64,7 @@ async def blast_radius(
         ]
         last = max(times, default=-1)
         readers = None if groups is None else sorted(name for name, (_, read) in groups.items() if topic.name in read)
-        active = [name for name in readers or () if groups is not None and groups[name][0] not in {"Empty", "Dead"}]
+        active = [name for name in readers or () if groups is not None and groups[name][0] not in MEMBERLESS]
         size = None if sizes is None else sizes.get(topic.name, 0)
         found.append(BlastRadius(topic.name, len(topic.partitions), size, last if last >= 0 else None, readers, active))
     return found

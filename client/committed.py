@@ -28,6 +28,13 @@ class Committed(NamedTuple):
     metadata: str
 
 
+def move_text(where: Partition, before: Committed | None, after: Committed | None) -> str:
+    """Return what becomes of one committed offset, as plans say it: ``orders:3  1,842 → 1,900  (+58)``."""
+    then, now = (("none" if each is None else f"{each.offset:,}") for each in (before, after))
+    moved = "" if before is None or after is None else f"  ({after.offset - before.offset:+,})"
+    return f"{where[0]}:{where[1]}  {then} → {now}{moved}"
+
+
 async def committed_offsets(
     cluster: Cluster, groups: Sequence[ListedGroup], where: Partition | None = None
 ) -> tuple[dict[str, dict[Partition, Committed]], dict[str, ClientError]]:

@@ -133,14 +133,6 @@ async def alter_configs(
     return errors
 
 
-def inverse_operation(resource: Resource, entries: Sequence[ConfigEntry], changes: Sequence[Change]) -> dict[str, Any]:
-    """Return the operation of the undo journal that brings back what ``entries`` say was set before the changes."""
-    kind, name = resource
-    before = {entry.name: entry.value if entry.overridden else None for entry in entries}
-    back = [Change(key, before.get(key))._asdict() for key in dict.fromkeys(change.key for change in changes)]
-    return {"operation": "alter_configs", "type": kind, "name": name, "changes": back}
-
-
 def _entry(kind: str, each: Any) -> ConfigEntry:  # noqa: ANN401 (a response's element)
     source = int(each.config_source)
     own = OVERRIDES.get(kind, set())

@@ -27,6 +27,8 @@ FIND_COORDINATOR: Final = 10
 LEAVE_GROUP: Final = 13
 DELETE_GROUPS: Final = 42
 SHARE_GROUP_DESCRIBE: Final = 77
+MEMBERLESS: Final = frozenset({"Empty", "Dead"})
+"""States of a group that nobody is in. Brokers before Kafka 2.6 list groups without a state: it is "" then."""
 _GROUP_ID_NOT_FOUND: Final = 69
 GROUP, TRANSACTION = 0, 1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from klamm.client import operations
 from klamm.client.acls import Acl, create_acls, delete_acls, list_acls
 from klamm.client.cluster import Cluster
 from klamm.client.configs import Change, alter_configs, describe_configs
@@ -136,27 +137,24 @@ def inverse_of(cluster: Cluster, done: Sequence[Step], now: Declared) -> tuple[l
     cannot: list[str] = [lost] if lost else []
     created = [step.name for step in done if step.kind == "topic" and step.sign == "+"]
     if created:
-        inverse.append({"operation": "delete_topics", "names": created})
+        inverse.append(operations.delete_topics(created))
     for step in done:
         if step.kind == "topic" and step.sign == "-":
             topic = (now.topics or {})[step.name]
-            inverse.append({"operation": "create_topics", "topics": [topic._asdict()]})
+            inverse.append(operations.create_topics([topic._asdict()]))
             cannot.append(f"the records of {step.name}")
         elif step.kind == "partitions":
             cannot.append(f"the new partitions of {step.name}")
         elif step.kind == "config":
             (kind, name), change = step.argument
             before = (now.brokers or {}) if kind == "broker" else (now.topics or {})[name].configs
-            old = Change(change.key, before.get(change.key))._asdict()
-            inverse.append({"operation": "alter_configs", "type": kind, "name": name, "changes": [old]})
+            inverse.append(operations.alter_configs((kind, name), {change.key: before.get(change.key)}))
         elif step.kind == "acl":
-            operation = "delete_acls" if step.sign == "+" else "create_acls"
-            inverse.append({"operation": operation, "acls": [list(step.argument)]})
+            make = operations.delete_acls if step.sign == "+" else operations.create_acls
+            inverse.append(make([step.argument]))
         elif step.kind == "quota":
             entity, values = step.argument
-            old_values = (now.quotas or {}).get(entity, {})
-            restored = {key: old_values.get(key) for key in values}
-            inverse.append({"operation": "alter_quotas", "entity": [list(part) for part in entity], "values": restored})
+            inverse.append(operations.quotas_as_before(entity, (now.quotas or {}).get(entity, {}), values))
     return inverse, ", ".join(cannot)
 
 

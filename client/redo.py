@@ -6,15 +6,14 @@ does that change again. Once done again the change counts as made, and can be un
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from klamm.client import journal
+from klamm.client import journal, operations
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
+from klamm.client.operations import Operation
 from klamm.client.undo import apply_inverse
-
-Operation = Mapping[str, Any]
 
 
 async def take_back(
@@ -56,7 +55,7 @@ def last_undo(entries: Sequence[journal.Entry]) -> journal.Entry | None:
     return None
 
 
-async def inverses(cluster: Cluster, operations: Sequence[Operation]) -> tuple[list[dict[str, Any]], str]:
+async def inverses(cluster: Cluster, changes: Sequence[Operation]) -> tuple[list[dict[str, Any]], str]:
     """Return the operations that take these back, in the order to carry them out, and what nothing brings back.
 
     Raises:
@@ -64,7 +63,7 @@ async def inverses(cluster: Cluster, operations: Sequence[Operation]) -> tuple[l
     """
     found: list[dict[str, Any]] = []
     cannot: list[str] = []
-    for operation in reversed(operations):
+    for operation in reversed(changes):
         made, lost = await _INVERSES[operation["operation"]](cluster, operation)
         found += made
         cannot += [lost] if lost else []
@@ -75,7 +74,7 @@ Inverse = tuple[list[dict[str, Any]], str]
 
 
 async def _create_topics(_cluster: Cluster, operation: Operation) -> Inverse:
-    return [{"operation": "delete_topics", "names": [topic["name"] for topic in operation["topics"]]}], ""
+    return [operations.delete_topics(topic["name"] for topic in operation["topics"])], ""
 
 
 async def _delete_topics(cluster: Cluster, operation: Operation) -> Inverse:
@@ -83,18 +82,18 @@ async def _delete_topics(cluster: Cluster, operation: Operation) -> Inverse:
     from klamm.client.topics import find_topics  # noqa: PLC0415
 
     _, topics, _ = await find_topics(cluster, operation["names"])
-    return [{"operation": "create_topics", "topics": await topic_specs(cluster, topics)}], "the records"
+    return [operations.create_topics(await topic_specs(cluster, topics))], "the records"
 
 
 async def _alter_configs(cluster: Cluster, operation: Operation) -> Inverse:
-    from klamm.client.configs import Change, describe_configs, inverse_operation  # noqa: PLC0415
+    from klamm.client.configs import Change, describe_configs  # noqa: PLC0415
 
     resource = (operation["type"], operation["name"])
     found, errors = await describe_configs(cluster, [resource])
     for error in errors.values():
         raise error
     changes = [Change(**change) for change in operation["changes"]]
-    return [inverse_operation(resource, found[resource], changes)], ""
+    return [operations.configs_as_before(resource, found[resource], changes)], ""
 
 
 async def _commit_offsets(cluster: Cluster, operation: Operation) -> Inverse:
@@ -117,19 +116,15 @@ async def _offsets_now(cluster: Cluster, group: str, places: Sequence[tuple[str,
     commits, failed = await committed_offsets(cluster, [ListedGroup(group, "", "", "", where[group])])
     for error in failed.values():
         raise error
-    now = commits.get(group, {})
-    rows = [[*each, now[each].offset, now[each].leader_epoch, now[each].metadata] for each in places if each in now]
-    none = [list(each) for each in places if each not in now]
-    found: list[dict[str, Any]] = [{"operation": "commit_offsets", "group": group, "offsets": rows}] if rows else []
-    return [*found, *([{"operation": "delete_offsets", "group": group, "partitions": none}] if none else [])]
+    return operations.offsets_as_before(group, commits.get(group, {}), places)
 
 
 async def _create_acls(_cluster: Cluster, operation: Operation) -> Inverse:
-    return [{"operation": "delete_acls", "acls": operation["acls"]}], ""
+    return [operations.delete_acls(operation["acls"])], ""
 
 
 async def _delete_acls(_cluster: Cluster, operation: Operation) -> Inverse:
-    return [{"operation": "create_acls", "acls": operation["acls"]}], ""
+    return [operations.create_acls(operation["acls"])], ""
 
 
 async def _alter_quotas(cluster: Cluster, operation: Operation) -> Inverse:
@@ -137,7 +132,7 @@ async def _alter_quotas(cluster: Cluster, operation: Operation) -> Inverse:
 
     entity = [(kind, name) for kind, name in operation["entity"]]
     now = next((quota.values for quota in await list_quotas(cluster, entity, strict=True)), {})
-    return [{**operation, "values": {key: now.get(key) for key in operation["values"]}}], ""
+    return [operations.quotas_as_before(tuple(entity), now, operation["values"])], ""
 
 
 async def _delete_users(_cluster: Cluster, _operation: Operation) -> Inverse:
@@ -147,8 +142,8 @@ async def _delete_users(_cluster: Cluster, _operation: Operation) -> Inverse:
 async def _reassign(cluster: Cluster, operation: Operation) -> Inverse:
     metadata = await cluster.metadata(sorted({topic for topic, *_ in operation["partitions"]}))
     now = {(t.name, p.partition): list(p.replicas) for t in metadata.topics for p in t.partitions}
-    rows = [[t, p, now[t, p]] for t, p, _ in operation["partitions"] if (t, p) in now]
-    return [{"operation": "reassign", "partitions": rows}], ""
+    moved = [(str(topic), int(index)) for topic, index, _ in operation["partitions"]]
+    return [operations.reassign({where: now[where] for where in moved if where in now})], ""
 
 
 async def _register_schema(cluster: Cluster, operation: Operation) -> Inverse:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
+from klamm.client.operations import Operation
 
 
-async def apply_inverse(cluster: Cluster, operations: Sequence[Mapping[str, Any]]) -> list[ClientError]:
+async def apply_inverse(cluster: Cluster, operations: Sequence[Operation]) -> list[ClientError]:
     """Carry out operations one after another; return what failed."""
     errors: list[ClientError] = []
     for operation in operations:
@@ -17,37 +17,37 @@ async def apply_inverse(cluster: Cluster, operations: Sequence[Mapping[str, Any]
     return errors
 
 
-def told(operation: Mapping[str, Any]) -> str:
+def told(operation: Operation) -> str:
     """Return an operation as one line for a plan."""
     return _TOLD[operation["operation"]](operation)
 
 
-def severity(operations: Sequence[Mapping[str, Any]]) -> int:
+def severity(operations: Sequence[Operation]) -> int:
     """Return the level of the ladder that these operations stand on."""
     kinds = {operation["operation"] for operation in operations}
     return 3 if kinds & {"delete_topics", "reassign"} else 1 if kinds <= _MILD else 2
 
 
-def registry_only(operations: Sequence[Mapping[str, Any]]) -> bool:
+def registry_only(operations: Sequence[Operation]) -> bool:
     """Whether nothing of the cluster changes with these operations: they are about a schema registry."""
     return bool(operations) and all(operation["operation"] in _OF_REGISTRY for operation in operations)
 
 
-async def _create_topics(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _create_topics(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.topics import NewTopic, create_topics  # noqa: PLC0415
 
     _, errors = await create_topics(cluster, [NewTopic(**topic) for topic in operation["topics"]])
     return list(errors.values())
 
 
-async def _delete_topics(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _delete_topics(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.topics import delete_topics  # noqa: PLC0415
 
     _, errors = await delete_topics(cluster, operation["names"])
     return list(errors.values())
 
 
-async def _alter_configs(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _alter_configs(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.configs import Change, alter_configs  # noqa: PLC0415
 
     resource = (operation["type"], operation["name"])
@@ -55,7 +55,7 @@ async def _alter_configs(cluster: Cluster, operation: Mapping[str, Any]) -> list
     return list(errors.values())
 
 
-async def _commit_offsets(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _commit_offsets(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.committed import Committed, commit_offsets  # noqa: PLC0415
     from klamm.client.groups import coordinators  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ async def _commit_offsets(cluster: Cluster, operation: Mapping[str, Any]) -> lis
     return list((await commit_offsets(cluster, where[group], group, offsets, metadata)).values())
 
 
-async def _delete_offsets(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _delete_offsets(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.committed import delete_offsets  # noqa: PLC0415
     from klamm.client.groups import coordinators  # noqa: PLC0415
 
@@ -80,20 +80,20 @@ async def _delete_offsets(cluster: Cluster, operation: Mapping[str, Any]) -> lis
     return list((await delete_offsets(cluster, where[group], group, partitions)).values())
 
 
-async def _create_acls(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _create_acls(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.acls import Acl, create_acls  # noqa: PLC0415
 
     return await create_acls(cluster, [Acl(*acl) for acl in operation["acls"]])
 
 
-async def _delete_acls(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _delete_acls(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.acls import Acl, delete_acls  # noqa: PLC0415
 
     _, errors = await delete_acls(cluster, [Acl(*acl) for acl in operation["acls"]])
     return errors
 
 
-async def _alter_quotas(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _alter_quotas(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.quotas import alter_quotas  # noqa: PLC0415
 
     entity = tuple((kind, name) for kind, name in operation["entity"])
@@ -101,14 +101,14 @@ async def _alter_quotas(cluster: Cluster, operation: Mapping[str, Any]) -> list[
     return []
 
 
-async def _delete_users(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _delete_users(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.users import delete_users  # noqa: PLC0415
 
     _, errors = await delete_users(cluster, [(name, mechanism) for name, mechanism in operation["users"]])
     return errors
 
 
-async def _reassign(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _reassign(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.partitions import reassign  # noqa: PLC0415
 
     return list(
@@ -116,42 +116,42 @@ async def _reassign(cluster: Cluster, operation: Mapping[str, Any]) -> list[Clie
     )
 
 
-async def _register_schema(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _register_schema(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.registry import undoing  # noqa: PLC0415
 
     return await undoing.register(cluster, operation)
 
 
-async def _delete_schema(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _delete_schema(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.registry import undoing  # noqa: PLC0415
 
     return await undoing.delete(cluster, operation)
 
 
-async def _set_schema(cluster: Cluster, operation: Mapping[str, Any]) -> list[ClientError]:
+async def _set_schema(cluster: Cluster, operation: Operation) -> list[ClientError]:
     from klamm.client.registry import undoing  # noqa: PLC0415
 
     return await undoing.set_value(cluster, operation)
 
 
-def _told_schema(operation: Mapping[str, Any]) -> str:
+def _told_schema(operation: Operation) -> str:
     from klamm.client.registry import undoing  # noqa: PLC0415
 
     return undoing.told(operation)
 
 
-def _told_configs(operation: Mapping[str, Any]) -> str:
+def _told_configs(operation: Operation) -> str:
     changes = ", ".join(f"{c['key']}={'(default)' if c['value'] is None else c['value']}" for c in operation["changes"])
     return f"{operation['type']} {operation['name'] or 'default'}: {changes}"
 
 
-def _told_acls(verb: str, operation: Mapping[str, Any]) -> str:
+def _told_acls(verb: str, operation: Operation) -> str:
     from klamm.client.acls import Acl  # noqa: PLC0415
 
     return f"{verb} {'; '.join(Acl(*acl).text() for acl in operation['acls'])}"
 
 
-def _told_quotas(operation: Mapping[str, Any]) -> str:
+def _told_quotas(operation: Operation) -> str:
     from klamm.client.quotas import entity_text  # noqa: PLC0415
 
     entity = tuple((kind, name) for kind, name in operation["entity"])
@@ -159,7 +159,7 @@ def _told_quotas(operation: Mapping[str, Any]) -> str:
     return f"quotas of {entity_text(entity)}: {values}"
 
 
-_TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+_TOLD: Mapping[str, Callable[[Operation], str]] = {
     "create_topics": lambda op: f"create {', '.join(topic['name'] for topic in op['topics'])} (empty)",
     "delete_topics": lambda op: f"delete topics {', '.join(op['names'])} with their records",
     "alter_configs": _told_configs,

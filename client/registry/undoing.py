@@ -6,14 +6,13 @@ another version. ``place`` of an operation is the registry it belongs to; in ano
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, RefusedError
+from klamm.client.operations import Operation
 from klamm.client.registry.registry import Reference, RegisteredSchema, Registry, to_register
 
-Operation = Mapping[str, Any]
 REGISTER: Final = "register_schema"
 DELETE: Final = "delete_schema"
 SET: Final = "set_schema"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from klamm.client.errors import ClientError
+from klamm.client.groups import MEMBERLESS
 from klamm.client.tracing.children import Children
 from klamm.client.tracing.commits import Pace, Passing
 from klamm.client.tracing.facts import Facts
@@ -245,7 +246,7 @@ def _pending_state(facts: Facts, name: str, pace: Pace | None) -> str:
         return "lost"
     if committed is None:
         return "no_commit"
-    if facts.bystanders.states.get(name) in {"Empty", "Dead"}:
+    if facts.bystanders.states.get(name) in MEMBERLESS:
         return "empty"
     return "stalled" if pace is None or pace.rate_per_s is None else "reading"
 

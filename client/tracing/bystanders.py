@@ -8,13 +8,12 @@ from typing import Final, NamedTuple
 from klamm.client.cluster import Cluster
 from klamm.client.committed import Committed
 from klamm.client.errors import ClientError
-from klamm.client.groups import DescribedGroup, ListedGroup, Member, describe_groups, list_groups
+from klamm.client.groups import MEMBERLESS, DescribedGroup, ListedGroup, Member, describe_groups, list_groups
 from klamm.client.offsets import Partition
 from klamm.client.tracing.asking import committed_in
 
 DESCRIBED_MAX: Final = 200
 """Groups described for one message: those that have not passed it and those with members and no commit."""
-_INACTIVE: Final = frozenset({"Empty", "Dead"})
 
 
 class Bystanders(NamedTuple):
@@ -54,7 +53,7 @@ async def find_bystanders(cluster: Cluster, where: Partition, offset: int) -> By
 
 def _may_wait(group: ListedGroup, committed: Committed | None, offset: int) -> bool:
     """Whether the group may have members that have yet to pass the offset."""
-    return group.state not in _INACTIVE and (committed is None or committed.offset <= offset)
+    return group.state not in MEMBERLESS and (committed is None or committed.offset <= offset)
 
 
 def _reader(group: DescribedGroup, where: Partition) -> Member | None:

@@ -123,10 +123,10 @@ class Flow:
             ClientError: The groups cannot be listed.
         """
         from klamm.client.committed import committed_offsets  # noqa: PLC0415 (loads kio, which the first poll hides)
-        from klamm.client.groups import list_groups  # noqa: PLC0415 (the same)
+        from klamm.client.groups import MEMBERLESS, list_groups  # noqa: PLC0415 (the same)
 
         groups, _ = await list_groups(self._cluster)
-        live = [group for group in groups if group.state not in {"Empty", "Dead"} and group.type != "share"]
+        live = [group for group in groups if group.state not in MEMBERLESS and group.type != "share"]
         commits, _ = await committed_offsets(self._cluster, live)
         for name, offsets in commits.items():
             for where, each in offsets.items():

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
+from klamm.client.groups import MEMBERLESS
 from klamm.client.requests import failure, shapes
 from klamm.client.tracing.bystanders import find_bystanders
 from klamm.client.tracing.joining import hops_of_spans
@@ -123,7 +124,7 @@ async def checked_hops(cluster: Cluster, probe: Probe) -> tuple[list[Hop], tuple
                 client_id=None if reader is None else reader.client_id,
                 committed_offset=None if committed is None else committed.offset,
                 lag=None if committed is None else max(0, probe.offset + 1 - committed.offset),
-                state="empty" if bystanders.states.get(group) in {"Empty", "Dead"} else None,
+                state="empty" if bystanders.states.get(group) in MEMBERLESS else None,
                 note="would wait for it",
             )
         )

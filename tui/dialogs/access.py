@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from klamm.client import operations
 from klamm.client.acls import (
     ANY_PRINCIPAL,
     CLUSTER_NAME,
@@ -61,8 +62,8 @@ class CreateAcls(Change):
 
         async def apply() -> Done:
             errors = await create_acls(session.cluster, new)
-            inverse = {"operation": "delete_acls", "acls": [list(acl) for acl in new]}
-            return Done(f"created {count}", errors, () if errors else [inverse], changed=not errors)
+            inverse = () if errors else [operations.delete_acls(new)]
+            return Done(f"created {count}", errors, inverse, changed=not errors)
 
         return Prepared(plan, words, apply, "deletes them again")
 
@@ -96,8 +97,8 @@ class DeleteAcls(Change):
 
         async def apply() -> Done:
             gone, errors = await delete_acls(session.cluster, found)
-            inverse = {"operation": "create_acls", "acls": [list(acl) for acl in gone]}
-            return Done(f"deleted {count}", errors, [inverse] if gone else (), changed=bool(gone))
+            inverse = [operations.create_acls(gone)] if gone else ()
+            return Done(f"deleted {count}", errors, inverse, changed=bool(gone))
 
         names = [acl.principal for acl in found]
         return Prepared(plan, commands[0], apply, "creates them again", also=commands[1:], names=names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from klamm.client import operations
 from klamm.client.acls import AclFilter, list_acls
 from klamm.client.errors import ClientError, SettingsError
 from klamm.client.guard import MODERATE, Plan
@@ -55,10 +56,8 @@ class SetPassword(Change):
 
         async def apply() -> Done:
             await set_password(session.cluster, name, mechanism, password, int(iterations))
-            inverse = {"operation": "delete_users", "users": [[name, mechanism]]}
-            return Done(
-                what.replace("create", "created"), (), [inverse] if mechanism not in has else (), plan.cannot_undo
-            )
+            inverse = [] if mechanism in has else [operations.delete_users([(name, mechanism)])]
+            return Done(what.replace("create", "created"), (), inverse, plan.cannot_undo)
 
         return Prepared(plan, words, apply, "" if mechanism in has else "deletes the password again")
 
@@ -132,11 +131,7 @@ class AlterQuotas(Change):
 
         async def apply() -> Done:
             await alter_quotas(cluster, entity, changed)
-            inverse = {
-                "operation": "alter_quotas",
-                "entity": [list(part) for part in entity],
-                "values": {key: before.get(key) for key in changed},
-            }
+            inverse = operations.quotas_as_before(entity, before, changed)
             return Done(plan.what.replace("change", "changed"), (), [inverse])
 
         return Prepared(plan, words, apply, "sets them back to what they were")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from klamm.client import operations
 from klamm.client.blast import topic_specs
 from klamm.client.cluster import Cluster
 from klamm.client.copying import CopyState, TopicCopy
@@ -78,7 +79,7 @@ class CloneTopic(Change):
         _, failed = await create_topics(cluster, [new])
         for error in failed.values():
             raise error
-        inverse = [{"operation": "delete_topics", "names": [target]}]
+        inverse = [operations.delete_topics([target])]
         there = await wait_for_leaders(cluster, target)
         if not span:
             return Done(f"made {target} like {name}", (), inverse, "", place=Place("topic", target))

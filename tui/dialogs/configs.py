@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from klamm.client import operations
 from klamm.client.configs import Change as ConfigChange
-from klamm.client.configs import ConfigEntry, Resource, alter_configs, describe_configs, inverse_operation
+from klamm.client.configs import ConfigEntry, Resource, alter_configs, describe_configs
 from klamm.client.errors import SettingsError
 from klamm.client.guard import MILD, Plan
 from klamm.tui.dialogs.change import Change, Done, Prepared, Values
@@ -51,7 +52,7 @@ class EditConfigs(Change):
         refused = await alter_configs(cluster, {resource: changes}, validate_only=True)
         for error in refused.values():
             return Prepared(plan, commands[0], problem=error.message, also=commands[1:], names=names)
-        inverse = inverse_operation(resource, found[resource], changes)
+        inverse = operations.configs_as_before(resource, found[resource], changes)
 
         async def apply() -> Done:
             failed = await alter_configs(cluster, {resource: changes})

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from klamm.client.committed import Committed, Partition, commit_offsets, committed_offsets, delete_offsets
-from klamm.client.errors import ClientError
+from klamm.client import operations
+from klamm.client.committed import (
+    Committed,
+    Partition,
+    commit_offsets,
+    committed_offsets,
+    delete_offsets,
+    move_text,
+)
 from klamm.client.groups import (
+    MEMBERLESS,
     DescribedGroup,
     ListedGroup,
     coordinators,
@@ -20,8 +27,6 @@ from klamm.client.guard import MODERATE, Plan
 from klamm.client.positions import resolve_positions
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.session import Session
-
-_LIVE = frozenset({"Stable", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"})
 
 
 class SeekGroup(Change):
@@ -64,7 +69,7 @@ class SeekGroup(Change):
 
         async def apply() -> Done:
             errors = await commit_offsets(cluster, group.coordinator, name, target, metadata)
-            inverse = _inverse(name, before, target, errors)
+            inverse = operations.offsets_as_before(name, before, [where for where in target if where not in errors])
             return Done(plan.what, list(errors.values()), inverse, changed=bool(inverse))
 
         return Prepared(plan, words, apply, "commits the offsets of before", _live(group, members))
@@ -107,7 +112,7 @@ class CopyOffsets(Change):
         async def apply() -> Done:
             metadata = await cluster.metadata(sorted({topic for topic, _ in source}))
             errors = await commit_offsets(cluster, coordinator, other, source, metadata)
-            inverse = _inverse(other, before, source, errors)
+            inverse = operations.offsets_as_before(other, before, [where for where in source if where not in errors])
             return Done(plan.what, list(errors.values()), inverse, changed=bool(inverse))
 
         return Prepared(plan, words, apply, "brings back the offsets of before", problem, then)
@@ -127,7 +132,7 @@ class DeleteOffsets(Change):
         cluster, name, topic = session.cluster, self.group, values["topic"].strip()
         group, commits, _ = await _group(session, name)
         before = {where: each for where, each in commits.items() if where[0] == topic}
-        lines = [f"{t}:{index}  {each.offset:,} → none" for (t, index), each in sorted(before.items())]
+        lines = [move_text(where, each, None) for where, each in sorted(before.items())]
         plan = Plan(f"delete {len(before)} offsets of {name}", MODERATE, name, lines)
         words = ["group", "offsets", "delete", name, "--topic", topic, "--yes"]
         if not before:
@@ -136,7 +141,12 @@ class DeleteOffsets(Change):
         async def apply() -> Done:
             refused = await delete_offsets(cluster, group.coordinator, name, before)
             gone = {where: each for where, each in before.items() if where not in refused}
-            return Done(plan.what, list(refused.values()), [_restore(name, gone)] if gone else (), changed=bool(gone))
+            return Done(
+                plan.what,
+                list(refused.values()),
+                [operations.commit_offsets(name, gone)] if gone else (),
+                changed=bool(gone),
+            )
 
         return Prepared(plan, words, apply, "commits them again")
 
@@ -159,12 +169,12 @@ class DeleteGroups(Change):
         lines = [f"{name}: {len(commits.get(name, {}))} committed offsets" for name in names]
         what = f"delete group {names[0]}" if len(names) == 1 else f"delete {len(names)} groups"
         plan = Plan(what, MODERATE, ",".join(names), lines)
-        live = [group.group_id for group in groups if group.state in _LIVE]
+        live = [group.group_id for group in groups if group.state and group.state not in MEMBERLESS]
         problem = f"{', '.join(live)} has live members: stop them first" if live else ""
 
         async def apply() -> Done:
             done, failed = await delete_groups(cluster, groups)
-            inverse = [_restore(name, commits[name]) for name in done if commits.get(name)]
+            inverse = [operations.commit_offsets(name, commits[name]) for name in done if commits.get(name)]
             return Done(what.replace("delete", "deleted"), list(failed.values()), inverse, changed=bool(done))
 
         return Prepared(plan, ["group", "delete", *names, "--yes"], apply, "commits their offsets again", problem)
@@ -222,21 +232,15 @@ async def _group(
 
 def _live(group: ListedGroup, described: DescribedGroup | None) -> str:
     count = len(described.members) if described is not None else 0
-    if count or group.state in _LIVE:
+    if count or (group.state and group.state not in MEMBERLESS):
         return f"{group.group_id} has {count} live members: stop them first, or they would commit over it"
     return ""
 
 
 def _lines(before: Mapping[Partition, Committed], target: Mapping[Partition, Committed]) -> list[str]:
-    lines: list[str] = []
-    for (topic, index), each in sorted((target or before).items()):
-        old = before.get((topic, index))
-        if not target:
-            lines.append(f"{topic}:{index}  {each.offset:,} → …")
-            continue
-        moved = "" if old is None else f"  ({each.offset - old.offset:+,})"
-        lines.append(f"{topic}:{index}  {'none' if old is None else f'{old.offset:,}'} → {each.offset:,}{moved}")
-    return lines
+    if not target:
+        return [f"{topic}:{index}  {each.offset:,} → …" for (topic, index), each in sorted(before.items())]
+    return [move_text(where, before.get(where), each) for where, each in sorted(target.items())]
 
 
 def _effect(before: Mapping[Partition, Committed], target: Mapping[Partition, Committed]) -> list[str]:
@@ -245,21 +249,3 @@ def _effect(before: Mapping[Partition, Committed], target: Mapping[Partition, Co
     again, skipped = -sum(move for move in moves if move < 0), sum(move for move in moves if move > 0)
     lines = [f"{again:,} offsets are read again"] if again else []
     return lines + ([f"{skipped:,} offsets are skipped: never read by this group"] if skipped else [])
-
-
-def _restore(group: str, offsets: Mapping[Partition, Committed]) -> dict[str, Any]:
-    rows = [[topic, index, each.offset, each.leader_epoch, each.metadata] for (topic, index), each in offsets.items()]
-    return {"operation": "commit_offsets", "group": group, "offsets": rows}
-
-
-def _inverse(
-    group: str,
-    before: Mapping[Partition, Committed],
-    target: Mapping[Partition, Committed],
-    errors: Mapping[Partition, ClientError],
-) -> list[dict[str, Any]]:
-    """Return what brings back the offsets of before, and takes those that are new."""
-    kept = {where: before[where] for where in target if where in before and where not in errors}
-    new = [list(where) for where in target if where not in before and where not in errors]
-    inverse = [_restore(group, kept)] if kept else []
-    return inverse + ([{"operation": "delete_offsets", "group": group, "partitions": new}] if new else [])

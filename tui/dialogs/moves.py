@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from klamm.client import operations
 from klamm.client.guard import MODERATE, SEVERE, Plan
 from klamm.client.partitions import PREFERRED, UNCLEAN, elect_leaders, list_reassignments, reassign, spread
 from klamm.client.topics import require_topics
@@ -86,7 +87,7 @@ class Reassign(Change):
         async def apply() -> Done:
             failed = await reassign(cluster, targets)
             done = [where for where in targets if where not in failed]
-            inverse = {"operation": "reassign", "partitions": [[t, p, list(before[t, p])] for t, p in done]}
+            inverse = operations.reassign({where: before[where] for where in done})
             place = Place("cluster", "", "moving") if done and not failed else None
             return Done(f"{len(done)} partitions are moving", list(failed.values()), [inverse], "", bool(done), place)
 

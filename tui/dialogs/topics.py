@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from klamm.client import operations
 from klamm.client.blast import blast_radius, topic_specs
 from klamm.client.configs import Change as ConfigChange
-from klamm.client.configs import alter_configs, describe_configs, inverse_operation
+from klamm.client.configs import alter_configs, describe_configs
 from klamm.client.errors import ResponseError, SettingsError
 from klamm.client.guard import ADDITIVE, MILD, MODERATE, SEVERE, Plan
 from klamm.client.positions import resolve_positions
@@ -65,8 +66,8 @@ class CreateTopic(Change):
         async def apply() -> Done:
             created, failed = await create_topics(session.cluster, [new])
             names = [each.name for each in created]
-            inverse = [{"operation": "delete_topics", "names": names}]
-            return Done(f"created {name}", list(failed.values()), inverse if names else (), changed=bool(names))
+            inverse = [operations.delete_topics(names)] if names else ()
+            return Done(f"created {name}", list(failed.values()), inverse, changed=bool(names))
 
         return Prepared(plan._replace(lines=lines), words, apply, "deletes the topic again")
 
@@ -91,7 +92,7 @@ class DeleteTopics(Change):
 
         async def apply() -> Done:
             done, failed = await delete_topics(cluster, self.names)
-            inverse = [{"operation": "create_topics", "topics": [spec for spec in specs if spec["name"] in done]}]
+            inverse = [operations.create_topics(spec for spec in specs if spec["name"] in done)]
             return Done(what.replace("delete", "deleted"), list(failed.values()), inverse, "the records", bool(done))
 
         words = ["topic", "delete", *self.names, "--confirm", plan.name]
@@ -210,7 +211,7 @@ class EditConfig(Change):
         refused = await alter_configs(cluster, {resource: [change]}, validate_only=True)
         for error in refused.values():
             return Prepared(plan, words, problem=error.message)
-        inverse = inverse_operation(resource, entries, [change])
+        inverse = operations.configs_as_before(resource, entries, [change])
 
         async def apply() -> Done:
             failed = await alter_configs(cluster, {resource: [change]})
