@@ -54,8 +54,9 @@ async def list_acls(run: Run) -> Result:
 
 async def create_acls(run: Run) -> Result:
     """Create ACLs, one for each operation."""
-    from klamm.client.acls import OPERATIONS, Acl
+    from klamm.client.acls import OPERATIONS, Acl, AclFilter, principal_of
     from klamm.client.acls import create_acls as create
+    from klamm.client.acls import list_acls as list_those
 
     kind, name = _resource(run)
     principal = run.values.text("principal")
@@ -77,15 +78,20 @@ async def create_acls(run: Run) -> Result:
         Acl(kind, name or "*", pattern, principal_of(principal), run.values.text("host") or "*", each, permission)
         for each in rights
     ]
-    if not await guard(
-        run, Plan(f"create {counted(len(wanted), 'ACL')}", 2, principal, [acl.text() for acl in wanted])
-    ):
-        return Result([_item(acl) | {"created": False} for acl in wanted], COLUMNS)
-    errors = await create(run.cluster, wanted)
-    if not errors:
-        inverse = [operations.delete_acls(wanted)]
-        await record(run, "; ".join(acl.text() for acl in wanted), inverse)
-    return Result([] if errors else [_item(acl) | {"created": True} for acl in wanted], COLUMNS, errors)
+    there = set(await list_those(run.cluster, AclFilter(kind, name, pattern, wanted[0].principal)))
+    new = [acl for acl in wanted if acl not in there]  # the others are not ours to take back
+    items = [_item(acl) | {"created": False} for acl in wanted]
+    lines = [acl.text() + (": is there already" if acl in there else "") for acl in wanted]
+    if not new:
+        run.note("\n".join(lines))
+        return Result(items, COLUMNS)
+    if not await guard(run, Plan(f"create {counted(len(new), 'ACL')}", 2, principal, lines)):
+        return Result(items, COLUMNS)
+    errors = await create(run.cluster, new)
+    if errors:
+        return Result([], COLUMNS, errors)
+    await record(run, "; ".join(acl.text() for acl in new), [operations.delete_acls(new)])
+    return Result([item | {"created": acl in new} for item, acl in zip(items, wanted, strict=True)], COLUMNS)
 
 
 async def delete_acls(run: Run) -> Result:
@@ -134,7 +140,7 @@ async def explain(run: Run) -> Result:
     """Tell why somebody may or may not do something; exit code 3 if not."""
     from klamm.client import acls
 
-    principal = principal_of(run.values.required("principal"))
+    principal = acls.principal_of(run.values.required("principal"))
     operation = _operation(run)
     resource = _named(run)
     decision = acls.decide(
@@ -157,11 +163,6 @@ async def explain(run: Run) -> Result:
         Column("ENTRIES", "entries"),
     )
     return Result([item], columns, exit_code=0 if decision.allowed else 3)
-
-
-def principal_of(text: str) -> str:
-    """Return ``User:alice`` of ``alice``; other principals as they are."""
-    return text if ":" in text else f"User:{text}"
 
 
 def _item(acl: Acl) -> Item:
@@ -190,7 +191,7 @@ def _given(run: Run, *pairs: tuple[str, str]) -> list[list[str]]:
 
 
 def _filter(run: Run) -> AclFilter:
-    from klamm.client.acls import OPERATIONS, AclFilter
+    from klamm.client.acls import OPERATIONS, AclFilter, principal_of
 
     kind, name = _resource(run)
     operation = (run.values.text("operation") or "any").lower()
@@ -266,8 +267,8 @@ COMMANDS = (
                 "all topics that begin with app.",
             ),
         ),
-        ("CreateAcls",),
-        _ALTER,
+        ("DescribeAcls", "CreateAcls"),
+        (*_DESCRIBE, *_ALTER),
         level=2,
     ),
     Command(

@@ -13,6 +13,7 @@ from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client import operations
 from klamm.client.errors import ClientError
+from klamm.client.guard import config_level
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ async def change_configs(run: Run, resources: Sequence[Resource], changes: Seque
     lines = [f"{item['resource']}: {item['key']} {item['before']} → {_after(item)}" for item in items]
     for kind in {kind for kind, _ in wanted}:
         doubt_keys(run, kind, [change.key for change in changes if change.value is not None])
-    level = 2 if any(kind != "topic" for kind, _ in wanted) else 1
+    level = config_level(kind for kind, _ in wanted)
     plan = Plan(f"change {counted(len(lines), 'config')}", level, next(iter(wanted))[1] or "default", lines)
     if await guard(run, plan):
         late = await alter_configs(run.cluster, wanted)

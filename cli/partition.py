@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from klamm.client.wire import TopicMetadata
 
 _NAMES = Argument("names", "topics, by name or glob; all if none", required=False, repeat=True, completes="topic")
-_ELECTION_NOT_NEEDED = "ELECTION_NOT_NEEDED"
 _ASKED_EVERY_S = 0.5
 """How often `reassign apply --wait` asks what is still moving."""
 COLUMNS = (
@@ -58,16 +57,12 @@ async def list_partitions(run: Run) -> Result:
 
 async def elect(run: Run) -> Result:
     """Give partitions their preferred leader back, or any leader at all."""
-    from klamm.client.partitions import PREFERRED, UNCLEAN, elect_leaders
+    from klamm.client.partitions import PREFERRED, UNCLEAN, elect_leaders, to_elect
 
     topics, errors = await _topics(run)
     unclean = run.values.flag("unclean")
-    parts = [
-        (topic.name, part.partition)
-        for topic in topics
-        for part in topic.partitions
-        if (part.leader < 0 if unclean else part.leader != part.replicas[0])
-    ]
+    kind = UNCLEAN if unclean else PREFERRED
+    parts = to_elect(topics, kind)
     if not parts:
         return Result((), (), errors, empty="every partition is led as it should be")
     level = 3 if unclean else 2
@@ -79,8 +74,7 @@ async def elect(run: Run) -> Result:
     go = await guard(run, plan)
     failed: dict[tuple[str, int], ClientError] = {}
     if go:
-        _, failed = await elect_leaders(run.cluster, parts, UNCLEAN if unclean else PREFERRED)
-        failed = {where: error for where, error in failed.items() if error.code != _ELECTION_NOT_NEEDED}
+        _, failed = await elect_leaders(run.cluster, parts, kind)
         await record(run, plan.what, [], cannot or "leadership: elect again")
     items = [
         {"name": f"{topic}:{index}", "topic": topic, "partition": index, "elected": go}

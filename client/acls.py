@@ -39,6 +39,8 @@ OPERATIONS: Final = {
     "describe-tokens": 14,
     "two-phase-commit": 15,
 }
+KINDS: Final = tuple(kind for kind in RESOURCE_TYPES if kind != "any")
+"""What an entry can be on."""
 PERMISSIONS: Final = {"any": 1, "deny": 2, "allow": 3}
 PATTERNS: Final = {"any": 1, "match": 2, "literal": 3, "prefixed": 4}
 CLUSTER_NAME: Final = "kafka-cluster"
@@ -87,6 +89,11 @@ class Decision(NamedTuple):
     allowed: bool
     reason: str
     entries: list[Acl]
+
+
+def principal_of(text: str) -> str:
+    """Return ``User:alice`` of ``alice``; other principals, and nothing, as they are."""
+    return text if ":" in text or not text else f"User:{text}"
 
 
 async def list_acls(cluster: Cluster, wanted: AclFilter = AclFilter()) -> list[Acl]:  # noqa: B008 (a tuple)

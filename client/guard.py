@@ -13,7 +13,7 @@ In a context with env = prod every level but 0 is one higher, and ``--write`` is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from klamm.client.cluster import Cluster
@@ -37,6 +37,11 @@ class Plan(NamedTuple):
 def level_of(plan: Plan, settings: Settings) -> int:
     """Return how high a plan stands on the ladder in this context."""
     return min(SEVERE, plan.level + 1) if settings.env == "prod" and plan.level > ADDITIVE else plan.level
+
+
+def config_level(kinds: Iterable[str]) -> int:
+    """Return how severe a change of configs is: what brokers and groups go by concerns more than one topic."""
+    return MILD if set(kinds) <= {"topic"} else MODERATE
 
 
 async def journal_change(

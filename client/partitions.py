@@ -14,6 +14,7 @@ ELECT_LEADERS: Final = 43
 ALTER_PARTITION_REASSIGNMENTS: Final = 45
 LIST_PARTITION_REASSIGNMENTS: Final = 46
 PREFERRED, UNCLEAN = 0, 1
+_ELECTION_NOT_NEEDED: Final = "ELECTION_NOT_NEEDED"
 
 Partition = tuple[str, int]
 
@@ -31,7 +32,7 @@ class Reassignment(NamedTuple):
 async def elect_leaders(
     cluster: Cluster, partitions: Iterable[Partition], election_type: int = PREFERRED
 ) -> tuple[list[Partition], dict[Partition, ClientError]]:
-    """Elect leaders; return the partitions that have one by it, and errors."""
+    """Elect leaders; return the partitions that have one by it, and errors. One that has it already is neither."""
     shape = shapes(ELECT_LEADERS)
     request = shape.ElectLeadersRequest(
         election_type=election_type,
@@ -50,9 +51,19 @@ async def elect_leaders(
             error = failure(each.error_code, each.error_message, f"{where[0]}:{where[1]}")
             if error is None:
                 elected.append(where)
-            else:
+            elif error.code != _ELECTION_NOT_NEEDED:
                 errors[where] = error
     return sorted(elected), errors
+
+
+def to_elect(topics: Iterable[TopicMetadata], election_type: int) -> list[Partition]:
+    """Return the partitions that an election is for: not led by their preferred replica, or UNCLEAN, by nobody."""
+    return [
+        (topic.name, part.partition)
+        for topic in topics
+        for part in topic.partitions
+        if (part.leader < 0 if election_type == UNCLEAN else part.leader != part.replicas[0])
+    ]
 
 
 async def reassign(cluster: Cluster, targets: Mapping[Partition, Sequence[int] | None]) -> dict[Partition, ClientError]:

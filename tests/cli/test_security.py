@@ -206,6 +206,13 @@ def test_acls_decide_what_a_user_sees_and_explain_says_why(klamm: Klamm, secured
     assert klamm("acl", "list", "--principal", "alice", *anonymous).items == []
     assert klamm("undo", "--yes", *anonymous).code == 0
     assert len(klamm("acl", "list", "--principal", "alice", *anonymous).items) == 2
+    more = klamm("acl", "create", *rule, "--operation", "read,write", "--yes", *anonymous)
+    assert [item["created"] for item in more.items] == [False, True]
+    same = klamm("acl", "create", *rule, "--operation", "read,write", *anonymous)
+    assert (same.code, [item["created"] for item in same.items]) == (0, [False, False]), "and nobody is asked"
+    assert klamm("undo", "--yes", *anonymous).code == 0
+    left = {item["operation"] for item in klamm("acl", "list", "--principal", "alice", *anonymous).items}
+    assert left == {"read", "describe-configs"}, "what was there before is not taken back"
 
 
 def test_quotas_are_set_resolved_and_undone(klamm: Klamm, secured: Secured) -> None:
@@ -279,7 +286,7 @@ def test_an_open_transaction_is_described_found_hanging_only_when_it_is_and_list
     ("words", "api"),
     [
         (("acls",), "DescribeAcls"),
-        (("acl", "create", "--principal", "a", "--operation", "read", "--topic", "t", "--yes"), "CreateAcls"),
+        (("acl", "create", "--principal", "a", "--operation", "read", "--topic", "t", "--yes"), "DescribeAcls"),
         (("users",), "DescribeUserScramCredentials"),
         (("quotas",), "DescribeClientQuotas"),
         (("txns",), "ListTransactions"),

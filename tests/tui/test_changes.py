@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from textual.binding import Binding
 
+import klamm
 from klamm.client import journal
 from klamm.client.committed import Committed, commit_offsets
+from klamm.client.configs import Change as ConfigChange
 from klamm.client.groups import coordinators
 from klamm.client.guard import MODERATE, SEVERE, Plan
 from klamm.client.settings import Settings, parse_bootstrap
@@ -20,6 +22,7 @@ from klamm.tui import registry
 from klamm.tui.app import KlammApp
 from klamm.tui.dialogs.change import Change, Done, Field, MenuItem, Prepared, Values
 from klamm.tui.dialogs.cloning import CloneTopic
+from klamm.tui.dialogs.configs import EditConfigs
 from klamm.tui.dialogs.groups import SeekGroup
 from klamm.tui.dialogs.screen import ChangeScreen, Choice, MenuScreen
 from klamm.tui.dialogs.topics import AddPartitions, CreateTopic, DeleteTopics, EditConfig, TrimTopic
@@ -169,7 +172,7 @@ def test_what_destroys_is_behind_the_danger_menu_only() -> None:
 
 
 @asynccontextmanager
-async def session_of(broker: Broker) -> AsyncGenerator[Session]:
+async def session_of(broker: Broker | klamm.Broker) -> AsyncGenerator[Session]:
     session = Session(Settings(parse_bootstrap(broker.bootstrap), {}), registry.loader_of)
     session.start()
     try:
@@ -223,6 +226,19 @@ async def test_changes_do_what_their_plan_says_and_can_be_undone(any_broker: Bro
         deleted = await carry_out(session, DeleteTopics([topic]))
         assert deleted.plan.level == SEVERE
         assert group in " ".join(deleted.plan.lines)
+
+
+@pytest.mark.parametrize(("name", "shown"), [("", "default"), ("1", "1")])
+async def test_configs_of_brokers_are_as_severe_as_on_the_command_line(
+    klamm_broker: klamm.Broker, name: str, shown: str
+) -> None:
+    change = EditConfigs(("broker", name), [ConfigChange("log.retention.ms", "60000")])
+    async with session_of(klamm_broker) as session:
+        prepared = await session.run(lambda: change.prepare(session, {}))
+        assert prepared.plan.level == MODERATE
+        production = session.settings._replace(env="prod", context="prod", write=True)
+        line = f"klamm config set broker {shown} log.retention.ms=60000 --confirm {shown} --write -c prod"
+        assert prepared.line(production) == line
 
 
 async def test_a_topic_is_cloned_with_its_records_and_undo_deletes_the_clone(any_broker: Broker, topic: str) -> None:

@@ -8,20 +8,19 @@ from klamm.client import operations
 from klamm.client.acls import (
     ANY_PRINCIPAL,
     CLUSTER_NAME,
+    KINDS,
     OPERATIONS,
     WILDCARD,
     Acl,
     create_acls,
     delete_acls,
     list_acls,
+    principal_of,
 )
 from klamm.client.errors import SettingsError
 from klamm.client.guard import MODERATE, Plan
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.session import Session
-
-KINDS = ("topic", "group", "cluster", "transactional-id", "delegation-token", "user")
-"""What an entry can be on."""
 
 
 class CreateAcls(Change):
@@ -111,11 +110,6 @@ def acl_words(acl: Acl, operations: str, *, exact: bool = False) -> list[str]:
     words += ["--prefixed"] if acl.pattern == "prefixed" else ["--literal"] if exact else []
     words += ["--deny"] if acl.permission == "deny" else ["--allow"] if exact else []
     return [*words, *(["--host", acl.host] if exact or acl.host != WILDCARD else [])]
-
-
-def principal_of(text: str) -> str:
-    """Return ``User:alice`` of ``alice``; other principals as they are."""
-    return text if ":" in text or not text else f"User:{text}"
 
 
 def _entries(principal: str, values: Values) -> list[Acl]:

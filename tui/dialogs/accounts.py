@@ -9,7 +9,15 @@ from klamm.client.acls import AclFilter, list_acls
 from klamm.client.errors import ClientError, SettingsError
 from klamm.client.guard import MODERATE, Plan
 from klamm.client.quotas import KEYS, Entity, alter_quotas, entity_text, list_quotas, quota_text
-from klamm.client.users import ITERATIONS_DEFAULT, MECHANISMS, delete_users, list_users, set_password
+from klamm.client.users import (
+    ITERATIONS_DEFAULT,
+    ITERATIONS_MAX,
+    ITERATIONS_MIN,
+    MECHANISMS,
+    delete_users,
+    list_users,
+    set_password,
+)
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.session import Session
 
@@ -28,7 +36,7 @@ class SetPassword(Change):
             *([] if name else [Field("name", "Name")]),
             Field("password", "Password", "", "never shown, and in no command line", secret=True),
             Field("mechanism", "Mechanism", _STRONGEST, "or SCRAM-SHA-256"),
-            Field("iterations", "Iterations", str(ITERATIONS_DEFAULT), "4096 to 16384"),
+            Field("iterations", "Iterations", str(ITERATIONS_DEFAULT), f"{ITERATIONS_MIN} to {ITERATIONS_MAX}"),
         )
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
@@ -46,6 +54,8 @@ class SetPassword(Change):
             return Prepared(plan, words, problem=f"there is no {mechanism!r}; there is {', '.join(MECHANISMS)}")
         if not iterations.isdigit():
             return Prepared(plan, words, problem=f"iterations are a number, not {iterations!r}")
+        if not ITERATIONS_MIN <= int(iterations) <= ITERATIONS_MAX:
+            return Prepared(plan, words, problem=f"iterations are {ITERATIONS_MIN} to {ITERATIONS_MAX}")
         found, _ = await list_users(session.cluster, [name])
         has = dict(found[0].credentials) if found else {}
         plan = plan._replace(lines=[*_passwords(has), f"+ {mechanism} with {iterations} iterations"])

@@ -8,7 +8,7 @@ from klamm.client import operations
 from klamm.client.configs import Change as ConfigChange
 from klamm.client.configs import ConfigEntry, Resource, alter_configs, describe_configs
 from klamm.client.errors import SettingsError
-from klamm.client.guard import MILD, Plan
+from klamm.client.guard import Plan, config_level
 from klamm.tui.dialogs.change import Change, Done, Prepared, Values
 from klamm.tui.session import Session
 
@@ -42,7 +42,8 @@ class EditConfigs(Change):
             default = "" if before is None or before.default is None else before.default
             lines.append(f"+ {change.key}={f'{default} (default)' if change.value is None else change.value}")
         shown = f"{resource[0]} {resource[1] or 'default'}"
-        plan = Plan(f"change {len(changes)} configs of {shown}", MILD, resource[1] or resource[0], lines)
+        name = resource[1] or "default"
+        plan = Plan(f"change {len(changes)} configs of {shown}", config_level([resource[0]]), name, lines)
         commands = config_commands(resource, changes)
         names = [plan.name] * len(commands)
         unknown = [change.key for change in changes if change.key not in entries]
@@ -66,8 +67,9 @@ def config_commands(resource: Resource, changes: Sequence[ConfigChange]) -> list
     """Return the commands that make these changes: one that sets, one that brings defaults back."""
     sets = [f"{change.key}={change.value}" for change in changes if change.value is not None]
     unsets = [change.key for change in changes if change.value is None]
-    commands = [["config", "set", *resource, *sets, "--yes"]] if sets else []
-    return [*commands, *([["config", "unset", *resource, *unsets, "--yes"]] if unsets else [])]
+    what = (resource[0], resource[1] or "default")
+    commands = [["config", "set", *what, *sets, "--yes"]] if sets else []
+    return [*commands, *([["config", "unset", *what, *unsets, "--yes"]] if unsets else [])]
 
 
 def write_configs(resource: Resource, entries: Sequence[ConfigEntry]) -> str:

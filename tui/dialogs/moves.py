@@ -6,14 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from klamm.client import operations
 from klamm.client.guard import MODERATE, SEVERE, Plan
-from klamm.client.partitions import PREFERRED, UNCLEAN, elect_leaders, list_reassignments, reassign, spread
+from klamm.client.partitions import PREFERRED, UNCLEAN, elect_leaders, list_reassignments, reassign, spread, to_elect
 from klamm.client.topics import require_topics
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.dialogs.topics import number_of
 from klamm.tui.place import Place
 from klamm.tui.session import Session
-
-_ELECTION_NOT_NEEDED = "ELECTION_NOT_NEEDED"
 
 
 class ElectLeaders(Change):
@@ -29,12 +27,8 @@ class ElectLeaders(Change):
         """Find the partitions that are not led as they should be."""
         cluster = session.cluster
         _, topics = await require_topics(cluster, self.names)
-        parts = [
-            (topic.name, part.partition)
-            for topic in topics
-            for part in topic.partitions
-            if (part.leader < 0 if self.unclean else part.leader != part.replicas[0])
-        ]
+        kind = UNCLEAN if self.unclean else PREFERRED
+        parts = to_elect(topics, kind)
         name = ",".join(dict.fromkeys(topic for topic, _ in parts)) or ",".join(self.names)
         cannot = "records that only the lost replicas have are gone" if self.unclean else ""
         level = SEVERE if self.unclean else MODERATE
@@ -46,9 +40,8 @@ class ElectLeaders(Change):
             return Prepared(plan, words, problem="every partition is led as it should be")
 
         async def apply() -> Done:
-            _, failed = await elect_leaders(cluster, parts, UNCLEAN if self.unclean else PREFERRED)
-            real = [error for error in failed.values() if error.code != _ELECTION_NOT_NEEDED]
-            return Done(plan.what, real, (), cannot or "leadership: elect again")
+            _, failed = await elect_leaders(cluster, parts, kind)
+            return Done(plan.what, list(failed.values()), (), cannot or "leadership: elect again")
 
         return Prepared(plan, words, apply)
 

@@ -9,7 +9,7 @@ from klamm.client.blast import blast_radius, topic_specs
 from klamm.client.configs import Change as ConfigChange
 from klamm.client.configs import alter_configs, describe_configs
 from klamm.client.errors import ResponseError, SettingsError
-from klamm.client.guard import ADDITIVE, MILD, MODERATE, SEVERE, Plan
+from klamm.client.guard import ADDITIVE, MODERATE, SEVERE, Plan, config_level
 from klamm.client.positions import resolve_positions
 from klamm.client.topics import (
     BROKER_DEFAULT,
@@ -196,11 +196,12 @@ class EditConfig(Change):
             "config",
             "set" if wanted else "unset",
             resource[0],
-            resource[1],
+            resource[1] or "default",
             f"{key}={wanted}" if wanted else key,
             "--yes",
         ]
-        plan = Plan(f"{'set' if wanted else 'unset'} {key} of {shown}", MILD, resource[1] or resource[0])
+        level = config_level([resource[0]])
+        plan = Plan(f"{'set' if wanted else 'unset'} {key} of {shown}", level, resource[1] or "default")
         if before is None:
             return Prepared(plan, words, problem=f"{shown} has no config {key!r}")
         after = wanted or f"{before.default} (default)"
