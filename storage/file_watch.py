@@ -28,14 +28,19 @@ _ALWAYS: Final = 1 << 63
 class FileWatch:
     """What is known of one file. ``inode`` is its number, -1 until it was looked at.
 
-    Appends come from one thread; others may look meanwhile.
+    Appends come from one thread; others may look meanwhile: whoever looks takes :attr:`writes` before the stamp, so
+    that what it learns of the file before a write is not taken for what is known since.
+
+    Attributes:
+        writes: How often a write of ours began or ended.
     """
 
-    __slots__ = ("_ahead_ns", "_changed_ns", "_looked_ns", "_told", "_written_ns", "inode")
+    __slots__ = ("_ahead_ns", "_known", "_looked_ns", "_told", "_written_ns", "inode", "writes")
 
     def __init__(self) -> None:
         self.inode = _UNKNOWN
-        self._changed_ns = _UNKNOWN  # of the change that is known; unknown since we wrote
+        self.writes = 0
+        self._known = (_UNKNOWN, 0)  # when the change that is known was, and how many writes there had been by then
         self._written_ns = _UNKNOWN
         self._ahead_ns = 0
         self._looked_ns = 0
@@ -51,11 +56,12 @@ class FileWatch:
     def writing(self) -> None:
         """Take every change for ours until :meth:`wrote` is called."""
         self._written_ns = _ALWAYS
+        self.writes += 1
 
     def wrote(self) -> None:
         """Note that we have changed the file, just now."""
         self._written_ns = time_ns()
-        self._changed_ns = _UNKNOWN
+        self.writes += 1
 
     def due(self) -> bool:
         """Whether to look before we write: afterwards a change by somebody else could be taken for ours."""
@@ -66,22 +72,30 @@ class FileWatch:
         """Whether to look before what was read is believed."""
         return not 0 <= time_ns() - self._looked_ns < READ_LOOK_EVERY_NS
 
-    def touched(self, stamp: Stamp) -> bool:
-        """Whether somebody else may have changed the file since the last look that found nothing, or our last write."""
+    def touched(self, stamp: Stamp, writes: int) -> bool:
+        """Whether somebody else may have changed the file since the last look that found nothing, or our last write.
+
+        ``writes`` is what :attr:`writes` was before the stamp was taken.
+        """
         inode, changed_ns, _ = stamp
         self._looked_ns = time_ns()
-        if changed_ns == self._changed_ns and inode == self.inode:
+        known_ns, known_at = self._known
+        if changed_ns == known_ns and inode == self.inode:
             return False
-        ours = self._changed_ns == _UNKNOWN and changed_ns <= self._written_ns + self._ahead_ns
+        ours = self._unknown(known_ns, known_at) and changed_ns <= self._written_ns + self._ahead_ns
         if ours and self.inode in (inode, _UNKNOWN):
-            self.inode, self._changed_ns = inode, changed_ns
+            self.inode, self._known = inode, (changed_ns, writes)
             return False
         if abs(self._looked_ns - changed_ns) > SETTLED_NS:  # else the next change may have the same time: ask again
-            self.inode, self._changed_ns = inode, changed_ns
+            self.inode, self._known = inode, (changed_ns, writes)
         return True
 
     def is_news(self) -> bool:
         """Whether a touch is to be told of: once, and not what an earlier process did."""
-        news = not self._told and _UNKNOWN not in (self._written_ns, self._changed_ns)
+        news = not self._told and self._written_ns != _UNKNOWN and not self._unknown(*self._known)
         self._told = self._told or news
         return news
+
+    def _unknown(self, known_ns: int, known_at: int) -> bool:
+        """Whether nothing is known since we wrote, or we are writing now."""
+        return self._written_ns == _ALWAYS or known_ns == _UNKNOWN or known_at != self.writes

@@ -156,14 +156,14 @@ class Segment(SegmentFile):
         position, data_end = found, self.data_end
         slicer = Slicer(wanted)
         file = self.file()
-        reader = file.read if wait else file.read_now
-        if wait:
-            self.distrust()
         while position < data_end and not slicer.complete and not slicer.buffers:
             stop = self._stop(position, wanted.size_max, slicer.needed, data_end)
-            view = reader(stop - position, position)
+            view = file.read_now(stop - position, position)
             if view is None:
-                return None
+                if not wait:
+                    return None
+                self.distrust()
+                view = file.read(stop - position, position)
             if self.watch.due_to_read():  # after the read: what is changed from now on does no harm to it
                 self.look(file)
             if len(view) < stop - position or stop - position < GROUP_MIN:

@@ -87,12 +87,12 @@ class SegmentFile:
 
     def look(self, file: File) -> bool:
         """Return whether somebody else has changed the file, and believe nothing of it any more if so."""
-        stamp = file.stamp()
+        writes, stamp = self.watch.writes, file.stamp()
         if self.removed:
             return False
         if not stamp.links:
             self._lost(file)
-        if not self.watch.touched(stamp):
+        if not self.watch.touched(stamp, writes):
             return False
         self.distrust()
         if stamp.links and self.watch.is_news():

@@ -213,20 +213,62 @@ def test_two_changes_within_one_step_of_the_clock_are_both_noticed(monkeypatch: 
     monkeypatch.setattr(file_watch, "time_ns", lambda: now[-1])
     watch = FileWatch()
     watch.made(Stamp(1, now[-1], 1))
-    assert not watch.touched(Stamp(1, now[-1], 1))
+    assert not watch.touched(Stamp(1, now[-1], 1), watch.writes)
     change = Stamp(1, now[-1] + 5_000_000, 1)
     now.append(change.changed_ns)
-    assert watch.touched(change)
-    assert watch.touched(change), "another change may have the same time"
+    assert watch.touched(change, watch.writes)
+    assert watch.touched(change, watch.writes), "another change may have the same time"
     now.append(change.changed_ns + 2 * SETTLED_NS)
-    assert watch.touched(change)
-    assert not watch.touched(change)
+    assert watch.touched(change, watch.writes)
+    assert not watch.touched(change, watch.writes)
 
 
 def test_a_file_servers_clock_that_is_ahead_is_no_touch() -> None:
     watch = FileWatch()
     ahead_ns = 3_600_000_000_000
     watch.made(Stamp(1, time.time_ns() + ahead_ns, 1))
-    assert not watch.touched(Stamp(1, time.time_ns() + ahead_ns, 1))
+    assert not watch.touched(Stamp(1, time.time_ns() + ahead_ns, 1), watch.writes)
     watch.wrote()
-    assert not watch.touched(Stamp(1, time.time_ns() + ahead_ns, 1))
+    assert not watch.touched(Stamp(1, time.time_ns() + ahead_ns, 1), watch.writes)
+
+
+def test_whoever_looks_while_we_write_takes_nothing_of_ours_for_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000_000_000]
+    monkeypatch.setattr(file_watch, "time_ns", lambda: now[-1])
+    watch = FileWatch()
+    watch.made(Stamp(1, now[-1], 1))
+    assert not watch.touched(Stamp(1, now[-1], 1), watch.writes)
+    watch.writing()
+    for _ in range(2):  # a large write takes long, and its bytes arrive one after another
+        now.append(now[-1] + 50_000_000)
+        assert not watch.touched(Stamp(1, now[-1], 1), watch.writes)
+    watch.wrote()
+    assert not watch.touched(Stamp(1, now[-1], 1), watch.writes)
+
+
+def test_what_was_seen_before_a_write_is_not_taken_for_what_is_known_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000_000_000]
+    monkeypatch.setattr(file_watch, "time_ns", lambda: now[-1])
+    watch = FileWatch()
+    watch.made(Stamp(1, now[-1], 1))
+    writes, stamp = watch.writes, Stamp(1, now[-1], 1)  # another thread looks, and is held up
+    watch.writing()
+    now.append(now[-1] + 50_000_000)
+    watch.wrote()
+    assert not watch.touched(stamp, writes)
+    assert not watch.touched(Stamp(1, now[-1], 1), watch.writes)
+    later = now[-1] + 50_000_000
+    now.append(later + 50_000_000)
+    assert watch.touched(Stamp(1, later, 1), watch.writes)
+
+
+def test_a_thread_that_reads_what_is_in_memory_makes_nobody_check_anything_again(log: PartitionLog, row: Rows) -> None:
+    fill(log, row)
+    trusted = _unverified_ends(log)
+    log.read_waiting(0, FAR, 1 << 20)
+    assert _unverified_ends(log) == trusted
+
+
+def _unverified_ends(log: PartitionLog) -> list[int]:
+    """Return up to where each segment's bytes are checked when they are read: that shows nowhere else."""
+    return [segment.unverified_end for segment in log._segments]  # noqa: SLF001
