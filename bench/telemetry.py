@@ -1,14 +1,15 @@
 """What telemetry costs: CPU seconds of the broker per GB, with metrics, with traces as well, and with neither.
 
-``python bench/run.py telemetry`` starts three brokers and gives each in turn the same work: records of 1 KiB in
-batches of 16 KiB (or as said), each with a ``traceparent``, one in a hundred sampled, are produced over one plain
-socket and read back once. A sample is CPU time of the broker's process, the exporter's part included: it is
+``python bench/run.py telemetry`` starts three brokers for each round and gives each in turn the same work: records of
+1 KiB in batches of 16 KiB (or as said), each with a ``traceparent``, one in a hundred sampled, are produced over one
+plain socket and read back once. A sample is CPU time of the broker's process, the exporter's part included: it is
 read two seconds after the work. The three of one round make two pairs; what is printed is the median of the pairs'
-ratios with its 95 % interval, by order statistics.
+ratios with its 95 % interval, by order statistics. Each round has brokers of its own: of two processes of one program
+one may take some percent more than the other for as long as they live, wherever their memory came to lie.
 
-The same work takes up to half as much again from one round to the next, which hides what a few percent are. So the
-threads are read one by one too, to the nanosecond: what telemetry does on threads of its own is told apart from the
-loop, which has the noise.
+The same work takes up to half as much again from one round to the next on a busy machine, which hides what a few
+percent are. So the threads are read one by one too, to the nanosecond: what telemetry does on threads of its own is
+told apart from the loop, which has the noise.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import struct
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,6 +51,13 @@ FETCH_SIZE = 1 << 20
 FRAMING_SIZE = 64  # what a Produce request of one batch has around it, rounded up
 
 
+class _Load(NamedTuple):
+    """Produce requests of one batch each, and how many records each has."""
+
+    frames: list[bytes]
+    records: int
+
+
 class _Sample(NamedTuple):
     """CPU seconds: of the thread that runs the loop, and of all others."""
 
@@ -64,20 +73,22 @@ class _Sample(NamedTuple):
 def main() -> int:
     """Measure and print; return the exit code: 1 if a median is above its budget."""
     options = _options()
-    folder = Path(tempfile.mkdtemp(prefix="klamm-bench-"))
-    brokers: dict[str, Klamm] = {}
-    try:
-        for name, topics in TOPICS.items():
-            enable = {"klamm.telemetry.enable": "false" if name == "off" else "true"}
-            brokers[name] = Klamm(folder / name, PROPERTIES | enable).start()
-            brokers[name].create_topics(["load"], 1)
-            for topic in topics:
-                brokers[name]._admin_client().list_topics(topic, timeout=30)  # noqa: SLF001 (asking makes it)
-        return _measure(brokers, options)
-    finally:
-        for broker in brokers.values():
-            broker.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    records = max(1, options.batch * 1024 // RECORD_SIZE)
+    load = _Load([_produce_frame(records, number) for number in range(16)], records)
+    count = options.megabytes * 1_000_000 // (records * RECORD_SIZE)
+    samples: dict[str, list[_Sample]] = {name: [] for name in TOPICS}
+    orders = itertools.cycle(itertools.permutations(TOPICS))
+    for round_number in range(options.rounds):
+        for name, sample in _round(next(orders), load, count).items():
+            samples[name].append(sample)
+        print(
+            f"{round_number + 1:3}",
+            *(f"{name} {found[-1].all_s:.3f} s/GB" for name, found in samples.items()),
+            sep="   ",
+            flush=True,
+        )
+    print()
+    return sum(_tell(name, budget, samples[name], samples["off"]) for name, budget in BUDGETS.items()) and 1
 
 
 def _options() -> argparse.Namespace:
@@ -88,33 +99,35 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(brokers: dict[str, Klamm], options: argparse.Namespace) -> int:
-    records = max(1, options.batch * 1024 // RECORD_SIZE)
-    frames = [_produce_frame(records, number) for number in range(16)]
-    count = options.megabytes * 1_000_000 // (records * RECORD_SIZE)
-    offsets = dict.fromkeys(brokers, 0)
-    for name, broker in brokers.items():  # a first time that does not count: handlers load, files grow
-        offsets[name] = _work(broker, frames, count // 4, records, offsets[name])
-    samples: dict[str, list[_Sample]] = {name: [] for name in brokers}
-    orders = itertools.cycle(itertools.permutations(brokers))
-    for round_number in range(options.rounds):
-        for name in next(orders):
-            broker = brokers[name]
+def _round(names: Sequence[str], load: _Load, count: int) -> dict[str, _Sample]:
+    """Return a sample of each kind, of brokers of their own: a process may be slower than another all its life."""
+    folder = Path(tempfile.mkdtemp(prefix="klamm-bench-"))
+    brokers: dict[str, Klamm] = {}
+    samples: dict[str, _Sample] = {}
+    gigabytes = 2 * count * load.records * RECORD_SIZE / 1e9  # in and out
+    try:
+        for name in names:
+            enable = {"klamm.telemetry.enable": "false" if name == "off" else "true"}
+            brokers[name] = Klamm(folder / name, PROPERTIES | enable).start()
+            brokers[name].create_topics(["load"], 1)
+            for topic in TOPICS[name]:
+                brokers[name]._admin_client().list_topics(topic, timeout=30)  # noqa: SLF001 (asking makes it)
+        # A first time that does not count: handlers load, files grow, the first metrics are collected.
+        offsets = {name: _work(broker, load, count // 4, 0) for name, broker in brokers.items()}
+        time.sleep(SETTLE_S)
+        for name, broker in brokers.items():
             before = _cpu(broker)
-            offsets[name] = _work(broker, frames, count, records, offsets[name])
+            _work(broker, load, count, offsets[name])
             time.sleep(SETTLE_S)
-            gigabytes = 2 * count * records * RECORD_SIZE / 1e9  # in and out
             after = _cpu(broker)
-            samples[name].append(
-                _Sample((after.loop_s - before.loop_s) / gigabytes, (after.others_s - before.others_s) / gigabytes)
+            samples[name] = _Sample(
+                (after.loop_s - before.loop_s) / gigabytes, (after.others_s - before.others_s) / gigabytes
             )
-        print(
-            f"{round_number + 1:3}",
-            *(f"{name} {found[-1].all_s:.3f} s/GB" for name, found in samples.items()),
-            sep="   ",
-        )
-    print()
-    return sum(_tell(name, budget, samples[name], samples["off"]) for name, budget in BUDGETS.items()) and 1
+    finally:
+        for broker in brokers.values():
+            broker.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    return samples
 
 
 def _tell(name: str, budget: float, samples: list[_Sample], off: list[_Sample]) -> bool:
@@ -175,8 +188,9 @@ def _produce_frame(records: int, number: int) -> bytes:
     return bytes(encode_request(ApiKey.PRODUCE, PRODUCE_VERSION, request, 1, "bench"))
 
 
-def _work(broker: Klamm, frames: list[bytes], count: int, records: int, offset: int) -> int:
+def _work(broker: Klamm, load: _Load, count: int, offset: int) -> int:
     """Produce ``count`` batches and read them back; return the offset behind them."""
+    frames, records = load
     batch_size = min(len(frame) for frame in frames) - FRAMING_SIZE
     with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

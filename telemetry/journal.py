@@ -265,18 +265,20 @@ class Journal:
     ) -> Written:
         """Note a write that is done; ``last`` is what this returned for the partition's write before."""
         now_ns = perf_counter_ns()
-        client_id = rows[0].client_id
-        count = len(rows)
+        first = rows[0]
+        client_id, count = first.client_id, len(rows)
         if count > 1:
             for row in rows:
                 if row.client_id != client_id:
                     return self._written_by_many(partition, rows, high_watermark, (began_ns, now_ns))
-        end_offset = rows[-1].last_offset + 1
+            end_offset = rows[-1].last_offset + 1
+        else:
+            end_offset = first.last_offset + 1
         if (
             last is not None
+            and now_ns - last.began_ns < self.window_ns
             and last.collection == self.collection
             and last.client_id == client_id
-            and now_ns - last.began_ns < self.window_ns
         ):
             if self.is_exact:
                 last.each += (last.end_offset, last.high_watermark, last.last_began_ns, last.written_ns)
@@ -286,7 +288,7 @@ class Journal:
             last.high_watermark = high_watermark
             last.written_ns = now_ns
             return last
-        offsets = rows[0].base_offset, end_offset
+        offsets = first.base_offset, end_offset
         note = Written(partition, client_id, offsets, count, high_watermark, (began_ns, now_ns), self.collection)
         self.add(note)
         return note

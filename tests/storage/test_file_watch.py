@@ -271,4 +271,4 @@ def test_a_thread_that_reads_what_is_in_memory_makes_nobody_check_anything_again
 
 def _unverified_ends(log: PartitionLog) -> list[int]:
     """Return up to where each segment's bytes are checked when they are read: that shows nowhere else."""
-    return [segment.unverified_end for segment in log._segments]  # noqa: SLF001
+    return [segment.unverified_end for segment in log._segments]
