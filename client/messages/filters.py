@@ -9,14 +9,14 @@ from fnmatch import translate
 from typing import Any, Final, NamedTuple, assert_never
 
 from klamm.client.messages.conditions import ANY, Comparison, Joined, Literal, Negated, Node, Segment
-from klamm.client.messages.needles import PLAIN, UNICODE_ESCAPE, Clause, header_needle, needles_of, ordered
+from klamm.client.messages.needles import UNICODE_ESCAPE, Clause, header_needle, needles_of, ordered
+from klamm.client.messages.numeric import compare_with, is_plain, number_behind, read_number
 from klamm.client.messages.record import Fields
 
 Test = Callable[[int, Fields], bool]
 Decode = Callable[[Fields, int], Any]
 """Makes the key (place 2) or the value (place 3) of a record into what paths go into, or raises ``ValueError``."""
 Prepare = Callable[[Sequence[Fields]], Awaitable[None]]
-_NUMERIC: Final = frozenset({"==", "<", "<=", ">", ">="})
 _JSON_STARTS: Final = frozenset({b"{", b"["})
 
 
@@ -172,34 +172,21 @@ def _quick_look(node: Comparison) -> Callable[[bytes], bool] | None:
     It says no only where decoding would. Names may be written with escapes, and what is no JSON is for the decoder.
     """
     name, literal = node.operand.path[-1], node.literal
-    if not isinstance(name, str) or not name.isascii() or PLAIN.fullmatch(name) is None:
-        return None
-    quoted = b'"' + name.encode() + b'"'
-    fits: Callable[[bytes, int], Any]
-    if isinstance(literal, str) and node.operator == "==" and literal.isascii() and PLAIN.fullmatch(literal):
-        fits = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"' + re.escape(literal).encode() + b'"').match
-    elif isinstance(literal, (int, float)) and not isinstance(literal, bool) and node.operator in _NUMERIC:
-        compare = _ordered(node.operator, literal)
-        number_behind = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(-?(?:[0-9][0-9.eE+-]*|Infinity))").match
-
-        def number_fits(data: bytes, place: int) -> bool:
-            match = number_behind(data, place)
-            number = None if match is None else _number(match[1])
-            return number is not None and compare(number)
-
-        fits = number_fits
+    number = number_behind(node)
+    find: Callable[[bytes], bool]
+    if number is not None:
+        find = lambda data: number.find(data, 0, len(data)) >= 0  # noqa: E731 (as the other)
+    elif isinstance(name, str) and isinstance(literal, str) and is_plain(name) and is_plain(literal):
+        if node.operator != "==":
+            return None
+        pattern = rf'"{re.escape(name)}"[ \t\r\n]*:[ \t\r\n]*"{re.escape(literal)}"'
+        text = re.compile(pattern.encode()).search
+        find = lambda data: text(data) is not None  # noqa: E731 (as the other)
     else:
         return None
 
     def may_hold(data: bytes) -> bool:
-        if data[:1] not in _JSON_STARTS or UNICODE_ESCAPE in data:
-            return True
-        place = data.find(quoted)
-        while place >= 0:
-            if fits(data, place + len(quoted)):
-                return True
-            place = data.find(quoted, place + 1)
-        return False
+        return data[:1] not in _JSON_STARTS or find(data) or (b"\\" in data and UNICODE_ESCAPE in data)
 
     return may_hold
 
@@ -228,28 +215,12 @@ def _at(value: Any, path: Sequence[Segment]) -> list[Any]:  # noqa: ANN401 (what
 def _compare_number(node: Comparison) -> Test:
     wanted: Any = node.literal
     place = {"offset": 0, "time": 1}.get(node.operand.root)
-    compare = _ordered(node.operator, wanted)
+    compare = compare_with(node.operator, wanted)
     if node.operand.root == "partition":
         return lambda partition, _: compare(partition)
     if place is None:
         return lambda _, fields: compare(len(fields[3] or b""))
     return lambda _, fields: compare(fields[place])
-
-
-def _ordered(operator: str, wanted: Any) -> Callable[[Any], bool]:  # noqa: ANN401 (two of a kind)
-    match operator:
-        case "<":
-            return lambda value: bool(value < wanted)
-        case "<=":
-            return lambda value: bool(value <= wanted)
-        case ">":
-            return lambda value: bool(value > wanted)
-        case ">=":
-            return lambda value: bool(value >= wanted)
-        case "exists":
-            return lambda _: True
-        case _:
-            return lambda value: bool(value == wanted)
 
 
 def _on_bytes(operator: str, literal: Literal) -> Callable[[bytes | None], bool]:
@@ -270,12 +241,12 @@ def _on_bytes(operator: str, literal: Literal) -> Callable[[bytes | None], bool]
     if operator == "like":
         whole = re.compile(translate(text)).match
         return lambda data: data is not None and whole(data.decode("utf-8", "surrogateescape")) is not None
-    compare = _ordered(operator, raw)
+    compare = compare_with(operator, raw)
     return lambda data: data is not None and compare(data)
 
 
 def _on_number(operator: str, literal: float) -> Callable[[bytes | None], bool]:
-    compare = _ordered(operator, literal)
+    compare = compare_with(operator, literal)
     text = re.compile(re.escape(_text_of(literal)).encode()).search
 
     def check(data: bytes | None) -> bool:
@@ -283,20 +254,10 @@ def _on_number(operator: str, literal: float) -> Callable[[bytes | None], bool]:
             return False
         if operator == "~":
             return text(data) is not None
-        number = _number(data)
+        number = read_number(data)
         return number is not None and compare(number)
 
     return check
-
-
-def _number(data: bytes) -> float | None:
-    """Return a number; whole ones stay whole, for a float would take neighbouring ids for one."""
-    for kind in (int, float):
-        try:
-            return kind(data)
-        except ValueError:
-            continue
-    return None
 
 
 def _on_value(operator: str, literal: Literal) -> Callable[[Any], bool]:
@@ -314,7 +275,7 @@ def _on_value(operator: str, literal: Literal) -> Callable[[Any], bool]:
         return lambda value: literal in value if isinstance(value, list) else text in _text_of(value)
     if operator in {"==", "like"}:
         return lambda value: isinstance(value, bool) is isinstance(literal, bool) and value == literal
-    compare = _ordered(operator, literal)
+    compare = compare_with(operator, literal)
     if isinstance(literal, str):
         return lambda value: isinstance(value, str) and compare(value)
     if literal is None or isinstance(literal, bool):

@@ -118,6 +118,7 @@ class Scan:
         self.corrupt: list[Corrupt] = []
         self.corrupt_count = 0
         self._condition = condition
+        self._looked_at: list[tuple[Fetched, int, BatchHeader, int]] = []
         bounded = all(each.end is not None for each in ranges.values())
         self._fetcher = Fetcher(
             cluster,
@@ -225,13 +226,26 @@ class Scan:
             self._advance(fetched)
         self._pass_gaps()
 
-    def stop_at(self, where: Partition, offset: int, matched: int) -> None:
-        """Say that of what was yielded last only ``matched`` records were used, up to ``offset``, exclusive."""
+    def stop_at(self, where: Partition, offset: int, left: int) -> None:
+        """Say that of what was yielded last nothing from ``offset`` on was used, of which ``left`` records match.
+
+        The coverage is then that of the records below ``offset``, whatever was looked at ahead of it.
+        """
         coverage = self.coverage[where]
         coverage.position = offset
-        coverage.matched -= matched
-        if self._condition is None:
-            coverage.scanned -= matched
+        coverage.matched -= left
+        coverage.scanned -= sum(self._count_from(offset, *each) for each in self._looked_at)
+        corrupt = [each for each in self.corrupt if each.where == where and each.offset >= offset]
+        self.corrupt = [each for each in self.corrupt if each not in corrupt]
+        self.corrupt_count -= len(corrupt)
+
+    def _count_from(self, offset: int, fetched: Fetched, position: int, header: BatchHeader, count: int) -> int:
+        """Return how many of the records of a batch that were counted are at or behind an offset."""
+        if not count or header.last_offset < offset:
+            return 0
+        if header.base_offset >= offset:
+            return count
+        return sum(fields[0] >= offset for fields in self._decode(fetched, position, header))
 
     async def look(self, fetched: Fetched) -> list[tuple[BatchHeader, list[Fields]]]:
         """Return the matching records of what was fetched by batch, and count them."""
@@ -239,10 +253,12 @@ class Scan:
         partition = fetched.where[1]
         condition = self._condition
         coverage.scanned_bytes += sum(header.size for _, header in fetched.batches)
+        self._looked_at = []
         found: list[tuple[BatchHeader, list[Fields]]] = []
         for position, header in self._candidates(fetched, coverage):
             rows = self._decode(fetched, position, header)
             coverage.scanned += len(rows)
+            self._looked_at.append((fetched, position, header, len(rows)))
             if condition is not None:
                 if condition.prepare is not None:
                     await condition.prepare(rows)
@@ -303,6 +319,7 @@ class Scan:
                 found.append((position, header))
             elif possible is False and inside:
                 coverage.scanned += header.record_count
+                self._looked_at.append((fetched, position, header, header.record_count))
             elif possible is False:  # Only a part of it is asked for: how many records that is, decoding tells.
                 found.append((position, header))
         return found

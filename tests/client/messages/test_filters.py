@@ -3,13 +3,16 @@
 import json
 from collections.abc import Sequence
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from klamm.client.decoding import decode
 from klamm.client.messages.conditions import FilterError, parse
-from klamm.client.messages.filters import build, literal_filter
+from klamm.client.messages.filters import build, decode_json, literal_filter
 from klamm.client.messages.needles import Clause, find
+from klamm.client.messages.numeric import NumberBehind
 from klamm.client.messages.record import Fields
 from klamm.records.record import Record, encode_records
 
@@ -315,3 +318,93 @@ def test_what_is_written_in_another_way_is_found(text: str, value: str) -> None:
     found = build(parse(text))
     assert found.test(0, (0, 0, None, value.encode(), ()))
     assert holds(value.encode(), found.needles), found.needles
+
+
+def _as_a_search_decodes(fields: Fields, place: int) -> object:
+    """Decode as the command line does without a registry: JSON, or else what the bytes look like."""
+    try:
+        return decode_json(fields, place)
+    except ValueError:
+        data = fields[place]
+        assert isinstance(data, bytes)
+        return decode(data).value
+
+
+_BINARY = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.sampled_from([0, 5, 7, 100, -5, 300, 1 << 40, 0.5, 1e16, float("inf"), float("nan")])
+    | st.sampled_from(["a", "ab", "cust-5", "5", "", "abcd"])
+    | st.sampled_from([b"\xff", b"\xab\xcd", b"text", msgpack.Timestamp(5, 7), msgpack.ExtType(3, b"\xab")]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "id", "x" * 40, "b", 5, True, b"\xff", b"id"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+_BINARY_PATHS = (
+    'value.a value.id value.a["5"] value.a.True value.a["0xff"] value.a.id value.a.seconds value.a.extension '
+    f"value.a[*] value.a.data value.{'x' * 40}"
+)
+_BINARY_LITERALS = (
+    '5 7 100 -5 0.5 1e16 1e999 true "a" "cust-5" "5" "abcd" "0xff" "0xabcd" "bcd" "inf" "nan" "ru" "ull" "second" '
+    '"text" "True" "xten"'
+)
+
+
+@settings(deadline=None, max_examples=500)  # a loaded machine is not slow code
+@given(
+    path=st.sampled_from(_BINARY_PATHS.split()),
+    operator=st.sampled_from(["==", "==", "like", "contains", "~", "<", ">="]),
+    literal=st.sampled_from(_BINARY_LITERALS.split()),
+    inner=_BINARY,
+)
+def test_messagepack_is_not_ruled_out_by_what_json_would_hold(
+    path: str, operator: str, literal: str, inner: object
+) -> None:
+    found = build(parse(f"{path} {operator} {literal}"), _as_a_search_decodes)
+    for name in ("a", "id", "x" * 40):
+        value = msgpack.packb({name: inner})
+        assert isinstance(value, bytes)
+        if found.test(0, (0, 0, None, value, ())):
+            assert holds(value, found.needles), (name, found.needles)
+
+
+def test_a_name_of_messagepack_is_found_whatever_its_size_is_written_in() -> None:
+    found = build(parse("value.id == 7"), _as_a_search_decodes)
+    for text in (b"\xa2id", b"\xd9\x02id", b"\xda\x00\x02id", b"\xdb\x00\x00\x00\x02id"):
+        value = b"\x81" + text + b"\x07"
+        assert found.test(0, (0, 0, None, value, ()))
+        assert holds(value, found.needles)
+    assert not holds(b'{"id":8}', found.needles)
+
+
+@given(st.binary(max_size=40), st.binary(min_size=1, max_size=3), st.integers(0, 10))
+def test_a_needle_is_found_where_it_is_first(data: bytes, needle: bytes, start: int) -> None:
+    for haystack in (data, data + needle, b"\\" * 100 + data + needle, bytearray(b"\\n" * 100) + needle):
+        for end in (len(haystack), len(haystack) // 2):
+            assert find(needle, haystack, start, end) == haystack.find(needle, start, end)
+
+
+def test_comparisons_of_numbers_rule_out_what_does_not_compare_so() -> None:
+    found = build(parse("value.total > 100"))
+    for other in (b'{"total":100}', b'{"total" : 1e1,"n":500}', b'{"total":-Infinity}', b'{"total":NaN}'):
+        assert not holds(other, found.needles)
+    for match in (b'{"total":100.5}', b'{"total": 1e999}', b'{"total":Infinity}', b'{"\\u0074otal":101}'):
+        assert found.test(0, (0, 0, None, match, ()))
+        assert holds(match, found.needles)
+
+
+@given(
+    st.sampled_from(["==", "<", "<=", ">", ">="]),
+    st.integers(-30, 1200) | st.floats(-30, 1200) | st.sampled_from([99, 100, 109, 199, 999, 1000, 1 << 63, 1 << 64]),
+    st.integers(-30, 1200) | st.floats(allow_nan=False) | st.sampled_from([99, 100, 109, 199, 999, 1000, 1 << 63]),
+)
+def test_a_number_is_found_behind_its_name_just_if_it_compares_so(operator: str, wanted: float, number: float) -> None:
+    looked_for = NumberBehind("a", operator, wanted)
+    data = f'{{"b":5,"a" : {json.dumps(number)}}}'.encode()
+    compares = {"==": number == wanted, "<": number < wanted, "<=": number <= wanted, ">": number > wanted}
+    expected = compares.get(operator, number >= wanted)
+    assert (looked_for.find(data, 0, len(data)) == data.index(b"a")) is expected

@@ -5,6 +5,8 @@ import random
 import time
 from collections.abc import Callable
 
+import pytest
+
 from klamm.client.cluster import Cluster
 from klamm.client.messages.conditions import parse
 from klamm.client.messages.fetching import Fetched
@@ -145,6 +147,33 @@ def test_a_stopped_search_goes_on_at_its_cursor(any_broker: Broker, topic: str) 
     first, rest = asyncio.run(run())
     places = [(each.partition, each.offset) for each in (*first, *rest)]
     assert len(places) == len(set(places)) == 3000
+
+
+@pytest.mark.parametrize("wanted", [None, "key ~ '3$'", "key == 1233"])
+def test_a_search_that_stops_has_looked_at_just_what_its_cursor_leaves_out(
+    any_broker: Broker, topic: str, wanted: str | None
+) -> None:
+    _fill(any_broker, topic, 3000)
+    condition = None if wanted is None else build(parse(wanted))
+
+    async def run() -> tuple[Scan, Scan]:
+        async with _cluster(any_broker) as cluster, asyncio.timeout(TIMEOUT_S):
+            scan = await _scan(cluster, topic, condition)
+            async for found in scan.rows():
+                offsets = [fields[0] for _, batch in found.rows for fields in batch]
+                if offsets:
+                    stop = offsets[len(offsets) // 2] + 1
+                    scan.stop_at(found.where, stop, sum(offset >= stop for offset in offsets))
+                    break
+            rest = await _scan(cluster, topic, condition, start=scan.cursor)
+            assert [each async for each in rest] or wanted == "key == 1233"
+            return scan, rest
+
+    scan, rest = asyncio.run(run())
+    for where, coverage in scan.coverage.items():
+        assert coverage.scanned == coverage.position - coverage.start, where
+    assert scan.scanned + rest.scanned == 3000
+    assert scan.matched + rest.matched == {None: 3000, "key ~ '3$'": 300, "key == 1233": 1}[wanted]
 
 
 def test_records_of_five_megabytes_are_read_whole(any_broker: Broker, topic: str) -> None:
