@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from klamm.client.decoding import RecordDecoder
 from klamm.client.messages.record import Record
 from klamm.tui.app import KlammApp
 from klamm.tui.columns import Cell, TextLine
-from klamm.tui.data.messages import DETAIL_BYTES_MAX, MessageRow, Query, Tail, query_of
+from klamm.tui.data.messages import CELL_BYTES_MAX, DETAIL_BYTES_MAX, MessageRow, Query, Tail, query_of
 from klamm.tui.data.record_lines import detail_lines, header_lines
 from klamm.tui.place import Place
 from klamm.tui.screens.messages import MessagesView
@@ -22,7 +23,7 @@ from klamm.tui.text_pane import TextPane
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
 from tests.tui.conftest import Ui
-from tests.tui.scripted import ScriptedSession, settle
+from tests.tui.scripted import ScriptedSession, loaded, make_app, settle
 
 
 def fill(broker: Broker, topic: str, count: int = 40, *, new: bool = True) -> None:
@@ -275,3 +276,19 @@ def test_large_values_leave_so_that_memory_stays_bounded() -> None:
 def test_a_line_longer_than_the_panel_goes_on_below() -> None:
     lines = [_plain(line) for line in detail_lines(row(b"abcdefghij" * 30 + b"\nend"), "text", 100)]
     assert [len(line) for line in lines] == [100, 100, 100, 3]
+
+
+async def test_of_two_large_values_shown_in_one_turn_the_last_is_shown(recwarn: pytest.WarningsRecorder) -> None:
+    large = Record("t", 0, 7, 1_000, "create", b"k", b"x" * (CELL_BYTES_MAX + 1))
+    rows = [MessageRow(large._replace(offset=offset), RecordDecoder()) for offset in (7, 8)]
+    session = ScriptedSession({"messages": loaded(messages=rows)})
+    app = make_app(session, Place("messages", "t"))
+    async with app.run_test(size=(130, 40)) as pilot:
+        await settle(app, pilot, lambda: len(offsets(app)) == 2)
+        view = view_of(app)
+        for form in ("hex", "text"):  # no turn of the loop between the two
+            view.action_form(form)
+        await settle(app, pilot, lambda: view.query_one("#value", TextPane).title.startswith("Value as text"))
+        gc.collect()
+    app.session.close()
+    assert [str(each.message) for each in recwarn if "never awaited" in str(each.message)] == []

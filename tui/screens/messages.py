@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
@@ -9,8 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
 from klamm.client.messages import jsonl
-from klamm.tui.columns import Cell, Column
-from klamm.tui.data.messages import MessageRow, Query, Tail
+from klamm.tui.columns import Cell, Column, TextLine
+from klamm.tui.data.messages import CELL_BYTES_MAX, MessageRow, Query, Tail
 from klamm.tui.data.record_lines import FORMS, detail_lines, header_lines, whole_lines
 from klamm.tui.place import Place
 from klamm.tui.prompt import FindPrompt, Prompt
@@ -21,6 +22,8 @@ from klamm.tui.text_pane import TextPane
 from klamm.tui.view import View
 
 if TYPE_CHECKING:
+    from textual.worker import Worker
+
     from klamm.tui.dialogs.change import MenuItem
 
 _WIDE = 400
@@ -190,19 +193,26 @@ class MessagesView(View):
             headers.show_lines([], "Headers")
             return
         headers.show_lines(header_lines(row.record, headers.size.width - 2), row.name)
-        self.run_worker(self._show_value(row, value), group="value", exclusive=True)
+        self.workers.cancel_group(self, "value")
+        if len(row.record.value or b"") <= CELL_BYTES_MAX:  # laid out sooner than the other thread is asked
+            self._show_lines(row, value, detail_lines(row, self.form, value.size.width - 2))
+        else:
+            # Not its coroutine: of two in one turn the first is cancelled before it begins, and would never be awaited.
+            show = partial(self._show_large, row, value)
+            _: Worker[None] = self.run_worker(show, group="value", exclusive=True)
 
-    async def _show_value(self, row: MessageRow, pane: TextPane) -> None:
-        """Decode where it does not hold up a key press: a value may have megabytes."""
+    async def _show_large(self, row: MessageRow, pane: TextPane) -> None:
+        """Lay out where it does not hold up a key press: a value may have megabytes."""
         form, width = self.form, pane.size.width - 2
 
-        async def found() -> Any:
+        async def found() -> list[TextLine]:
             return detail_lines(row, form, width)
 
-        pane.show_lines(
-            await self.session.run(found),
-            f"Value as {form}  ({row.value.kind})  {row.name if self._held else ''}".rstrip(),
-        )
+        self._show_lines(row, pane, await self.session.run(found))
+
+    def _show_lines(self, row: MessageRow, pane: TextPane, lines: list[TextLine]) -> None:
+        held = row.name if self._held else ""
+        pane.show_lines(lines, f"Value as {self.form}  ({row.value.kind})  {held}".rstrip())
 
     def open_row(self, table: TableView, row: Any) -> None:
         """Let the value have the screen; Esc takes it back."""
