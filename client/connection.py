@@ -16,6 +16,7 @@ from struct import Struct
 from typing import Any, Final, cast
 
 from klamm.client import wire
+from klamm.client.answers import KeptAnswers
 from klamm.client.errors import (
     ClientError,
     ConnectionLostError,
@@ -70,6 +71,7 @@ class BrokerConnection(asyncio.BufferedProtocol):
         self._correlation_id = 0
         self._answered = 0
         self._metadata_decoder = wire.MetadataDecoder()
+        self._answers = KeptAnswers()
         self._closed_because: ClientError | None = None
 
     @property
@@ -129,10 +131,9 @@ class BrokerConnection(asyncio.BufferedProtocol):
             raise UnsupportedApiError(api_name(api_key), str(self.address), f" for this: {error}") from error
         answer = await self.exchange(api_name(api_key), correlation_id, frame)
         try:
-            _, response = messages.decode_response(api_key, version, answer)
+            return self._answers.decode(api_key, version, frame, answer)
         except ProtocolError as error:
             raise self._nonsense(api_name(api_key), error) from error
-        return response
 
     async def metadata(self, topics: list[str] | None) -> wire.ClusterMetadata:
         """Ask for the metadata of some topics, or of all.

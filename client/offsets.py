@@ -20,7 +20,8 @@ MAX_TIMESTAMP: Final = -3
 _LEADER_NOT_AVAILABLE: Final = 5
 _RETRIES_MAX: Final = 5
 """0.05 to 0.8 s, 1.5 s together: a new topic's leaders take that long on a loaded machine."""
-_PASSING: Final = frozenset({"NOT_LEADER_OR_FOLLOWER", "UNKNOWN_TOPIC_OR_PARTITION", "OFFSET_NOT_AVAILABLE"})
+PASSING: Final = frozenset({"NOT_LEADER_OR_FOLLOWER", "UNKNOWN_TOPIC_OR_PARTITION", "OFFSET_NOT_AVAILABLE"})
+"""Errors of a partition whose leader is only just becoming it."""
 
 Partition = tuple[str, int]
 
@@ -47,7 +48,7 @@ async def list_offsets(
     found, errors = await _list_offsets(cluster, metadata, wanted, committed_only=committed_only)
     for number in range(_RETRIES_MAX):
         again = {
-            where: wanted[where] for where, error in errors.items() if error.code in _PASSING and _led(metadata, where)
+            where: wanted[where] for where, error in errors.items() if error.code in PASSING and _led(metadata, where)
         }
         if not again:
             break
@@ -76,16 +77,7 @@ async def _list_offsets(
     *,
     committed_only: bool = False,
 ) -> tuple[dict[Partition, FoundOffset], dict[Partition, ClientError]]:
-    names = {topic for topic, _ in wanted}  # of ten thousand perhaps one
-    leaders = {(t.name, p.partition): p.leader for t in metadata.topics if t.name in names for p in t.partitions}
-    errors: dict[Partition, ClientError] = {}
-    by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
-    for (topic, partition), timestamp in wanted.items():
-        leader = leaders.get((topic, partition), -1)
-        if leader < 0:
-            errors[topic, partition] = _no_leader(topic, partition)
-        else:
-            by_leader.setdefault(leader, {}).setdefault(topic, []).append((partition, timestamp))
+    by_leader, errors = grouped_by_leader(metadata, wanted)
 
     async def send(leader: int, topics: dict[str, list[tuple[int, int]]]) -> list[ListedOffset]:
         if any(timestamp < EARLIEST for partitions in topics.values() for _, timestamp in partitions):
@@ -96,15 +88,59 @@ async def _list_offsets(
     found: dict[Partition, FoundOffset] = {}
     for answer in answers.values():
         for each in answer:
-            where = (each.topic, each.partition)
-            if each.error_code:
-                errors[where] = ResponseError(each.error_code, None, name=f"{where[0]}:{where[1]}")
-            else:
-                found[where] = FoundOffset(each.offset, each.timestamp_ms)
+            _take(each, found, errors)
     for leader, error in unreachable.items():
         for topic, partitions in by_leader[leader].items():
             errors.update({(topic, index): error for index, _ in partitions})
     return found, errors
+
+
+def grouped_by_leader(
+    metadata: ClusterMetadata, wanted: Mapping[Partition, int]
+) -> tuple[dict[int, dict[str, list[tuple[int, int]]]], dict[Partition, ClientError]]:
+    """Return (partition, timestamp) by leader and topic, and errors of the partitions that have no leader."""
+    names = {topic for topic, _ in wanted}  # of ten thousand perhaps one
+    leaders = {(t.name, p.partition): p.leader for t in metadata.topics if t.name in names for p in t.partitions}
+    errors: dict[Partition, ClientError] = {}
+    by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
+    for (topic, partition), timestamp in wanted.items():
+        leader = leaders.get((topic, partition), -1)
+        if leader < 0:
+            errors[topic, partition] = _no_leader(topic, partition)
+        else:
+            by_leader.setdefault(leader, {}).setdefault(topic, []).append((partition, timestamp))
+    return by_leader, errors
+
+
+def decode_answer(
+    leader: int,
+    version: int,
+    frame: memoryview,
+    found: dict[Partition, FoundOffset],
+    errors: dict[Partition, ClientError],
+) -> None:
+    """Take what a leader answered.
+
+    Raises:
+        UnreachableError: The answer cannot be read.
+    """
+    for each in _decoded(leader, version, frame):
+        _take(each, found, errors)
+
+
+def _take(each: ListedOffset, found: dict[Partition, FoundOffset], errors: dict[Partition, ClientError]) -> None:
+    where = (each.topic, each.partition)
+    if each.error_code:
+        errors[where] = ResponseError(each.error_code, None, name=f"{where[0]}:{where[1]}")
+    else:
+        found[where] = FoundOffset(each.offset, each.timestamp_ms)
+
+
+def _decoded(leader: int, version: int, frame: memoryview) -> list[ListedOffset]:
+    try:
+        return offsets_wire.decode(frame, version)
+    except ProtocolError as error:
+        raise unreadable(leader, error) from error
 
 
 async def _ask(
@@ -118,10 +154,7 @@ async def _ask(
         ),
         leader,
     )
-    try:
-        return offsets_wire.decode(frame, version)
-    except ProtocolError as error:
-        raise unreadable(leader, error) from error
+    return _decoded(leader, version, frame)
 
 
 async def _ask_newest(

@@ -19,8 +19,8 @@ METADATA_KEY: Final = 3
 METADATA_VERSION_MIN: Final = 4
 """Before version 4 asking for a topic created it."""
 METADATA_VERSION_MAX: Final = 13
-METADATA_KEPT_SIZE_BYTES_MIN: Final = 1 << 16
-"""A Metadata answer of this size, some hundreds of topics, is kept to compare the next one with."""
+METADATA_KEPT_SIZE_BYTES_MIN: Final = 1 << 10
+"""A Metadata answer of this size, some ten topics, is kept to compare the next one with."""
 METADATA_KEPT_MAX: Final = 2
 """All topics, and those that groups read."""
 _FLEXIBLE: Final = 9

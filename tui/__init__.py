@@ -19,7 +19,7 @@ for the network, whatever the cluster does.
 | ``prompt``, ``jump``, ``outside`` | the line one types in, Ctrl-O, and programs that take the terminal meanwhile |
 | ``app``, ``navigation`` | the application and its keys; where one is and was |
 | ``chrome`` | header, banner, footer |
-| ``interpreter`` | how the two threads share one interpreter |
+| ``interpreter``, ``driver`` | how the two threads share one interpreter; how keys are waited for |
 | ``help``, ``palette`` | ``?`` and Ctrl-P |
 | ``keymap``, ``preferences`` | what keys may be, and what is remembered |
 

@@ -21,6 +21,7 @@ from klamm.tui.signs import Signs, signs_of_terminal
 from klamm.tui.table import TableView
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
     from textual.screen import ModalScreen, Screen
     from textual.widget import Widget
 
@@ -84,14 +85,22 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         self.preferences = preferences
         self.signs = signs or signs_of_terminal()
         self._make_session = make_session
-        self._last_tick = 0.0
+        self._bars = (Header("header"), Banner("banner"))
 
     # Life
 
+    def get_driver_class(self) -> type[Driver]:
+        """Return the driver of this platform, of a Unix terminal the one that sleeps while nobody types."""
+        found = super().get_driver_class()
+        if found.__name__ != "LinuxDriver":
+            return found
+        from klamm.tui.driver import QuietDriver
+
+        return QuietDriver
+
     def compose(self) -> ComposeResult:
         """Yield header, banner, body and footer."""
-        yield Header("header")
-        yield Banner("banner")
+        yield from self._bars
         yield Vertical(id="body")
         if isinstance(self.session, ReplaySession):
             yield TimeBar("time")
@@ -153,18 +162,18 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         """Draw what changes with time alone: ages, the banner, the footer's message; play a recording on."""
         if isinstance(self.session, ReplaySession) and self.session.playing:
             self.action_time(1000)
-        self.on_view_refreshed()
-        self._bindings_updated(self.screen)
+        self.view_refreshed()
+        for footer in self.query(Footer):
+            footer.tick()
         if self.view is not None:
             for pane in self.view.panes:
                 pane.tick()
 
-    def on_view_refreshed(self) -> None:
+    def view_refreshed(self) -> None:
         """Show that figures are new. The lines are gone already where the application is ending."""
-        for header in self.query(Header):
-            header.update_from(self)
-        for banner in self.query(Banner):
-            banner.update_from(self)
+        for bar in self._bars:
+            if bar.is_attached and bar.screen is self.screen:
+                bar.update_from(self)
 
     # Actions
 

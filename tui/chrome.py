@@ -185,6 +185,11 @@ class Footer(Bar):
         self._said, self._said_at = Cell(" " + printable(text), style), time.monotonic()
         self.update_keys()
 
+    def tick(self) -> None:
+        """Show the keys again once the message has stood long enough."""
+        if self._said is not None and time.monotonic() - self._said_at >= SAID_FOR_S:
+            self.update_keys()
+
     def update_keys(self) -> None:
         """Show the message, or the keys."""
         if self._said is not None and time.monotonic() - self._said_at < SAID_FOR_S:

@@ -28,7 +28,8 @@ class Column:
     ``width`` is in terminal cells; a ``flex`` column also takes what is left, as far as its texts need it, or as far as
     ``wanted`` says where that is given: then no text is looked at. Where the
     screen is too narrow columns go, those with the highest ``drop`` first; one with 0 stays. ``descending`` is the way
-    round that a first sort has. ``search`` columns are what a word of a filter looks in.
+    round that a first sort has. ``search`` columns are what a word of a filter looks in. What an ``ages`` column shows
+    changes with time alone; what the others show only with their row.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Column:
     descending: bool = False
     search: bool = False
     wanted: int = 0
+    ages: bool = False
 
     @classmethod
     def figure(

@@ -81,8 +81,14 @@ class TableView(TableLines, can_focus=True, inherit_bindings=False):
     # Data
 
     def show_part(self, part: Part) -> None:
-        """Take a refresh: rows, or the error in their place. Cursor and scroll stay; only changed lines are drawn."""
-        self.part = part
+        """Take a refresh: rows, or the error in their place. Cursor and scroll stay; only changed lines are drawn.
+
+        The same rows, as the same object, are not looked at again.
+        """
+        before, self.part = self.part, part
+        if part.rows is not None and part.rows is before.rows and part.rows is self.rows.all:
+            self._redraw()
+            return
         line_of_cursor = self.rows.cursor - self.scroll_offset.y
         if part.rows is not None:
             self.rows.replace(part.rows)

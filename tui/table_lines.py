@@ -88,13 +88,15 @@ class TableLines(ScrollView, inherit_bindings=False):
         self._now_ms = now_ms or (lambda: int(time.time() * 1000))
         self._fitted: list[tuple[Column, int]] = []
         self._first_column = 0
+        self._ages: list[int] = []  # places of columns that change with time alone
+        self._cells: dict[int, tuple[Any, tuple[Cell, ...]]] = {}  # the row of each line and what it shows
         self._drawn: dict[int, object] = {}
         self._strips: dict[tuple[Line, int], Strip] = {}
         self._styles: dict[str, Style] = {}
 
     def tick(self) -> None:
         """Draw what changes by itself: ages."""
-        self._redraw()
+        self._redraw(None if self._ages else 1)
 
     def use_clock(self, now_ms: Callable[[], int]) -> None:
         """Take ages by this clock: a recording has another."""
@@ -137,12 +139,26 @@ class TableLines(ScrollView, inherit_bindings=False):
         rows = self.rows
         if index < len(rows.shown):
             row = rows.shown[index]
-            cells = tuple(column.cell(row) for column, _ in self._fitted)
-            return cells, index == rows.cursor, bool(rows.marks) and rows.key(row) in rows.marks
+            return self._cells_of(y, row), index == rows.cursor, bool(rows.marks) and rows.key(row) in rows.marks
         if not rows.shown:
             message = self._message()
             return message[y - TOP] if y - TOP < len(message) else ""
         return ""
+
+    def _cells_of(self, y: int, row: Any) -> tuple[Cell, ...]:
+        """Return what a line shows of a row: of the same row as before only what ages is looked at."""
+        kept = self._cells.get(y)
+        if kept is None or kept[0] is not row:
+            cells = tuple(column.cell(row) for column, _ in self._fitted)
+        elif not self._ages:
+            return kept[1]
+        else:
+            aged = {place: self._fitted[place][0].cell(row) for place in self._ages}
+            if all(kept[1][place] == cell for place, cell in aged.items()):
+                return kept[1]
+            cells = tuple(aged.get(place, cell) for place, cell in enumerate(kept[1]))
+        self._cells[y] = row, cells
+        return cells
 
     def _message(self) -> list[str]:
         """Return the lines that stand where rows would."""
@@ -251,14 +267,15 @@ class TableLines(ScrollView, inherit_bindings=False):
         fitted = fit(columns, wanted, max(1, self.size.width - GUTTER - 1))
         if fitted != self._fitted:
             self._fitted = fitted
+            self._ages = [place for place, (column, _) in enumerate(fitted) if column.ages]
+            self._cells.clear()
             self._strips.clear()
             self.refresh()
 
-    def _redraw(self) -> None:
-        """Have the lines drawn whose content differs from what is on the screen."""
-        changed = [
-            Region(0, y, self.size.width, 1) for y in range(self.size.height) if self._drawn.get(y) != self._content(y)
-        ]
+    def _redraw(self, lines: int | None = None) -> None:
+        """Have the lines drawn, all or the first ones, whose content differs from what is on the screen."""
+        height = self.size.height if lines is None else min(lines, self.size.height)
+        changed = [Region(0, y, self.size.width, 1) for y in range(height) if self._drawn.get(y) != self._content(y)]
         if changed:
             self.refresh(*changed)
 

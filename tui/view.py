@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import DescendantFocus
-from textual.message import Message
 
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
@@ -76,9 +75,6 @@ class View(Vertical):
         Binding("X", "danger_menu", "Destroy…", priority=True, id="view.danger-menu"),
     ]
 
-    class Refreshed(Message):
-        """A refresh has come; the header shows its age."""
-
     def __init__(self, place: Place, session: Session) -> None:
         super().__init__(id=None)
         self.place = place
@@ -90,6 +86,7 @@ class View(Vertical):
         self._wanted = asyncio.Event()
         self._shown = asyncio.Event()
         self._zoomed = False
+        self._panes: list[Pane] | None = None  # once all are mounted: none comes later
 
     # What subclasses say
 
@@ -160,6 +157,8 @@ class View(Vertical):
     @property
     def panes(self) -> list[Pane]:
         """The panels in order."""
+        if self._panes is not None:
+            return self._panes
         return [each for each in self.walk_children() if isinstance(each, TableView | TextPane)]
 
     def table(self, name: str) -> TableView:
@@ -187,6 +186,7 @@ class View(Vertical):
 
     def on_mount(self) -> None:
         """Begin to poll."""
+        self._panes = self.panes
         for pane in self.panes:
             pane.signs = self.signs
             if isinstance(pane, TableView):
@@ -249,7 +249,7 @@ class View(Vertical):
         self.refreshes += 1
         self.show_parts(self.loaded)
         self.received(self.loaded)
-        self.post_message(self.Refreshed())
+        self.klamm.view_refreshed()
 
     def _note_rows_in_view(self) -> None:
         tables = [pane for pane in self.panes if isinstance(pane, TableView)]

@@ -110,14 +110,14 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     seen = known.seen
     if seen is None or seen.metadata is not metadata:
         seen = known.seen = look_through(metadata)
-        known.topics.keep({topic.name for topic in seen.topics})
+        known.topics.take(metadata)
         session.names["topic"] = [topic.name for topic in seen.topics]
         session.names["broker"] = [str(each.broker_id) for each in metadata.brokers]
     for each in metadata.brokers:
         known.brokers[each.broker_id] = f"{each.host}:{each.port}"
     warnings: list[ClientError] = []
     if known.refreshes > 1:
-        warnings += await _sample_topics(session, seen, known)
+        warnings += await _sample_topics(session, known)
     if known.refreshes % 2 == 0 or known.rows is None:
         await _sample_groups(session, known)
     if known.group_error is not None:
@@ -208,9 +208,8 @@ def group_trouble(row: GroupRow) -> Trouble | None:
     return None
 
 
-async def _sample_topics(session: Session, seen: Seen, known: Known) -> list[ClientError]:
-    sampled = topic_rows.turn(seen.topics, set(), known.topics)
-    warnings = await topic_rows.sample_ends(session, seen.metadata, sampled, known.topics)
+async def _sample_topics(session: Session, known: Known) -> list[ClientError]:
+    warnings = await topic_rows.sample_ends(session, known.topics)
     rates = [ring[-1] for ring in known.topics.rates.values() if ring]
     if rates:
         known.rates_in.append(sum(rates))

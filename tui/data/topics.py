@@ -1,9 +1,12 @@
 """Rows of the Topics screen.
 
-What one refresh sends: one Metadata and one ListOffsets to each leader. Every ten seconds also the log starts, and the
-last writes and configs of the topics in view; as often, of very many partitions more seldom, the log directories of
-each broker. A cluster with more partitions than
-``PARTITIONS_PER_REFRESH`` is walked through in turns, what is in view in each.
+What one refresh sends: one Metadata and one ListOffsets to each leader. A cluster with more partitions than
+``PARTITIONS_PER_REFRESH`` is walked through in turns, and what is in view is asked for by a second one each time.
+Every ten seconds also the log starts of the topics in view and the last writes of those into which something was
+written; as often, of very many partitions more seldom, the log directories of each broker; each minute their configs.
+
+Where nothing has changed nothing is made anew: answers of the same bytes are not decoded, and the rows are the same
+list, which no panel looks at again.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from typing import Any, Final, NamedTuple
 
 from klamm.client.configs import describe_configs
 from klamm.client.errors import ClientError
-from klamm.client.offsets import EARLIEST, LATEST, MAX_TIMESTAMP, list_offsets
+from klamm.client.offsets import EARLIEST, LATEST, MAX_TIMESTAMP, Partition, list_offsets
+from klamm.client.offsets_watch import OffsetsWatch
 from klamm.client.topics import log_dirs
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.part import Loaded, Part
@@ -24,7 +28,9 @@ from klamm.tui.session import Memory, Session, is_due
 
 PARTITIONS_PER_REFRESH: Final = 2_000
 SLOW_MS: Final = 10_000
-"""How often sizes, log starts, last writes and configs are looked at."""
+"""How often sizes, log starts and last writes are looked at."""
+MINUTE_MS: Final = 60_000
+"""How often configs are looked at, and sizes while nothing is written anywhere."""
 PARTITIONS_EACH_SLOW_LOOK: Final = 5_000
 """Of how many partitions sizes are looked at every :data:`SLOW_MS`; of twice as many half as often. Reading the sizes
 of 30,000 takes half a second of CPU here, and more of the brokers."""
@@ -33,6 +39,8 @@ METADATA_MS: Final = 5_000
 """A cluster of more topics is asked for its metadata this often: decoding it takes 100 ms for 10,000 of them."""
 RING: Final = 30
 """Rates kept of each topic, for its trend."""
+FLAT: Final = 10
+"""Rates of 0 in a row that make a whole trend."""
 IN_VIEW_MAX: Final = 100
 _KEYS: Final = ("cleanup.policy", "retention.ms", "min.insync.replicas")
 
@@ -62,6 +70,17 @@ class TopicRow(NamedTuple):
         return 3 if self.offline else 2 if self.below_min_isr else 1 if self.under_replicated else 0
 
 
+class Turn:
+    """Topics that are asked about together, their log ends."""
+
+    def __init__(self, metadata: ClusterMetadata, topics: Sequence[TopicMetadata]) -> None:
+        self.names = [topic.name for topic in topics]
+        wanted = dict.fromkeys(partitions_of(topics), LATEST)
+        self.watch = OffsetsWatch(metadata, wanted)
+        self.quiet = 0  # answers in a row that were as the one before
+        self.warnings: list[ClientError] = []
+
+
 @dataclass
 class Known:
     """What is kept between refreshes. Bounded by the topics there are; each ring has ``RING`` rates."""
@@ -75,8 +94,16 @@ class Known:
     configs: dict[str, dict[str, str | None]] = field(default_factory=dict)
     topics: list[TopicMetadata] = field(default_factory=list)  # of ``seen``, by name
     rows: dict[str, TopicRow] = field(default_factory=dict)  # those of which nothing new is known since they were made
+    shown: list[TopicRow] | None = None  # the rows shown last, until one of them changes
     seen: ClusterMetadata | None = None
-    next_topic: int = 0
+    turns: list[Turn] = field(default_factory=list)
+    next_turn: int = 0
+    in_view: tuple[str, ...] = ()
+    in_view_turn: Turn | None = None
+    starts_watch: OffsetsWatch | None = None  # of what is in view
+    written_at: dict[Partition, int] = field(default_factory=dict)  # the log end at which the last write was looked up
+    grown: bool = True  # whether anything was written or deleted since sizes were looked at
+    configs_at_ms: int = 0
     metadata: ClusterMetadata | None = None
     metadata_at_ms: int = 0
     slow_at_ms: int = 0
@@ -87,8 +114,31 @@ class Known:
         """Take what topics there are now, and forget those that are gone."""
         self.seen = metadata
         self.topics = sorted(metadata.topics, key=lambda topic: topic.name)
-        self.rows.clear()
+        self.forget_rows()
         self.keep({topic.name for topic in self.topics})
+        self.turns = [Turn(metadata, some) for some in _turns(self.topics)]
+        self.in_view_turn = self.starts_watch = None
+
+    def look_at(self, in_view: Sequence[str]) -> list[TopicMetadata]:
+        """Take which topics are in view; return them."""
+        chosen = set(in_view[:IN_VIEW_MAX])
+        topics = [topic for topic in self.topics if topic.name in chosen]
+        assert self.seen is not None, "topics before their metadata"
+        if self.in_view_turn is None or tuple(in_view) != self.in_view:
+            self.in_view = tuple(in_view)
+            self.in_view_turn = Turn(self.seen, topics)
+            self.starts_watch = OffsetsWatch(self.seen, dict.fromkeys(partitions_of(topics), EARLIEST))
+        return topics
+
+    def forget_rows(self, names: Iterable[str] | None = None) -> None:
+        """Have rows made anew, all or some."""
+        if names is None:
+            self.shown = None
+            self.rows.clear()
+            return
+        for name in names:
+            self.shown = None
+            self.rows.pop(name, None)
 
     def keep(self, names: set[str]) -> None:
         """Forget topics that are gone."""
@@ -96,8 +146,10 @@ class Known:
             self.ends, self.starts, self.sampled_ms, self.rates, self.sizes, self.last_write_ms, self.configs
         ]  # fmt: skip
         for each in kept:
-            for name in [name for name in each if name not in names]:
+            for name in each.keys() - names:
                 del each[name]
+        for where in [where for where in self.written_at if where[0] not in names]:
+            del self.written_at[where]
 
     def row_of(self, topic: TopicMetadata) -> TopicRow:
         """Return a topic's row, made anew, and keep it until something more is known of it."""
@@ -112,21 +164,19 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     if metadata is not known.seen:
         known.take(metadata)
         session.names["topic"] = [topic.name for topic in known.topics]
-    topics = known.topics
     known.refreshes += 1
     warnings: list[ClientError] = []
     if known.refreshes > 1:
-        in_view: Sequence[str] = memory.get("in_view", ())
-        sampled = turn(topics, set(in_view), known)
-        warnings += await sample_ends(session, metadata, sampled, known)
-        for topic in sampled:
-            known.rows.pop(topic.name, None)
+        in_view = known.look_at(memory.get("in_view", ()))
+        warnings += await sample_ends(session, known, in_view=bool(in_view))
+        changed = "changed" in memory
         if is_due(session, memory, known.slow_at_ms, SLOW_MS):
             known.slow_at_ms = session.now_ms
-            warnings += await _look_slowly(session, metadata, topics, in_view, known)
-            known.rows.clear()
-    rows = [known.rows.get(topic.name) or known.row_of(topic) for topic in topics]
-    part = Part(rows, None, session.now_ms, "", warnings)
+            known.grown = known.grown or changed
+            warnings += await _look_slowly(session, metadata, in_view or known.topics[:IN_VIEW_MAX], known, changed)
+    if known.shown is None:
+        known.shown = [known.rows.get(topic.name) or known.row_of(topic) for topic in known.topics]
+    part = Part(known.shown, None, session.now_ms, "", warnings)
     return Loaded(session.now_ms, {"topics": part}, more=known.refreshes == 1)
 
 
@@ -167,59 +217,143 @@ def row_of(topic: TopicMetadata, known: Known) -> TopicRow:
     )
 
 
-async def sample_ends(
-    session: Session, metadata: ClusterMetadata, topics: Iterable[TopicMetadata], known: Known
-) -> list[ClientError]:
-    """Ask for log ends of topics and keep them with the rates they make; return what could not be found out."""
-    wanted = {(topic.name, part.partition): LATEST for topic in topics for part in topic.partitions if part.leader >= 0}
-    if not wanted:
+async def sample_ends(session: Session, known: Known, *, in_view: bool = False) -> list[ClientError]:
+    """Ask for log ends of the topics whose turn it is, and of those in view; return what could not be found out.
+
+    They are kept, with the rates they make.
+    """
+    if not known.turns:
         return []
-    found, errors = await list_offsets(session.cluster, metadata, wanted)
-    now = session.now_ms
-    sampled: dict[str, dict[int, int]] = {}
-    for (name, index), each in found.items():
-        sampled.setdefault(name, {})[index] = each.offset
+    began = session.now_ms
+    turns = [known.turns[known.next_turn % len(known.turns)]]
+    known.next_turn += 1
+    if in_view and known.in_view_turn is not None and len(known.turns) > 1:
+        turns.append(known.in_view_turn)
+    for turn in turns:
+        answer = await turn.watch.ask(session.cluster)
+        if answer is None:
+            turn.quiet += 1
+            _keep_quiet(known, turn, session.now_ms)
+            continue
+        found, errors = answer
+        turn.quiet, turn.warnings = 0, _unlike(errors)
+        known.grown = True
+        sampled: dict[str, dict[int, int]] = {}
+        for (name, index), each in found.items():
+            sampled.setdefault(name, {})[index] = each.offset
+        _keep_ends(known, sampled, began, session.now_ms)
+    return [warning for turn in turns for warning in turn.warnings]
+
+
+def _keep_quiet(known: Known, turn: Turn, now: int) -> None:
+    """Keep that nothing was written into some topics; once all their rates are 0 there is nothing more to keep."""
+    known.sampled_ms.update(dict.fromkeys(turn.names, now))
+    if turn.quiet <= RING:
+        rings = {name: known.rates.setdefault(name, deque(maxlen=RING)) for name in turn.names if name in known.ends}
+        changed = [name for name, ring in rings.items() if not _is_flat(ring)]
+        for name in changed:
+            rings[name].append(0.0)
+        known.forget_rows(changed)
+
+
+def _is_flat(rates: deque[float]) -> bool:
+    """Return whether one more 0 would change nothing that is shown."""
+    return len(rates) >= FLAT and rates.count(0.0) == len(rates)
+
+
+def _keep_ends(known: Known, sampled: Mapping[str, dict[int, int]], began: int, now: int) -> None:
+    """Keep log ends and the rates they make; rows change only of topics of which more is known now.
+
+    A topic that was sampled since ``began`` makes no rate: a few milliseconds tell none.
+    """
+    changed: list[str] = []
     for name, ends in sampled.items():
         before, at = known.ends.get(name), known.sampled_ms.get(name)
-        if before is not None and at is not None and now > at:
+        known.ends[name] = ends
+        if at is not None and at >= began:
+            continue
+        known.sampled_ms[name] = now
+        if before is not None and at is not None:
+            rates = known.rates.setdefault(name, deque(maxlen=RING))
+            if ends == before and _is_flat(rates):
+                continue
             grown = sum(max(0, end - before[index]) for index, end in ends.items() if index in before)
-            known.rates.setdefault(name, deque(maxlen=RING)).append(grown * 1000 / (now - at))
-        known.ends[name], known.sampled_ms[name] = ends, now
-    return _unlike(errors)
+            rates.append(grown * 1000 / (now - at))
+        changed.append(name)
+    known.forget_rows(changed)
 
 
 async def _look_slowly(
-    session: Session, metadata: ClusterMetadata, topics: Sequence[TopicMetadata], in_view: Sequence[str], known: Known
+    session: Session,
+    metadata: ClusterMetadata,
+    topics: Sequence[TopicMetadata],
+    known: Known,
+    changed: bool,  # noqa: FBT001 (as :func:`is_due` has it)
 ) -> list[ClientError]:
     """Look at what changes slowly or costs the brokers more. What may not be seen stays unknown and hinders nothing."""
-    cluster = session.cluster
     errors = await _look_at_sizes(session, metadata, known)
-    names = set(list(in_view)[:IN_VIEW_MAX] or [topic.name for topic in topics[:IN_VIEW_MAX]])
-    chosen = [topic for topic in topics if topic.name in names]
-    where = [(topic.name, part.partition) for topic in chosen for part in topic.partitions if part.leader >= 0]
-    sampled = [(name, index) for name, ends in known.ends.items() for index in ends if name not in known.starts]
-    starts, _ = await list_offsets(cluster, metadata, dict.fromkeys({*where, *sampled}, EARLIEST))
-    for (name, index), found in starts.items():
-        known.starts.setdefault(name, {})[index] = found.offset
-    newest, _ = await list_offsets(cluster, metadata, dict.fromkeys(where, MAX_TIMESTAMP))
-    for (name, _index), found in newest.items():
-        if found.timestamp_ms >= 0:
-            known.last_write_ms[name] = max(found.timestamp_ms, known.last_write_ms.get(name, -1))
-    try:
-        configs, _ = await describe_configs(cluster, [("topic", name) for name in sorted(names)], _KEYS)
-        known.configs.update({name: {e.name: e.value for e in entries} for (_, name), entries in configs.items()})
-    except ClientError as error:
-        errors.append(error)
+    await _look_at_starts(session, metadata, topics, known)
+    await _look_at_writes(session, metadata, topics, known)
+    names = [topic.name for topic in topics]
+    due = changed or session.now_ms - known.configs_at_ms >= MINUTE_MS
+    wanted = sorted(name for name in names if due or name not in known.configs)
+    if wanted:
+        known.configs_at_ms = session.now_ms if due else known.configs_at_ms
+        try:
+            configs, _ = await describe_configs(session.cluster, [("topic", name) for name in wanted], _KEYS)
+        except ClientError as error:
+            errors.append(error)
+        else:
+            found = {name: {e.name: e.value for e in entries} for (_, name), entries in configs.items()}
+            known.forget_rows(name for name, each in found.items() if known.configs.get(name) != each)
+            known.configs.update(found)
     return errors
+
+
+async def _look_at_starts(
+    session: Session, metadata: ClusterMetadata, topics: Sequence[TopicMetadata], known: Known
+) -> None:
+    """Take the log starts of some topics, and of all of which none is known although their end is."""
+    missing = (known.ends.keys() - known.starts.keys()).difference(topic.name for topic in topics)
+    watches = [known.starts_watch] if known.starts_watch is not None and known.in_view else []
+    if not watches:
+        missing.update(topic.name for topic in topics)
+    if missing:
+        wanted = partitions_of(topic for topic in known.topics if topic.name in missing)
+        watches.append(OffsetsWatch(metadata, dict.fromkeys(wanted, EARLIEST)))
+    for watch in watches:
+        found, _ = await watch.ask(session.cluster) or ({}, {})
+        for (name, index), each in found.items():
+            starts = known.starts.setdefault(name, {})
+            if starts.get(index) != each.offset:
+                starts[index] = each.offset
+                known.grown = True
+                known.forget_rows((name,))
+
+
+async def _look_at_writes(
+    session: Session, metadata: ClusterMetadata, topics: Sequence[TopicMetadata], known: Known
+) -> None:
+    """Take when something was last written into some topics, where their ends have moved since the last look."""
+    ends = {(topic.name, index): end for topic in topics for index, end in known.ends.get(topic.name, {}).items()}
+    moved = {where: end for where, end in ends.items() if known.written_at.get(where) != end}
+    if not moved:
+        return
+    newest, _ = await list_offsets(session.cluster, metadata, dict.fromkeys(moved, MAX_TIMESTAMP))
+    for where, found in newest.items():
+        known.written_at[where] = moved[where]
+        if found.timestamp_ms > known.last_write_ms.get(where[0], -1):
+            known.last_write_ms[where[0]] = found.timestamp_ms
+            known.forget_rows((where[0],))
 
 
 async def _look_at_sizes(session: Session, metadata: ClusterMetadata, known: Known) -> list[ClientError]:
     """Take what topics take on disk, unless there are so many partitions that it is not yet time again."""
     partitions = sum(len(topic.partitions) for topic in metadata.topics)
     pause_ms = SLOW_MS * (partitions // PARTITIONS_EACH_SLOW_LOOK)
-    if session.now_ms - known.sizes_at_ms < pause_ms:
+    if session.now_ms - known.sizes_at_ms < (pause_ms if known.grown else max(pause_ms, MINUTE_MS)):
         return []
-    known.sizes_at_ms = session.now_ms
+    known.sizes_at_ms, known.grown = session.now_ms, False
     try:
         dirs, failed = await log_dirs(session.cluster, [broker.broker_id for broker in metadata.brokers])
     except ClientError as error:
@@ -228,25 +362,28 @@ async def _look_at_sizes(session: Session, metadata: ClusterMetadata, known: Kno
     for each in dirs:
         for replica in each.replicas:
             sizes[replica.topic] = sizes.get(replica.topic, 0) + replica.size_bytes
+    known.forget_rows(name for name, size_bytes in sizes.items() if known.sizes.get(name) != size_bytes)
     known.sizes.update(sizes)
     return list(failed.values())
 
 
-def turn(topics: Sequence[TopicMetadata], in_view: set[str], known: Known) -> list[TopicMetadata]:
-    """Return the topics to sample now: those in view, and as many of the others, in turns, as one refresh may ask."""
-    chosen = [topic for topic in topics if topic.name in in_view]
-    partitions = sum(len(topic.partitions) for topic in chosen)
-    taken = set(in_view)
-    for _ in range(len(topics)):
-        topic = topics[known.next_topic % len(topics)]
-        if topic.name not in taken:
-            if partitions + len(topic.partitions) > PARTITIONS_PER_REFRESH and chosen:
-                break
-            partitions += len(topic.partitions)
-            chosen.append(topic)
-            taken.add(topic.name)
-        known.next_topic = (known.next_topic + 1) % len(topics)
-    return chosen
+def partitions_of(topics: Iterable[TopicMetadata]) -> list[Partition]:
+    """Return the partitions of some topics that have a leader."""
+    return [(topic.name, part.partition) for topic in topics for part in topic.partitions if part.leader >= 0]
+
+
+def _turns(topics: Sequence[TopicMetadata]) -> Iterable[list[TopicMetadata]]:
+    """Yield topics, as many at a time as one refresh may ask about."""
+    some: list[TopicMetadata] = []
+    partitions = 0
+    for topic in topics:
+        if some and partitions + len(topic.partitions) > PARTITIONS_PER_REFRESH:
+            yield some
+            some, partitions = [], 0
+        some.append(topic)
+        partitions += len(topic.partitions)
+    if some:
+        yield some
 
 
 def _unlike(errors: Mapping[Any, ClientError]) -> list[ClientError]:

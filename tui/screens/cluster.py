@@ -34,7 +34,7 @@ def quorum_columns(signs: Signs, now_ms: Callable[[], int]) -> list[Column]:
         Column("role", "ROLE", lambda r: r.role, lambda r: Cell(r.role, "accent" if r.role == "leader" else ""), 9),
         Column.figure("end", "LOG END", lambda r: r.log_end_offset, lambda r: count_text(r.log_end_offset), 14),
         Column.figure("lag", "LAG", lambda r: r.lag, lambda r: Cell(count_text(r.lag), "" if r.lag else "dim"), 9),
-        Column("caught-up", "CAUGHT UP", lambda r: r.last_caught_up_ms, caught_up, 14, right=True),
+        Column("caught-up", "CAUGHT UP", lambda r: r.last_caught_up_ms, caught_up, 14, right=True, ages=True),
     ]
 
 

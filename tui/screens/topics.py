@@ -20,6 +20,7 @@ from klamm.tui.view import View
 
 STALE_MS = 30 * 86_400_000
 """Nobody has written for this long: the topic may be unused."""
+MINUTE_MS = 60_000
 TREND_WIDTH = 10
 
 
@@ -46,7 +47,8 @@ class _Show:
         age = max(0, self.now_ms() - row.last_write_ms)
         if age > STALE_MS:
             return Cell(f"{self.signs.note} {duration_text(age)}", "warn")
-        return Cell(duration_text(age // 1000 * 1000))
+        unit_ms = 1000 if age < MINUTE_MS else MINUTE_MS  # or every line would be drawn each second
+        return Cell(duration_text(age // unit_ms * unit_ms))
 
     def trend(self, row: TopicRow) -> Cell:
         bars = sparkline(row.trend, TREND_WIDTH, ascii_only=self.signs.ascii)
@@ -82,7 +84,7 @@ def columns(signs: Signs, now_ms: Callable[[], int]) -> list[Column]:
         Column.figure("rate", "IN/s", lambda r: r.rate, lambda r: optional(r.rate, short_count), 7),
         Column("trend", "TREND", lambda r: r.rate, show.trend, TREND_WIDTH, drop=5, descending=True),
         Column.figure("size", "SIZE", lambda r: r.size_bytes, lambda r: optional(r.size_bytes, size_text), 10, drop=1),
-        Column("written", "WRITTEN", lambda r: r.last_write_ms, show.written, 9, right=True, drop=3),
+        Column("written", "WRITTEN", lambda r: r.last_write_ms, show.written, 9, right=True, drop=3, ages=True),
         Column("retention", "RETENTION", lambda r: r.retention_ms, _retention, 15, drop=6, descending=True),
     ]
 
