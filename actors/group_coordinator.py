@@ -218,22 +218,28 @@ class GroupCoordinatorActor(LoopActor):
 
     # --- serving --------------------------------------------------------------------------------------------------
 
-    def heartbeat_between_drains(
-        self, request: Heartbeat | ConsumerGroupHeartbeat
-    ) -> ErrorCode | ConsumerGroupHeartbeatResult | None:
-        """Answer a heartbeat on the spot; None: it changes something, or others come first, and it must be told.
+    # What a heartbeat without news decides need not survive and waits for nothing, and a mailbox would cost as much as
+    # the decision: it is answered on the spot, on this actor's own thread and outside of any drain. None: it changes
+    # something, or others come first, and it must be told.
 
-        On this actor's own thread and outside of any drain. What a heartbeat without news decides need not survive and
-        waits for nothing, and a mailbox would cost as much as the decision.
-        """
-        if self._loading or self.actor_inbox.scheduled or self.actor_inbox.messages:
+    def heartbeat_between_drains(self, request: Heartbeat) -> ErrorCode | None:
+        """Answer a classic member's heartbeat on the spot, if nothing comes before it."""
+        inbox = self.actor_inbox
+        if self._loading or inbox.scheduled or inbox.messages or inbox.closed:
             return None
-        now = self._read_clock()
-        if type(request) is Heartbeat:
-            answer: ErrorCode | ConsumerGroupHeartbeatResult | None = self._core.heartbeat(request, now)
-        else:
-            assert isinstance(request, ConsumerGroupHeartbeat)
-            answer = self._core.unchanged_heartbeat(request, now)
+        answer = self._core.heartbeat(request, self._read_clock())
+        self.stats.handled += 1
+        self._arm()
+        return answer
+
+    def unchanged_heartbeat_between_drains(
+        self, request: ConsumerGroupHeartbeat
+    ) -> ConsumerGroupHeartbeatResult | None:
+        """Answer a consumer member's heartbeat on the spot, if it changes nothing and nothing comes before it."""
+        inbox = self.actor_inbox
+        if self._loading or inbox.scheduled or inbox.messages or inbox.closed:
+            return None
+        answer = self._core.unchanged_heartbeat(request, self._read_clock())
         if answer is not None:
             self.stats.handled += 1
             self._arm()
@@ -370,7 +376,7 @@ class GroupCoordinatorActor(LoopActor):
 
     def _arm(self) -> None:
         """Have the timer run out no later than the core's next deadline."""
-        deadline_ms = self._core.next_deadline_ms()
+        deadline_ms = self._core.deadlines.next_ms()
         if deadline_ms is None or (self._timer is not None and self._timer_ms <= deadline_ms):
             return
         if self._timer is not None:

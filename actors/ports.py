@@ -58,13 +58,11 @@ class Random(Protocol):
 class SystemClock:
     """The machine's clock."""
 
+    monotonic = staticmethod(time.monotonic)
+
     def now_ms(self) -> int:
         """Return the wall clock; see :class:`Clock`."""
         return time.time_ns() // 1_000_000
-
-    def monotonic(self) -> float:
-        """Return the monotonic clock; see :class:`Clock`."""
-        return time.monotonic()
 
 
 class LoopTimers:

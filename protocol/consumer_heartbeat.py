@@ -15,7 +15,6 @@ from uuid import UUID
 
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.header import skip_tagged_fields
-from klamm.protocol.heartbeat import REPEATED_BODIES_MAX
 from klamm.protocol.messages import REQUEST_ELEMENTS_MAX
 from klamm.protocol.primitives import (
     read_array_size,
@@ -35,6 +34,8 @@ _NUMBERS: Final = Struct(">ii")
 _INT32_SIZE: Final = 4
 _UUID_SIZE: Final = 16
 _STRING_SIZE_MIN: Final = 1
+_UNCHANGED_MAX: Final = 16_384
+"""Ends of answers that change nothing which are kept encoded, the latest used: a member's is the same for an epoch."""
 _TOPIC_SIZE_MIN: Final = 18
 """Bytes of the smallest topic: an id, an empty array, no tagged field."""
 _PRESENT: Final = b"\x01"
@@ -125,7 +126,7 @@ def encode_unchanged_response(
     return _HEAD.pack(_HEAD.size - _INT32_SIZE + len(tail), correlation_id, 0, 0, 0) + tail
 
 
-@lru_cache(maxsize=REPEATED_BODIES_MAX)
+@lru_cache(maxsize=_UNCHANGED_MAX)
 def _unchanged_tail(member_id: str | None, member_epoch: int, heartbeat_interval_ms: int) -> bytes:
     frame = encode_consumer_heartbeat_response(0, 0, None, member_id, member_epoch, heartbeat_interval_ms, None)
     return bytes(frame[_HEAD.size :])

@@ -18,11 +18,6 @@ THROTTLE_SINCE: Final = 1
 INSTANCE_ID_SINCE: Final = 3
 FLEXIBLE_SINCE: Final = API_VERSIONS[ApiKey.HEARTBEAT].flexible_since
 
-REPEATED_BODY_SIZE_MAX: Final = 512
-"""Bytes of a heartbeat that is kept decoded: four times what the Java client's has."""
-REPEATED_BODIES_MAX: Final = 16_384
-"""Heartbeats kept decoded, the latest used: at 1.5 KB each at most some 25 MB, whatever peers send."""
-
 _INT32: Final = Struct(">i")
 _FIRST_RESPONSE: Final = Struct(">iih")  # size, correlation id, error code
 _RESPONSE: Final = Struct(">iiih")  # with the throttle time

@@ -53,8 +53,8 @@ class Api(Protocol):
     any_version: bool
     stats: RequestStats
 
-    def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
-        """Handle one request; the slot may be complete at once, or later."""
+    def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot | bytes:
+        """Handle one request; the slot may be complete at once, or later. Bytes are a whole response frame."""
         ...
 
 
@@ -76,8 +76,9 @@ class AnsweredSlot(ResponseSlot):
             self.connection.abort("its request could not be answered: see the error above")
 
 
-Receive = Callable[["Node", Connection, RequestHeader, memoryview], ResponseSlot]
-"""Handles one request that has a codec of its own; the slot may be complete at once, or later."""
+Receive = Callable[["Node", Connection, RequestHeader, memoryview], ResponseSlot | bytes]
+"""Handles one request that has a codec of its own; the slot may be complete at once, or later. Bytes are the whole
+response frame of a request that was answered on the spot."""
 
 
 class _LoadedApi(Generic[_Entry]):
@@ -107,7 +108,7 @@ class ReceivedApi(_LoadedApi[Receive]):
 
     table = "RECEIVERS"
 
-    def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
+    def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot | bytes:
         """Hand the request to its receiver."""
         return (self._entry or self.load())(self._node, connection, header, frame)
 

@@ -20,20 +20,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from struct import Struct
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.protocol.errors import ProtocolError
-from klamm.protocol.header import parse_request_header
+from klamm.protocol.header import RequestHeader, parse_request_header
 from klamm.protocol.pieces import Piece
 from klamm.protocol.varint import Buffer
 from klamm.server.file_sender import FileSender
 from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
+from klamm.server.repeated_request import REPEATED_SIZE_MAX, RepeatedRequest
 from klamm.server.requests import RequestContext
 from klamm.server.response_slot import ResponseSlot
-from klamm.telemetry.journal import Fetched, Request
+from klamm.telemetry.journal import Fetched
+from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
     from klamm.server.listener import Listener
@@ -68,7 +70,9 @@ class Connection(asyncio.BufferedProtocol):
         self._end = 0
         self._wanted = 0
         self._partial_ns = 0
+        self._answers: list[Piece] = []  # of requests that were answered on the spot: they come before every slot
         self._slots: deque[ResponseSlot] = deque()
+        self._repeated: RepeatedRequest | None = None
         self._pinned_size = 0
         self._reading = False
         self._paused = False
@@ -114,6 +118,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._task is not None:
             self._task.cancel()
         self._slots.clear()
+        self._answers.clear()
         self._buffer, self._spare = ReceiveBuffer(0), None  # cyclic garbage is collected rarely: free what is large now
         self._listener.closed(self, exc)
 
@@ -187,11 +192,12 @@ class Connection(asyncio.BufferedProtocol):
         """Dispatch every whole frame, drain the mailboxes this filled, write what is answered."""
         self._reading = True
         try:
-            self._listener.hold_ready()
-            try:
-                self._cut_frames()
-            finally:
-                self._listener.run_ready()
+            if self._repeated is None or not self._answered_again(self._repeated):
+                self._listener.hold_ready()
+                try:
+                    self._cut_frames()
+                finally:
+                    self._listener.run_ready()
         except ProtocolError as error:
             self.abort(str(error))
         except Exception:
@@ -233,22 +239,68 @@ class Connection(asyncio.BufferedProtocol):
         if not api.version_min <= header.api_version <= api.version_max and not api.any_version:
             msg = f"{api.name} version {header.api_version} is not served ({api.version_min} to {api.version_max})"
             raise ProtocolError(msg)
-        slot = api.receive(self, header, frame)
-        slot.began_ns, self._partial_ns = self._partial_ns, 0
-        slot.received_ns = received_ns
-        slot.stats = api.stats
-        slot.header = header
-        slot.size = len(frame) + LENGTH_SIZE
-        self._slots.append(slot)
+        answer = api.receive(self, header, frame)
+        stats, size = api.stats, len(frame) + LENGTH_SIZE
         self.request_count += 1
         self.client_id = header.client_id
         self.last_api = api.name
-        api.stats.count += 1
-        api.stats.received_size += slot.size
+        stats.count += 1
+        stats.received_size += size
+        began_ns, self._partial_ns = self._partial_ns, 0
+        if not isinstance(answer, bytes):
+            slot = answer
+        elif self._answered_now(stats, answer, received_ns):
+            return
+        else:
+            slot = ResponseSlot(self)
+            slot.buffers, slot.done = (answer,), True
+        slot.began_ns = began_ns
+        slot.received_ns = received_ns
+        slot.stats = stats
+        slot.header = header
+        slot.size = size
+        self._slots.append(slot)
         if slot.buffers is not None and len(slot.buffers) > 1:  # records: the transport says when it holds enough
             self._send()
         if len(self._slots) >= REQUESTS_MAX:
             self._pause()
+
+    def repeats(self, header: RequestHeader, frame: memoryview, answer: Callable[[int], bytes | None]) -> None:
+        """Have ``answer`` asked first when this request, which was answered on the spot, comes again."""
+        if len(frame) <= REPEATED_SIZE_MAX:
+            self._repeated = RepeatedRequest(header, frame, answer)
+
+    def _answered_again(self, repeated: RepeatedRequest) -> bool:
+        """Answer a read that is one request, the one that was answered before; False: it is another, or must wait."""
+        start = self._start
+        if self._end - start != repeated.size or self._slots or self._paused:
+            return False
+        received_ns = perf_counter_ns()
+        correlation_id = repeated.correlation_id_in(self._buffer.view[start : self._end])
+        answer = None if correlation_id is None else repeated.answer(correlation_id)
+        api = self._listener.apis[repeated.api_key]
+        if answer is None or not self._answered_now(api.stats, answer, received_ns):
+            return False
+        self._start = self._end
+        self._wanted, self._partial_ns = LENGTH_SIZE, 0
+        self.last_api = api.name
+        self.request_count += 1
+        api.stats.count += 1
+        api.stats.received_size += repeated.size
+        return True
+
+    def _answered_now(self, stats: RequestStats, answer: bytes, received_ns: int) -> bool:
+        """Take the answer to a request that was answered on the spot; False: others come first, or it was slow."""
+        elapsed_ns = perf_counter_ns() - received_ns
+        if self._slots or elapsed_ns > stats.slow_ns:
+            return False
+        size = len(answer)
+        stats.busy_ns += elapsed_ns
+        stats.buckets[elapsed_ns.bit_length()] += 1
+        stats.sent_size += size
+        self.sent_size += size
+        self._answers.append(answer)
+        return True
 
     def pin(self, slot: ResponseSlot, size: int) -> None:
         """Keep the buffer that is being read as it is until ``slot`` is answered."""
@@ -323,10 +375,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _send(self) -> None:
         """Write the responses at the head of the order, all in one call."""
-        slots, transport = self._slots, self._transport
-        if not slots or not slots[0].done or transport is None:
+        slots, transport, out = self._slots, self._transport, self._answers
+        if not (out or (slots and slots[0].done)) or transport is None:
             return
-        out: list[Piece] = []
+        self._answers = []
         files = False
         now_ns = perf_counter_ns()
         while slots and slots[0].done:
@@ -367,26 +419,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def _note(self, slot: ResponseSlot, sent_ns: int) -> None:
         """Note a request that failed or was slow, for telemetry."""
-        header = slot.header
         if slot.error_code:
             self.error_count += 1
             self.last_error_code = slot.error_code
         journal = self._listener.journal
         if journal is not None:
-            journal.add(
-                Request(
-                    self._listener.apis[header.api_key].name,
-                    header.api_version,
-                    header.correlation_id,
-                    header.client_id,
-                    self.client_host,
-                    self.client_port,
-                    slot.error_code,
-                    slot.batches(),
-                    slot.size,
-                    slot.began_ns,
-                    slot.received_ns,
-                    slot.waited_ns,
-                    sent_ns,
-                )
-            )
+            journal.add(slot.note(self._listener.apis[slot.header.api_key].name, sent_ns))

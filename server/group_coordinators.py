@@ -35,7 +35,12 @@ if TYPE_CHECKING:
     from klamm.actors.disk import Disk
     from klamm.actors.runtime import LoopActorRef
     from klamm.core.groups.coordinator import GroupCoordinator, Request
-    from klamm.core.groups.messages import CommitOffsets, ConsumerGroupHeartbeat, Heartbeat
+    from klamm.core.groups.messages import (
+        CommitOffsets,
+        ConsumerGroupHeartbeat,
+        ConsumerGroupHeartbeatResult,
+        Heartbeat,
+    )
     from klamm.core.metadata_delta import MetadataDelta
     from klamm.core.metadata_image import MetadataImage, TopicImage
     from klamm.model.configs_broker import BrokerConfig
@@ -43,6 +48,9 @@ if TYPE_CHECKING:
     from klamm.server.partitions import Partition
 
 OFFSETS_TOPIC: Final = TopicName("__consumer_offsets")
+
+RUNNING_MAX: Final = 16_384
+"""Groups whose coordinator is remembered; beyond that all are forgotten, and looked for anew."""
 
 LOAD_SIZE: Final = 128 * 1024
 """Bytes replayed at a time: some 1,300 commits, 10 ms of the loop."""
@@ -58,6 +66,7 @@ class GroupCoordinators:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._refs: dict[int, LoopActorRef] = {}
+        self._running: dict[str, GroupCoordinatorActor] = {}
         self._topics = ImageTopics(node)
         self._creating: asyncio.Task[None] | None = None
         self.encoded_offsets = EncodedOffsets()
@@ -123,16 +132,27 @@ class GroupCoordinators:
             ref = self._start(index)
         ref.tell(Ask(request, reply))
 
-    def heartbeat(self, request: Heartbeat | ConsumerGroupHeartbeat, reply: Callable[[object], None]) -> None:
-        """As :meth:`tell`, for heartbeats: one without news is answered before this returns, past the mailbox."""
-        index = self.partition_of(request.group_id)
-        ref = self._refs.get(index)
+    def heartbeat(self, request: Heartbeat) -> ErrorCode | None:
+        """Answer a classic member's heartbeat on the spot, past the mailbox; None: it must be told."""
+        actor = self._running.get(request.group_id) or self._find_running(request.group_id)
+        return None if actor is None else actor.heartbeat_between_drains(request)
+
+    def unchanged_heartbeat(self, request: ConsumerGroupHeartbeat) -> ConsumerGroupHeartbeatResult | None:
+        """As :meth:`heartbeat`, of a consumer member."""
+        actor = self._running.get(request.group_id) or self._find_running(request.group_id)
+        return None if actor is None else actor.unchanged_heartbeat_between_drains(request)
+
+    def _find_running(self, group_id: str) -> GroupCoordinatorActor | None:
+        """Return the group's coordinator if it runs, and remember it until one starts, stops or the metadata change."""
+        topic = self._node.image.topics.get(OFFSETS_TOPIC)
+        ref = None if topic is None else self._refs.get(partition_for(group_id, len(topic.partitions)))
         actor = None if ref is None else ref.actor_inbox.actor
-        answer = actor.heartbeat_between_drains(request) if isinstance(actor, GroupCoordinatorActor) else None
-        if answer is None:
-            self.tell_partition(index, request, reply)
-        else:
-            reply(answer)
+        if not isinstance(actor, GroupCoordinatorActor):
+            return None
+        if len(self._running) >= RUNNING_MAX:
+            self._running.clear()
+        self._running[group_id] = actor
+        return actor
 
     def partition_of(self, group_id: str) -> int:
         """Return the partition that a group belongs to.
@@ -167,6 +187,7 @@ class GroupCoordinators:
 
     def metadata_changed(self, delta: MetadataDelta) -> None:
         """Act on a committed change of the metadata: offsets of deleted topics go."""
+        self._running.clear()
         names = frozenset[str](topic.name for topic in delta.topics_deleted)
         if OFFSETS_TOPIC in names:
             self.stop()
@@ -185,6 +206,7 @@ class GroupCoordinators:
         for ref in self._refs.values():
             ref.stop(block=False)
         self._refs.clear()
+        self._running.clear()
 
     def _start(self, index: int) -> LoopActorRef:
         node = self._node
@@ -203,6 +225,7 @@ class GroupCoordinators:
             str(partition), log, group_config(node.config), ports, dispatcher=node.dispatcher
         )
         self._refs[index] = ref
+        self._running.clear()
         return ref
 
     async def _create_topic(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from klamm.protocol.header import RequestHeader
 from klamm.protocol.pieces import Piece
 from klamm.server.receive_buffer import ReceiveBuffer
-from klamm.telemetry.journal import TopicKey
+from klamm.telemetry.journal import Request, TopicKey
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
@@ -54,6 +54,25 @@ class ResponseSlot:
         self.buffers = buffers
         self.done = True
         self.connection.completed(self)
+
+    def note(self, api: str, sent_ns: int) -> Request:
+        """Return what telemetry tells of this request, whose response has just been handed to the transport."""
+        header, connection = self.header, self.connection
+        return Request(
+            api,
+            header.api_version,
+            header.correlation_id,
+            header.client_id,
+            connection.client_host,
+            connection.client_port,
+            self.error_code,
+            self.batches(),
+            self.size,
+            self.began_ns,
+            self.received_ns,
+            self.waited_ns,
+            sent_ns,
+        )
 
     def batches(self) -> tuple[tuple[TopicKey, int, int], ...]:
         """Return (topic, partition, base offset) of what was appended; for telemetry."""

@@ -45,6 +45,9 @@ from klamm.records.offsets_schema import GroupRecord, encode_value
 
 MEMBER_ID_DELIMITER = "-"
 
+_PREPARING_REBALANCE = ClassicState.PREPARING_REBALANCE  # an attribute of an enum costs as much as a call
+_REBALANCE_IN_PROGRESS, _NONE = ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.NONE
+
 
 class ClassicProtocol:
     """Decides for classic groups; the group is found, or made, by the coordinator."""
@@ -260,8 +263,9 @@ class ClassicProtocol:
             return ErrorCode.UNKNOWN_MEMBER_ID
         if request.generation_id != group.generation_id:
             return ErrorCode.ILLEGAL_GENERATION
-        self._rebalances.schedule(member.session, member.session_timeout_ms)
-        return ErrorCode.REBALANCE_IN_PROGRESS if group.state is ClassicState.PREPARING_REBALANCE else ErrorCode.NONE
+        context = self._context
+        context.deadlines.schedule(member.session, context.now.monotonic_ms + member.session_timeout_ms)
+        return _REBALANCE_IN_PROGRESS if group.state is _PREPARING_REBALANCE else _NONE
 
     def touch(self, group: ClassicGroup, member_id: str) -> None:
         """A commit counts as a heartbeat."""

@@ -81,6 +81,7 @@ class GroupCoordinator:
 
     def __init__(self, config: GroupConfig, topics: Topics, new_id: Callable[[], str]) -> None:
         self._context = Context(config, topics, new_id, self.replay)
+        self.deadlines = self._context.deadlines
         self._classic = ClassicProtocol(self._context)
         self._consumer = ConsumerProtocol(self._context)
         self._migration = Migration(self._context, self._classic, self._consumer)
@@ -98,7 +99,7 @@ class GroupCoordinator:
 
     def next_deadline_ms(self) -> int | None:
         """Return the monotonic time at which :meth:`expire` has something to do; it may be earlier."""
-        return self._context.deadlines.next_ms()
+        return self.deadlines.next_ms()
 
     # Loading
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from klamm.core.groups.messages import (
@@ -21,13 +20,7 @@ from klamm.protocol.consumer_heartbeat import (
     encode_consumer_heartbeat_response,
     encode_unchanged_response,
 )
-from klamm.protocol.heartbeat import (
-    REPEATED_BODIES_MAX,
-    REPEATED_BODY_SIZE_MAX,
-    HeartbeatRequest,
-    decode_heartbeat,
-    encode_heartbeat_response,
-)
+from klamm.protocol.heartbeat import decode_heartbeat, encode_heartbeat_response
 from klamm.server.apis import AnsweredSlot
 
 if TYPE_CHECKING:
@@ -58,19 +51,28 @@ class HeartbeatResponse(AnsweredSlot):
         return encode_heartbeat_response(self._version, self._correlation_id, error)
 
 
-def receive_heartbeat(node: Node, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
-    """Hand a heartbeat to the group's coordinator."""
-    position, version = header.body_position, header.api_version
-    if len(frame) - position <= REPEATED_BODY_SIZE_MAX:
-        asked = _repeated_heartbeat(bytes(frame[position:]), version)
-    else:
-        asked = _heartbeat(decode_heartbeat(frame, position, version))
+def receive_heartbeat(
+    node: Node, connection: Connection, header: RequestHeader, frame: memoryview
+) -> ResponseSlot | bytes:
+    """Answer a heartbeat on the spot, or hand it to the group's coordinator."""
+    version = header.api_version
+    group_id, generation_id, member_id, group_instance_id = decode_heartbeat(frame, header.body_position, version)
+    asked = Heartbeat(group_id, member_id, group_instance_id, generation_id)
+    if not group_id:
+        return encode_heartbeat_response(version, header.correlation_id, ErrorCode.INVALID_GROUP_ID)
+    groups = node.groups
+
+    def answer(correlation_id: int) -> bytes | None:
+        error = groups.heartbeat(asked)
+        return None if error is None else encode_heartbeat_response(version, correlation_id, error)
+
+    answered = answer(header.correlation_id)
+    if answered is not None:
+        connection.repeats(header, frame, answer)
+        return answered
     slot = HeartbeatResponse(connection, header)
-    if not asked.group_id:
-        slot.answer(ErrorCode.INVALID_GROUP_ID)
-        return slot
     try:
-        node.groups.heartbeat(asked, slot.answer)
+        groups.tell(asked.group_id, asked, slot.answer)
     except KafkaError as refused:
         slot.answer(refused)
     return slot
@@ -106,40 +108,33 @@ class ConsumerHeartbeatResponse(AnsweredSlot):
 
 def receive_consumer_heartbeat(
     node: Node, connection: Connection, header: RequestHeader, frame: memoryview
-) -> ResponseSlot:
-    """Hand a heartbeat of the consumer protocol (KIP-848) to the group's coordinator."""
-    position, version = header.body_position, header.api_version
-    sender = (header.client_id or "", connection.client_host)
-    if len(frame) - position <= REPEATED_BODY_SIZE_MAX:
-        asked = _repeated_consumer_heartbeat(bytes(frame[position:]), version, *sender)
-    else:
-        asked = _consumer_heartbeat(decode_consumer_heartbeat(frame, position, version), *sender)
+) -> ResponseSlot | bytes:
+    """Answer a heartbeat of the consumer protocol (KIP-848) on the spot, or hand it to the group's coordinator."""
+    version = header.api_version
+    request = decode_consumer_heartbeat(frame, header.body_position, version)
+    asked = _consumer_heartbeat(request, header.client_id or "", connection.client_host)
+    groups = node.groups
     if not asked.member_id and version < CLIENT_MADE_MEMBER_ID_VERSION and asked.member_epoch == 0:
-        asked = replace(asked, member_id=node.groups.new_member_id())
+        asked = replace(asked, member_id=groups.new_member_id())
+
+    def answer(correlation_id: int) -> bytes | None:
+        known = groups.unchanged_heartbeat(asked)
+        if known is None:
+            return None
+        return encode_unchanged_response(
+            correlation_id, known.member_id, known.member_epoch, known.heartbeat_interval_ms
+        )
+
+    answered = answer(header.correlation_id)
+    if answered is not None:
+        connection.repeats(header, frame, answer)
+        return answered
     slot = ConsumerHeartbeatResponse(connection, header)
     try:
-        node.groups.heartbeat(asked, slot.answer)
+        groups.tell(asked.group_id, asked, slot.answer)
     except KafkaError as refused:
         slot.answer(refused)
     return slot
-
-
-# A member sends the same bytes until its generation or epoch changes: what they mean is kept, of the latest senders.
-
-
-@lru_cache(maxsize=REPEATED_BODIES_MAX)
-def _repeated_heartbeat(body: bytes, version: int) -> Heartbeat:
-    return _heartbeat(decode_heartbeat(memoryview(body), 0, version))
-
-
-def _heartbeat(request: HeartbeatRequest) -> Heartbeat:
-    group_id, generation_id, member_id, group_instance_id = request
-    return Heartbeat(group_id, member_id, group_instance_id, generation_id)
-
-
-@lru_cache(maxsize=REPEATED_BODIES_MAX)
-def _repeated_consumer_heartbeat(body: bytes, version: int, client_id: str, client_host: str) -> ConsumerGroupHeartbeat:
-    return _consumer_heartbeat(decode_consumer_heartbeat(memoryview(body), 0, version), client_id, client_host)
 
 
 def _consumer_heartbeat(request: ConsumerHeartbeatRequest, client_id: str, client_host: str) -> ConsumerGroupHeartbeat:

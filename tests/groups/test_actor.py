@@ -118,7 +118,9 @@ def test_whoever_asked_is_answered_when_the_coordinator_breaks(world: World, mon
 def on_the_spot(world: World, request: Heartbeat | ConsumerGroupHeartbeat) -> Any:
     actor = world.ref.actor_inbox.actor
     assert isinstance(actor, GroupCoordinatorActor)
-    return actor.heartbeat_between_drains(request)
+    if isinstance(request, Heartbeat):
+        return actor.heartbeat_between_drains(request)
+    return actor.unchanged_heartbeat_between_drains(request)
 
 
 def test_a_heartbeat_is_answered_on_the_spot_unless_something_comes_before_it(world: World) -> None:

@@ -220,7 +220,11 @@ class SimulatedBroker:
             return
         actor = self._ref.actor_inbox.actor
         if isinstance(request, Heartbeat | ConsumerGroupHeartbeat) and isinstance(actor, GroupCoordinatorActor):
-            answer = actor.heartbeat_between_drains(request)
+            answer = (
+                actor.heartbeat_between_drains(request)
+                if isinstance(request, Heartbeat)
+                else actor.unchanged_heartbeat_between_drains(request)
+            )
             if answer is not None:
                 reply(answer)
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from klamm.protocol.messages import decode_response, encode_request, request_cla
 from klamm.server.embedded import Broker
 from klamm.server.handlers import heartbeat
 from klamm.server.message_types import request_types
-from tests.server.replicas import create_topic, port_of
+from tests.server.replicas import create_topic, on_loop, port_of
+from tests.support.process import wait_until
 from tests.support.wire import WireConnection
 
 TIMEOUT_S = 30.0
@@ -83,6 +85,92 @@ def test_requests_that_do_not_wait_are_answered_in_their_order_and_see_those_bef
             correlation_id, fetched = receive(connection, ApiKey.OFFSET_FETCH, FETCH_VERSION)
             assert correlation_id == 3 * number + 2
             assert fetched.groups[0].topics[0].partitions[0].committed_offset == number
+
+
+def joined(connection: WireConnection, group: str) -> tuple[str, int]:
+    """Return the member id and generation of a group's one member, whose assignment is there."""
+    types = request_types(ApiKey.JOIN_GROUP)
+    join = {
+        "group_id": group,
+        "session_timeout": timedelta(seconds=30),
+        "rebalance_timeout": timedelta(seconds=30),
+        "protocol_type": "consumer",
+        "protocols": (types.JoinGroupRequestProtocol(name="range", metadata=b""),),
+    }
+    asked = types.JoinGroupRequest(member_id="", **join)
+    member_id = exchange(connection, ApiKey.JOIN_GROUP, 5, asked).member_id
+    answer = exchange(connection, ApiKey.JOIN_GROUP, 5, types.JoinGroupRequest(member_id=member_id, **join))
+    sync = request_class(ApiKey.SYNC_GROUP)(
+        group_id=group, generation_id=answer.generation_id, member_id=member_id, assignments=()
+    )
+    exchange(connection, ApiKey.SYNC_GROUP, 3, sync)
+    return member_id, answer.generation_id
+
+
+def beats(connection: WireConnection, group: str, generation_id: int, member_id: str, *numbers: int) -> list[int]:
+    """Send heartbeats that differ by their correlation ids, in one go; return the error codes."""
+    asked = request_class(ApiKey.HEARTBEAT)(group_id=group, generation_id=generation_id, member_id=member_id)
+    frames = [bytes(encode_request(ApiKey.HEARTBEAT, HEARTBEAT_VERSION, asked, number, "tests")) for number in numbers]
+    connection.socket.sendall(b"".join(frames))
+    answers = [receive(connection, ApiKey.HEARTBEAT, HEARTBEAT_VERSION) for _ in numbers]
+    assert [correlation_id for correlation_id, _ in answers] == list(numbers)
+    return [answer.error_code.value for _, answer in answers]
+
+
+def test_a_heartbeat_that_comes_again_is_answered_by_what_is_true_then(broker: Broker) -> None:
+    stats = broker.node.apis[ApiKey.HEARTBEAT].stats
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        member_id, generation_id = joined(connection, "again")
+        before, sent = stats.count, stats.sent_size
+        for number in range(5):
+            assert beats(connection, "again", generation_id, member_id, 2**31 - 1 - number) == [0]
+        assert beats(connection, "again", generation_id, member_id, 7, 8, 9) == [0, 0, 0]
+        assert beats(connection, "again", generation_id + 1, member_id, 10) == [ErrorCode.ILLEGAL_GENERATION]
+        assert beats(connection, "again", generation_id, member_id, 11) == [0]
+        assert stats.count - before == 10
+        assert stats.sent_size - sent == 10 * 16
+        member = request_types(ApiKey.LEAVE_GROUP).MemberIdentity(member_id=member_id)
+        leave = request_class(ApiKey.LEAVE_GROUP)(group_id="again", members=(member,))
+        assert exchange(connection, ApiKey.LEAVE_GROUP, 4, leave).error_code.value == 0
+        assert beats(connection, "again", generation_id, member_id, 12) == [ErrorCode.UNKNOWN_MEMBER_ID]
+
+
+def test_a_heartbeat_that_comes_again_in_pieces_or_behind_a_commit_is_answered(broker: Broker) -> None:
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        member_id, generation_id = joined(connection, "pieces")
+        assert beats(connection, "pieces", generation_id, member_id, 1) == [0]
+        asked = request_class(ApiKey.HEARTBEAT)(group_id="pieces", generation_id=generation_id, member_id=member_id)
+        beat_frame = bytes(encode_request(ApiKey.HEARTBEAT, HEARTBEAT_VERSION, asked, 2, "tests"))
+        for cut in (1, 4, 9, 11, len(beat_frame) - 1):
+            connection.socket.sendall(beat_frame[:cut])
+            wait_until(partial(holds, broker, cut), TIMEOUT_S, "the beginning has arrived")
+            connection.socket.sendall(beat_frame[cut:])
+            assert receive(connection, ApiKey.HEARTBEAT, HEARTBEAT_VERSION)[0] == 2
+        commit_frame = bytes(encode_request(ApiKey.OFFSET_COMMIT, COMMIT_VERSION, commit(3), 5, "tests"))
+        connection.socket.sendall(beat_frame + commit_frame + beat_frame)
+        keys = (ApiKey.HEARTBEAT, HEARTBEAT_VERSION), (ApiKey.OFFSET_COMMIT, COMMIT_VERSION)
+        assert [receive(connection, *keys[number])[0] for number in (0, 1, 0)] == [2, 5, 2]
+
+
+def test_a_heartbeat_that_comes_again_finds_the_coordinator_that_took_over(broker: Broker) -> None:
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        member_id, generation_id = joined(connection, "moved")
+        assert beats(connection, "moved", generation_id, member_id, 1) == [0]
+        groups = broker.node.groups
+        on_loop(broker, groups.stop)
+        codes: list[int] = []
+
+        def answered() -> bool:
+            codes.extend(beats(connection, "moved", generation_id, member_id, 2))
+            return codes[-1] == 0
+
+        wait_until(answered, TIMEOUT_S, "the coordinator knows its member again")
+        assert set(codes) <= {0, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR}
+
+
+def holds(broker: Broker, size: int) -> bool:
+    """Return whether some connection of the broker holds that much of an unfinished frame."""
+    return any(one._end - one._start == size for one in broker.node.connections)
 
 
 def test_an_answer_that_goes_wrong_closes_its_connection_and_leaves_the_coordinator(
