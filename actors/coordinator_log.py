@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Protocol
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.records.batch import iter_batches
 from klamm.records.offsets_schema import GroupRecord, decode_record, encode_key, encode_value
-from klamm.records.record import Record, build_batch, decode_records
+from klamm.records.record import build_batch_of_pairs, decode_records
 
 BATCH_RECORD_SIZE_MAX: Final = 900_000
 """Bytes of keys and values in one batch: below max.message.bytes of the topic (1,048,588) with room for the framing."""
@@ -59,7 +59,7 @@ class CoordinatorLog(Protocol):
 def encode_batches(records: Sequence[GroupRecord], now_ms: int) -> list[bytearray]:
     """Return the records as one batch, or more if they are too many for one."""
     batches: list[bytearray] = []
-    encoded: list[Record] = []
+    encoded: list[tuple[bytes, bytes | None]] = []
     size = 0
     for record in records:
         key = encode_key(record.key)
@@ -67,10 +67,10 @@ def encode_batches(records: Sequence[GroupRecord], now_ms: int) -> list[bytearra
         record_size = len(key) + (0 if value is None else len(value)) + FRAMING_SIZE
         size += record_size
         if size > BATCH_RECORD_SIZE_MAX and encoded:
-            batches.append(build_batch(encoded, base_offset=0))
+            batches.append(build_batch_of_pairs(encoded, now_ms))
             encoded, size = [], record_size
-        encoded.append(Record(len(encoded), now_ms, key, value, ()))
-    batches.append(build_batch(encoded, base_offset=0))
+        encoded.append((key, value))
+    batches.append(build_batch_of_pairs(encoded, now_ms))
     return batches
 
 

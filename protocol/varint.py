@@ -21,9 +21,12 @@ def read_unsigned_varint(view: Buffer, position: int) -> tuple[int, int]:
     Raises:
         ProtocolError: The view ends inside the value, or the value is over five bytes or 32 bits.
     """
-    value = 0
-    shift = 0
     try:
+        byte = view[position]
+        position += 1
+        if byte < 0x80:  # noqa: PLR2004  # nearly every one
+            return byte, position
+        value, shift = byte & 0x7F, 7
         while True:
             byte = view[position]
             position += 1

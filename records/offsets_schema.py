@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct, error
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from klamm.model.ids import NO_TOPIC_ID, TopicId
 from klamm.records.schema_codec import (
@@ -311,6 +312,9 @@ def decode_record(key: bytes, value: bytes | None) -> GroupRecord | None:
 _COMMIT_HEAD = Struct(">hqi")
 _USUAL_COMMIT = Struct(">hqiBqB")  # no metadata, no topic id
 _SHORT_METADATA: Final = range(1, 0x80)  # lengths (plus one) that fit one byte of a varint
+_INT32_SIZE: Final = 4
+_TOPIC_ID_TAG: Final = b"\1\0\x10"  # one tagged field, number 0, of 16 bytes
+_TAGGED_TOPIC_ID_SIZE: Final = len(_TOPIC_ID_TAG) + 16
 
 
 @lru_cache(maxsize=8192)  # one entry per (group, topic) that commits; a commit costs half without encoding them again
@@ -321,8 +325,9 @@ def _offset_commit_prefix(group: str, topic: str) -> bytes:
 
 def _encode_offset_commit(value: OffsetCommitValue) -> bytes:
     offset, leader_epoch, said, timestamp_ms, expire_ms, topic_id = value
-    if not said and expire_ms < 0 and topic_id == NO_TOPIC_ID:  # nearly every commit
-        return _USUAL_COMMIT.pack(OFFSET_COMMIT_VALUE_VERSION, offset, leader_epoch, 1, timestamp_ms, 0)
+    if not said and expire_ms < 0:  # nearly every commit
+        usual = _USUAL_COMMIT.pack(OFFSET_COMMIT_VALUE_VERSION, offset, leader_epoch, 1, timestamp_ms, 0)
+        return usual if topic_id == NO_TOPIC_ID else usual[:-1] + _TOPIC_ID_TAG + topic_id.bytes
     metadata = said.encode()
     if value.expire_timestamp_ms >= 0:
         return (
@@ -338,7 +343,7 @@ def _encode_offset_commit(value: OffsetCommitValue) -> bytes:
     write_uvarint(out, len(metadata) + 1)
     out += metadata
     out += I64.pack(value.commit_timestamp_ms)
-    out += b"\0" if value.topic_id == NO_TOPIC_ID else b"\1\0\x10" + value.topic_id.bytes
+    out += b"\0" if value.topic_id == NO_TOPIC_ID else _TOPIC_ID_TAG + value.topic_id.bytes
     return bytes(out)
 
 
@@ -347,24 +352,45 @@ def _decode_offset_commit(key: bytes, value: bytes) -> GroupRecord | None:
 
     A load of 100,000 commits is 100,000 of these.
     """
-    try:
-        topic_position = 4 + I16.unpack_from(key, 2)[0]
-        (topic_size,) = I16.unpack_from(key, topic_position)
-        partition_position = topic_position + 2 + topic_size
-        metadata_end = 14 + value[14]
-        (partition,) = I32.unpack_from(key, partition_position)
-        whole = len(value) == metadata_end + 9 and len(key) == partition_position + 4
-        if not whole or value[14] not in _SHORT_METADATA or value[-1] != 0:
-            return None
-        _, offset, leader_epoch = _COMMIT_HEAD.unpack_from(value)
-        (timestamp,) = I64.unpack_from(value, metadata_end)
-        commit_key = OffsetCommitKey(
-            key[4:topic_position].decode(), key[topic_position + 2 : partition_position].decode(), partition
-        )
-        commit = OffsetCommitValue(offset, leader_epoch, value[15:metadata_end].decode(), timestamp)
-    except (error, IndexError, UnicodeDecodeError):
+    names = _offset_commit_names(key[:-_INT32_SIZE])
+    if names is None or len(value) < _USUAL_COMMIT.size or value[14] not in _SHORT_METADATA:
         return None
-    return GroupRecord(commit_key, commit)
+    metadata_end = 14 + value[14]
+    time_end = metadata_end + I64.size
+    tagged = value[time_end:]
+    if tagged == b"\0":
+        topic_id = NO_TOPIC_ID
+    elif len(tagged) == _TAGGED_TOPIC_ID_SIZE and tagged.startswith(_TOPIC_ID_TAG):
+        topic_id = _topic_id(tagged[len(_TOPIC_ID_TAG) :])
+    else:
+        return None
+    _, offset, leader_epoch = _COMMIT_HEAD.unpack_from(value)
+    (partition,) = I32.unpack_from(key, len(key) - _INT32_SIZE)
+    (timestamp,) = I64.unpack_from(value, metadata_end)
+    try:
+        metadata = value[15:metadata_end].decode()
+    except UnicodeDecodeError:
+        return None
+    commit = OffsetCommitValue(offset, leader_epoch, metadata, timestamp, -1, topic_id)
+    return GroupRecord(OffsetCommitKey(*names, partition), commit)
+
+
+@lru_cache(maxsize=8192)  # as above; what is loaded shares its strings then, too
+def _offset_commit_names(prefix: bytes) -> tuple[str, str] | None:
+    """Return group and topic of a commit's key up to its partition; None if that is anything but usual."""
+    try:
+        topic_position = 4 + I16.unpack_from(prefix, 2)[0]
+        (topic_size,) = I16.unpack_from(prefix, topic_position)
+        if topic_position < 4 or topic_size < 0 or topic_position + 2 + topic_size != len(prefix):  # noqa: PLR2004 - kind, size
+            return None
+        return prefix[4:topic_position].decode(), prefix[topic_position + 2 :].decode()
+    except (error, UnicodeDecodeError):
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _topic_id(raw: bytes) -> TopicId:
+    return TopicId(UUID(bytes=raw))
 
 
 def _offset_commit_value(version: int) -> Layout:

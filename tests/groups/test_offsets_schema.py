@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from klamm.model.errors import CorruptMessageError
+from klamm.model.ids import NO_TOPIC_ID, TopicId
 from klamm.records.offsets_schema import (
+    KINDS,
     ConsumerGroupMetadataValue,
     GroupMetadataValue,
     OffsetCommitKey,
@@ -20,6 +23,7 @@ from klamm.records.offsets_schema import (
     encode_key,
     encode_value,
 )
+from klamm.records.schema_codec import decode_kind
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "consumer_offsets.json").read_text())["records"]
 
@@ -67,13 +71,25 @@ def test_any_bytes_are_a_record_or_corrupt(key: bytes, value: bytes | None) -> N
     epoch=st.integers(-1, 2**31 - 1),
     metadata=st.text(max_size=40),
     expiry=st.integers(-1, 2**60),
+    topic_id=st.just(NO_TOPIC_ID) | st.uuids().map(TopicId),
 )
-def test_a_commit_survives_its_bytes(offset: int, epoch: int, metadata: str, expiry: int) -> None:
-    value = OffsetCommitValue(offset, epoch, metadata, 5, expiry)
+def test_a_commit_survives_its_bytes(offset: int, epoch: int, metadata: str, expiry: int, topic_id: TopicId) -> None:
+    value = OffsetCommitValue(offset, epoch, metadata, 5, expiry, NO_TOPIC_ID if expiry >= 0 else topic_id)
     record = decode_record(encode_key(OffsetCommitKey("gruppe-ü", "t", 3)), encode_value(value))
     assert record is not None
     kept = value if expiry < 0 else value._replace(leader_epoch=-1)  # version 1 has no room for the epoch
     assert record == (OffsetCommitKey("gruppe-ü", "t", 3), kept)
+
+
+@pytest.mark.parametrize("metadata", ["", "m", "x" * 126, "x" * 127, "x" * 4096])
+@pytest.mark.parametrize("topic_id", [NO_TOPIC_ID, TopicId(UUID(int=2**127 + 5))])
+def test_the_short_way_of_commits_writes_and_reads_what_the_general_one_does(metadata: str, topic_id: TopicId) -> None:
+    key, value = OffsetCommitKey("gruppe-ü", "t", 3), OffsetCommitValue(7, 2, metadata, 9, -1, topic_id)
+    encoded = bytearray(b"\0\4")
+    KINDS[1].value(4).write(encoded, (7, 2, metadata, 9, topic_id))
+    assert encode_value(value) == encoded
+    assert decode_record(encode_key(key), bytes(encoded)) == (key, value)
+    assert decode_kind(KINDS, encode_key(key), bytes(encoded)) == (key, value)
 
 
 def test_older_commits_are_read() -> None:

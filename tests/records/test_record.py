@@ -16,6 +16,7 @@ from klamm.records.compression import Codec, compress, decompress
 from klamm.records.record import (
     Record,
     build_batch,
+    build_batch_of_pairs,
     decode_record_from,
     decode_records,
     decode_records_at,
@@ -48,6 +49,17 @@ def test_records_come_out_as_they_went_in(
     batch = build_batch(records, codec=codec)
     assert check_produced_batch(batch).codec is codec
     assert decode_records(batch) == records
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=300), st.none() | st.binary(max_size=9000)), min_size=1, max_size=20),
+    st.integers(0, 2**62),
+)
+def test_a_batch_of_pairs_is_the_batch_of_records_that_have_nothing_else(
+    pairs: list[tuple[bytes, bytes | None]], timestamp_ms: int
+) -> None:
+    records = [Record(at, timestamp_ms, key, value) for at, (key, value) in enumerate(pairs)]
+    assert build_batch_of_pairs(pairs, timestamp_ms) == build_batch(records, base_offset=0)
 
 
 @settings(deadline=None)
