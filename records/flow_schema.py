@@ -29,6 +29,7 @@ commit's range begins at the commit before it, or is empty (first = end) where t
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring as _quoted
 from typing import Any, Final, NamedTuple, cast
 
 TOPIC: Final = "__klamm_flow"
@@ -75,9 +76,16 @@ def encode_key(record: FlowRecord) -> bytes:
 
 def encode_value(record: FlowRecord) -> bytes:
     """Return the value as JSON, without the fields that say nothing."""
-    fields: dict[str, Any] = {"v": VERSION}
-    fields |= {name: value for name, value in record._asdict().items() if value is not None}
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    kind, broker, topic, partition, ranges, client_id, group, address, replica = record
+    said = ",".join([f"[{first_offset},{end_offset},{time_us}]" for first_offset, end_offset, time_us in ranges])
+    text = f'{{"v":{VERSION},"kind":"{kind}","broker":{broker},"topic":{_quoted(topic)},"partition":{partition}'
+    text += f',"ranges":[{said}]'
+    for name, value in (("client_id", client_id), ("group", group), ("address", address)):
+        if value is not None:
+            text += f',"{name}":{_quoted(value)}'
+    if replica is not None:
+        text += f',"replica":{replica}'
+    return (text + "}").encode("utf-8", "surrogatepass")
 
 
 def decode_value(value: bytes | None) -> FlowRecord | None:

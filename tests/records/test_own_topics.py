@@ -34,6 +34,13 @@ def test_a_flow_record_is_read_as_it_was_written(record: FlowRecord) -> None:
     assert flow_schema.decode_value(flow_schema.encode_value(record)) == record
 
 
+@pytest.mark.parametrize("text", ["plain", 'quo"te', "back\\slash", "new\nline", "\x00\x1f", "ö😀", "\ud800"])
+def test_a_flow_record_is_the_json_of_its_fields(text: str) -> None:
+    record = FlowRecord("fetch", 1, text, 3, (FlowRange(0, 5, 10), FlowRange(5, 9, 20)), text, text, text, 2)
+    said = json.dumps({"v": 1} | record._asdict(), separators=(",", ":"), ensure_ascii=False)
+    assert flow_schema.encode_value(record) == said.encode("utf-8", "surrogatepass")
+
+
 def test_a_flow_record_says_when_an_offset_had_its_event() -> None:
     assert [FLOWS[1].time_us(offset) for offset in (0, 4, 5, 9)] == [10, 10, 20, None]
 
