@@ -1,8 +1,9 @@
 """What groups cost a broker that is busy with something else: CPU seconds per GB produced, with them and without.
 
-``python bench/run.py groups`` starts one klamm and gives it the same work again and again: 1 KiB records in batches of
-16 KiB over one bare socket, as fast as it takes them. In every other run 50 groups of 4 members are there as well: each
-member has a connection of its own, sends a heartbeat and a commit of one offset once a second, and fetches nothing.
+``python bench/run.py groups`` starts one klamm (``--broker kafka``: one Apache Kafka, to compare) and gives it the same
+work again and again: 1 KiB records in batches of 16 KiB over one bare socket, as fast as it takes them. In every other
+run 50 groups of 4 members are there as well: each member has a connection of its own, sends a heartbeat and a commit of
+one offset once a second, and fetches nothing.
 What is printed is the median of the pairs' ratios with its 95 % interval, by order statistics; the exit code is 1 if
 the median is above the budget. The more of the machine others take, the longer a gigabyte lasts and the more requests
 of groups fall into it: what the difference is a request of theirs is printed as well.
@@ -17,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from bench import driver_process, group_wire, measures
-from bench.brokers import Klamm
+from bench.brokers import Broker, Kafka, Klamm
 from bench.group_wire import ClassicMember, Wire
 from bench.intervals import median_interval
 from bench.measures import JAVA_BATCH, Bench, Shape
@@ -35,7 +36,9 @@ def main() -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="klamm-bench-"))
     bench = Bench(folder, driver_process.build(RESULTS), 0.0, 0, 0, 0.0)
-    broker = Klamm(folder / "klamm", {"acks.all.single": options.acks})
+    broker: Broker = Kafka(folder / "kafka")
+    if options.broker == "klamm":
+        broker = Klamm(folder / "klamm", {"acks.all.single": options.acks})
     try:
         broker.start()
         ratios = group_wire.run(_measure(bench, broker, options))
@@ -52,11 +55,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run.py groups", description=__doc__)
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--megabytes", type=int, default=300, help="produced in each run")
-    parser.add_argument("--acks", choices=["written", "flushed"], default="written", help="acks.all.single")
+    parser.add_argument("--broker", choices=["klamm", "kafka"], default="klamm")
+    parser.add_argument("--acks", choices=["written", "flushed"], default="written", help="klamm's acks.all.single")
     return parser.parse_args()
 
 
-async def _measure(bench: Bench, broker: Klamm, options: argparse.Namespace) -> list[float]:
+async def _measure(bench: Bench, broker: Broker, options: argparse.Namespace) -> list[float]:
     broker.create_topics(["committed"], GROUP_SIZE)
     wires = await group_wire.connect_all(broker.port, GROUPS * GROUP_SIZE)
     await group_wire.find_coordinator(wires[0], "group-0")
@@ -88,7 +92,7 @@ async def _measure(bench: Bench, broker: Klamm, options: argparse.Namespace) -> 
     return ratios
 
 
-async def _produced(bench: Bench, broker: Klamm, records: int) -> float:
+async def _produced(bench: Bench, broker: Broker, records: int) -> float:
     """Return the broker's CPU seconds per GB while so many records were produced."""
 
     def produce() -> float:
