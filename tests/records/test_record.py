@@ -17,6 +17,7 @@ from klamm.records.record import (
     Record,
     build_batch,
     build_batch_of_pairs,
+    decode_pairs,
     decode_record_from,
     decode_records,
     decode_records_at,
@@ -49,6 +50,25 @@ def test_records_come_out_as_they_went_in(
     batch = build_batch(records, codec=codec)
     assert check_produced_batch(batch).codec is codec
     assert decode_records(batch) == records
+
+
+@settings(deadline=None)
+@given(contents, st.sampled_from(Codec), st.data())
+def test_the_pairs_of_a_batch_are_those_of_its_records_broken_or_not(
+    given_contents: list[tuple[int, bytes | None, bytes | None, tuple[tuple[bytes, bytes | None], ...]]],
+    codec: Codec,
+    data: st.DataObject,
+) -> None:
+    batch = build_batch([Record(at, *content) for at, content in enumerate(given_contents)], codec=codec)
+    if data.draw(st.booleans()):
+        batch[data.draw(st.integers(HEADER_SIZE, len(batch) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        records = decode_records(batch)
+    except KafkaError as refused:
+        with pytest.raises(type(refused)):
+            decode_pairs(batch)
+    else:
+        assert decode_pairs(batch) == [(one.key, one.value) for one in records]
 
 
 @given(
