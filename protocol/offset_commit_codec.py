@@ -24,6 +24,7 @@ from klamm.protocol.primitives import (
     write_size,
     write_string,
 )
+from klamm.protocol.varint import unsigned_varint
 
 THROTTLE_SINCE: Final = 3
 RETENTION_UNTIL: Final = 4
@@ -44,6 +45,14 @@ _PARTITION: Final = Struct(">iq")
 _PARTITION_WITH_EPOCH: Final = Struct(">iqi")
 _ANSWERED: Final = Struct(">ih")
 _FLEXIBLE_ANSWERED: Final = Struct(">ihB")  # with an empty section of tagged fields
+_FLEXIBLE_HEAD: Final = Struct(">iiBi")  # size, correlation id, no tagged field, throttle time
+_GENERATION_AND_SIZE: Final = Struct(">iB")
+_USUAL_PARTITION: Final = Struct(">iqiBB")  # index, offset, leader epoch, size of empty metadata, no tagged field
+_NO_TAGGED_FIELDS: Final = b"\0"
+_USUAL_SIZE_MAX: Final = 4096
+"""Bytes of a request that is looked at twice at most: the most that short strings and counts may come to."""
+_SHORT: Final = 0x7F
+"""The largest size that takes one byte."""
 _SIZE_SIZE: Final = 4
 
 CommittedPartition = tuple[int, int, int, str | None]
@@ -84,6 +93,10 @@ def decode_offset_commit(view: memoryview, position: int, version: int) -> Offse
         ProtocolError: The bytes are not that request, or more than ``REQUEST_ELEMENTS_MAX`` topics and partitions.
     """
     flexible = version >= FLEXIBLE_SINCE
+    if flexible and len(view) <= _USUAL_SIZE_MAX and len(view) <= REQUEST_ELEMENTS_MAX:
+        usual = _decode_usual(bytes(view), position, version)
+        if usual is not None:
+            return usual
     try:
         group_id, position = read_string(view, position, flexible=flexible)
         (generation_id,) = _INT32.unpack_from(view, position)
@@ -106,30 +119,92 @@ def decode_offset_commit(view: memoryview, position: int, version: int) -> Offse
 
 def encode_offset_commit_response(version: int, correlation_id: int, topics: Sequence[AnsweredTopic]) -> bytearray:
     """Return the whole response frame, length prefix and header included; nobody is throttled."""
-    flexible = version >= FLEXIBLE_SINCE
+    if version >= FLEXIBLE_SINCE:
+        return _encode_flexible(version, correlation_id, topics)
     frame = bytearray(_SIZE_SIZE)
     frame += _INT32.pack(correlation_id)
-    if flexible:
-        frame.append(0)
     if version >= THROTTLE_SINCE:
         frame += bytes(4)
-    write_size(frame, len(topics), flexible=flexible)
+    write_size(frame, len(topics), flexible=False)
+    for name, _, partitions in topics:
+        write_string(frame, name or "", flexible=False)
+        write_size(frame, len(partitions), flexible=False)
+        frame += b"".join([_ANSWERED.pack(partition, error_code) for partition, error_code in partitions])
+    _INT32.pack_into(frame, 0, len(frame) - _SIZE_SIZE)
+    return frame
+
+
+def _encode_flexible(version: int, correlation_id: int, topics: Sequence[AnsweredTopic]) -> bytearray:
+    frame = bytearray(_FLEXIBLE_HEAD.pack(0, correlation_id, 0, 0))
+    frame += unsigned_varint(len(topics) + 1)
+    pack = _FLEXIBLE_ANSWERED.pack
     for name, topic_id, partitions in topics:
         if version >= TOPIC_ID_SINCE:
             frame += bytes(16) if topic_id is None else topic_id.bytes
         else:
-            write_string(frame, name or "", flexible=flexible)
-        write_size(frame, len(partitions), flexible=flexible)
-        if flexible:
-            pack = _FLEXIBLE_ANSWERED.pack
-            frame += b"".join([pack(partition, error_code, 0) for partition, error_code in partitions])
-            frame.append(0)
-        else:
-            frame += b"".join([_ANSWERED.pack(partition, error_code) for partition, error_code in partitions])
-    if flexible:
-        frame.append(0)
+            encoded = (name or "").encode()
+            frame += unsigned_varint(len(encoded) + 1) + encoded
+        frame += unsigned_varint(len(partitions) + 1)
+        frame += b"".join([pack(partition, error_code, 0) for partition, error_code in partitions]) + _NO_TAGGED_FIELDS
+    frame += _NO_TAGGED_FIELDS
     _INT32.pack_into(frame, 0, len(frame) - _SIZE_SIZE)
     return frame
+
+
+def _decode_usual(raw: bytes, at: int, version: int) -> OffsetCommitRequest | None:
+    """Decode what nearly every consumer sends: short strings, no metadata, no tagged fields; None if it is another.
+
+    Every size here is one byte: the count or length plus one, so that the next field begins that many bytes on.
+    """
+    try:
+        group_end = at + raw[at]
+        generation_id, member_size = _GENERATION_AND_SIZE.unpack_from(raw, group_end)
+        member_at = group_end + _INT32.size
+        member_end = member_at + member_size
+        instance_size = raw[member_end]
+        topics_at = member_end + (instance_size or 1)
+        count = raw[topics_at]
+        if not (
+            0 < raw[at] <= _SHORT and 0 < member_size <= _SHORT and instance_size <= _SHORT and 0 < count <= _SHORT
+        ):
+            return None
+        topics: list[CommitTopic] = []
+        position = topics_at + 1
+        for _ in range(count - 1):
+            topic, position = _usual_topic(raw, position, version)
+            if topic is None:
+                return None
+            topics.append(topic)
+        if raw[position]:  # tagged fields
+            return None
+        group_id, member_id = raw[at + 1 : group_end].decode(), raw[member_at + 1 : member_end].decode()
+        instance_id = raw[member_end + 1 : topics_at].decode() if instance_size else None
+    except (IndexError, ValueError, struct_error):  # general decoding says what is wrong
+        return None
+    return OffsetCommitRequest(group_id, generation_id, member_id, instance_id, NO_RETENTION_MS, topics)
+
+
+def _usual_topic(raw: bytes, at: int, version: int) -> tuple[CommitTopic | None, int]:
+    name, topic_id = None, None
+    if version >= TOPIC_ID_SINCE:
+        topic_id, position = UUID(bytes=raw[at : at + 16]), at + 16
+    else:
+        size, position = raw[at], at + raw[at]
+        if not 0 < size <= _SHORT:
+            return None, at
+        name = raw[at + 1 : position].decode()
+    count = raw[position]
+    if not 0 < count <= _SHORT:
+        return None, at
+    position += 1
+    partitions: list[CommittedPartition] = []
+    for _ in range(count - 1):
+        partition, offset, leader_epoch, metadata_size, tagged_fields = _USUAL_PARTITION.unpack_from(raw, position)
+        if metadata_size != 1 or tagged_fields:
+            return None, at
+        partitions.append((partition, offset, leader_epoch, ""))
+        position += _USUAL_PARTITION.size
+    return (None, at) if raw[position] else (CommitTopic(name, topic_id, partitions), position + 1)
 
 
 def _read_topics(view: memoryview, position: int, version: int, *, flexible: bool) -> tuple[list[CommitTopic], int]:

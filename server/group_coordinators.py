@@ -121,7 +121,11 @@ class GroupCoordinators:
         Raises:
             KafkaError: NOT_COORDINATOR: it isn't here; COORDINATOR_LOAD_IN_PROGRESS: not yet.
         """
-        self.tell_partition(self.partition_of(group_id), request, reply)
+        actor = self._running.get(group_id) or self._find_running(group_id)
+        if actor is not None and not actor.actor_inbox.closed:
+            actor.ref.tell(Ask(request, reply))
+        else:
+            self.tell_partition(self.partition_of(group_id), request, reply)
 
     def tell_partition(
         self, index: int, request: Request | Heartbeat | CommitOffsets, reply: Callable[[object], None]
@@ -259,8 +263,9 @@ class PartitionCoordinatorLog:
         message = AppendBatch(
             memoryview(batch), ACKS_ALL, None, _AppendAnswer(answer), 0, self._timeout_ms, from_broker=True
         )
-        if self._partition.ref.is_alive():
-            self._partition.ref.tell(message)
+        ref = self._partition.ref
+        if not ref.actor_inbox.closed:
+            ref.tell(message)
         else:
             answer(KafkaError(f"{self._partition} is offline", code=ErrorCode.NOT_LEADER_OR_FOLLOWER))
 

@@ -45,7 +45,8 @@ from klamm.records.offsets_schema import GroupRecord, encode_value
 
 MEMBER_ID_DELIMITER = "-"
 
-_PREPARING_REBALANCE = ClassicState.PREPARING_REBALANCE  # an attribute of an enum costs as much as a call
+# An attribute of an enum costs as much as a call, and so does a set of its members.
+_PREPARING_REBALANCE, _STABLE = ClassicState.PREPARING_REBALANCE, ClassicState.STABLE
 _REBALANCE_IN_PROGRESS, _NONE = ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.NONE
 
 
@@ -269,10 +270,11 @@ class ClassicProtocol:
 
     def touch(self, group: ClassicGroup, member_id: str) -> None:
         """A commit counts as a heartbeat."""
-        if group.state in {ClassicState.STABLE, ClassicState.PREPARING_REBALANCE}:
+        if group.state is _STABLE or group.state is _PREPARING_REBALANCE:
             member = group.members.get(member_id)
             if member is not None:
-                self._rebalances.schedule(member.session, member.session_timeout_ms)
+                context = self._context
+                context.deadlines.schedule(member.session, context.now.monotonic_ms + member.session_timeout_ms)
 
     def leave(self, group: ClassicGroup, request: LeaveGroup, reply_to: object) -> None:
         """Remove members, each with its own outcome, and rebalance once for all."""

@@ -67,7 +67,10 @@ class OffsetStore:
         if value is not None:
             if key.group not in self._context.groups:
                 self._context.groups[key.group] = ClassicGroup(key.group)
-            self._offsets.setdefault(key.group, {}).setdefault(key.topic, {})[key.partition] = value
+            try:
+                self._offsets[key.group][key.topic][key.partition] = value
+            except KeyError:
+                self._offsets.setdefault(key.group, {}).setdefault(key.topic, {})[key.partition] = value
             return
         topics = self._offsets.get(key.group, {})
         partitions = topics.get(key.topic, {})

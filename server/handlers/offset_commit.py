@@ -116,13 +116,10 @@ class OffsetCommitResponse(AnsweredSlot):
     def _note(self, journal: Journal, asked: CommitOffsets, result: CommitOffsetsResult) -> None:
         """Note what was committed, for telemetry."""
         refused = result.refused
-        offsets = tuple(
-            (topic.topic, one[0], one[1])
-            for topic in asked.topics
-            for one in topic.partitions
-            if not refused or (topic.topic, one[0]) not in refused
-        )
-        journal.add(Committed(asked.group_id, self._header.client_id, offsets, perf_counter_ns()))
+        offsets = [(topic.topic, one[0], one[1]) for topic in asked.topics for one in topic.partitions]
+        if refused:
+            offsets = [one for one in offsets if (one[0], one[1]) not in refused]
+        journal.add(Committed(asked.group_id, self._header.client_id, tuple(offsets), perf_counter_ns()))
 
 
 def receive_offset_commit(node: Node, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
