@@ -57,6 +57,7 @@ async def group_lags(
     topics: Collection[str] | None = None,
     members: bool = False,
     listed: Sequence[ListedGroup] | None = None,
+    known: ClusterMetadata | None = None,
     broker_timeout_s: float = BROKER_TIMEOUT_S,
 ) -> LagReport:
     """Read the lag of some groups, or of all: one ListGroups, a few OffsetFetch and one ListOffsets to each broker.
@@ -89,7 +90,7 @@ async def group_lags(
     )
     report.committed_at_ms = cluster.now_ms()
     # Committed first, then ends: the other way round whoever keeps up would seem to be ahead.
-    await _read_ends(cluster, report, broker_timeout_s)
+    await _read_ends(cluster, report, known, broker_timeout_s)
     report.ends_at_ms = cluster.now_ms()
     return report
 
@@ -319,7 +320,7 @@ async def _read_members(cluster: Cluster, report: LagReport, timeout_s: float) -
         }
 
 
-async def _read_ends(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
+async def _read_ends(cluster: Cluster, report: LagReport, known: ClusterMetadata | None, timeout_s: float) -> None:
     layouts = {commits.layout for commits in report.commits.values()}
     topics = {topic for layout in layouts for topic, _ in layout.topics}
     topics |= {topic for owners in report.owners.values() for topic, _ in owners}
@@ -327,7 +328,9 @@ async def _read_ends(cluster: Cluster, report: LagReport, timeout_s: float) -> N
         topics &= report.topics
     if not topics:
         return
-    metadata = await cluster.metadata(sorted(topics))
+    metadata = None if known is None else _narrowed(known, topics)
+    if metadata is None:
+        metadata = await cluster.metadata(sorted(topics))
     by_leader = _by_leader(report, metadata)
 
     async def send(leader: int, partitions: dict[str, list[int]]) -> list[ListedOffset]:
@@ -340,6 +343,12 @@ async def _read_ends(cluster: Cluster, report: LagReport, timeout_s: float) -> N
             report.end_errors.setdefault(topic, {}).update(dict.fromkeys(indexes, error))
     if moved:
         await _read_moved(cluster, report, metadata, moved)
+
+
+def _narrowed(known: ClusterMetadata, topics: Collection[str]) -> ClusterMetadata | None:
+    """Return what is known of some topics; None if there are newer ones among them."""
+    found = [topic for topic in known.topics if topic.name in topics]
+    return known._replace(topics=found) if len(found) == len(topics) else None
 
 
 def _keep_ends(report: LagReport, answer: Iterable[ListedOffset]) -> list[Partition]:

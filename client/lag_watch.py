@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
@@ -17,10 +18,14 @@ from klamm.client.lag import group_lags, measure_times, retentions
 from klamm.client.lag_history import WINDOW_MS, LagHistory, Rates, Retention, Risk
 from klamm.client.lag_report import GroupLag, LagReport, LagRow
 from klamm.client.offset_fetch_wire import Partition
+from klamm.client.wire import ClusterMetadata
 
 TIMED_MAX: Final = 1000
 """Partitions whose record is fetched at each sample; the others have times between two of their samples."""
 RETENTION_EVERY_S: Final = 60.0
+TOPICS_AT_ONCE: Final = 250
+"""Topics whose retention one sample asks for: a broker takes seconds for the configs of ten thousand and answers nobody
+meanwhile. Those of the records that were timed come first: of the others no risk could be told."""
 
 
 class Watched(NamedTuple):
@@ -63,11 +68,16 @@ class LagWatcher:
         self._members = members
         self._timed_max = timed_max
         self._listed = listed
-        self._retention_read_s = -RETENTION_EVERY_S
+        self._retention_read_s: dict[str, float] = {}  # when each topic's was
+        self._refused_s = self._sizes_read_s = -RETENTION_EVERY_S
         self._offset_sizes: dict[Partition, float] = {}
 
-    async def sample(self, *, with_retention: bool = True, cluster: Cluster | None = None) -> LagReport:
+    async def sample(
+        self, *, with_retention: bool = True, cluster: Cluster | None = None, known: ClusterMetadata | None = None
+    ) -> LagReport:
         """Take a sample; ``cluster`` replaces the one so far: a recording is another at each time.
+
+        ``known`` is the metadata of all topics where the caller has just got it.
 
         Raises:
             ClientError: The cluster does not answer; what was sampled before stays.
@@ -76,15 +86,13 @@ class LagWatcher:
             self._cluster = cluster
         listed, self._listed = self._listed, None
         report = await group_lags(
-            self._cluster, self._groups, topics=self._topics, members=self._members, listed=listed
+            self._cluster, self._groups, topics=self._topics, members=self._members, listed=listed, known=known
         )
         await measure_times(self._cluster, report, worst_first(report, self._timed_max))
         self.history.add(report)
-        now = time.monotonic()
-        if with_retention and now - self._retention_read_s >= RETENTION_EVERY_S:
+        if with_retention:
             await self._read_retention(report)
             await self._read_sizes(report)
-            self._retention_read_s = now
         return report
 
     def rows(self, group: str) -> list[LagRow]:
@@ -117,16 +125,37 @@ class LagWatcher:
         return Watched(total, self.history.group_rates(total), risk, row)
 
     async def _read_retention(self, report: LagReport) -> None:
+        """Read what some topics keep: those whose turn it is, a minute after the last time at the earliest."""
+        now = time.monotonic()
+        if now - self._refused_s < RETENTION_EVERY_S:
+            return
+        read_s = self._retention_read_s
+        for name in read_s.keys() - report.ends.keys():
+            del read_s[name]
+            self.retention.pop(name, None)
+        timed = (topic for rows in report.timed.values() for topic, _ in rows)
+        names = (name for name in dict.fromkeys((*timed, *report.ends)) if name in report.ends)
+        due = (name for name in names if now - read_s.get(name, -RETENTION_EVERY_S) >= RETENTION_EVERY_S)
+        wanted = list(islice(due, TOPICS_AT_ONCE))
         try:
-            self.retention = await retentions(self._cluster, set(report.ends))
+            found = await retentions(self._cluster, wanted)
         except ClientError:  # configs may be read by fewer people than offsets; the board then has no such column
-            self.retention = {}
+            self.retention, self._refused_s = {}, now
+            return
+        read_s.update(dict.fromkeys(wanted, now))
+        for name in wanted:
+            self.retention.pop(name, None)
+        self.retention.update(found)
 
     async def _read_sizes(self, report: LagReport) -> None:
         """Read what an offset takes on disk where retention.bytes deletes: one request to each broker that leads such.
 
         Where that may not be read (DESCRIBE on the cluster) retention.bytes threatens nothing that is known.
         """
+        now = time.monotonic()
+        if now - self._sizes_read_s < RETENTION_EVERY_S:
+            return
+        self._sizes_read_s = now
         limited = {name for name, each in self.retention.items() if each.deletes and each.size_bytes is not None}
         spans = {
             (row.topic, row.partition): row.log_end_offset - row.log_start_offset

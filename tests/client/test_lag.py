@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from klamm.client import lag_watch
 from klamm.client.errors import ClientError
 from klamm.client.lag import GROUPS_AT_FIRST, LagReport, LagRow, group_lags, measure_times
 from klamm.client.lag_history import LagHistory, Retention, retention_of, retention_risk
@@ -346,6 +347,35 @@ def test_a_watcher_keeps_its_board_when_a_sample_fails() -> None:
             return watcher.board()[0].total.lag
 
     assert asyncio.run(run()) == 5
+
+
+def test_retention_of_many_topics_is_read_in_pieces_what_was_timed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"t{number}" for number in range(7)]
+    script = Scripted({name: [Part(9)] for name in names}, {"g": Group({(name, 0): 9 for name in names})})
+    script.groups["g"].offsets["t6", 0] = 4
+    asked: list[list[str]] = []
+
+    async def told(_cluster: object, topics: list[str]) -> dict[str, Retention]:
+        asked.append(topics)
+        return {name: Retention(HOUR_MS, None) for name in topics if name != "t1"}
+
+    monkeypatch.setattr(lag_watch, "retentions", told)
+    monkeypatch.setattr(lag_watch, "TOPICS_AT_ONCE", 3)
+
+    async def run() -> LagWatcher:
+        async with script.cluster() as cluster:
+            watcher = LagWatcher(cluster)
+            metadata = await cluster.metadata(names)
+            for _ in range(4):
+                await watcher.sample(known=metadata)
+            assert cluster.requests_sent["Metadata"] == 1, "what is known is not asked for again"
+            return watcher
+
+    watcher = asyncio.run(run())
+    assert asked[0][0] == "t6"
+    assert [len(each) for each in asked] == [3, 3, 1, 0]
+    assert sorted(name for each in asked for name in each) == names
+    assert sorted(watcher.retention) == [name for name in names if name != "t1"]
 
 
 def test_a_broker_that_was_too_slow_is_asked_anew_and_nothing_waits_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:

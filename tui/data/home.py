@@ -118,8 +118,8 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     warnings: list[ClientError] = []
     if known.refreshes > 1:
         warnings += await _sample_topics(session, known)
-    if known.refreshes % 2 == 0 or known.rows is None:
-        await _sample_groups(session, known)
+    if known.refreshes % 2 == 0:  # not at first: what is known of topics and brokers is shown before
+        await _sample_groups(session, known, metadata)
     if known.group_error is not None:
         warnings.append(known.group_error)
     await _look_up_least(session, seen, known)
@@ -129,8 +129,10 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     found = sorted(troubles(seen, known, session.away), key=lambda each: (-each.severity, each.kind, each.name))
     objects = len(metadata.topics) + len(metadata.brokers) + len(known.rows or ())
     note = f"{len(found)} of {objects} objects need attention" if found else f"all {objects} objects are well"
+    if known.rows is None:
+        note = f"{objects} objects; groups are not looked at yet"
     parts = {
-        "attention": Part(found, None, now, note, lag_board.one_of_each(warnings)),
+        "attention": Part(None if known.rows is None else found, None, now, note, lag_board.one_of_each(warnings)),
         "figures": Part([_figures(seen, known)], None, now),
     }
     return Loaded(now, parts, more=known.refreshes == 1)
@@ -216,11 +218,11 @@ async def _sample_topics(session: Session, known: Known) -> list[ClientError]:
     return warnings
 
 
-async def _sample_groups(session: Session, known: Known) -> None:
+async def _sample_groups(session: Session, known: Known, metadata: ClusterMetadata) -> None:
     try:
         if known.board is None:
             known.board = lag_board.Known(LagWatcher(session.cluster, timed_max=lag_board.TIMED_MAX))
-        report = await known.board.watcher.sample()
+        report = await known.board.watcher.sample(known=metadata)
         known.rows = lag_board.board(known.board, report, ())
         known.group_error = next(iter([*report.broker_errors, *report.group_errors.values()]), None)
     except UnreachableError:
