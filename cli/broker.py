@@ -24,9 +24,9 @@ LOG_DIR_COLUMNS = (
 
 async def list_brokers(run: Run) -> Result:
     """List brokers."""
-    from klamm.client.clusters import cluster_info, with_controller
+    from klamm.client.clusters import cluster_and_quorum
 
-    found = await with_controller(run.cluster, await cluster_info(run.cluster))
+    found, _ = await cluster_and_quorum(run.cluster)
     return Result(broker_items(found), BROKER_COLUMNS)
 
 

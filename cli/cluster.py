@@ -29,9 +29,9 @@ def _problem_style(item: Item) -> str:
 
 async def info(run: Run) -> Result:
     """Show cluster id, controller, brokers."""
-    from klamm.client.clusters import cluster_info, with_controller
+    from klamm.client.clusters import cluster_and_quorum
 
-    found = await with_controller(run.cluster, await cluster_info(run.cluster))
+    found, _ = await cluster_and_quorum(run.cluster)
     brokers = broker_items(found)
     item: Item = {
         "name": found.cluster_id,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
-from klamm.client.requests import check, shapes
+from klamm.client.requests import check, shapes, time_ms
 
 DESCRIBE_CLUSTER: Final = 60
 DESCRIBE_QUORUM: Final = 55
@@ -82,18 +82,18 @@ async def cluster_info(cluster: Cluster) -> ClusterInfo:
     return ClusterInfo(metadata.cluster_id, metadata.controller_id, sorted(known))
 
 
-async def with_controller(cluster: Cluster, info: ClusterInfo) -> ClusterInfo:
-    """Return the same with the active controller, -1 where nobody says who that is.
+async def cluster_and_quorum(cluster: Cluster) -> tuple[ClusterInfo, Quorum | ClientError]:
+    """Return who the cluster is, with its active controller (-1 where nobody says), and its quorum, or why not.
 
-    Brokers of a KRaft cluster answer with any broker that is up, which passes on what is for the controller (KIP-590);
-    the controller itself is the leader of the metadata quorum.
+    Brokers of a KRaft cluster name any broker that is up as controller, which passes on what is for the controller
+    (KIP-590); the controller itself is the leader of the metadata quorum.
     """
-    if not await cluster.advertises(DESCRIBE_QUORUM):
-        return info
+    info = await cluster_info(cluster)
     try:
-        return info._replace(controller=(await describe_quorum(cluster)).leader_id)
-    except ClientError:  # it needs DESCRIBE on the cluster
-        return info._replace(controller=-1)
+        quorum = await describe_quorum(cluster)
+    except ClientError as error:  # without a quorum the controller is who brokers name; else it needs DESCRIBE
+        return info._replace(controller=-1) if await cluster.advertises(DESCRIBE_QUORUM) else info, error
+    return info._replace(controller=quorum.leader_id), quorum
 
 
 async def describe_quorum(cluster: Cluster) -> Quorum:
@@ -115,8 +115,8 @@ async def describe_quorum(cluster: Cluster) -> Quorum:
             "leader" if int(each.replica_id) == leader else role,
             int(each.log_end_offset),
             max(0, end - int(each.log_end_offset)),
-            _time_ms(each.last_fetch_timestamp),
-            _time_ms(each.last_caught_up_timestamp),
+            time_ms(each.last_fetch_timestamp),
+            time_ms(each.last_caught_up_timestamp),
         )
         for role, each in [
             *(("voter", each) for each in part.current_voters),
@@ -136,10 +136,3 @@ async def features(cluster: Cluster) -> list[Feature]:
     supported = {each.name: (int(each.min_version), int(each.max_version)) for each in answer.supported_features or ()}
     final = {each.name: int(each.max_version_level) for each in answer.finalized_features or ()}
     return [Feature(name, final.get(name), *supported.get(name, (None, None))) for name in sorted({*supported, *final})]
-
-
-def _time_ms(value: Any) -> int | None:  # noqa: ANN401 (an integer, or a time as kio has the field)
-    if value is None:
-        return None
-    number = int(value.timestamp() * 1000) if hasattr(value, "timestamp") else int(value)
-    return number if number >= 0 else None

@@ -80,6 +80,16 @@ def integers(values: Iterable[Any]) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
+def milliseconds(value: Any) -> int:  # noqa: ANN401 (an integer, or a time, as kio has the field)
+    """Return a time of a message in milliseconds; negative ones have a meaning of their own."""
+    return int(value.timestamp() * 1000) if hasattr(value, "timestamp") else int(value)
+
+
+def time_ms(value: Any) -> int | None:  # noqa: ANN401 (as above)
+    """Return a time of a response in milliseconds; None where it has none."""
+    return None if value is None or milliseconds(value) < 0 else milliseconds(value)
+
+
 async def within(cluster: Cluster, seconds: float, broker_id: int, asked: Awaitable[_Result]) -> _Result:
     """Return what was asked of a broker.
 

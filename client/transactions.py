@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.groups import TRANSACTION, coordinators
-from klamm.client.requests import check, failure, shapes
+from klamm.client.requests import check, failure, shapes, time_ms
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 
 WRITE_TXN_MARKERS: Final = 27
@@ -106,7 +106,7 @@ async def describe_transactions(
                     int(each.producer_id),
                     int(each.producer_epoch),
                     int(each.transaction_timeout.total_seconds() * 1000),
-                    _milliseconds(each.transaction_start_time),
+                    time_ms(each.transaction_start_time),
                     [(str(topic.topic), int(index)) for topic in each.topics for index in topic.partitions],
                     broker_id,
                 )
@@ -147,7 +147,7 @@ async def active_producers(
                         int(each.producer_id),
                         int(each.producer_epoch),
                         int(each.coordinator_epoch),
-                        _milliseconds(each.last_timestamp) or -1,
+                        time_ms(each.last_timestamp) or -1,
                         None if int(each.current_txn_start_offset) < 0 else int(each.current_txn_start_offset),
                     )
                     for each in part.active_producers
@@ -206,10 +206,3 @@ async def abort_transaction(cluster: Cluster, metadata: ClusterMetadata, hanging
         for topic in result.topics:
             for each in topic.partitions:
                 check(each.error_code, None, f"{topic.name}:{each.partition_index}")
-
-
-def _milliseconds(value: Any) -> int | None:  # noqa: ANN401 (an integer or a time, as kio has the field)
-    if value is None:
-        return None
-    number = int(value.timestamp() * 1000) if hasattr(value, "timestamp") else int(value)
-    return number if number >= 0 else None

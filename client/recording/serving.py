@@ -25,7 +25,7 @@ from klamm.client.recording.serving_groups import (
     share_offsets,
 )
 from klamm.client.recording.state import Row, State
-from klamm.client.requests import response_shapes
+from klamm.client.requests import milliseconds, response_shapes
 from klamm.model.errors import ErrorCode
 from klamm.protocol import messages
 from klamm.records.record import Record, build_batch
@@ -102,7 +102,7 @@ def list_offsets(state: State, _broker: int, request: Any) -> Any:  # noqa: ANN4
         for each in topic.partitions:
             where = str(topic.name), int(each.partition_index)
             row = state.get(("partition", "", *where))
-            wanted = _timestamp(each.timestamp)
+            wanted = milliseconds(each.timestamp)
             offset, error = -1, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
             if row is not None:
                 error = ErrorCode.NONE
@@ -120,10 +120,6 @@ def list_offsets(state: State, _broker: int, request: Any) -> Any:  # noqa: ANN4
             )
         topics.append(shape.ListOffsetsTopicResponse(name=topic.name, partitions=tuple(parts)))
     return shape.ListOffsetsResponse(throttle_time=NOW, topics=tuple(topics))
-
-
-def _timestamp(value: Any) -> int:  # noqa: ANN401 (an integer or a datetime, as kio has the field)
-    return int(value.timestamp() * 1000) if hasattr(value, "timestamp") else int(value)
 
 
 def fetch(state: State, _broker: int, request: Any) -> Any:  # noqa: ANN401

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from klamm.client.clusters import cluster_info, with_controller
+from klamm.client.clusters import cluster_and_quorum
 from klamm.client.errors import ClientError
 from klamm.client.topics import LogDir, log_dirs
 from klamm.tui.part import Loaded, Part
@@ -50,7 +50,7 @@ class Known:
 async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     """Return the brokers. One that was seen and is gone stays in the list, marked."""
     known = memory.setdefault("known", Known())
-    info = await with_controller(session.cluster, await cluster_info(session.cluster))
+    info, _ = await cluster_and_quorum(session.cluster)
     metadata = await session.cluster.metadata()
     session.names["broker"] = [str(each.broker_id) for each in info.brokers]
     first = known.at_ms == 0

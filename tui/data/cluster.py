@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from klamm.client.clusters import DESCRIBE_QUORUM, Voter, cluster_info, describe_quorum, features
+from klamm.client.clusters import Voter, cluster_and_quorum, features
+from klamm.client.errors import ClientError
 from klamm.client.text import counted, size_text
 from klamm.tui.data.moving import MoveRow, moving
 from klamm.tui.part import Loaded, Part
@@ -23,17 +24,15 @@ UNKNOWN: Final = "?"
 async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     """Return the cluster."""
     cluster = session.cluster
-    info = await cluster_info(cluster)
-    # Brokers of a KRaft cluster answer with any broker that is up: the controller is the leader of the quorum.
-    controller = UNKNOWN if await cluster.advertises(DESCRIBE_QUORUM) else str(info.controller)
+    info, quorum = await cluster_and_quorum(cluster)
 
     async def replicas() -> list[Voter]:
-        nonlocal controller
-        quorum = await describe_quorum(cluster)
-        controller = str(quorum.leader_id)
+        if isinstance(quorum, ClientError):
+            raise quorum
         return quorum.replicas
 
     voters = await panel(session, replicas())
+    controller = UNKNOWN if info.controller < 0 else info.controller
     note = f"cluster {info.cluster_id}  controller {controller}  {counted(len(info.brokers), 'broker')}"
     parts: dict[str, Part] = {"quorum": voters._replace(note=note)}
     moves = await panel(session, moving(session, memory))
