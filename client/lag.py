@@ -12,20 +12,18 @@ not a number of records. Lag as time is the age of the record at the committed o
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
 
-from klamm.client import offset_fetch_wire, offsets_wire
 from klamm.client.cluster import Cluster
-from klamm.client.errors import ClientError, DeadlineError, ResponseError, unreadable
+from klamm.client.errors import ClientError, DeadlineError, ResponseError
 from klamm.client.groups import ListedGroup, list_groups
+from klamm.client.lag_commits import read_commits, read_share_commits
 from klamm.client.lag_report import GroupLag, LagReport, LagRow, Owner
-from klamm.client.offset_fetch_wire import Commit, GroupCommits, Partition
+from klamm.client.offsets import LATEST, Partition, ask_leader, list_offsets
 from klamm.client.offsets_wire import ListedOffset
 from klamm.client.requests import BROKER_TIMEOUT_S, within
 from klamm.client.wire import ClusterMetadata
-from klamm.protocol.errors import ProtocolError
 
 if TYPE_CHECKING:
     from klamm.client.lag_history import Retention
@@ -33,19 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "measure_times", "retentions"]
 
-GROUPS_AT_FIRST: Final = 32
-"""Groups of the first OffsetFetch to a broker; from what it brings follows how many the next asks for."""
-GROWTH_MAX: Final = 8
-"""The next asks for at most so many times the groups: the first ones may have committed less than the others."""
-ANSWER_SIZE_BYTES: Final = 1 << 20
-"""What one OffsetFetch is meant to bring: some 40,000 commits."""
-REQUESTS_AT_ONCE: Final = 2
 RETENTION_KEYS: Final = ("cleanup.policy", "retention.bytes", "retention.ms")
-LATEST: Final = -1
 _GROUP_ID_NOT_FOUND: Final = 69
 _LEADER_NOT_AVAILABLE: Final = 5
 _UNKNOWN_TOPIC: Final = 3
-_DESCRIBE_SHARE_GROUP_OFFSETS: Final = 90
 _PASSING: Final = frozenset({6, 78})
 """NOT_LEADER_OR_FOLLOWER, OFFSET_NOT_AVAILABLE: the leader is only just becoming one."""
 
@@ -84,8 +73,8 @@ async def group_lags(
         report.group_errors[name] = error
     partitions = None if topics is None else await _partitions(cluster, topics)
     await asyncio.gather(
-        _read_commits(cluster, report, partitions, broker_timeout_s),
-        _read_share_commits(cluster, report, broker_timeout_s),
+        read_commits(cluster, report, partitions, broker_timeout_s),
+        read_share_commits(cluster, report, broker_timeout_s),
         *([_read_members(cluster, report, broker_timeout_s)] if members else []),
     )
     report.committed_at_ms = cluster.now_ms()
@@ -144,162 +133,6 @@ async def _partitions(cluster: Cluster, topics: Collection[str]) -> dict[str, li
     return {topic.name: [part.partition for part in topic.partitions] for topic in metadata.topics}
 
 
-async def _read_commits(
-    cluster: Cluster, report: LagReport, topics: Mapping[str, Sequence[int]] | None, timeout_s: float
-) -> None:
-    by_broker: dict[int, list[str]] = {}
-    for group in report.groups:
-        if group.type != "share":
-            by_broker.setdefault(group.coordinator, []).append(group.group_id)
-
-    async def send(broker_id: int, names: list[str]) -> None:
-        async for answer in _fetch_commits(cluster, broker_id, names, topics, timeout_s):
-            for each in answer:
-                _keep_commits(report, each, narrowed=topics is not None)
-
-    _, failures = await cluster.per_broker(by_broker, send)
-    for broker_id, error in failures.items():
-        left = (name for name in by_broker[broker_id] if name not in report.commits)
-        report.group_errors |= {name: error for name in left if name not in report.group_errors}
-
-
-def _keep_commits(report: LagReport, each: GroupCommits, *, narrowed: bool) -> None:
-    if each.error_code:
-        report.group_errors[each.group] = ResponseError(each.error_code, None, name=each.group)
-    elif narrowed:
-        # Asked for by topic, a broker names every partition, also where the group has committed none.
-        topics = {
-            topic: commits
-            for topic, commits in each.topics.items()
-            if any(commit[1] >= 0 or commit[3] for commit in commits)
-        }
-        report.commits[each.group] = GroupCommits.of(each.group, topics, each.metadata)
-    else:
-        report.commits[each.group] = each
-
-
-async def _fetch_commits(
-    cluster: Cluster,
-    broker_id: int,
-    names: Sequence[str],
-    topics: Mapping[str, Sequence[int]] | None,
-    timeout_s: float,
-) -> AsyncIterator[list[GroupCommits]]:
-    """Yield the commits of groups, some at a time.
-
-    How many groups one request asks for follows from what the ones before brought: an answer of many megabytes takes a
-    broker of Apache Kafka several times as long as the same in pieces (docs/cli-speed.md). Two are on their way at a
-    time, so that the broker works while an answer is read.
-    """
-    connection = await cluster.broker(broker_id)
-    low, high = offset_fetch_wire.OFFSET_FETCH_VERSIONS
-    theirs = connection.versions.get(offset_fetch_wire.OFFSET_FETCH, (0, 0))
-    if theirs[1] < low or theirs[0] > high:
-        yield await within(cluster, timeout_s, broker_id, _fetch_commits_singly(cluster, broker_id, names))
-        return
-
-    async def ask(some: Sequence[str]) -> memoryview:
-        _, frame = await cluster.ask_encoded(
-            offset_fetch_wire.OFFSET_FETCH,
-            offset_fetch_wire.OFFSET_FETCH_VERSIONS,
-            lambda version, number, client: offset_fetch_wire.encode_offset_fetch(
-                version, number, client, some, topics
-            ),
-            broker_id,
-        )
-        return frame
-
-    def asked(some: Sequence[str]) -> asyncio.Task[memoryview]:
-        return asyncio.create_task(within(cluster, timeout_s, broker_id, ask(some)))
-
-    decoder = offset_fetch_wire.OffsetFetchDecoder()
-    count = GROUPS_AT_FIRST
-    waiting = deque([(count, asked(names[:count]))])
-    begun = count
-    try:
-        while waiting:
-            groups, task = waiting.popleft()
-            frame = await task
-            fitting = ANSWER_SIZE_BYTES * groups // len(frame)
-            count = max(1, min(fitting, groups * GROWTH_MAX))
-            while begun < len(names) and len(waiting) < REQUESTS_AT_ONCE:
-                waiting.append((count, asked(names[begun : begun + count])))
-                begun += count
-            try:
-                yield decoder.decode(frame)
-            except ProtocolError as error:
-                raise unreadable(broker_id, error) from error
-    finally:
-        for _, task in waiting:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
-
-
-async def _fetch_commits_singly(cluster: Cluster, broker_id: int, names: Sequence[str]) -> list[GroupCommits]:
-    """Ask a broker of before Kafka 3.0 for one group after the other."""
-    from klamm.client.committed import committed_offsets  # noqa: PLC0415 (loads kio, which nobody else here needs)
-
-    groups = [ListedGroup(name, "", "", "", broker_id) for name in names]
-    found, errors = await committed_offsets(cluster, groups)
-    answers: list[GroupCommits] = []
-    for name in names:
-        topics: dict[str, list[Commit]] = {}
-        for (topic, index), each in found.get(name, {}).items():
-            topics.setdefault(topic, []).append((index, each.offset, each.leader_epoch, 0))
-        answer = GroupCommits.of(name, topics)
-        error = errors.get(name)
-        answer.error_code = error.number if isinstance(error, ResponseError) else 0
-        answers.append(answer)
-    return answers
-
-
-async def _read_share_commits(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
-    """Read where share groups begin (KIP-932) and, from brokers that count it, how many records they have left."""
-    by_broker: dict[int, list[str]] = {}
-    for group in report.groups:
-        if group.type == "share":
-            by_broker.setdefault(group.coordinator, []).append(group.group_id)
-    if not by_broker:
-        return
-    from klamm.client.requests import failure, shapes  # noqa: PLC0415 (as above)
-
-    shape = shapes(_DESCRIBE_SHARE_GROUP_OFFSETS)
-
-    async def send(broker_id: int, names: list[str]) -> Any:  # noqa: ANN401 (a response)
-        request = shape.DescribeShareGroupOffsetsRequest(
-            groups=tuple(shape.DescribeShareGroupOffsetsRequestGroup(group_id=name, topics=None) for name in names)
-        )
-        return await within(
-            cluster, timeout_s, broker_id, cluster.ask(_DESCRIBE_SHARE_GROUP_OFFSETS, request, broker_id)
-        )
-
-    answers, failures = await cluster.per_broker(by_broker, send)
-    for answer in answers.values():
-        for group in answer.groups:
-            name = str(group.group_id)
-            error = failure(group.error_code, group.error_message, name)
-            if error is None:
-                _keep_share_group(report, name, group)
-            else:
-                report.group_errors[name] = error
-    for broker_id, failed in failures.items():
-        report.group_errors.update(dict.fromkeys(by_broker[broker_id], failed))
-
-
-def _keep_share_group(report: LagReport, name: str, group: Any) -> None:  # noqa: ANN401 (a part of a response)
-    from klamm.client.requests import code_of  # noqa: PLC0415 (as above)
-
-    commits: dict[str, list[Commit]] = {}
-    for topic in group.topics:
-        of_topic = commits.setdefault(str(topic.topic_name), [])
-        for each in topic.partitions:
-            index = int(each.partition_index)
-            of_topic.append((index, int(each.start_offset), -1, code_of(each.error_code)))
-            if int(each.lag) >= 0:
-                report.share_lags[name, str(topic.topic_name), index] = int(each.lag)
-    report.commits[name] = GroupCommits.of(name, commits)
-
-
 async def _read_members(cluster: Cluster, report: LagReport, timeout_s: float) -> None:
     from klamm.client.groups import describe_groups  # noqa: PLC0415 (as above)
 
@@ -334,7 +167,8 @@ async def _read_ends(cluster: Cluster, report: LagReport, known: ClusterMetadata
     by_leader = _by_leader(report, metadata)
 
     async def send(leader: int, partitions: dict[str, list[int]]) -> list[ListedOffset]:
-        return await within(cluster, timeout_s, leader, _fetch_ends(cluster, leader, partitions))
+        latest = {topic: [(index, LATEST) for index in indexes] for topic, indexes in partitions.items()}
+        return await within(cluster, timeout_s, leader, ask_leader(cluster, leader, latest))
 
     answers, failures = await cluster.per_broker(by_leader, send)
     moved = [where for answer in answers.values() for where in _keep_ends(report, answer)]
@@ -385,53 +219,10 @@ def _by_leader(report: LagReport, metadata: ClusterMetadata) -> dict[int, dict[s
     return by_leader
 
 
-async def list_offsets_at(
-    cluster: Cluster, metadata: ClusterMetadata, timestamp: int, broker_timeout_s: float = BROKER_TIMEOUT_S
-) -> tuple[dict[str, dict[int, int]], list[ClientError]]:
-    """Return the offsets of every partition at LATEST or EARLIEST, by topic, and brokers' errors. One request to each.
-
-    A partition that answers with an error, or has no leader, is left out.
-    """
-    by_leader: dict[int, dict[str, list[int]]] = {}
-    for topic in metadata.topics:
-        for part in topic.partitions:
-            if part.leader >= 0:
-                by_leader.setdefault(part.leader, {}).setdefault(topic.name, []).append(part.partition)
-
-    async def send(leader: int, partitions: dict[str, list[int]]) -> list[ListedOffset]:
-        return await within(cluster, broker_timeout_s, leader, _fetch_ends(cluster, leader, partitions, timestamp))
-
-    answers, failures = await cluster.per_broker(by_leader, send)
-    found: dict[str, dict[int, int]] = {}
-    for answer in answers.values():
-        for name, index, code, _, offset in answer:
-            if not code:
-                found.setdefault(name, {})[index] = offset
-    return found, list(failures.values())
-
-
-async def _fetch_ends(
-    cluster: Cluster, leader: int, partitions: Mapping[str, Sequence[int]], timestamp: int = LATEST
-) -> list[ListedOffset]:
-    wanted = {topic: [(index, timestamp) for index in indexes] for topic, indexes in partitions.items()}
-    version, frame = await cluster.ask_encoded(
-        offsets_wire.LIST_OFFSETS,
-        offsets_wire.VERSIONS,
-        lambda version, number, client: offsets_wire.encode(version, number, client, wanted, committed_only=False),
-        leader,
-    )
-    try:
-        return offsets_wire.decode(frame, version)
-    except ProtocolError as error:
-        raise unreadable(leader, error) from error
-
-
 async def _read_moved(
     cluster: Cluster, report: LagReport, metadata: ClusterMetadata, moved: Sequence[Partition]
 ) -> None:
     """Ask again for partitions whose leader is another by now, a few times, as ``offsets.list_offsets`` does."""
-    from klamm.client.offsets import list_offsets  # noqa: PLC0415 (as above)
-
     found, errors = await list_offsets(cluster, metadata, dict.fromkeys(moved, LATEST))
     for (topic, index), each in found.items():
         report.ends.setdefault(topic, {})[index] = each.offset

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from klamm.client import offsets_wire
 from klamm.client.cluster import RETRY_BACKOFF_S, Cluster
 from klamm.client.errors import ClientError, ResponseError, unreadable
 from klamm.client.offsets_wire import LIST_OFFSETS, ListedOffset
-from klamm.client.requests import TIMEOUT, code_of, shapes
+from klamm.client.requests import TIMEOUT, code_of, milliseconds, shapes
 from klamm.client.wire import ClusterMetadata
 from klamm.protocol.errors import ProtocolError
 
@@ -82,7 +82,7 @@ async def _list_offsets(
     async def send(leader: int, topics: dict[str, list[tuple[int, int]]]) -> list[ListedOffset]:
         if any(timestamp < EARLIEST for partitions in topics.values() for _, timestamp in partitions):
             return await _ask_newest(cluster, leader, topics, committed_only=committed_only)
-        return await _ask(cluster, leader, topics, committed_only=committed_only)
+        return await ask_leader(cluster, leader, topics, committed_only=committed_only)
 
     answers, unreachable = await cluster.per_broker(by_leader, send)
     found: dict[Partition, FoundOffset] = {}
@@ -143,9 +143,14 @@ def _decoded(leader: int, version: int, frame: memoryview) -> list[ListedOffset]
         raise unreadable(leader, error) from error
 
 
-async def _ask(
-    cluster: Cluster, leader: int, topics: Mapping[str, list[tuple[int, int]]], *, committed_only: bool
+async def ask_leader(
+    cluster: Cluster, leader: int, topics: Mapping[str, list[tuple[int, int]]], *, committed_only: bool = False
 ) -> list[ListedOffset]:
+    """Ask one broker for offsets: (partition, timestamp, or LATEST or EARLIEST) by topic. One request, without kio.
+
+    Raises:
+        UnreachableError: The answer is none in the protocol.
+    """
     version, frame = await cluster.ask_encoded(
         LIST_OFFSETS,
         offsets_wire.VERSIONS,
@@ -183,7 +188,7 @@ async def _ask_newest(
             str(topic.name),
             int(each.partition_index),
             code_of(each.error_code),
-            _milliseconds(each.timestamp),
+            milliseconds(each.timestamp),
             int(each.offset),
         )
         for topic in answer.topics
@@ -209,7 +214,3 @@ async def start_and_end(
 def _no_leader(topic: str, partition: int) -> ClientError:
     name = f"{topic}:{partition}"
     return ResponseError(_LEADER_NOT_AVAILABLE, f"{name} has no leader now", name=name)
-
-
-def _milliseconds(timestamp: Any) -> int:  # noqa: ANN401 (an integer or a datetime, as kio has the field)
-    return int(timestamp.timestamp() * 1000) if hasattr(timestamp, "timestamp") else int(timestamp)

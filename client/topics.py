@@ -18,9 +18,9 @@ DELETE_RECORDS: Final = 21
 CREATE_PARTITIONS: Final = 37
 DESCRIBE_LOG_DIRS: Final = 35
 BROKER_DEFAULT: Final = -1
+"""Partitions or replicas as the broker is configured (KIP-464)."""
 _LEADERS_TRIES, _LEADERS_WAIT_S = 100, 0.1
 _LEADERS_COMING: Final = frozenset({"UNKNOWN_TOPIC_OR_PARTITION", "LEADER_NOT_AVAILABLE"})
-"""Partitions or replicas as the broker is configured (KIP-464)."""
 
 Errors = dict[str, ClientError]
 

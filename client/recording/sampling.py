@@ -13,16 +13,18 @@ from typing import Final
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.groups import DescribedGroup
-from klamm.client.lag import group_lags, list_offsets_at, measure_times
+from klamm.client.lag import group_lags, measure_times
 from klamm.client.lag_report import LagReport
 from klamm.client.lag_times import RecordTime
 from klamm.client.lag_watch import worst_first
+from klamm.client.offsets import EARLIEST, LATEST, ask_leader
+from klamm.client.offsets_wire import ListedOffset
 from klamm.client.recording.state import Row, State, body
+from klamm.client.requests import BROKER_TIMEOUT_S, within
 from klamm.client.wire import ClusterMetadata
 
 TIMED_MAX: Final = 500
 """Partitions whose unread record is looked at: those furthest behind, of every group the worst first."""
-_EARLIEST, _LATEST = -2, -1
 
 
 async def take_sample(cluster: Cluster) -> tuple[State, list[ClientError]]:
@@ -34,8 +36,8 @@ async def take_sample(cluster: Cluster) -> tuple[State, list[ClientError]]:
     metadata = await cluster.metadata()
     report = await group_lags(cluster, members=True)
     await measure_times(cluster, report, worst_first(report, TIMED_MAX))
-    starts, _ = await list_offsets_at(cluster, metadata, _EARLIEST)
-    ends, errors = await list_offsets_at(cluster, metadata, _LATEST)
+    starts, _ = await _offsets_at(cluster, metadata, EARLIEST)
+    ends, errors = await _offsets_at(cluster, metadata, LATEST)
     for topic, known in report.ends.items():  # as lag saw them: read after the commits they belong to
         ends.setdefault(topic, {}).update(known)
     state: State = {}
@@ -72,6 +74,31 @@ async def take_configs(cluster: Cluster, state: State) -> State:
     slow: State = {}
     _add(slow, rows)
     return slow
+
+
+async def _offsets_at(
+    cluster: Cluster, metadata: ClusterMetadata, timestamp: int
+) -> tuple[dict[str, dict[int, int]], list[ClientError]]:
+    """Return the offsets of every partition at LATEST or EARLIEST, by topic, and brokers' errors. One request to each.
+
+    A partition that answers with an error, or has no leader, is left out.
+    """
+    by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
+    for topic in metadata.topics:
+        for part in topic.partitions:
+            if part.leader >= 0:
+                by_leader.setdefault(part.leader, {}).setdefault(topic.name, []).append((part.partition, timestamp))
+
+    async def send(leader: int, partitions: dict[str, list[tuple[int, int]]]) -> list[ListedOffset]:
+        return await within(cluster, BROKER_TIMEOUT_S, leader, ask_leader(cluster, leader, partitions))
+
+    answers, failures = await cluster.per_broker(by_leader, send)
+    found: dict[str, dict[int, int]] = {}
+    for answer in answers.values():
+        for name, index, code, _, offset in answer:
+            if not code:
+                found.setdefault(name, {})[index] = offset
+    return found, list(failures.values())
 
 
 def _add(state: State, rows: Sequence[Row]) -> None:

@@ -5,16 +5,15 @@ What groups have committed in one partition, and offsets by time. What the light
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
-from klamm.client import offset_fetch_wire, offsets_wire
+from klamm.client import offset_fetch_wire
 from klamm.client.cluster import Cluster
 from klamm.client.committed import Committed
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.groups import ListedGroup
-from klamm.client.offsets import Partition
+from klamm.client.offsets import Partition, list_offsets
 from klamm.client.wire import ClusterMetadata
-from klamm.protocol.errors import ProtocolError
 
 
 async def committed_in(
@@ -37,25 +36,8 @@ async def offsets_at(
     cluster: Cluster, metadata: ClusterMetadata, partitions: Iterable[Partition], timestamp: int
 ) -> tuple[dict[Partition, int], dict[Partition, ClientError]]:
     """Return the first offset at or after a timestamp (-1: none), or what LATEST and EARLIEST mean, and errors."""
-    leaders = {(topic.name, each.partition): each.leader for topic in metadata.topics for each in topic.partitions}
-    by_leader: dict[int, dict[str, list[int]]] = {}
-    wanted = list(partitions)
-    for where in wanted:
-        if leaders.get(where, -1) >= 0:
-            by_leader.setdefault(leaders[where], {}).setdefault(where[0], []).append(where[1])
-
-    async def send(leader: int, asked: Mapping[str, Sequence[int]]) -> dict[Partition, int]:
-        return await _offsets(cluster, leader, asked, timestamp)
-
-    answers, _ = await cluster.per_broker(by_leader, send)
-    found = {where: offset for answer in answers.values() for where, offset in answer.items()}
-    left = [where for where in wanted if where not in found]
-    if not left:
-        return found, {}
-    from klamm.client.offsets import list_offsets  # noqa: PLC0415 (loads kio: leaders that move, and errors by name)
-
-    general, errors = await list_offsets(cluster, metadata, dict.fromkeys(left, timestamp))
-    return found | {where: each.offset for where, each in general.items()}, errors
+    found, errors = await list_offsets(cluster, metadata, dict.fromkeys(partitions, timestamp))
+    return {where: each.offset for where, each in found.items()}, errors
 
 
 async def _committed(
@@ -86,20 +68,3 @@ async def _committed(
             if partition == where[1] and offset >= 0 and not error_code:
                 found[each.group] = Committed(offset, epoch, each.metadata.get(where, ""))
     return found
-
-
-async def _offsets(
-    cluster: Cluster, leader: int, asked: Mapping[str, Sequence[int]], timestamp: int
-) -> dict[Partition, int]:
-    wanted = {topic: [(index, timestamp) for index in indexes] for topic, indexes in asked.items()}
-    version, frame = await cluster.ask_encoded(
-        offsets_wire.LIST_OFFSETS,
-        offsets_wire.VERSIONS,
-        lambda version, number, client: offsets_wire.encode(version, number, client, wanted, committed_only=False),
-        leader,
-    )
-    try:
-        answer = offsets_wire.decode(frame, version)
-    except ProtocolError:
-        return {}  # the general way says what is wrong
-    return {(each.topic, each.partition): each.offset for each in answer if not each.error_code}

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from klamm.client.cluster import Cluster
 from klamm.client.decoding import RecordDecoder
-from klamm.client.lag import GROUPS_AT_FIRST, GROWTH_MAX
+from klamm.client.lag_commits import GROUPS_AT_FIRST, GROWTH_MAX
 from klamm.client.requests import shapes
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.model.version import VERSION

@@ -10,7 +10,8 @@ import pytest
 
 from klamm.client import lag_watch
 from klamm.client.errors import ClientError
-from klamm.client.lag import GROUPS_AT_FIRST, LagReport, LagRow, group_lags, measure_times
+from klamm.client.lag import LagReport, LagRow, group_lags, measure_times
+from klamm.client.lag_commits import GROUPS_AT_FIRST
 from klamm.client.lag_history import LagHistory, Retention, retention_of, retention_risk
 from klamm.client.lag_watch import LagWatcher, worst_first
 from klamm.model.errors import ErrorCode
@@ -396,7 +397,7 @@ def test_a_broker_that_was_too_slow_is_asked_anew_and_nothing_waits_behind_it(mo
 def test_commits_too_many_for_one_answer_are_asked_for_in_as_many_requests_as_their_size_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("klamm.client.lag.ANSWER_SIZE_BYTES", 4000)
+    monkeypatch.setattr("klamm.client.lag_commits.ANSWER_SIZE_BYTES", 4000)
     topics = {f"t{number}": [Part(9), Part(9)] for number in range(10)}
     groups = {f"g{number:02}": Group({(t, i): number % 9 for t in topics for i in range(2)}) for number in range(50)}
     groups["g07"].offsets.popitem()
