@@ -47,11 +47,10 @@ def user_file() -> Path:
     """Return where the user's contexts are, whether or not the file is there."""
     from pathlib import Path  # noqa: PLC0415 (a line with -b reads no file)
 
+    from klamm.client.folders import config_folder  # noqa: PLC0415 (as above)
+
     given = os.environ.get("KLAMM_CONFIG")
-    if given:
-        return Path(given).expanduser()
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "klamm" / "config.toml"
+    return Path(given).expanduser() if given else config_folder() / "klamm" / "config.toml"
 
 
 def project_file() -> Path | None:

@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, SettingsError
+from klamm.client.folders import state_folder
 from klamm.client.messages.filters import Filter
 from klamm.client.messages.hashing import ContentHash
 from klamm.client.messages.jsonl import Draft
@@ -282,6 +283,5 @@ class TopicCopy:
 
 def state_path(source_cluster: str, source: str, target_cluster: str, target: str) -> Path:
     """Return where the state of a copy is kept until it is done."""
-    home = os.environ.get("XDG_STATE_HOME")
     name = hashlib.sha256(f"{source_cluster}\0{source}\0{target_cluster}\0{target}".encode()).hexdigest()[:16]
-    return (Path(home) if home else Path.home() / ".local" / "state") / "klamm" / "copies" / f"{name}.json"
+    return state_folder() / "copies" / f"{name}.json"

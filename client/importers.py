@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from klamm.client.errors import SettingsError
+from klamm.client.folders import config_folder
 from klamm.client.property_names import is_known
 from klamm.client.text import reason_of
 
@@ -21,7 +22,7 @@ Contexts = dict[str, dict[str, Any]]
 def default_path(tool: str) -> Path | None:
     """Return where a tool keeps its configuration, the first place that is there."""
     home = Path.home()
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    config = config_folder()
     places = {
         "rpk": [config / "rpk/rpk.yaml", Path("/etc/redpanda/redpanda.yaml")],
         "kafkactl": [config / "kafkactl/config.yml", home / ".kafkactl/config.yml", Path("kafkactl.yml")],

@@ -6,12 +6,12 @@ Written after the change was made and before the command says so. Only this user
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from klamm.client.errors import SettingsError
+from klamm.client.folders import state_folder
 
 ENTRIES_MAX: Final = 1000
 """Older entries are removed: an inverse from a thousand changes ago would hardly be meant."""
@@ -38,8 +38,7 @@ class Entry(NamedTuple):
 
 def folder() -> Path:
     """Return where entries are."""
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "klamm" / "undo"
+    return state_folder() / "undo"
 
 
 def write(

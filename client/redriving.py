@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import SettingsError
+from klamm.client.folders import state_folder
 from klamm.client.messages.hashing import ContentHash
 from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.scan import Scan
@@ -212,7 +213,6 @@ async def _contents(
 
 def redrive_path(source_cluster: str, topic: str, topic_id: bytes, target_cluster: str) -> Path:
     """Return where the state of redriving a topic to a cluster is kept."""
-    home = os.environ.get("XDG_STATE_HOME")
     text = f"{source_cluster}\0{topic}\0{topic_id.hex()}\0{target_cluster}"
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return (Path(home) if home else Path.home() / ".local" / "state") / "klamm" / "redrives" / f"{name}.json"
+    return state_folder() / "redrives" / f"{name}.json"

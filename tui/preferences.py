@@ -7,12 +7,12 @@ table of the configuration file: ``theme``, ``refresh`` (seconds) and ``[ui.keym
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Final
 
 from klamm.client.contexts import read_files
 from klamm.client.errors import SettingsError
+from klamm.client.folders import state_folder
 
 INTERVALS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -93,8 +93,7 @@ def read_preferences() -> Preferences:
 
 def state_path() -> Path:
     """Return where the interface's state is kept."""
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "klamm" / "ui.json"
+    return state_folder() / "ui.json"
 
 
 def _read(path: Path | None) -> dict[str, Any]:
