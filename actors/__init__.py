@@ -7,7 +7,8 @@
 | `supervisor.py` | actors that failed are started anew |
 | `simulation.py`, `simulated_network.py` | the same actors in virtual time, from a seed |
 | `messages.py` | what is said to a partition |
-| `partition.py`, `admission.py`, `follower.py` | one replica of a partition: what it appends, as leader or follower |
+| `partition.py`, `partition_appends.py`, `admission.py` | one replica of a partition: what it appends, as leader |
+| `follower.py` | and as follower |
 | `waiting.py`, `held.py`, `partition_flushes.py` | who and what waits, for what; when it is flushed |
 | `upkeep.py`, `log_jobs.py`, `producer_loading.py` | its log's upkeep, and what of it is done on the disk's threads |
 | `partition_ports.py` | how a partition reaches the world |

@@ -1,6 +1,10 @@
 """klamm beside Apache Kafka on this machine: same client, in turn, as a table of ratios.
 
-``run`` is the command. ``matrix`` lists the rows and ``measures``/``instance_measures`` say how each is taken;
-``brokers`` starts and ends the two brokers, ``driver`` compiles and runs the C load driver in ``driver/``, ``table``
-draws what came out. Linux only: CPU and memory are read from /proc.
+``run`` is the command (``command`` what it does). ``matrix`` lists the rows, ``rows`` says what a row is,
+``measures``, ``instance_measures``, ``group_measures`` and ``compaction_measures`` how samples are taken; ``brokers``
+starts and ends the two brokers, ``driver_process`` compiles and runs the C load driver in ``driver/`` on ``batches``,
+``group_wire`` is members over bare sockets; ``intervals``, ``noise`` and ``table`` say what came out, and how surely.
+
+Commands of their own: ``actors``, ``cli_start``, ``group_load``, ``lag``, ``messages``, ``telemetry`` and ``tui``
+measure what their names say; ``profiling`` says where time goes. Linux only: CPU and memory are read from /proc.
 """

@@ -8,6 +8,7 @@
 | `replica_fetcher.py` | what a follower asks its leader for, and where their logs part |
 | `controller*.py` | topics, partitions, configs, brokers |
 | `metadata_*.py` | what the metadata log says, the picture it gives, what changed |
+| `client_metrics.py` | who is to push which metrics when (KIP-714) |
 | `effective_configs.py` | which of a config's layers counts |
 | `groups/` | consumer groups and committed offsets |
 """

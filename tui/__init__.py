@@ -20,7 +20,9 @@ for the network, whatever the cluster does.
 | ``app``, ``navigation`` | the application and its keys; where one is and was |
 | ``chrome`` | header, banner, footer |
 | ``interpreter``, ``driver`` | how the two threads share one interpreter; how keys are waited for |
-| ``help``, ``palette`` | ``?`` and Ctrl-P |
+| ``commands``, ``help``, ``palette`` | the words of ``:``; ``?`` and Ctrl-P |
+| ``replay`` | a recording in the place of a cluster |
+| ``signs``, ``styles`` | the characters of the interface, and ASCII for each; styles of widgets |
 | ``keymap``, ``preferences`` | what keys may be, and what is remembered |
 
 **To add a screen** (say Widgets):

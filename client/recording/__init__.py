@@ -6,7 +6,7 @@
 | `sampling.py` | asks a cluster for one sample |
 | `writing.py` | writes samples: changes since the sample before, all of it now and then, bounded files |
 | `reading.py` | a recording's times, and the state at one of them |
-| `serving.py` | answers requests from a state, so that every reading operation works on a recording |
+| `serving.py`, `serving_groups.py` | answers requests from a state: every reading operation works on it |
 
 `Recording(path).times` are its times, `Recording(path).cluster_at(time_ms)` is a cluster.
 """

@@ -10,12 +10,12 @@
 | ``retention`` | why an offset is gone |
 | ``children`` | other messages with the same trace id, within a bound |
 | ``recorded`` | what is in ``__klamm_flow`` and ``otlp_spans`` of a message |
-| ``assembly``, ``joining`` | from all of that to hops and notes; pure |
+| ``facts``, ``assembly``, ``joining``, ``notes`` | all that was found; from that to hops and notes; pure |
 | ``critical`` | where the time went |
 | ``waterfall`` | the picture |
 | ``neighbours``, ``typical`` | messages before it; its steps beside the median of theirs |
 | ``exports`` | a trace as OTLP, Perfetto, Mermaid |
-| ``reading`` | one record, and stretches of a partition's log |
+| ``reading``, ``windows`` | one record; stretches of a partition's log, where it matters |
 | ``propagation`` | trace contexts in record headers, in every dialect |
 | ``finding`` | every record of topics with an id, a header or a key |
 | ``otlp``, ``normalise``, ``spans`` | OTLP as bytes; the words of every instrumentation in one form; a bounded store |

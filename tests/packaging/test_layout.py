@@ -4,7 +4,9 @@ The folders stand at the root but are imported as ``klamm.<folder>`` through lin
 and ruff each have a list of their own. A folder missing from one is missing from the wheel, or goes unchecked.
 """
 
+import re
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,18 @@ def test_every_package_has_an_init_module_that_describes_it() -> None:
             init = module.parent / "__init__.py"
             assert init.exists(), f"{module.parent.relative_to(ROOT)} has no __init__.py"
             assert init.read_text().startswith('"""'), f"{init.relative_to(ROOT)} has no docstring"
+
+
+def test_every_folders_map_names_each_of_its_modules() -> None:
+    for folder in package_folders() | {"bench"}:
+        for init in (ROOT / folder).rglob("__init__.py"):
+            named = re.findall(r"`+([\w*/.]+)`+", init.read_text())
+            modules = [path.stem for path in init.parent.glob("*.py") if path != init]
+            folders = [f"{path.parent.name}/" for path in init.parent.glob("*/__init__.py")]
+            missing = [
+                each for each in modules + folders if not any(fnmatch(each, name.removesuffix(".py")) for name in named)
+            ]
+            assert not missing, f"the map in {init.relative_to(ROOT)} does not name {', '.join(missing)}"
 
 
 def test_the_type_checkers_and_the_linter_know_every_folder(pyproject: dict[str, Any]) -> None:

@@ -1,1 +1,15 @@
-"""Loaders: from a cluster to the rows of a screen, without Textual."""
+"""Loaders: from a cluster to the rows of a screen, without Textual. They run on the session's thread.
+
+| module | loads |
+|---|---|
+| ``home`` | what is wrong right now, and figures of the whole cluster |
+| ``topics``, ``topic`` | all topics; one |
+| ``groups``, ``group`` | the lag board; one group |
+| ``brokers``, ``broker``, ``cluster``, ``moving`` | brokers; one; quorum and features; how far moves are |
+| ``messages``, ``live``, ``record_lines`` | a search that goes on while somebody looks; its base; one record as lines |
+| ``trace`` | one message's life |
+| ``security``, ``transactions`` | ACLs, users, quotas; transactional ids |
+| ``state`` | actors, clients and segments of klamm brokers |
+| ``diff`` | topics, groups or brokers side by side |
+| ``names`` | what there is by name, for the palette and completion |
+"""
