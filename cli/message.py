@@ -296,12 +296,7 @@ COMMANDS = (
         (_TOPIC,),
         (
             Option(("--to",), "file; its suffix says the form. Without it JSONL on standard output", "FILE"),
-            Option(
-                ("--as",),
-                "jsonl, arrow or parquet, whatever the file's name",
-                "FORM",
-                choices=("jsonl", "arrow", "parquet"),
-            ),
+            _AS,
             Option(("--overwrite",), "replace a file that is there"),
             _FROM,
             Option(("--until",), "where to stop, exclusive; the end unless said", "POSITION"),
@@ -327,12 +322,7 @@ COMMANDS = (
         "Import",
         (Argument("file", "file that `klamm message export` wrote; - for JSONL on standard input"), _TOPIC),
         (
-            Option(
-                ("--as",),
-                "jsonl, arrow or parquet, whatever the file's name",
-                "FORM",
-                choices=("jsonl", "arrow", "parquet"),
-            ),
+            _AS,
             Option(("--repartition",), "let keys say the partition, instead of the file"),
             Option(("--create",), "create the topic if there is none, with as many partitions as the file has"),
         ),

@@ -28,7 +28,7 @@ class Progress:
         self._wanted = sys.stderr.isatty() and not run.values.flag("quiet")
         self._no_color = not run.form.color
         self._what, self._unit, self._total = what, unit, total
-        self._began = self._drawn = time.monotonic()
+        self._drawn = time.monotonic()
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
 

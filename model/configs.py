@@ -19,7 +19,6 @@ from typing import Final, NamedTuple
 
 from klamm.model.errors import InvalidConfigError
 
-INT_MAX: Final = 2**31 - 1
 LONG_MAX: Final = 2**63 - 1
 
 ConfigValue = bool | int | float | str | tuple[str, ...] | None

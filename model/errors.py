@@ -231,12 +231,6 @@ class MessageTooLargeError(KafkaError):
     code = ErrorCode.MESSAGE_TOO_LARGE
 
 
-class UnsupportedForMessageFormatError(KafkaError):
-    """Magic 0 or 1 where only magic 2 is spoken."""
-
-    code = ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT
-
-
 class UnsupportedVersionError(KafkaError):
     """An API version that this broker does not serve."""
 
@@ -337,12 +331,6 @@ class InvalidProducerEpochError(KafkaError):
     """An idempotent producer with an older epoch."""
 
     code = ErrorCode.INVALID_PRODUCER_EPOCH
-
-
-class UnknownProducerIdError(KafkaError):
-    """A producer id that this partition no longer knows."""
-
-    code = ErrorCode.UNKNOWN_PRODUCER_ID
 
 
 class KafkaStorageError(KafkaError):

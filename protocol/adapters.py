@@ -21,7 +21,6 @@ Adapt = Callable[[Message, Message], Message]
 
 SAFE_DOWNGRADE: Final = 2
 """``upgrade_type`` of UpdateFeatures from version 1 on; in version 0 it was a flag, ``allow_downgrade``."""
-NO_REPLICA: Final = -1
 
 
 class Adapter(NamedTuple):

@@ -109,11 +109,6 @@ class BatchHeader(NamedTuple):
         """Either :data:`CREATE_TIME` or :data:`LOG_APPEND_TIME`."""
         return LOG_APPEND_TIME if self.attributes & TIMESTAMP_TYPE_FLAG else CREATE_TIME
 
-    @property
-    def has_producer_id(self) -> bool:
-        """Whether an idempotent or transactional producer made the batch."""
-        return self.producer_id >= 0
-
 
 def codec_of(attributes: int) -> Codec:
     """Return the codec that a batch's attributes name.

@@ -33,7 +33,6 @@ from klamm.storage.partition_log import PartitionLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from klamm.actors.runtime import LoopActorRef
     from klamm.server.node import Node
 
 logger = logging.getLogger(__name__)

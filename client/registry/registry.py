@@ -13,7 +13,6 @@ from klamm.client.registry.settings import registry_settings
 from klamm.client.settings import Settings
 
 LEVELS: Final = ("NONE", "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE")
-MODES: Final = ("READWRITE", "READONLY", "READONLY_OVERRIDE", "IMPORT", "FORWARD")
 LATEST: Final = "latest"
 _REFERENCES_MAX: Final = 500
 """Schemas that one may refer to, directly or not."""

@@ -17,7 +17,6 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 SAMPLED_FLAG: Final = 0x01
-TRACEPARENT_SIZE: Final = 55
 """Bytes of a version 00 ``traceparent``; a later version may be longer."""
 CORRELATION_HEADERS: Final = (
     "correlation-id",
@@ -97,11 +96,6 @@ def read_headers(headers: Headers, correlation_names: Sequence[str] = CORRELATIO
     contexts, unreadable = _contexts(values)
     malformed += unreadable
     return Propagated(contexts, correlation, tuple(dict.fromkeys(malformed)), tuple(dict.fromkeys(repeated)))
-
-
-def is_sampled_traceparent(value: bytes | None) -> bool:
-    """Return whether a ``traceparent`` has the sampled flag, without parsing it: for use on every record."""
-    return value is not None and len(value) == TRACEPARENT_SIZE and bool(value[-1] & SAMPLED_FLAG)
 
 
 def parse_trace_id(text: str) -> str | None:

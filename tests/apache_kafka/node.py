@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -117,10 +116,6 @@ class ApacheKafkaNode(LocalServer):
     def tool(self, name: str, *arguments: str | Path, standard_input: str = "") -> str:
         """Run a Kafka tool against this node; it must succeed. Returns its standard output."""
         return tools.tool(name, *_with_bootstrap(name, self.bootstrap, arguments), standard_input=standard_input)
-
-    def run_tool(self, name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a Kafka tool against this node to its end, whatever its exit code."""
-        return tools.run(name, *_with_bootstrap(name, self.bootstrap, arguments))
 
     def __enter__(self) -> Self:
         try:

@@ -73,7 +73,6 @@ def test_the_header_of_a_batch_says_what_it_was_built_of() -> None:
     assert header.size == len(batch)
     assert header.codec is Codec.ZSTD
     assert header.is_transactional
-    assert header.has_producer_id
     assert not header.is_control
 
 

@@ -12,7 +12,6 @@ from tests.simulation.ledger import Ledger
 
 REQUEST_TIMEOUT_S: Final = 0.6
 BACKOFF_S: Final = 0.05
-IDLE_POLL_S: Final = 0.3
 RETRIABLE: Final = frozenset(
     {ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_LEADER_OR_FOLLOWER}
 )
