@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 import threading
@@ -82,6 +83,7 @@ class Broker:
         self._node: Node | None = None
         self._started = threading.Event()
         self._failure: BaseException | None = None
+        self._process_id = 0  # of the process that started it: a fork of that has no broker, only its address
 
     @property
     def bootstrap(self) -> str:
@@ -120,6 +122,7 @@ class Broker:
             msg = "the broker runs already"
             raise RuntimeError(msg)
         self._failure = None
+        self._process_id = os.getpid()
         self._started.clear()
         if self._data is None and not self._memory:
             self._temporary = Path(tempfile.mkdtemp(prefix="klamm-"))
@@ -137,7 +140,12 @@ class Broker:
         return self
 
     def stop(self) -> None:
-        """Stop cleanly; everything is flushed when it returns. Stopping twice is one stop."""
+        """Stop cleanly; everything is flushed when it returns. Stopping twice is one stop.
+
+        In a forked child this does nothing: the broker, and its data, are the parent's.
+        """
+        if self._process_id != os.getpid():
+            return
         thread, loop, stopping = self._thread, self._loop, self._stopping
         if thread is None or loop is None or stopping is None:
             return

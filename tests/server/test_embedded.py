@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import multiprocessing
 import resource
 import shutil
 import signal
@@ -162,6 +163,22 @@ def test_a_temporary_folder_is_gone_when_the_broker_has_stopped() -> None:
         assert folder is not None
         assert folder.is_dir()
     assert not folder.exists()
+
+
+def test_a_forked_child_that_ends_it_takes_nothing_from_its_parent() -> None:
+    def child(broker: Broker) -> None:
+        assert broker.bootstrap, "a child may be a client"
+        broker.__exit__(None, None, None)  # as it leaves the block that it was forked in
+
+    with Broker() as broker:
+        create_topic(broker, "t")
+        process = multiprocessing.get_context("fork").Process(target=child, args=(broker,))
+        process.start()
+        process.join(20)
+        assert process.exitcode == 0
+        assert broker.data is not None
+        assert broker.data.is_dir()
+        assert write(broker, "t", b"v") == 0
 
 
 def test_data_and_memory_exclude_each_other(tmp_path: Path) -> None:
