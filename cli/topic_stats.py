@@ -200,7 +200,7 @@ def _sample_table(sample: TopicSample) -> Table:
         name = printable(each["key"])
         name = name if len(name) <= _KEY_WIDTH else f"{name[:_KEY_WIDTH]}…"
         rows.append({"what": "key", "value": f"{name}   {share} of records, {size_text(each['value_bytes'])}"})
-    return Table(f"\n{sample.topic}", (Column("WHAT", "what"), Column("VALUE", "value")), rows)
+    return Table(sample.topic, (Column("WHAT", "what"), Column("VALUE", "value")), rows)
 
 
 def _share(part: int, whole: int) -> str:

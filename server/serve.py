@@ -77,7 +77,8 @@ def run(options: ServeOptions) -> int:
         return _fail(str(error), EXIT_FAILED)
     except OSError as error:
         where = node_options.listen
-        return _fail(f"cannot listen on {where}: {error.strerror or error}; {_listen_hint(error)}", EXIT_FAILED)
+        reason = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own text says the address again
+        return _fail(f"cannot listen on {where}: {reason}; {_listen_hint(error)}", EXIT_FAILED)
     finally:
         loop.close()
 

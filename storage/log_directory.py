@@ -79,7 +79,8 @@ class LogDirectory:
             msg = f"{path} is in use by a broker with pid {error}: stop it, or give another directory"
             raise LogDirectoryError(msg) from error
         except OSError as error:
-            msg = f"{path} cannot be used as a data directory: {error.strerror or error}"
+            reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
+            msg = f"{path} cannot be used as a data directory: {reason}; give one that this user may write to"
             raise LogDirectoryError(msg) from error
         try:
             handles = FileHandles(filesystem, descriptors() if handles_max is None else handles_max)

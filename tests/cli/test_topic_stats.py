@@ -35,6 +35,7 @@ def test_a_sample_tells_sizes_keys_and_tombstones(klamm: Klamm, any_broker: Brok
     assert part["of_offsets"] == 401
     shown = klamm("topic", "stats", topic, "--sample=40", *at)
     assert "sampled" in shown.out
+    assert f"\n\n{topic}\nWHAT " in shown.out, "the sample's table has the topic's name above it"
     assert "of 401 offsets" in shown.out
     assert klamm("topic", "stats", topic, *at, "-o", "json").items[0].get("sample") is None
 
