@@ -13,6 +13,7 @@ A header's name that is not UTF-8 is written as the bytes it is. ``pyarrow`` is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -138,6 +139,9 @@ def read_tabular(path: str, kind: str) -> Iterator[list[Draft]]:
         for batch in batches:
             yield _drafts(batch)
     except (OSError, KeyError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's, in its own words; Arrow's have no number
+            msg = f"{path}: {os.strerror(error.errno)}"
+            raise SettingsError(msg) from error
         msg = f"{path} is no {kind} file of records: {error}"
         raise SettingsError(msg, "klamm message export writes such files") from error
 

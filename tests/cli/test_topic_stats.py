@@ -37,6 +37,7 @@ def test_a_sample_tells_sizes_keys_and_tombstones(klamm: Klamm, any_broker: Brok
     assert "sampled" in shown.out
     assert f"\n\n{topic}\nWHAT " in shown.out, "the sample's table has the topic's name above it"
     assert "of 401 offsets" in shown.out
+    assert f"\n\n{topic}\nWHAT " in shown.out, "a title of its own line"
     assert klamm("topic", "stats", topic, *at, "-o", "json").items[0].get("sample") is None
 
 
