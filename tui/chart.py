@@ -1,7 +1,12 @@
-"""A series over time as an area of braille dots, two by four to a cell; with ASCII only, as columns."""
+"""A series over time as an area of braille dots over two axes; with ASCII only, as columns.
+
+The figures beside it and the times below it are round ones. Where there is little room the axes go first.
+"""
 
 from __future__ import annotations
 
+import math
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -19,6 +24,15 @@ SPAN_MS_MIN: Final = 60_000
 _SPARK: Final = 20
 _LEAST: Final = 4
 """Columns or rows of which fewer show nothing."""
+_ROWS_OF_A_FIGURE: Final = 3
+_FIGURES_MAX: Final = 5
+_TINY: Final = 1e-9
+_CELLS_OF_A_TIME: Final = 14
+_SECOND_MS, _MINUTE_MS, _DAY_MS = 1_000, 60_000, 86_400_000
+_TIME_STEPS_MS: Final = tuple(
+    each * _SECOND_MS
+    for each in (5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400, 604_800)
+)
 _BRAILLE: Final = 0x2800
 _LEFT: Final = (0x40, 0x04, 0x02, 0x01)  # a column's dots from below: 7, 3, 2, 1 of Unicode's numbering
 _RIGHT: Final = (0x80, 0x20, 0x10, 0x08)
@@ -30,37 +44,80 @@ Series = Sequence[tuple[int, float]]
 def chart_lines(
     series: Series, width: int, height: int, show: Callable[[float], str], *, ascii_only: bool = False
 ) -> list[TextLine]:
-    """Return a chart in ``width`` by ``height`` cells, with figures at the left and times below.
+    """Return a chart in ``width`` by ``height`` cells, with figures at the left and local times below.
 
-    The newest sample is at the right edge; the lower edge is 0, the upper edge the greatest value in view.
+    The newest sample is at the right edge; the lower edge is 0, the upper edge the next round figure.
     """
-    columns, rows = width - AXIS - 1, height - 1
+    columns = width - AXIS - 1
+    rows = height - 2
+    if rows < _LEAST:  # no room for an axis: only how long ago it began
+        rows = height - 1
     if not series or columns < _LEAST or rows < 1:
         return []
     dots, deep = (1, 1) if ascii_only else (2, 4)
     last = series[-1][0]
     span = max(SPAN_MS_MIN, last - series[0][0])
     values = levels(series, last - span, last, columns * dots)
-    most = max((value for value in values if value is not None), default=0.0)
+    figures = round_figures(max((value for value in values if value is not None), default=0.0), rows)
     full = rows * deep
-    filled = [max(1, round(value / most * full)) if value and most > 0 else 0 for value in values]
+    filled = [max(1, round(value / figures[-1] * full)) if value else 0 for value in values]
+    beside = {rows - math.ceil(figure / figures[-1] * rows - _TINY): show(figure) for figure in figures}
+    upright, tick = ("|", "+") if ascii_only else ("│", "┤")
     lines: list[TextLine] = []
     for row in range(rows):
         below = (rows - 1 - row) * deep
         cells = _ascii(filled, below) if ascii_only else _braille(filled, below)
-        lines.append([Cell(f"{_label(row, rows, most, show):>{AXIS}} ", "dim"), Cell(cells, "accent")])
-    began = f"-{duration_text(span // 1000 * 1000)}"
-    lines.append([Cell(" " * (AXIS + 1)), Cell(began + "now".rjust(columns - len(began)), "dim")])
+        axis = f"{beside[row]:>{AXIS}}{tick}" if row in beside else " " * AXIS + upright
+        lines.append([Cell(axis, "dim"), Cell(cells, "accent")])
+    if rows == height - 1:
+        began = f"-{duration_text(span // 1000 * 1000)}"
+        lines.append([Cell(f"{'0':>{AXIS}} " + began + "now".rjust(columns - len(began)), "dim")])
+    else:
+        lines += time_axis(last - span, last, columns, ascii_only=ascii_only)
     return lines
 
 
-def _label(row: int, rows: int, most: float, show: Callable[[float], str]) -> str:
-    """Return the figure beside a row: the greatest value on top, 0 below, half of it between where there is room."""
-    if row == 0:
-        return show(most)
-    if row == rows - 1:
-        return "0"
-    return show(most / 2) if row == rows // 2 and rows > _LEAST else ""
+def round_figures(most: float, rows: int) -> list[float]:
+    """Return round figures above 0 at equal distances, the last of which is ``most`` or the next one above."""
+    count_max = max(1, min(_FIGURES_MAX, rows // _ROWS_OF_A_FIGURE))
+    if most < _TINY:
+        return [1.0]
+    power = 10.0 ** (math.floor(math.log10(most)) - 1)
+    while True:
+        for digit in (1, 2, 5):
+            step = digit * power
+            count = math.ceil(most / step - _TINY)
+            if count <= count_max:
+                return [step * (place + 1) for place in range(max(1, count))]
+        power *= 10
+
+
+def time_axis(first_ms: int, last_ms: int, columns: int, *, ascii_only: bool) -> list[TextLine]:
+    """Return the line below a chart with marks at round local times, and the times."""
+    per_cell = (last_ms - first_ms) / max(1, columns - 1)
+    step = next((each for each in _TIME_STEPS_MS if each / per_cell >= _CELLS_OF_A_TIME), _TIME_STEPS_MS[-1])
+    form = "%H:%M:%S" if step < _MINUTE_MS else "%H:%M" if step < _DAY_MS else "%m-%d"
+    corner, rule, mark = ("+", "-", "+") if ascii_only else ("└", "─", "┬")
+    line = [rule] * columns
+    times = [" "] * columns
+    zone = time.localtime(last_ms / 1000).tm_gmtoff * 1000
+    at = -(-(first_ms + zone) // step) * step - zone
+    free = 0
+    while at <= last_ms:
+        column = round((at - first_ms) / per_cell)
+        text = time.strftime(form, time.localtime(at / 1000))
+        start = column - len(text) // 2
+        if free <= start and start + len(text) <= columns:
+            line[column] = mark
+            times[start : start + len(text)] = text
+            free = start + len(text) + 1
+        at += step
+    if free + 3 <= columns:
+        times[-3:] = "now"
+    return [
+        [Cell(f"{'0':>{AXIS}}{corner}{''.join(line)}", "dim")],
+        [Cell(" " * (AXIS + 1) + "".join(times), "dim")],
+    ]
 
 
 def levels(series: Series, first_ms: int, last_ms: int, count: int) -> list[float | None]:

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from klamm.client.state import Round, quantile_ms
 from klamm.records.state_schema import BrokerState, RequestState
-from klamm.tui.chart import AXIS, chart_lines, levels
+from klamm.tui.chart import AXIS, chart_lines, levels, round_figures, time_axis
 from klamm.tui.columns import Cell, TextLine
 
 series = st.lists(st.tuples(st.integers(0, 10_000_000), st.floats(0, 1e12)), min_size=1, max_size=40).map(
@@ -37,12 +37,48 @@ def test_a_chart_is_as_large_as_it_may_be(
     assert not ascii_only or all(text(line).isascii() for line in lines)
 
 
-def test_the_greatest_value_is_at_the_top_and_nothing_stays_empty() -> None:
+@pytest.mark.parametrize(("height", "rows"), [(9, 7), (4, 3)])
+def test_the_greatest_value_is_at_the_top_and_nothing_stays_empty(height: int, rows: int) -> None:
     found = [(second * 1000, 100.0 if second == 30 else 0.0) for second in range(61)]
-    lines = [text(line)[AXIS + 1 :] for line in chart_lines(found, 72, 9, str, ascii_only=True)]
-    assert all(line.count("#") == 1 for line in lines[:8])
-    assert lines[8].startswith("-1m")
-    assert lines[8].endswith("now")
+    lines = [text(line)[AXIS + 1 :] for line in chart_lines(found, 72, height, str, ascii_only=True)]
+    assert all(line.count("#") == 1 for line in lines[:rows])
+    assert lines[rows].startswith("-1m") is (height == 4), "how long ago it began, where there is no room for an axis"
+    assert lines[-1].endswith("now")
+
+
+@pytest.mark.parametrize(
+    ("most", "rows", "figures"),
+    [
+        (98_412, 8, [50_000, 100_000]),
+        (98_412, 16, [20_000, 40_000, 60_000, 80_000, 100_000]),
+        (7, 12, [2, 4, 6, 8]),
+        (100, 3, [100]),
+        (0.3, 6, [0.2, 0.4]),
+        (0, 8, [1]),
+        (5e-324, 8, [1]),
+    ],
+)
+def test_figures_beside_a_chart_are_round_and_reach_its_top(most: float, rows: int, figures: list[float]) -> None:
+    assert round_figures(most, rows) == pytest.approx(figures)
+
+
+@given(st.floats(0, 1e12), st.integers(1, 60))
+def test_no_figure_is_far_above_what_there_is(most: float, rows: int) -> None:
+    figures = round_figures(most, rows)
+    assert len(figures) <= max(1, rows // 3)
+    assert figures[-1] >= most * (1 - 1e-6)
+    assert most < 1e-9 or figures[-1] <= 10 * most
+
+
+def test_times_below_a_chart_are_round_and_where_they_were() -> None:
+    noon = 1_790_000_000_000 // 86_400_000 * 86_400_000 + 43_200_000
+    rule, times = (text(line)[AXIS + 1 :] for line in time_axis(noon - 65_000, noon + 25_000, 91, ascii_only=True))
+    assert [place for place, sign in enumerate(rule) if sign == "+"] == [5, 20, 35, 50, 65, 80]
+    assert times.split() == ["11:59:00", "11:59:15", "11:59:30", "11:59:45", "12:00:00", "12:00:15", "now"]
+    for place, label in zip([5, 20, 35], times.split(), strict=False):
+        assert abs(times.index(label) + 4 - place) <= 1, "each below its mark"
+    _, hours = (text(line) for line in time_axis(noon - 7_200_000, noon, 61, ascii_only=False))
+    assert hours.split() == ["10:30", "11:00", "11:30", "now"]
 
 
 def test_a_time_before_all_samples_has_no_level() -> None:
