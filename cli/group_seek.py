@@ -103,20 +103,16 @@ async def _offsets_to_seek(
     run: Run, metadata: ClusterMetadata, partitions: Sequence[Partition], before: Mapping[Partition, Committed]
 ) -> tuple[dict[Partition, int], list[ClientError]]:
     """Return where to go, within each log, and why a partition's log cannot be asked."""
-    from klamm.client.positions import resolve_positions
+    from klamm.client.positions import resolve_positions, shifted
 
     shift, position = run.values.number("shift_by"), run.values.text("to") or "end"
     found, errors = await resolve_positions(run.cluster, metadata, partitions, position)
     if shift is None:
         run.note(f"{position} resolved at {_now()}")
         return {where: each.offset for where, each in found.items()}, list(errors.values())
-    offsets: dict[Partition, int] = {}
-    for where, each in found.items():
-        wanted = before[where].offset + shift
-        offsets[where] = min(max(wanted, each.start), each.end)
-        if offsets[where] != wanted:
-            side = "before the log's start" if wanted < each.start else "beyond the log's end"
-            run.note(f"{where[0]}:{where[1]}@{wanted:,} is {side}: taken as {offsets[where]:,}")
+    offsets, notes = shifted({where: each.offset for where, each in before.items()}, found, shift)
+    for note in notes:
+        run.note(note)
     return offsets, list(errors.values())
 
 

@@ -248,6 +248,26 @@ async def resolve_positions(
     return resolved, errors
 
 
+def shifted(
+    before: Mapping[Partition, int], logs: Mapping[Partition, Resolved], by: int
+) -> tuple[dict[Partition, int], list[str]]:
+    """Return offsets moved by so many, within each log, and where that is not what was asked for.
+
+    Partitions that ``before`` has no offset of are left out.
+    """
+    offsets: dict[Partition, int] = {}
+    notes: list[str] = []
+    for where, log in logs.items():
+        if where not in before:
+            continue
+        wanted = before[where] + by
+        offsets[where] = min(max(wanted, log.start), log.end)
+        if offsets[where] != wanted:
+            side = "before the log's start" if wanted < log.start else "beyond the log's end"
+            notes.append(f"{where[0]}:{where[1]}@{wanted:,} is {side}: taken as {offsets[where]:,}")
+    return offsets, notes
+
+
 def _offset(position: str, start: int, end: int) -> int:
     if position in {"start", "end"}:
         return start if position == "start" else end

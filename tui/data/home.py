@@ -194,8 +194,10 @@ def group_trouble(row: GroupRow) -> Trouble | None:
         return Trouble(key, ALARM, row.name, "group", what, behind, place)
     soon = row.loss_in_ms is not None and row.loss_in_ms < 86_400_000 and (row.used is None or row.used > 0.5)  # noqa: PLR2004 (a day; half of the retention)
     if soon and row.loss_in_ms is not None:
-        what = f"data loss in {duration_text(row.loss_in_ms)}"
-        return Trouble(key, ALARM, row.name, "group", what, f"{behind}, {row.used or 0:.0%} of retention", place)
+        due = row.loss_in_ms <= 0  # brokers look after retention every few minutes
+        what = "data loss at any moment" if due else f"data loss in {duration_text(row.loss_in_ms)}"
+        detail = f"{behind}, longer than it is kept" if due else f"{behind}, {row.used or 0:.0%} of retention"
+        return Trouble(key, ALARM, row.name, "group", what, detail, place)
     if row.stuck_ms is not None and row.stuck_ms > BEHIND_MS:
         what = f"held up by an open transaction for {duration_text(row.stuck_ms)}"
         return Trouble(key, WARNING, row.name, "group", what, behind, place)
@@ -232,7 +234,7 @@ async def _sample_groups(session: Session, known: Known, metadata: ClusterMetada
         known.rows = known.rows or []
         return
     session.names["group"] = [row.name for row in known.rows]
-    out = [row.rate_out for row in known.rows if row.rate_out is not None]
+    out = [max(0.0, row.rate_out) for row in known.rows if row.rate_out is not None]
     if out:
         known.rates_out.append(sum(out))
 

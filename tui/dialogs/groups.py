@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from klamm.client import operations
 from klamm.client.committed import (
@@ -13,6 +14,7 @@ from klamm.client.committed import (
     delete_offsets,
     move_text,
 )
+from klamm.client.errors import SettingsError
 from klamm.client.groups import (
     MEMBERLESS,
     DescribedGroup,
@@ -24,55 +26,133 @@ from klamm.client.groups import (
     remove_members,
 )
 from klamm.client.guard import MODERATE, Plan
-from klamm.client.positions import resolve_positions
+from klamm.client.positions import resolve_positions, shifted
+from klamm.client.wire import ClusterMetadata
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.session import Session
 
 
 class SeekGroup(Change):
-    """A group's committed offsets set to a position."""
+    """A group's committed offsets set to a position, or moved by some offsets: all, a topic's, some partitions'."""
 
     title = "Reset offsets"
 
-    def __init__(self, group: str, topic: str = "") -> None:
+    def __init__(self, group: str, topic: str = "", partitions: str = "") -> None:
         self.group = group
         self.fields = (
-            Field("to", "To", "", "-1h, start, end, @2026-11-23T10:00, 12345, +100, -100"),
+            Field("to", "To", "", "start, end, -1h, @2026-11-23T10:00, 12345"),
+            Field("shift", "Or move by", "", "1 skips a record, -10 reads ten again"),
             Field("topic", "Topic", topic, "empty: all it has offsets of"),
+            Field("partitions", "Partitions", partitions, "of that topic: 0,3; empty: all"),
         )
 
+    def where(self) -> str:
+        """Return what it is about."""
+        return self.group
+
     async def prepare(self, session: Session, values: Values) -> Prepared:
-        """Resolve the position in each partition."""
+        """Find where each partition would be."""
         cluster, name = session.cluster, self.group
-        position, topic = values["to"].strip(), values["topic"].strip()
+        asked = _Asked.read(values)
         group, before, members = await _group(session, name)
-        words = ["group", "seek", name, "--to", position, *(["--topic", topic] if topic else []), "--yes"]
-        plan = Plan(f"seek {name} to {position or '…'}", MODERATE, name)
-        if not position:
-            return Prepared(plan._replace(lines=_lines(before, {})), words, problem="to where?")
-        topics = [topic] if topic else sorted({each for each, _ in before})
-        metadata = await cluster.metadata(topics)
+        words = ["group", "seek", name, *asked.words(), "--yes"]
+        plan = Plan(f"seek {name} {asked.what}", MODERATE, name)
+        if asked.problem:
+            return Prepared(plan._replace(lines=_lines(before, {})), words, problem=asked.problem)
+        metadata = await cluster.metadata([asked.topic] if asked.topic else sorted({each for each, _ in before}))
         where = [
-            (t.name, p.partition)
-            for t in metadata.topics
-            for p in t.partitions
-            if topic or (t.name, p.partition) in before
+            (topic.name, part.partition)
+            for topic in metadata.topics
+            for part in topic.partitions
+            if asked.means(topic.name, part.partition, before)
         ]
-        if not where:
-            problem = f"there is no topic {topic!r}" if topic else "the group has no committed offsets: name a topic"
+        problem = _missing(asked, metadata, where)
+        if problem:
             return Prepared(plan, words, problem=problem)
-        resolved, failed = await resolve_positions(cluster, metadata, where, position)
+        resolved, failed = await resolve_positions(cluster, metadata, where, asked.position or "end")
         for error in failed.values():
             raise error
-        target = {place: Committed(each.offset, -1, "") for place, each in resolved.items()}
-        plan = plan._replace(lines=_effect(before, target) + _lines(before, target))
+        offsets: dict[Partition, int] = {place: each.offset for place, each in resolved.items()}
+        notes: list[str] = []
+        if asked.shift is not None:
+            offsets, notes = shifted({place: each.offset for place, each in before.items()}, resolved, asked.shift)
+        target = {place: Committed(offset, -1, "") for place, offset in offsets.items()}
+        plan = plan._replace(lines=[*_effect(before, target), *notes, *_lines(before, target)])
 
         async def apply() -> Done:
             errors = await commit_offsets(cluster, group.coordinator, name, target, metadata)
             inverse = operations.offsets_as_before(name, before, [where for where in target if where not in errors])
-            return Done(plan.what, list(errors.values()), inverse, changed=bool(inverse))
+            done = f"moved the offsets of {name} {asked.what}"
+            return Done(done, list(errors.values()), inverse, changed=bool(inverse))
 
         return Prepared(plan, words, apply, "commits the offsets of before", _live(group, members))
+
+
+class _Asked(NamedTuple):
+    """Where to go, and in which partitions: none is all."""
+
+    position: str
+    shift: int | None
+    topic: str
+    partitions: tuple[int, ...]
+    problem: str
+
+    @classmethod
+    def read(cls, values: Values) -> _Asked:
+        """Return what the fields say.
+
+        Raises:
+            SettingsError: A number is none.
+        """
+        position, shift, topic = (values.get(key, "").strip() for key in ("to", "shift", "topic"))
+        partitions = values.get("partitions", "").strip()
+        problem = ""
+        if position and shift:
+            problem = "either to a position, or by so many offsets"
+        elif not position and not shift:
+            problem = "to where? a position, or by how many offsets"
+        elif partitions and not topic:
+            problem = "partitions are of one topic: which?"
+        indexes = tuple(_number(each, "Partitions", "0,3") for each in partitions.split(",")) if partitions else ()
+        return cls(position, _number(shift, "Or move by", "1 or -10") if shift else None, topic, indexes, problem)
+
+    @property
+    def what(self) -> str:
+        """The same in a few words."""
+        return f"by {self.shift:+,}" if self.shift is not None else f"to {self.position or '…'}"
+
+    def words(self) -> list[str]:
+        """Return the options of ``klamm group seek``."""
+        found = ["--to", self.position] if self.shift is None else [f"--shift-by={self.shift}"]
+        found += ["--topic", self.topic] if self.topic else []
+        return [*found, *(["--partition", ",".join(map(str, self.partitions))] if self.partitions else [])]
+
+    def means(self, topic: str, partition: int, before: Mapping[Partition, Committed]) -> bool:
+        """Return whether it is about this partition: without a commit only one of a topic that is named."""
+        if self.partitions and partition not in self.partitions:
+            return False
+        return (topic, partition) in before or (bool(self.topic) and self.shift is None)
+
+
+def _missing(asked: _Asked, metadata: ClusterMetadata, where: Sequence[Partition]) -> str:
+    """Return why what is asked for cannot be moved, "" if it can."""
+    count = sum(len(topic.partitions) for topic in metadata.topics)
+    wrong = [each for each in asked.partitions if each >= count or each < 0]
+    if asked.topic and not count:
+        return f"there is no topic {asked.topic!r}"
+    if wrong:
+        return f"{asked.topic} has no partition {wrong[0]}; it has 0 to {count - 1}"
+    if where:
+        return ""
+    return "the group has no committed offsets there" if asked.topic else "it has no committed offsets: name a topic"
+
+
+def _number(text: str, label: str, example: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        msg = f"{label}: {text.strip()!r} is no number"
+        raise SettingsError(msg, f"for example {example}") from None
 
 
 class CopyOffsets(Change):
@@ -83,6 +163,10 @@ class CopyOffsets(Change):
 
     def __init__(self, group: str) -> None:
         self.group = group
+
+    def where(self) -> str:
+        """Return what it is about."""
+        return self.group
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Compare the two groups."""
@@ -113,7 +197,8 @@ class CopyOffsets(Change):
             metadata = await cluster.metadata(sorted({topic for topic, _ in source}))
             errors = await commit_offsets(cluster, coordinator, other, source, metadata)
             inverse = operations.offsets_as_before(other, before, [where for where in source if where not in errors])
-            return Done(plan.what, list(errors.values()), inverse, changed=bool(inverse))
+            done = f"copied offsets of {name} to {other}"
+            return Done(done, list(errors.values()), inverse, changed=bool(inverse))
 
         return Prepared(plan, words, apply, "brings back the offsets of before", problem, then)
 
@@ -126,6 +211,10 @@ class DeleteOffsets(Change):
     def __init__(self, group: str, topic: str) -> None:
         self.group = group
         self.fields = (Field("topic", "Topic", topic),)
+
+    def where(self) -> str:
+        """Return what it is about."""
+        return self.group
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Find the offsets."""
@@ -142,7 +231,7 @@ class DeleteOffsets(Change):
             refused = await delete_offsets(cluster, group.coordinator, name, before)
             gone = {where: each for where, each in before.items() if where not in refused}
             return Done(
-                plan.what,
+                f"deleted {len(gone)} offsets of {name}",
                 list(refused.values()),
                 [operations.commit_offsets(name, gone)] if gone else (),
                 changed=bool(gone),
@@ -189,6 +278,10 @@ class RemoveMember(Change):
         self.group = group
         self.member_id = member_id
 
+    def where(self) -> str:
+        """Return what it is about."""
+        return self.group
+
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Find the member."""
         cluster, name = session.cluster, self.group
@@ -207,7 +300,9 @@ class RemoveMember(Change):
 
         async def apply() -> Done:
             left, failed = await remove_members(cluster, group, members, "klamm ui")
-            return Done(plan.what, list(failed.values()), (), plan.cannot_undo, bool(left))
+            return Done(
+                f"removed {self.member_id} from {name}", list(failed.values()), (), plan.cannot_undo, bool(left)
+            )
 
         return Prepared(plan, words, apply)
 

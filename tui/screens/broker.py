@@ -12,7 +12,7 @@ from klamm.tui.columns import Cell, Column
 from klamm.tui.data.broker import DirRow, LedRow
 from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
-from klamm.tui.screens.configs import ConfigsView, config_columns, plain
+from klamm.tui.screens.configs import ConfigsView, config_columns
 from klamm.tui.screens.topics import optional
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
@@ -70,7 +70,7 @@ class BrokerView(ConfigsView):
         if isinstance(row, LedRow):
             self.klamm.go(Place("topic", row.topic))
         elif isinstance(row, ConfigEntry):
-            self.klamm.say(f"{row.name}: {plain(row.documentation) or 'the broker sends no documentation'}")
+            self.show_config(row)
 
     def changes(self) -> list[MenuItem]:
         """Return what can be done to the broker's configs."""

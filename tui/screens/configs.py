@@ -68,6 +68,19 @@ class ConfigsView(View):
             return []
         return [MenuItem(f"Edit {config.name}…", lambda: EditConfig(self.resource, config.name, config.value))]
 
+    def show_config(self, entry: ConfigEntry) -> None:
+        """Tell all of one config."""
+        from klamm.tui.about import AboutScreen
+
+        facts = [
+            ("value", "(secret)" if entry.sensitive else entry.value or ""),
+            ("default", "" if entry.default is None else entry.default),
+            ("set by", entry.source),
+        ]
+        facts += [("", "it cannot be changed while the broker runs")] if entry.read_only else []
+        about = plain(entry.documentation) or "The broker sends no documentation."
+        self.app.push_screen(AboutScreen(self.klamm, entry.name, facts, about))
+
     def action_edit(self) -> None:
         """Edit the config under the cursor."""
         items = self.config_changes()

@@ -72,7 +72,7 @@ class GroupView(View):
             empty="This group has neither commits nor members with partitions.",
         )
         yield TableView("members", member_columns(), title="Members", sort="client", empty="It has no members.")
-        yield ChartPane("flow", title="Lag over time", show=short_count, empty="Nothing is known of its lag.")
+        yield ChartPane("flow", title="Lag over time, offsets", show=short_count, empty="Nothing is known of its lag.")
         yield TableView("events", event_columns(self.signs), title="Happened", empty="nothing yet")
 
     def open_row(self, table: TableView, row: Any) -> None:
@@ -80,14 +80,26 @@ class GroupView(View):
         if isinstance(row, PartitionRow):
             self.klamm.go(Place("topic", row.topic))
         elif isinstance(row, MemberRow):
-            self.klamm.say(f"{row.client_id} {row.member_id} {row.assigned}")
+            self._show_member(row)
+
+    def _show_member(self, row: MemberRow) -> None:
+        from klamm.tui.about import AboutScreen
+
+        facts = [
+            ("client", row.client_id),
+            ("at", row.host),
+            ("member", row.member_id),
+            ("instance", row.instance_id or "none: it is another member each time it comes"),
+            ("lag", "unknown" if row.lag is None else count_text(row.lag)),
+            ("has", row.assigned or "no partition"),
+        ]
+        self.app.push_screen(AboutScreen(self.klamm, f"A member of {self.place.name}", facts))
 
     def changes(self) -> list[MenuItem]:
         """Return what can be done to the group, and to the member under the cursor."""
         from klamm.tui.dialogs.groups import RemoveMember
 
-        partition = self.table("partitions").rows.current
-        items = group_changes([self.place.name], partition.topic if partition is not None else "")
+        items = group_changes([self.place.name], self.table("partitions").rows.current)
         member = self.table("members").rows.current
         if self.table("members").has_focus and member is not None:
             label = f"Remove the member {printable(member.client_id)}…"

@@ -59,7 +59,8 @@ class Show:
         """Return what comes in and what is read, a second."""
         if row.rate_in is None:
             return Cell("", "dim")
-        out = "?" if row.rate_out is None else short_count(row.rate_out)
+        # Offsets that went back were reset: nobody reads less than nothing.
+        out = "?" if row.rate_out is None else short_count(row.rate_out) if row.rate_out >= 0 else "reset"
         return Cell(f"{short_count(row.rate_in)} {self.signs.arrow} {out}")
 
     def trend(self, row: GroupRow) -> Cell:
@@ -87,6 +88,8 @@ class Show:
             return Cell("", "dim")
         share = "" if row.used is None else f"{row.used:.0%}" if row.used >= 0.01 else "<1%"  # noqa: PLR2004 (1 %)
         if row.loss_in_ms is not None and (row.loss_in_ms < SOON_MS and (row.used is None or row.used > HALF)):
+            if row.loss_in_ms <= 0:  # brokers look after retention every few minutes
+                return Cell(f"{self.signs.bad} overdue", "bad")
             return Cell(f"{self.signs.bad} {share} in {duration_text(row.loss_in_ms)}".replace("  ", " "), "bad")
         return Cell(share, "warn" if row.used is not None and row.used > HALF else "dim")
 
@@ -141,8 +144,8 @@ def partition_columns(signs: Signs) -> list[Column]:
     ]
 
 
-def group_changes(names: list[str], topic: str = "") -> list[MenuItem]:
-    """Return what can be done to groups."""
+def group_changes(names: list[str], partition: PartitionRow | None = None) -> list[MenuItem]:
+    """Return what can be done to groups; of one group also to its partition under the cursor."""
     from klamm.tui.dialogs import groups
 
     about = printable(names[0]) if len(names) == 1 else f"{len(names)} groups"
@@ -151,11 +154,24 @@ def group_changes(names: list[str], topic: str = "") -> list[MenuItem]:
         (name,) = names
         items[:0] = [
             MenuItem(f"Copy the offsets of {about}…", lambda: groups.CopyOffsets(name)),
+            MenuItem(f"Reset the offsets of {about}…", lambda: groups.SeekGroup(name), destructive=True, in_both=True),
             MenuItem(
-                f"Reset the offsets of {about}…", lambda: groups.SeekGroup(name, topic), destructive=True, in_both=True
+                f"Delete offsets of {about}…",
+                lambda: groups.DeleteOffsets(name, "" if partition is None else partition.topic),
+                destructive=True,
             ),
-            MenuItem(f"Delete offsets of {about}…", lambda: groups.DeleteOffsets(name, topic), destructive=True),
         ]
+        if partition is not None:
+            topic, index = partition.topic, partition.partition
+            items.insert(
+                2,
+                MenuItem(
+                    f"Reset its offset in {printable(topic)}:{index} alone…",
+                    lambda: groups.SeekGroup(name, topic, str(index)),
+                    destructive=True,
+                    in_both=True,
+                ),
+            )
     return items
 
 

@@ -15,7 +15,7 @@ from klamm.tui.columns import Cell, Column
 from klamm.tui.data.topic import ConsumerRow, PartitionRow
 from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
-from klamm.tui.screens.configs import ConfigsView, config_columns, plain
+from klamm.tui.screens.configs import ConfigsView, config_columns
 from klamm.tui.screens.topics import optional, topic_changes
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
@@ -125,7 +125,7 @@ class TopicView(ConfigsView):
         if isinstance(row, ConsumerRow):
             self.klamm.go(Place("group", row.group))
         elif isinstance(row, ConfigEntry):
-            self.klamm.say(f"{row.name}: {plain(row.documentation) or 'the broker sends no documentation'}")
+            self.show_config(row)
 
     def changes(self) -> list[MenuItem]:
         """Return what can be done to the topic."""
