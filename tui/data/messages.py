@@ -232,6 +232,12 @@ class Tail(Live):
         self._ends = {where: each.log_end for where, each in found.ranges.items()}
         return scan
 
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all that was there when it began has been looked at."""
+        scan = self.scan
+        return scan is not None and all(each.position >= self._ends[where] for where, each in scan.coverage.items())
+
     def coverage(self) -> list[list[Cell]]:
         """Return the line that says how far the search is, and how fast."""
         scan = self.scan
@@ -291,8 +297,8 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     tail.try_again()
     await asyncio.gather(tail.news(), asyncio.sleep(SHOWN_EVERY_S))
     trouble = tail.error or tail.trouble
-    mode = "following" if query.follow else "not following"
-    note = f"{'where ' + query.where + '  ' if query.where else ''}from {query.start}  {mode}"
+    mode = "  following" if query.follow else ""
+    note = f"{'where ' + query.where + '  ' if query.where else ''}from {query.start}{mode}"
     parts = {
         "messages": Part(list(tail.rows), trouble, session.now_ms, note),
         "coverage": Part(tail.coverage(), None, session.now_ms, "; ".join(tail.notes)),

@@ -9,7 +9,7 @@ from typing import Final
 from rich.cells import cell_len, chop_cells
 
 from klamm.client.decoding import Decoded, decode, visible
-from klamm.client.messages.record import Record
+from klamm.client.messages.record import APPEND, CREATE, NONE, Record
 from klamm.client.text import count_text, size_text
 from klamm.tui.columns import Cell, TextLine
 from klamm.tui.data.messages import CELL_BYTES_MAX, DETAIL_BYTES_MAX, MessageRow
@@ -18,6 +18,7 @@ LINES_MAX: Final = 2_000
 FORMS: Final = ("json", "text", "hex", "schema")
 _HEX_WIDTH: Final = 16
 _INDENT: Final = 2
+_CLOCKS: Final = {CREATE: "the producer (CreateTime)", APPEND: "the broker (LogAppendTime)", NONE: "nobody"}
 
 
 def detail_lines(row: MessageRow, form: str, width: int = 0) -> list[TextLine]:
@@ -64,12 +65,13 @@ def header_lines(record: Record, width: int = 0) -> list[TextLine]:
     when = "none"
     if record.timestamp_ms >= 0:
         at = datetime.fromtimestamp(record.timestamp_ms / 1000).astimezone()
-        when = f"{at:%Y-%m-%d %H:%M:%S}.{record.timestamp_ms % 1000:03} {record.timestamp_type}"
+        when = f"{at:%Y-%m-%d %H:%M:%S}.{record.timestamp_ms % 1000:03}"
     size = "null" if record.value is None else size_text(len(record.value))
     lines: list[TextLine] = [
-        [Cell("time    ", "dim"), Cell(when)],
-        [Cell("size    ", "dim"), Cell(size)],
-        [Cell("epoch   ", "dim"), Cell(str(record.leader_epoch))],
+        [Cell("time     ", "dim"), Cell(when)],
+        *([[Cell("of       ", "dim"), Cell(_CLOCKS[record.timestamp_type])]] if record.timestamp_ms >= 0 else []),
+        [Cell("size     ", "dim"), Cell(size)],
+        [Cell("epoch    ", "dim"), Cell(str(record.leader_epoch))],
     ]
     if record.producer_id >= 0:
         lines.append([Cell("producer ", "dim"), Cell(str(record.producer_id))])

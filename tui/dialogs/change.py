@@ -75,6 +75,8 @@ class Change:
 
     title = ""
     fields: Sequence[Field] = ()
+    asks: bool = True
+    """Whether the first empty field waits to be filled in; Cancel has the focus otherwise."""
     progress: tuple[int, int] | None = None
     """How much is done of how much, while one that takes long is made."""
 

@@ -1,22 +1,34 @@
-"""Producing one record: a new one, or one that is there again, as it is or edited."""
+"""Producing one record: a new one, or one that is there again, as it is or edited.
+
+What is sent again is a step of the same trace: its ``traceparent`` gets an id of its own, as with ``klamm message
+resend``, and it goes to the partition it is in unless its topic or key is another.
+"""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from typing import Final
 
 from klamm.client.errors import SettingsError
 from klamm.client.guard import MILD, Plan
 from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.producing import Sender
 from klamm.client.messages.record import Headers, Record
+from klamm.client.resending import Changes, headers_again
 from klamm.client.text import size_text
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.session import Session
 
-NULL = "␀"
+NULL: Final = "␀"
 """What stands in a field for null, as an empty field is an empty text."""
 
-_DIFF_LINES_MAX = 200
+_FIELD_BYTES_MAX: Final = 2_000
+"""A field, and a command line, hold no more; nor what is no plain text of one line."""
+_DIFF_LINES_MAX: Final = 200
+_DIFFED_LINES_MAX: Final = 2_000
+"""Of more lines that changed only the first are shown, before and after."""
+_LINE_MAX: Final = 400
 
 
 class ProduceRecord(Change):
@@ -25,53 +37,40 @@ class ProduceRecord(Change):
     def __init__(self, topic: str, record: Record | None = None) -> None:
         self.topic = topic
         self.record = record
+        self.asks = record is None
         self.title = "Produce a record" if record is None else "Resend a record"
-        self._key = NULL if record is None else _text(record.key)
-        self._value = "" if record is None else _text(record.value)
-        self._headers = "" if record is None else " ".join(f"{n}={_text(v)}" for n, v in record.headers)
+        self._key = NULL if record is None else _field(record.key)
+        self._value = "" if record is None else _field(record.value)
+        self._headers = "" if record is None else _header_field(record.headers)
         self.fields = (
             Field("topic", "Topic", topic),
             Field("key", "Key", self._key, f"{NULL} is null"),
             Field("value", "Value", self._value, f"{NULL} is null: a tombstone"),
             Field("headers", "Headers", self._headers, "NAME=VALUE NAME=VALUE"),
-            Field("partition", "Partition", "", "empty: by the key"),
+            Field("partition", "Partition", "", "empty: by the key" if record is None else "empty: as it was"),
         )
 
     def where(self) -> str:
         """Return what it is about."""
-        return self.topic if self.record is None else f"{self.topic}:{self.record.partition}@{self.record.offset}"
+        return self.topic if self.record is None else _place(self.record)
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Check the topic; nothing is sent."""
-        topic = values["topic"].strip()
-        metadata = await session.cluster.metadata([topic]) if topic else None
-        plan = Plan(f"send one record to {topic or '…'}", MILD, topic, (), "a record that was sent is there")
-        draft = self._draft(topic, values)
-        words = _words(draft)
-        if metadata is None or metadata.topics[0].error_code:
-            return Prepared(plan, words, problem=f"there is no topic {topic!r}")
-        count = len(metadata.topics[0].partitions)
-        if draft.partition is not None and draft.partition >= count:
-            return Prepared(plan, words, problem=f"{topic} has partitions 0 to {count - 1}")
-        lines = [
-            f"key {_size(draft.key)}, value {_size(draft.value)}, {len(draft.headers)} headers",
-            "partition by the key" if draft.partition is None else f"partition {draft.partition}",
-        ]
-
-        async def apply() -> Done:
-            async with Sender(session.cluster) as sender:
-                await sender.send([draft], topic)
-            return Done(f"sent one record to {topic}", sender.errors, (), plan.cannot_undo)
-
-        return Prepared(plan._replace(lines=lines), words, apply)
+        draft = self._draft(values["topic"].strip(), values)
+        words = produce_words(draft) if self.record is None else resend_words(self.record, draft)
+        lines = [] if self.record is None else _told(self.record, draft)
+        return await _prepared(session, draft, words, lines)
 
     def _draft(self, topic: str, values: Values) -> Draft:
-        record = self.record
-        key = record.key if record is not None and values["key"] == self._key else _bytes(values["key"])
-        value = record.value if record is not None and values["value"] == self._value else _bytes(values["value"])
-        same = record is not None and values["headers"] == self._headers
-        headers = record.headers if record is not None and same else _headers(values["headers"])
-        return Draft(topic, _partition(values["partition"]), None, key, value, headers)
+        record, partition = self.record, _partition(values["partition"])
+        if record is None:
+            key, value, headers = _bytes(values["key"]), _bytes(values["value"]), _headers(values["headers"])
+            return Draft(topic, partition, None, key, value, headers)
+        key = record.key if values["key"] == self._key else _bytes(values["key"])
+        value = record.value if values["value"] == self._value else _bytes(values["value"])
+        same = values["headers"] == self._headers
+        headers = headers_again(record.headers, Changes()) if same else _headers(values["headers"])
+        return placed(record, Draft(topic, partition, None, key, value, headers))
 
 
 class SendEdited(Change):
@@ -81,41 +80,152 @@ class SendEdited(Change):
 
     def __init__(self, record: Record, draft: Draft, before: str, after: str) -> None:
         self.record = record
-        self.draft = draft
-        self._changed = [
-            line
-            for line in difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=1)
-            if not line.startswith(("---", "+++"))
-        ]
+        self.draft = placed(record, draft)
+        self._texts = before, after
 
     def where(self) -> str:
         """Return what it is about."""
-        return f"{self.record.topic}:{self.record.partition}@{self.record.offset}"
+        return _place(self.record)
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Check the topic; nothing is sent."""
-        draft, topic = self.draft, self.draft.topic or ""
-        plan = Plan(f"send one record to {topic or '…'}", MILD, topic, (), "a record that was sent is there")
-        metadata = await session.cluster.metadata([topic]) if topic else None
-        if metadata is None or metadata.topics[0].error_code:
-            return Prepared(plan, _words(draft), problem=f"there is no topic {topic!r}")
-        count = len(metadata.topics[0].partitions)
-        if draft.partition is not None and draft.partition >= count:
-            return Prepared(plan, _words(draft), problem=f"{topic} has partitions 0 to {count - 1}")
-        size = f"key {_size(draft.key)}, value {_size(draft.value)}, {len(draft.headers)} headers"
-        changed = [("- " if each[0] == "-" else "+ " if each[0] == "+" else "  ") + each[1:] for each in self._changed]
-        plan = plan._replace(lines=[size, *changed[:_DIFF_LINES_MAX]])
-
-        async def apply() -> Done:
-            async with Sender(session.cluster) as sender:
-                await sender.send([draft], topic)
-            return Done(f"sent one record to {topic}", sender.errors, (), plan.cannot_undo)
-
-        return Prepared(plan, _words(draft), apply)
+        return await _prepared(session, self.draft, resend_words(self.record, self.draft), differences(*self._texts))
 
 
-def _text(data: bytes | None) -> str:
-    return NULL if data is None else data.decode("utf-8", "replace").replace("\n", " ")
+def placed(record: Record, draft: Draft) -> Draft:
+    """Return a record that is sent again with the partition it is in, unless its topic or its key is another."""
+    same = (draft.topic, draft.key) == (record.topic, record.key)
+    return draft._replace(partition=record.partition) if draft.partition is None and same else draft
+
+
+def differences(before: str, after: str) -> list[str]:
+    """Return the lines that differ, with ``- `` and ``+ ``, and one more line on each side."""
+    old, new = before.split("\n"), after.split("\n")
+    start = next((place for place, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    first = max(0, start - 1)
+    last = 0
+    while last < min(len(old), len(new)) - start and old[-1 - last] == new[-1 - last]:
+        last += 1
+    last = max(0, last - 1)
+    old, new = old[first : len(old) - last], new[first : len(new) - last]
+    if len(old) + len(new) > _DIFFED_LINES_MAX:
+        half = _DIFF_LINES_MAX // 2
+        found = [f"- {line}" for line in old[:half]] + [f"+ {line}" for line in new[:half]]
+    else:
+        lines = difflib.unified_diff(old, new, lineterm="", n=1)
+        found = [
+            f"{line[0] if line[0] in '-+' else ' '} {line[1:]}"
+            for line in lines
+            if not line.startswith(("---", "+++", "@@"))
+        ]
+    cut = [line if len(line) <= _LINE_MAX else line[:_LINE_MAX] + "…" for line in found[:_DIFF_LINES_MAX]]
+    more = len(found) > _DIFF_LINES_MAX or len(old) + len(new) > _DIFFED_LINES_MAX
+    return [*cut, *(["… and more"] if more else [])]
+
+
+async def _prepared(session: Session, draft: Draft, words: Sequence[str], lines: Sequence[str]) -> Prepared:
+    """Return what sending a record would do, after a look at its topic."""
+    topic = draft.topic or ""
+    plan = Plan(f"send one record to {topic or '…'}", MILD, topic, (), "a record that was sent is there")
+    metadata = await session.cluster.metadata([topic]) if topic else None
+    if metadata is None or metadata.topics[0].error_code:
+        return Prepared(plan, words, problem=f"there is no topic {topic!r}")
+    count = len(metadata.topics[0].partitions)
+    if draft.partition is not None and draft.partition >= count:
+        return Prepared(plan, words, problem=f"{topic} has partitions 0 to {count - 1}")
+    where = "partition by the key" if draft.partition is None else f"partition {draft.partition}"
+    sizes = f"key {_size(draft.key)}, value {_size(draft.value)}, {len(draft.headers)} headers, {where}"
+
+    async def apply() -> Done:
+        async with Sender(session.cluster) as sender:
+            await sender.send([draft], topic)
+        return Done(f"sent one record to {topic}", sender.errors, (), plan.cannot_undo)
+
+    return Prepared(plan._replace(lines=[sizes, *lines]), words, apply)
+
+
+def produce_words(draft: Draft) -> list[str]:
+    """Return the command that sends a new record."""
+    words = ["produce", draft.topic or ""]
+    if draft.key is not None:
+        words += ["--key", draft.key.decode()]
+    words += ["--tombstone"] if draft.value is None else ["--value", draft.value.decode()]
+    for name, value in draft.headers:
+        words += ["--header", f"{name}={'' if value is None else value.decode()}"]
+    return [*words, *(["--partition", str(draft.partition)] if draft.partition is not None else []), "--yes"]
+
+
+def resend_words(record: Record, draft: Draft) -> list[str]:
+    """Return the command that sends a record again; what a line cannot hold is edited by hand there too."""
+    words = ["message", "resend", _place(record)]
+    words += ["--to", draft.topic or ""] if draft.topic != record.topic else []
+    if draft.partition is not None and draft.partition != placed(record, draft._replace(partition=None)).partition:
+        words += ["--partition", str(draft.partition)]
+    new_headers = _names(draft.headers) != _names(record.headers)
+    new = [draft.key] if draft.key != record.key else []
+    new += [draft.value] if draft.value != record.value and draft.value is not None else []
+    new += [value for _, value in draft.headers] if new_headers else []
+    if not all(_is_plain(each) for each in new):
+        return [*words, "--edit"]
+    if draft.key != record.key and draft.key is not None:
+        words += ["--key", draft.key.decode()]
+    if draft.value != record.value:
+        words += ["--tombstone"] if draft.value is None else ["--value", draft.value.decode()]
+    if new_headers:
+        words += ["--drop-header", "*"] if record.headers else []
+        for name, value in draft.headers:
+            words += ["--set-header", f"{name}={'' if value is None else value.decode()}"]
+    return [*words, "--yes"]
+
+
+def _names(headers: Headers) -> list[tuple[str, bytes | None]]:
+    """Return headers as far as they are a person's: the id within a trace is made anew each time."""
+    return [(name, None if name == "traceparent" else value) for name, value in headers]
+
+
+def _told(record: Record, draft: Draft) -> list[str]:
+    changed = [
+        f"{name} is another"
+        for name, before, after in (
+            ("key", record.key, draft.key),
+            ("value", record.value, draft.value),
+            ("headers", _names(record.headers), _names(draft.headers)),
+        )
+        if before != after
+    ]
+    if draft.headers != record.headers and not changed:
+        changed.append("traceparent: the same trace, an id of its own")
+    return changed or ["as it was"]
+
+
+def _place(record: Record) -> str:
+    return f"{record.topic}:{record.partition}@{record.offset}"
+
+
+def _is_plain(data: bytes | None) -> bool:
+    """Return whether bytes can be a field, or a word of a line, and come back from there."""
+    if data is None or len(data) > _FIELD_BYTES_MAX:
+        return False
+    try:
+        return data.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
+def _field(data: bytes | None) -> str:
+    """Return what a field shows of bytes: what it cannot hold is said, and kept."""
+    if data is None:
+        return NULL
+    return data.decode() if _is_plain(data) else f"({size_text(len(data))}, kept as it is; e edits it)"
+
+
+def _header_field(headers: Headers) -> str:
+    words = [f"{name}={NULL if value is None else value.decode('utf-8', 'replace')}" for name, value in headers]
+    text = " ".join(words)
+    plain = all((value is None or _is_plain(value)) and name.isprintable() for name, value in headers)
+    if plain and len(text) <= _FIELD_BYTES_MAX and len(text.split()) == len(words):
+        return text
+    return f"({len(headers)} headers, kept as they are; e edits them)"
 
 
 def _bytes(text: str) -> bytes | None:
@@ -144,14 +254,3 @@ def _partition(text: str) -> int | None:
         msg = f"a partition is a number, not {text!r}"
         raise SettingsError(msg)
     return int(text)
-
-
-def _words(draft: Draft) -> list[str]:
-    """Return the command that sends the same, as far as a line can hold it."""
-    words = ["produce", draft.topic or ""]
-    if draft.key is not None:
-        words += ["--key", draft.key.decode("utf-8", "replace")]
-    words += ["--tombstone"] if draft.value is None else ["--value", draft.value.decode("utf-8", "replace")]
-    for name, value in draft.headers:
-        words += ["--header", f"{name}={'' if value is None else value.decode('utf-8', 'replace')}"]
-    return [*words, *(["--partition", str(draft.partition)] if draft.partition is not None else []), "--yes"]

@@ -10,9 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 
 from klamm.client.messages import jsonl
+from klamm.client.text import counted, printable
 from klamm.tui.columns import Cell, Column, TextLine
 from klamm.tui.data.messages import CELL_BYTES_MAX, MessageRow, Query, Tail
 from klamm.tui.data.record_lines import FORMS, detail_lines, header_lines, whole_lines
+from klamm.tui.part import Loaded
 from klamm.tui.place import Place
 from klamm.tui.prompt import FindPrompt, Prompt
 from klamm.tui.screens.message_prompts import CopyPrompt, SearchPrompt, WritePrompt
@@ -28,6 +30,22 @@ if TYPE_CHECKING:
 
 _WIDE = 400
 """What the column of values would like to have: all that is left."""
+
+
+_NOTHING = "No record yet.\n:from start looks from the beginning; p produces one."
+
+
+def nothing_yet(tail: Tail) -> str:
+    """Return what stands in the table while it has no record."""
+    query, scan = tail.query, tail.scan
+    if not query.where:
+        return _NOTHING
+    if scan is None or not tail.is_caught_up:
+        return f"Looking for {printable(query.where)}: nothing so far.\nEsc ends the search."
+    return (
+        f"Nothing in {counted(scan.scanned, 'record')} from {query.start} on matches {printable(query.where)}.\n"
+        "What comes is looked at as well. Esc shows all records again."
+    )
 
 
 def columns(signs: Signs) -> list[Column]:
@@ -83,6 +101,7 @@ class MessagesView(View):
     MessagesView #value { width: 2fr; }
     MessagesView #headers { width: 1fr; }
     """
+    FILTER_LABEL = "Search"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "follow", "Follow/pause", id="messages.follow"),
         Binding("T", "trace", "Trace", id="messages.trace"),
@@ -111,7 +130,7 @@ class MessagesView(View):
             title=self.place.name,
             key=lambda row: (row.record.partition, row.record.offset),
             sort="-time",
-            empty="No record yet.\n:from start looks from the beginning; p produces one.",
+            empty=_NOTHING,
         )
         value = TextPane("value", title="Value", empty="")
         headers = TextPane("headers", title="Headers", empty="")
@@ -213,6 +232,11 @@ class MessagesView(View):
     def _show_lines(self, row: MessageRow, pane: TextPane, lines: list[TextLine]) -> None:
         held = row.name if self._held else ""
         pane.show_lines(lines, f"Value as {self.form}  ({row.value.kind})  {held}".rstrip())
+
+    def received(self, loaded: Loaded) -> None:
+        """Say of an empty table whether anything is still looked for."""
+        tail: Tail | None = self.memory.get("live")
+        self.table("messages").empty = _NOTHING if tail is None else nothing_yet(tail)
 
     def open_row(self, table: TableView, row: Any) -> None:
         """Let the value have the screen; Esc takes it back."""
@@ -334,6 +358,7 @@ class MessagesView(View):
     def action_edit(self) -> None:
         """Edit the record under the cursor in the person's editor; what would be sent is shown first."""
         from klamm.client.errors import ClientError
+        from klamm.client.resending import Changes, headers_again
         from klamm.tui import outside
         from klamm.tui.dialogs.messages import SendEdited
         from klamm.tui.dialogs.record_text import read_text, write_text
@@ -342,13 +367,14 @@ class MessagesView(View):
         if row is None:
             self.klamm.say("there is no record to edit", "dim")
             return
-        before = write_text(row.record)
+        record = row.record._replace(headers=headers_again(row.record.headers, Changes()))
+        before = write_text(record)
         after = outside.edit(self.klamm, "record.txt", before)
         if after is None:
             self.klamm.say("nothing was edited; R sends it again as it is", "dim")
             return
         try:
-            draft = read_text(after, row.record)
+            draft = read_text(after, record)
         except ClientError as error:
             self.klamm.say(error.message + (f"  {error.next_step}" if error.next_step else ""), "bad")
             return
