@@ -24,6 +24,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 TOPICS = {"orders": 6, "payments": 3, "clicks": 6, "shipments": 2}
 RATES = {"orders": 120, "payments": 60, "clicks": 240, "shipments": 5}
 """Records a second: enough to see, little enough for a laptop on battery."""
+PAST_S = 60
+"""Orders of so long before are there at the start: the slow group is behind as soon as somebody looks."""
 CUSTOMERS = 200
 REBALANCE_EVERY_S = 9.0
 SLOW_SHARE = 0.6
@@ -85,16 +87,23 @@ class Workload:
     def _produce(self) -> None:
         producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 20, "log_level": 0})
         dice, sent = random.Random(7), dict.fromkeys(TOPICS, 0)  # noqa: S311 (made-up orders)
+        now = time.time()
 
         def acknowledged(error: KafkaError | None, _message: Message) -> None:
             self.tally.acknowledged += error is None
 
+        past = PAST_S * RATES["orders"]
+        for number in range(past):
+            at = now - (past - number) / RATES["orders"]
+            key, value = event("orders", number - past, dice, at)
+            producer.produce("orders", value, key, timestamp=int(at * 1000), on_delivery=acknowledged)
+        self.tally.produced += past
         began = time.monotonic()
         while not (self.stop.is_set() or self.stop_producing.is_set()):
             elapsed = time.monotonic() - began
             for topic, rate in RATES.items():
                 while sent[topic] < elapsed * rate:
-                    key, value = event(topic, sent[topic], dice)
+                    key, value = event(topic, sent[topic], dice, time.time())
                     watched = topic == "orders"
                     producer.produce(topic, value, key, on_delivery=acknowledged if watched else None)
                     self.tally.produced += watched
@@ -146,10 +155,10 @@ class Workload:
             consumer.close()
 
 
-def event(topic: str, number: int, dice: random.Random) -> tuple[bytes, bytes]:
+def event(topic: str, number: int, dice: random.Random, at: float) -> tuple[bytes, bytes]:
     """Return the key and the value of one record."""
     customer = f"customer-{dice.randrange(CUSTOMERS)}"
-    value = {"id": number, "customer": customer, "at": time.time(), "kind": topic.removesuffix("s")}
+    value = {"id": number, "customer": customer, "at": at, "kind": topic.removesuffix("s")}
     if topic in {"orders", "payments"}:
         value["total"] = round(dice.uniform(5, 500), 2)
     return customer.encode(), json.dumps(value).encode()

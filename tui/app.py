@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
@@ -10,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
+from klamm.client.text import size_text
 from klamm.tui import registry
 from klamm.tui.chrome import Banner, Footer, Header, TimeBar
 from klamm.tui.navigation import NavigatingApp
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from klamm.tui.prompt import Prompt
 
 THEME: Final = "textual-dark"
+THEME_OF_16_COLOURS: Final = "ansi-dark"
+"""The terminal's own colours: the nearest ones to another theme's cannot be told apart."""
+COPIED_BYTES_MAX: Final = 1 << 20
+"""Terminals take from 100 KB to some megabytes by OSC 52, and drop what is longer without a word."""
 
 
 class KlammApp(NavigatingApp, inherit_bindings=False):
@@ -108,7 +114,8 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
 
     async def on_mount(self) -> None:
         """Show the first place."""
-        self.theme = self.preferences.theme if self.preferences.theme in self.available_themes else THEME
+        usual = THEME_OF_16_COLOURS if self.console.color_system == "standard" else THEME
+        self.theme = self.preferences.theme if self.preferences.theme in self.available_themes else usual
         self.set_keymap(self.preferences.keymap)
         self.screen.set_class(self.session.settings.env == "prod", "prod")
         await self._show(self.at)
@@ -146,15 +153,39 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         return settings.read_only or not self.session.live or (settings.env == "prod" and not settings.write)
 
     @property
+    def why_read_only(self) -> str:
+        """Why changes are refused, and what would allow them."""
+        settings = self.session.settings
+        if not self.session.live:
+            return "read-only: this is a recording"
+        if settings.read_only:
+            return "read-only: so says the context, KLAMM_READ_ONLY or klamm web"
+        return f"read-only, as env is prod: klamm ui -c {settings.context} --write allows changes"
+
+    @property
     def interval_s(self) -> float:
         """Seconds between refreshes."""
         return self.preferences.interval_s
 
     def copy(self, text: str) -> None:
         """Copy to the clipboard of the terminal, through SSH as well (OSC 52)."""
+        size_bytes = len(text.encode("utf-8", "replace"))
+        if size_bytes > COPIED_BYTES_MAX:
+            self.say(
+                f"{size_text(size_bytes)} are too much for a terminal's clipboard; w writes records to a file", "warn"
+            )
+            return
         self.copy_to_clipboard(text)
         first = text.split("\n", 1)[0]
         self.say(f"copied: {first}" + (f" and {text.count(chr(10))} more" if "\n" in text else ""), "good")
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Send it to the terminal; within tmux, which drops what its programs send so, have tmux send it."""
+        super().copy_to_clipboard(text)
+        if os.environ.get("TMUX"):
+            from klamm.tui.outside import copy_by_tmux
+
+            self.run_worker(lambda: copy_by_tmux(text), thread=True, group="clipboard")
 
     # Around the screens
 
@@ -346,7 +377,12 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         if self._make_session is None:
             self.say("there are no contexts here", "warn")
             return
-        self.run_worker(self._switch(name), group="navigation")
+        self.run_worker(self._switch(name) if name else self._choose_context(), group="navigation")
+
+    async def _choose_context(self) -> None:
+        from klamm.tui.contexts import ContextsScreen
+
+        await self._open_over(ContextsScreen(self), "TableView")
 
     async def _switch(self, name: str) -> None:
         assert self._make_session is not None, "checked by switch_context"

@@ -16,10 +16,12 @@ from klamm.client.text import duration_text, printable
 from klamm.tui.columns import Cell
 from klamm.tui.replay import ReplaySession
 from klamm.tui.styles import component_style
+from klamm.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
 
+JUST_S: Final = 0.5
 SAID_FOR_S: Final = 6.0
 """How long a message stands in the footer."""
 RETURN_SAID_MS: Final = 15_000
@@ -132,7 +134,9 @@ class Banner(Bar):
         if health.unreachable_since_ms is not None:
             lasting = duration_text((now - health.unreachable_since_ms) // 1000 * 1000)
             cause = health.error.message if health.error is not None else ""
-            text = f" {signs.bad} unreachable since {clock_text(health.unreachable_since_ms)} ({lasting}): {cause}"
+            refused = health.error is not None and health.error.code == "UNREACHABLE_SASL"
+            what = "credentials refused" if refused else "unreachable"
+            text = f" {signs.bad} {what} since {clock_text(health.unreachable_since_ms)} ({lasting}): {cause}"
             if health.answered_at_ms is not None:
                 text += f"  figures are from {clock_text(health.answered_at_ms)}"
         elif silence is not None:
@@ -200,7 +204,8 @@ class Footer(Bar):
         for key, active in self.app.screen.active_bindings.items():  # of what is on top
             binding = active.binding
             if binding.show and active.enabled:
-                keys.setdefault(binding.action, (Cell(f" {key_text(key)}", "key"), Cell(f" {binding.description} ")))
+                label = self._filter_label() if binding.action == "filter" else binding.description
+                keys.setdefault(binding.action, (Cell(f" {key_text(key)}", "key"), Cell(f" {label} ")))
         last = keys.pop("help", ())  # which names all the others: it has room wherever any has
         if "filter" in keys:  # how anything is found comes before what else a screen can do
             keys = {"filter": keys.pop("filter"), **keys}
@@ -213,6 +218,15 @@ class Footer(Bar):
             cells += pair
         self.show([*cells, *last])
 
+    def _filter_label(self) -> str:
+        view = cast("KlammApp", self.app).view
+        return "Filter" if view is None else "Find" if isinstance(self.app.focused, TextPane) else view.FILTER_LABEL
+
+    def settle(self) -> None:
+        """Let go what was said about another place, unless it was just said."""
+        if time.monotonic() - self._said_at > JUST_S:
+            self._said = None
+
     def on_resize(self) -> None:
         """Show as many keys as there is room for."""
         self.update_keys()
@@ -222,7 +236,7 @@ def key_text(key: str) -> str:
     """Return a key as it stands on the keyboard."""
     if key in _SHORT_KEYS:
         return _SHORT_KEYS[key]
-    return key.replace("ctrl+", "^")
+    return f"^{key.removeprefix('ctrl+').upper()}" if key.startswith("ctrl+") else key
 
 
 def clock_text(at_ms: int) -> str:

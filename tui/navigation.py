@@ -103,6 +103,7 @@ class NavigatingApp(App[int], inherit_bindings=False):
             entry.view.appear()
         await self._unmount_old()
         self._header.update_from(cast("KlammApp", self))
+        self._footer.settle()
         self.call_after_refresh(self._footer.update_keys)
 
     async def _unmount_old(self) -> None:

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from klamm.tui import commands, registry
 from klamm.tui.app import object_places
+from klamm.tui.chrome import key_text
 from klamm.tui.columns import Cell, Column
 from klamm.tui.filtering import fuzzy_pattern
 from klamm.tui.part import Part
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
     from klamm.tui.dialogs.change import Change
 
 FOUND_MAX: Final = 500
+_MOVES: Final = frozenset({"cursor", "page", "top", "top_twice", "bottom", "columns", "scroll", "edge", "palette"})
+"""What nobody looks for by name: the keys that move."""
 
 
 class Found(NamedTuple):
-    """One thing that can be chosen: a line of the command line, an action of the focused panel, a place, a change."""
+    """One thing that can be chosen: a line of the command line, an action of the focused panel, a place, a change.
+
+    An action's ``kind`` is its key.
+    """
 
     key: str
     kind: str
@@ -77,7 +83,7 @@ class PaletteScreen(ModalScreen[None]):
                 "found",
                 [
                     Column("text", "NAME", lambda row: row.text, None, 30, flex=True, search=True),
-                    Column("kind", "KIND", lambda row: row.kind, lambda row: Cell(row.kind, "dim"), 10),
+                    Column("kind", "KIND, KEY", lambda row: row.kind, lambda row: Cell(row.kind, "dim"), 10),
                 ],
                 title="Go to",
                 empty="Nothing has these letters.",
@@ -148,20 +154,23 @@ def best(all_found: list[Found], text: str) -> list[Found]:
 
 
 def everything(app: KlammApp) -> list[Found]:
-    """Return all that can be chosen now: screens, commands, actions of the focus, objects seen."""
+    """Return all that can be chosen now: screens, changes, objects seen, actions of the focus, contexts, themes."""
     found = [
         Found(f"s{s.kind}", "screen", f"{s.kind}  {s.summary}", f"{s.kind}")
         for s in registry.SCREENS.values()
         if not s.names
     ]
-    for active in app.screen_stack[0].active_bindings.values():
-        binding = active.binding
-        if binding.description and active.enabled:
-            found.append(Found(f"a{binding.action}", "action", binding.description, "", binding.action))
     if app.view is not None:  # each opens a dialog, with Cancel focused
         found += [Found(f"m{item.label}", "change", item.label, make=item.make) for item in app.view.changes()]
+    found += [Found(f"o{place}", kind, place.name, "", "", place) for kind, place in object_places(app.session.names)]
+    for key, active in app.screen_stack[0].active_bindings.items():
+        binding = active.binding
+        if binding.description and active.enabled and binding.action.partition("(")[0] not in _MOVES:
+            found.append(Found(f"a{binding.action}", key_text(key), binding.description, "", binding.action))
     names = commands.completion_names(app)
     found += [Found(f"c{name}", "context", name, f"ctx {name}") for name in names.get("context", ())]
     found += [Found(f"t{name}", "theme", f"theme {name}", f"theme {name}") for name in names.get("theme", ())]
-    found += [Found(f"o{place}", kind, place.name, "", "", place) for kind, place in object_places(app.session.names)]
-    return list({each.key: each for each in found}.values())
+    once: dict[str, Found] = {}
+    for each in found:
+        once.setdefault(each.key, each)
+    return list(once.values())

@@ -67,6 +67,8 @@ class Prompt(Vertical):
     """A sign and an input, with a line of candidates above."""
 
     SIGN: ClassVar[str] = ":"
+    HINT: ClassVar[str] = ""
+    """What stands in the empty input."""
     DEFAULT_CSS = """
     Prompt { dock: bottom; height: auto; width: 1fr; background: $surface; }
     Prompt Horizontal { height: 1; }
@@ -96,7 +98,7 @@ class Prompt(Vertical):
         yield Static("", id="candidates", markup=False)
         with Horizontal():
             yield Static(f" {self.SIGN}", id="sign", markup=False)
-            yield PromptInput(self.initial(), select_on_focus=False)
+            yield PromptInput(self.initial(), placeholder=self.HINT, select_on_focus=False)
 
     def initial(self) -> str:
         """Return what stands in the input at first."""
@@ -193,6 +195,7 @@ class Prompt(Vertical):
 class CommandPrompt(Prompt):
     """``:``."""
 
+    HINT: ClassVar[str] = "a screen or a command; Tab completes"
     lines: ClassVar[list[str]] = []
 
     def look_again(self) -> None:
@@ -213,6 +216,7 @@ class FilterPrompt(Prompt):
     """``/``: the table follows while one types; Enter keeps the filter, Esc brings back the one before."""
 
     SIGN: ClassVar[str] = "/"
+    HINT: ClassVar[str] = "a word, !word, -f its letters, COLUMN>1k COLUMN=text"
     lines: ClassVar[list[str]] = []
 
     def __init__(self, table: TableView) -> None:
@@ -250,6 +254,7 @@ class FindPrompt(Prompt):
     """``/`` in a text: it follows while one types; n and N go on from there."""
 
     SIGN: ClassVar[str] = "/"
+    HINT: ClassVar[str] = "a text; n and N go to the next one and the one before"
     lines: ClassVar[list[str]] = []
 
     def __init__(self, pane: TextPane) -> None:

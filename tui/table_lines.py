@@ -191,6 +191,8 @@ class TableLines(ScrollView, inherit_bindings=False):
             words.append(f"{self.signs.warn} {printable(part.warnings[0].message)}")
         if part.error is not None and rows.shown:  # in front, where no name and no filter can push it off the screen
             words.insert(0, f"{self.signs.bad} {printable(part.error.message)}")
+        elif part.error is not None and self.size.height == 1:  # folded to its title
+            words.append(f"{self.signs.warn} {part.error.code}")
         right = f"{self.signs.sorted(rows.sort)}" if rows.sort else ""
         age = self._now_ms() - part.at_ms if part.at_ms else 0
         if age >= OLD_MS:

@@ -68,7 +68,7 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
         self.empty = empty
         self.part = Part()
         self.signs = Signs()
-        self._lines: list[tuple[Cell, ...]] = []
+        self._lines: list[tuple[Cell, ...]] = [_cells(each) for each in self._message()]
         self._holds = False  # whether the lines are data, and not a word on why there are none
         self._styles: dict[str, Style] = {}
         self._sought = ""

@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import DescendantFocus
 
+from klamm.tui import registry
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
@@ -52,6 +53,10 @@ class View(Vertical):
     HELP: ClassVar[str | None] = ""
     COMPARES: ClassVar[str] = ""
     """What the rows of the first table are, where they can be compared: topic, group, broker."""
+    FILTERED: ClassVar[bool] = True
+    """Whether what stands behind the name of a screen of all objects (``:groups lag>1k``) filters its first table."""
+    FILTER_LABEL: ClassVar[str] = "Filter"
+    """What ``/`` is called in the footer."""
     STACKED: ClassVar[bool] = False
     """Whether panels that have no room side by side fold to their titles, all but the one that was focused last."""
     DEFAULT_CSS = """
@@ -194,8 +199,15 @@ class View(Vertical):
                 sort = self.klamm.preferences.sort_of(self.place.kind, pane.name or "")
                 if sort is not None:
                     pane.rows.sort_by(sort)
+        self._filter_as_asked()
         self._shown.set()
         self.run_worker(self._poll(), name="poll", group="poll", exit_on_error=True)
+
+    def _filter_as_asked(self) -> None:
+        """Filter the first table by what stands behind the screen's name."""
+        tables = [pane for pane in self.panes if isinstance(pane, TableView)]
+        if tables and self.FILTERED and self.place.detail and not registry.SCREENS[self.place.kind].names:
+            tables[0].set_filter(self.place.detail)
 
     def appear(self) -> None:
         """Poll again, at once."""

@@ -24,7 +24,7 @@ Ui = Callable[[Place], KlammApp]
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    for name in ("KLAMM_CONTEXT", "KLAMM_BOOTSTRAP", "KLAMM_READ_ONLY", "NO_COLOR", "COLUMNS", "KLAMM_ASCII"):
+    for name in ("KLAMM_CONTEXT", "KLAMM_BOOTSTRAP", "KLAMM_READ_ONLY", "NO_COLOR", "COLUMNS", "KLAMM_ASCII", "TMUX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KLAMM_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

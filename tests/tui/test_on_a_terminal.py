@@ -30,5 +30,7 @@ def test_commands_that_come_in_one_piece_are_understood(any_broker: Broker, tmp_
         terminal.wait_for("clients › topics", 60)  # noqa: RUF001 (between places)
         terminal.type("a\r")  # the menu, and the first of what is in it
         terminal.wait_for("a topic needs a name", 60)
+        terminal.type("typed-at-once\t3\t1\r")  # field by field, faster than any of them is drawn
+        terminal.wait_for("klamm topic create typed-at-once --partitions 3 --replication-factor 1 ", 60)
         terminal.type("\x03")
         assert terminal.end(60) == 0

@@ -36,7 +36,7 @@ class CreateAcls(Change):
             Field("permission", "May", "allow" if like is None else like.permission, "allow or deny"),
             Field("operations", "Operations", "" if like is None else like.operation, "read,write,describe,…, or all"),
             Field(
-                "resource", "On", "" if like is None else _typed(like), "topic orders; topic app.* is a prefix; cluster"
+                "resource", "On", "" if like is None else _typed(like), "topic orders, topic app.* (prefix), group g"
             ),
             Field("host", "From", WILDCARD if like is None else like.host, "an address; * is anywhere"),
         )

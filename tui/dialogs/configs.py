@@ -9,6 +9,7 @@ from klamm.client.configs import Change as ConfigChange
 from klamm.client.configs import ConfigEntry, Resource, alter_configs, describe_configs
 from klamm.client.errors import SettingsError
 from klamm.client.guard import Plan, config_level
+from klamm.client.text import counted
 from klamm.tui.dialogs.change import Change, Done, Prepared, Values
 from klamm.tui.session import Session
 
@@ -43,7 +44,8 @@ class EditConfigs(Change):
             lines.append(f"+ {change.key}={f'{default} (default)' if change.value is None else change.value}")
         shown = f"{resource[0]} {resource[1] or 'default'}"
         name = resource[1] or "default"
-        plan = Plan(f"change {len(changes)} configs of {shown}", config_level([resource[0]]), name, lines)
+        what = f"change {counted(len(changes), 'config')} of {shown}"
+        plan = Plan(what, config_level([resource[0]]), name, lines)
         commands = config_commands(resource, changes)
         names = [plan.name] * len(commands)
         unknown = [change.key for change in changes if change.key not in entries]

@@ -41,7 +41,8 @@ class ElectLeaders(Change):
 
         async def apply() -> Done:
             _, failed = await elect_leaders(cluster, parts, kind)
-            return Done(plan.what, list(failed.values()), (), cannot or "leadership: elect again")
+            done = plan.what.replace("elect", "elected", 1)
+            return Done(done, list(failed.values()), (), cannot or "leadership: elect again")
 
         return Prepared(plan, words, apply)
 

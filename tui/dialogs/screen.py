@@ -43,6 +43,7 @@ SETTLE_S: Final = 0.3
 """Somebody who pauses typing for this long wants to see what it would do."""
 
 
+MENU_LINES_MAX: Final = 16
 PROGRESS_S: Final = 0.25
 """How often it is shown how far a change is."""
 
@@ -54,7 +55,7 @@ class Choice(Widget, can_focus=True):
     Choice { width: auto; height: 1; min-width: 10; margin: 0 1; background: $panel; color: $foreground; }
     Choice:focus { background: $primary; color: $foreground; text-style: bold; }
     Choice.-danger:focus { background: $error; }
-    Choice.-off { color: $text-disabled; }
+    Choice.-off, Choice.-off:focus { color: $text-disabled; background: $panel; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "choose", "Choose", id="dialog.choose")]
 
@@ -123,9 +124,13 @@ class ChangeScreen(ModalScreen[Done | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel", id="dialog.cancel"),
-        Binding("y", "copy", "Copy the command line", id="dialog.copy"),
-        Binding("tab,down", "app.focus_next", "Next", show=False, id="dialog.next"),
-        Binding("shift+tab,up", "app.focus_previous", "Previous", show=False, id="dialog.previous"),
+        Binding("y,ctrl+y", "copy", "Copy the command line", id="dialog.copy"),
+        Binding("pagedown", "scroll_plan(1)", "Plan down", show=False, id="dialog.plan-down"),
+        Binding("pageup", "scroll_plan(-1)", "Plan up", show=False, id="dialog.plan-up"),
+        # Looked at first, so that what is typed at once behind them goes to the next field.
+        Binding("tab,down", "next_field", "Next", show=False, priority=True, id="dialog.next"),
+        Binding("shift+tab,up", "previous_field", "Previous", show=False, priority=True, id="dialog.previous"),
+        Binding("enter", "leave_field", "Next", show=False, priority=True, id="dialog.leave-field"),
     ]
 
     def __init__(self, app: KlammApp, change: Change) -> None:
@@ -134,9 +139,15 @@ class ChangeScreen(ModalScreen[Done | None]):
         self.change = change
         self.prepared: Prepared | None = None
         self._asked = 0
+        self._looked_at: dict[str, str] = {}  # the fields that the plan on the screen is of
         self._applying = False
 
     # What is shown
+
+    @property
+    def _hint(self) -> str:
+        copies = "^Y copies the line" if self.change.fields else "y copies the line"
+        return f"Tab goes on, {copies}, Esc cancels"
 
     def compose(self) -> ComposeResult:
         """Yield fields, plan, command line, choices."""
@@ -154,7 +165,7 @@ class ChangeScreen(ModalScreen[Done | None]):
                 yield Static("", id="confirm-label", classes="label", markup=False)
                 yield Input("", id="confirm-name", select_on_focus=False)
             with Horizontal(id="choices"):
-                yield Static("y copies the line, Esc cancels", id="keys", markup=False)
+                yield Static(self._hint, id="keys", markup=False)
                 yield Choice("Cancel", "cancel")
                 yield Choice("Apply", "apply")
 
@@ -164,12 +175,14 @@ class ChangeScreen(ModalScreen[Done | None]):
         self.set_class(settings.env == "prod", "-prod")
         where = settings.context or ",".join(str(each) for each in settings.bootstrap[:1])
         env = f"  {settings.env.upper()}" if settings.env else ""
-        self.query_one("#dialog").border_title = f"{self.change.title}   {printable(where)}{env}".replace("[", "\\[")
+        about = self.change.where()
+        title = f"{self.change.title}: {printable(about)}" if about else self.change.title
+        self.query_one("#dialog").border_title = f"{title}   {printable(where)}{env}".replace("[", "\\[")
         pane = self.query_one(TextPane)
         pane.signs = self._klamm.signs
         pane.can_focus = False
         self.query_one("#apply", Choice).turn(off=True)
-        empty = [field for field in self.change.fields if not field.default]
+        empty = [field for field in self.change.fields if self.change.asks and not field.default]
         first = self.query_one(f"#field-{empty[0].key}") if empty else self.query_one("#cancel")
         first.focus()
         self._look()
@@ -195,9 +208,21 @@ class ChangeScreen(ModalScreen[Done | None]):
             asked = self._asked
             self.set_timer(SETTLE_S, lambda: self._look() if asked == self._asked else None)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go on to the next field, then to Cancel: Enter in a field applies nothing."""
-        self.app.action_focus_next()
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave Enter to the choices where no field has the focus."""
+        return action != "leave_field" or isinstance(self.focused, Input)
+
+    def action_next_field(self) -> None:
+        """Go on to the next field, then to Cancel and Apply."""
+        self.focus_next()
+
+    def action_previous_field(self) -> None:
+        """Go back to the field before."""
+        self.focus_previous()
+
+    def action_leave_field(self) -> None:
+        """Go on to the next field: Enter in a field applies nothing."""
+        self.focus_next()
 
     def _look(self) -> None:
         self._asked += 1
@@ -215,7 +240,7 @@ class ChangeScreen(ModalScreen[Done | None]):
                 self._refuse(error)
             return
         if asked == self._asked:
-            self.prepared = prepared
+            self.prepared, self._looked_at = prepared, values
             self._show_plan(prepared)
 
     def _show_plan(self, prepared: Prepared) -> None:
@@ -236,7 +261,7 @@ class ChangeScreen(ModalScreen[Done | None]):
         self.query_one("#line", Static).update(f"$ {printable(prepared.line(self._klamm.session.settings))}")
         problem = f"{signs.bad} {prepared.problem}" if prepared.problem else ""
         if self._klamm.is_read_only and not problem:
-            problem = f"{signs.bad} read-only: nothing can be changed here"
+            problem = f"{signs.bad} {self._klamm.why_read_only}"
         self.query_one("#problem", Static).update(printable(problem))
         self.query_one("#confirm").set_class(self.level >= SEVERE and not problem, "-wanted")
         self.query_one("#confirm-label", Static).update("To apply type")
@@ -267,10 +292,11 @@ class ChangeScreen(ModalScreen[Done | None]):
         """Cancel, or apply."""
         if event.choice.name == "cancel":
             self.dismiss(None)
-        elif self.prepared is not None and not self._applying:
+        elif self.prepared is not None and not self._applying and self._looked_at == self.values:
             self._applying = True
             self._open_apply()
             self.query_one("#problem", Static).update("")
+            self.query_one("#undo", Static).update("applying …")
             self.run_worker(self._apply(self.prepared), group="apply")
             self.set_interval(PROGRESS_S, self._show_progress)
 
@@ -309,6 +335,10 @@ class ChangeScreen(ModalScreen[Done | None]):
         """Change nothing."""
         self.dismiss(None)
 
+    def action_scroll_plan(self, step: int) -> None:
+        """Show more of a plan that is longer than its panel."""
+        self.query_one(TextPane).action_page(step)
+
     def action_copy(self) -> None:
         """Copy the command line."""
         if self.prepared is not None:
@@ -322,7 +352,7 @@ class MenuScreen(ModalScreen[None]):
 
     DEFAULT_CSS = """
     MenuScreen { align: center middle; background: $background 60%; }
-    MenuScreen TableView { width: 60; max-width: 96%; height: 14; max-height: 90%; background: $surface; padding: 0 1; }
+    MenuScreen TableView { width: 60; max-width: 96%; max-height: 90%; background: $surface; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close", id="menu.close")]
 
@@ -342,6 +372,7 @@ class MenuScreen(ModalScreen[None]):
         table = self.query_one(TableView)
         table.signs = self._klamm.signs
         table.show_part(Part(self._items))
+        table.styles.height = min(MENU_LINES_MAX, len(self._items) + 3)
 
     def on_table_view_opened(self, event: TableView.Opened) -> None:
         """Open the dialog."""

@@ -89,6 +89,7 @@ def moving_columns(signs: Signs) -> list[Column]:
 class ClusterView(View):
     """The cluster."""
 
+    FILTERED = False
     STACKED = True
     HELP = (
         "The nodes of the metadata quorum (KRaft) and how far each is, features, and partitions that are being moved, "

@@ -19,6 +19,7 @@ class SearchPrompt(Prompt):
     """``/``: a word or an expression; Enter searches from where the view begins, an empty line shows all again."""
 
     SIGN: ClassVar[str] = "/"
+    HINT: ClassVar[str] = 'a word, or value.total > 100 and h.region == "eu"; Enter searches the whole topic'
     lines: ClassVar[list[str]] = []
 
     def __init__(self, view: MessagesView) -> None:

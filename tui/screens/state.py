@@ -169,6 +169,7 @@ def state_of(row: SegmentRow) -> str:
 class SegmentsView(View):
     """The Arrow files of klamm brokers."""
 
+    FILTERED = False
     HELP = (
         "The segment files of a klamm broker: a closed one is an Arrow IPC file that pyarrow and Polars open as it is. "
         "klamm segment dump DIR shows what is in one. :segments TOPIC shows one topic's."

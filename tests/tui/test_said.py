@@ -1,0 +1,111 @@
+"""What screens say in words where there is nothing, or no right, or no more than a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from klamm.client.errors import ResponseError, UnreachableError
+from klamm.client.messages.scan import Coverage
+from klamm.tui.app import THEME, THEME_OF_16_COLOURS
+from klamm.tui.chrome import Banner, Footer
+from klamm.tui.data.groups import GroupRow
+from klamm.tui.data.home import ALARM, group_trouble
+from klamm.tui.data.messages import Query, Tail
+from klamm.tui.palette import everything
+from klamm.tui.part import Loaded
+from klamm.tui.place import Place
+from klamm.tui.screens.groups import Show
+from klamm.tui.screens.messages import nothing_yet
+from klamm.tui.signs import Signs
+from tests.tui.scripted import NOW_MS, ScriptedSession, loaded, make_app, settle
+
+GROUP = GroupRow("billing", "Empty", "classic", 0, 1, 77_000, rate_in=10.0, rate_out=-900.0)
+
+
+def test_offsets_that_went_back_are_no_reading_backwards() -> None:
+    assert Show(Signs()).rates(GROUP).text == "10 → reset"
+    assert Show(Signs()).rates(GROUP._replace(rate_out=0.0)).text == "10 → 0"
+
+
+def test_what_should_have_been_deleted_already_is_overdue() -> None:
+    late = GROUP._replace(used=6.4, loss_in_ms=0, lag_time_ms=400_000)
+    assert Show(Signs()).retention(late).text == "✗ overdue"
+    trouble = group_trouble(late)
+    assert trouble is not None
+    assert (trouble.severity, trouble.what) == (ALARM, "data loss at any moment")
+    assert trouble.detail.endswith("longer than it is kept")
+
+
+def test_an_empty_search_says_whether_it_still_looks() -> None:
+    tail = Tail(ScriptedSession({}), "orders", Query("start", "c\x1b1", follow=False))
+    assert nothing_yet(tail).startswith("Looking for c\\x1b1: nothing so far")
+
+    class Scanned:
+        scanned = 800
+        coverage = {("orders", 0): Coverage(("orders", 0), 0, None, 0)}  # noqa: RUF012 (one object)
+
+    scanned: Any = Scanned()
+    scanned.coverage["orders", 0].position = 800
+    tail.scan = scanned
+    tail._ends = {("orders", 0): 800}
+    assert nothing_yet(tail).startswith("Nothing in 800 records from start on matches c\\x1b1.")
+    tail.query = Query()
+    assert nothing_yet(tail).startswith("No record yet.")
+
+
+async def test_a_panel_folded_to_its_title_says_why_it_is_empty() -> None:
+    denied = ResponseError(31, None, name="cluster")
+    script = {"topic": loaded(partitions=[], configs=[], consumers=[], acls=denied, flow=[])}
+    app = make_app(ScriptedSession(script), Place("topic", "orders"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        assert app.view is not None
+        table = app.view.table("acls")
+        await settle(app, pilot, lambda: table.size.height == 1)
+        assert "▲ CLUSTER_AUTHORIZATION_FAILED" in table.render_line(0).text
+    app.session.close()
+
+
+@pytest.mark.parametrize(("kind", "label"), [("messages", "/ Search"), ("topics", "/ Filter"), ("trace", "/ Find")])
+async def test_the_footer_calls_the_slash_what_it_does_here(kind: str, label: str) -> None:
+    script = {"topics": loaded(topics=[]), "trace": loaded(trace=["a"]), "messages": loaded(messages=[], coverage=[])}
+    app = make_app(ScriptedSession(script), Place(kind, "" if kind == "topics" else "orders:0@1"))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settle(app, pilot, lambda: label in app.query_one(Footer).text)
+        await pilot.press("slash")
+        await settle(app, pilot, lambda: len(app.screen.query("#prompt Input")) == 1)
+        assert getattr(app.screen.query_one("#prompt Input"), "placeholder", "") != ""
+    app.session.close()
+
+
+async def test_refused_credentials_are_not_called_unreachable() -> None:
+    refused = UnreachableError("sasl", "kafka.example:9092", "authentication failed", "check sasl.password")
+    app = make_app(ScriptedSession({"topics": Loaded(NOW_MS, {}, refused)}), Place("topics"))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settle(app, pilot, lambda: "credentials refused since" in app.query_one(Banner).text)
+    app.session.close()
+
+
+@pytest.mark.parametrize(("system", "theme"), [("standard", THEME_OF_16_COLOURS), ("truecolor", THEME)])
+async def test_a_terminal_of_16_colours_has_its_own(system: Any, theme: str) -> None:
+    app = make_app(ScriptedSession({"topics": loaded(topics=[])}), Place("topics"))
+    app.console._color_system = {"standard": 1, "truecolor": 3}[system]  # type: ignore[assignment] # Rich's own numbers
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None)
+        assert app.theme == theme
+    app.session.close()
+
+
+async def test_the_palette_has_what_one_looks_for_before_what_fingers_know() -> None:
+    app = make_app(ScriptedSession({"groups": loaded(groups=[GROUP], partitions=[])}), Place("groups"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        found = everything(app)
+        texts = [each.text for each in found]
+        assert "Page down" not in texts
+        assert texts.index("Reset the offsets of billing…") < texts.index("Copy")
+        keys = {each.text: each.kind for each in found}
+        assert (keys["Copy"], keys["Refresh interval"]) == ("y", "^R")
+    app.session.close()
