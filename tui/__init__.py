@@ -16,7 +16,8 @@ for the network, whatever the cluster does.
 | ``screens/`` | one module a screen |
 | ``dialogs/`` | changes: what a dialog shows and asks, and each change |
 | ``chart``, ``bars``, ``sparkline`` | what is drawn rather than written |
-| ``prompt``, ``jump``, ``outside`` | the line one types in, Ctrl-O, and programs that take the terminal meanwhile |
+| ``prompt``, ``jump``, ``outside`` | the line one types in, Ctrl-O, and programs beside: editor, pager, tmux |
+| ``about``, ``contexts`` | over a screen: all of one row; the contexts there are |
 | ``app``, ``navigation`` | the application and its keys; where one is and was |
 | ``chrome`` | header, banner, footer |
 | ``interpreter``, ``driver`` | how the two threads share one interpreter; how keys are waited for |
