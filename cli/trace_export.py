@@ -38,7 +38,7 @@ async def send(trace: Trace, url: str) -> int:
         ClientError: It cannot be reached or does not take them.
         UsageError: It is no URL of HTTP.
     """
-    from urllib.error import URLError
+    from urllib.error import HTTPError, URLError
     from urllib.parse import urlsplit
     from urllib.request import Request, urlopen
 
@@ -61,8 +61,13 @@ async def send(trace: Trace, url: str) -> int:
     code = "EXPORT"
     try:
         status = await asyncio.to_thread(post)
-    except (URLError, OSError) as error:
-        msg = f"{target}: {error}"
+    except HTTPError as error:
+        msg = f"{target} answered {error.code} {error.reason}"
+        raise ClientError(code, msg, "it takes no spans there: look at its log") from error
+    except OSError as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        said = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
+        msg = f"{target}: {said}"
         raise ClientError(code, msg, "does an OTLP/HTTP receiver listen there? klamm trace listen is one") from error
     if status not in _SUCCESS:
         msg = f"{target} answered {status}"

@@ -42,8 +42,8 @@ def to_spans(trace: Trace) -> list[Span]:
                 hop.parent_span_id if hop.span_id is not None else parent,
                 name,
                 kind,
-                round(start * 1e6),
-                round(max(start, end) * 1e6),
+                _nanoseconds(start),
+                _nanoseconds(max(start, end)),
                 hop.service or hop.group or hop.client_id or ("kafka" if hop.broker is not None else "producer"),
                 (),
                 hop.error,
@@ -90,6 +90,11 @@ def to_mermaid(trace: Trace) -> str:
         lines += _arrow(hop, who, zero)
     participants = [f"  participant {key} as {_clean(name)}" for key, name in sorted(names.items(), key=_by_role)]
     return "\n".join(["sequenceDiagram", f"  %% {_clean(trace.name)}", *participants, *lines]) + "\n"
+
+
+def _nanoseconds(time_ms: float) -> int:
+    """Return a time in nanoseconds, by whole microseconds: a float of today's milliseconds has no finer ones."""
+    return round(time_ms * 1000) * 1000
 
 
 def _attributes(hop: Hop) -> dict[str, Value]:

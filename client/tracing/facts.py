@@ -19,7 +19,8 @@ class Facts(NamedTuple):
     """What was found of one message; ``reasons`` say why it is not there.
 
     ``unread`` are parts of the brokers' own topics, by their name, that the bound on reading left out. ``told`` says
-    whether there is a topic in which a klamm broker would have told of its spans.
+    whether there is a topic in which a klamm broker would have told of its spans, ``spans_begin_ms`` since when, where
+    that is known.
     """
 
     topic: str
@@ -40,3 +41,4 @@ class Facts(NamedTuple):
     transaction: str | None = None
     unread: tuple[tuple[str, Gap], ...] = ()
     told: bool = False
+    spans_begin_ms: int | None = None

@@ -16,10 +16,14 @@ from klamm.client.tracing.facts import Facts
 from klamm.client.tracing.model import Note
 from klamm.client.tracing.propagation import Propagated
 from klamm.client.tracing.recorded import SPANS_TOPIC
+from klamm.client.tracing.waterfall import duration_text
 from klamm.client.tracing.windows import Gap
 
 CHILDREN_SHOWN: Final = 10
 """Messages of the same trace that are hops though no span tells of them; more are counted."""
+
+_LATE_MS: Final = 300_000
+"""No producer tries for so long to send a message: Kafka's delivery.timeout.ms is two minutes."""
 
 _SPANS_COME_MS: Final = 10_000
 """A broker's spans are there some seconds after what they tell of."""
@@ -83,12 +87,19 @@ def _of_clocks(facts: Facts, written_ms: int | None, kind: str) -> list[Note]:
     early = [each for each in facts.history.passings.values() if each.at_ms < written_ms]
     if early:
         first = min(early, key=lambda each: each.at_ms)
-        ahead = (written_ms - first.at_ms) / 1000
-        text = f"{first.group} committed past it {ahead:.3g} s before its timestamp: the {whose}'s clock is ahead"
+        ahead = duration_text(written_ms - first.at_ms)
+        text = f"{first.group} committed past it {ahead} before its timestamp: the {whose}'s clock is ahead"
         notes.append(Note("clock_skew", text))
     elif written_ms > facts.now_ms:
-        ahead = (written_ms - facts.now_ms) / 1000
-        text = f"its timestamp is {ahead:.3g} s in the future: the {whose}'s clock or the one here is wrong"
+        ahead = duration_text(written_ms - facts.now_ms)
+        text = f"its timestamp is {ahead} in the future: the {whose}'s clock or the one here is wrong"
+        notes.append(Note("clock_skew", text))
+    appended = [
+        time_us / 1000 for each in facts.flow if each.kind == "append" and (time_us := each.time_us(facts.offset))
+    ]
+    if kind == "create" and appended and min(appended) - written_ms > _LATE_MS:
+        late = duration_text(min(appended) - written_ms)
+        text = f"its broker wrote it {late} after its timestamp: it is a copy, or the producer's clock is behind"
         notes.append(Note("clock_skew", text))
     return notes
 
@@ -154,6 +165,12 @@ def _of_inspection(facts: Facts, written_ms: int | None, propagated: Propagated)
     seen = any(span.broker is not None and span.trace_id == context.trace_id for span in facts.spans)
     if is_recent or not recorded or seen or any(topic == SPANS_TOPIC for topic, _ in facts.unread):
         return []
+    begins_ms = facts.spans_begin_ms
+    if begins_ms is not None and written_ms is not None and begins_ms - written_ms > _SPANS_COME_MS:
+        since = (
+            f"the first ones in {SPANS_TOPIC} are of {_clock(begins_ms)}, and a broker makes none before it is asked"
+        )
+        return [Note("not_inspected", f"⋯ not inspected: its broker made no spans yet: {since} for that topic")]
     limits = "klamm.telemetry.batches.per.second and messages.per.second"
     return [Note("not_inspected", f"⋯ not inspected: its broker made no spans of it; {limits} say of how many it does")]
 

@@ -136,7 +136,8 @@ async def _recorded(
         children = await find_children(cluster, place, traces, from_ms, children_s)
     unread = [(FLOW_TOPIC, gap) for gap in flow.gaps] + [(SPANS_TOPIC, gap) for gap in spans.gaps]
     facts = facts._replace(flow=flow.flow, spans=tuple(everything.values()), children=children, unread=tuple(unread))
-    facts = facts._replace(told=topic_of(metadata, SPANS_TOPIC) is not None)
+    told = topic_of(metadata, SPANS_TOPIC) is not None
+    facts = facts._replace(told=told, spans_begin_ms=spans.begins_ms)
     return facts, [*flow.errors, *spans.errors]
 
 

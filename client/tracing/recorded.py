@@ -31,12 +31,16 @@ _JSON_START: Final = b"{"
 
 
 class Recorded(NamedTuple):
-    """What was found, and why the rest was not: what the bound left out, and errors."""
+    """What was found, and why the rest was not: what the bound left out, and errors.
+
+    ``begins_ms`` is the time of the topic's very first record, where that was among what was read.
+    """
 
     flow: tuple[FlowRecord, ...] = ()
     spans: tuple[Span, ...] = ()
     gaps: tuple[Gap, ...] = ()
     errors: tuple[ClientError, ...] = ()
+    begins_ms: int | None = None
 
 
 class Window:
@@ -122,7 +126,9 @@ async def read_spans(
     if linked and needles:
         further = [bytes.fromhex(trace_id) for trace_id in linked]
         store.add(_decode(value for value in values if any(each in value for each in further)))
-    return Recorded(spans=tuple(store.related(context, place)), gaps=tuple(found.gaps), errors=tuple(errors))
+    begins_ms = min((each.timestamp_ms for each in found.records if each.offset == 0), default=None)
+    spans = tuple(store.related(context, place))
+    return Recorded(spans=spans, gaps=tuple(found.gaps), errors=tuple(errors), begins_ms=begins_ms)
 
 
 def _decode(values: Iterable[bytes]) -> list[Span]:

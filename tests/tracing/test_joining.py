@@ -158,6 +158,27 @@ def test_a_sampled_message_that_the_broker_did_not_look_into_says_so(more: dict[
     assert ("not_inspected" in codes) is is_said, codes
 
 
+def test_a_message_of_before_anybody_asked_for_spans_says_since_when_there_are_some() -> None:
+    known: dict[str, Any] = {"now": WRITTEN + 120_000, "told": True, "flow": FLOW, "spans_begin_ms": WRITTEN + 60_000}
+    [note] = [each for each in facts.trace(facts.found([TRACEPARENT]), **known).notes if each.code == "not_inspected"]
+    assert "made no spans yet" in note.text
+    known["spans_begin_ms"] = WRITTEN - 60_000
+    [note] = [each for each in facts.trace(facts.found([TRACEPARENT]), **known).notes if each.code == "not_inspected"]
+    assert "batches.per.second" in note.text
+
+
+def test_a_timestamp_of_long_before_the_broker_wrote_it_is_a_warning() -> None:
+    late = [
+        each._replace(ranges=tuple(one._replace(time_us=one.time_us + 10**12) for one in each.ranges)) for each in FLOW
+    ]
+    [note] = [
+        each
+        for each in facts.trace(facts.found(), flow=late, now=WRITTEN + 10**9 + 60_000).notes
+        if each.code == "clock_skew"
+    ]
+    assert "after its timestamp" in note.text
+
+
 def test_what_the_bound_on_reading_left_out_is_said_with_its_times() -> None:
     gap = Gap(100, 1_300, WRITTEN, WRITTEN + 60_000)
     [note] = [each for each in traced(unread=(("otlp_spans", gap),)).notes if each.code == "unread"]
@@ -206,6 +227,7 @@ def test_what_is_exported_is_whole_and_the_same_each_time() -> None:
     spans = to_spans(trace)
     assert spans == to_spans(trace)
     assert len({each.span_id for each in spans}) == len(spans)
+    assert all(each.start_ns % 1000 == each.end_ns % 1000 == 0 for each in spans), "a float of milliseconds is no finer"
     assert CREATOR.key in {each.key for each in spans}
     events = json.loads(json.dumps(to_perfetto(trace)))["traceEvents"]
     assert len([event for event in events if event["ph"] == "X"]) == len(spans)
