@@ -1,19 +1,21 @@
-"""What telemetry costs: CPU seconds of the broker per GB, with metrics, with traces as well, and with neither.
+"""What telemetry costs: CPU time of the broker, with metrics, with traces as well, and with neither.
 
-``python bench/run.py telemetry`` starts three brokers for each round and gives each in turn the same work: records of
-1 KiB in batches of 16 KiB (or as said), each with a ``traceparent``, one in a hundred sampled, are produced over one
-plain socket and read back once. A sample is CPU time of the broker's process, the exporter's part included: it is
-read two seconds after the work. The three of one round make two pairs; what is printed is the median of the pairs'
-ratios with its 95 % interval, by order statistics. Each round has brokers of its own: of two processes of one program
-one may take some percent more than the other for as long as they live, wherever their memory came to lie.
+``python bench/run.py telemetry`` starts brokers for each round and gives them the same work: records of 1 KiB in
+batches of 16 KiB (or as said), each with a ``traceparent``, one in a hundred sampled, are produced over one plain
+socket and read back once. Each round has brokers of its own: of two processes of one program one may take some percent
+more than the other for as long as they live.
 
-The same work takes up to half as much again from one round to the next on a busy machine, which hides what a few
-percent are. So the threads are read one by one too, to the nanosecond: what telemetry does on threads of its own is
-told apart from the loop, which has the noise.
+What a few percent are is lost where one sample after the other takes seconds: on a busy machine the same work takes up
+to half as much again. So the loop's thread is measured in slices of some hundredths of a second, those of all brokers
+in turn, in an order by chance; a round's ratio is the median of its slices' ratios. A second broker without telemetry
+stands beside the first: its ratio shows what the method itself sees where there is nothing. What telemetry does on
+threads of its own is bounded a second and not for each byte, so it is measured over a longer run without pauses, to the
+nanosecond, and added as its share of the whole. What is printed is the median of the rounds with its 95 % interval, by
+order statistics.
 """
 
 import argparse
-import itertools
+import random
 import shutil
 import socket
 import statistics
@@ -21,7 +23,6 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,9 +38,11 @@ from klamm.records.record import Record, build_batch
 PRODUCE_VERSION, FETCH_VERSION = 9, 12
 IN_FLIGHT = 5
 SETTLE_S = 2.0
+SLICES = 60
+SLICE_BATCHES = 300
 SAMPLED_ONE_IN = 100
 RECORD_SIZE = 1024
-TOPICS = {"off": (), "metrics": ("otlp_metrics",), "traces": ("otlp_metrics", "otlp_spans")}
+TOPICS = {"off": (), "off again": (), "metrics": ("otlp_metrics",), "traces": ("otlp_metrics", "otlp_spans")}
 PROPERTIES = {
     "acks.all.single": "written",
     "log.retention.bytes": str(512 << 20),
@@ -58,16 +61,23 @@ class _Load(NamedTuple):
     records: int
 
 
-class _Sample(NamedTuple):
+class _Spent(NamedTuple):
     """CPU seconds: of the thread that runs the loop, and of all others."""
 
     loop_s: float
     others_s: float
 
+
+class _Sample(NamedTuple):
+    """What one kind of broker took in one round, in parts of what the one without telemetry did."""
+
+    loop: float
+    others: float
+
     @property
-    def all_s(self) -> float:
-        """Of the whole process."""
-        return self.loop_s + self.others_s
+    def whole(self) -> float:
+        """Both: the loop's ratio, and what other threads took more."""
+        return self.loop + self.others
 
 
 def main() -> int:
@@ -76,82 +86,88 @@ def main() -> int:
     records = max(1, options.batch * 1024 // RECORD_SIZE)
     load = _Load([_produce_frame(records, number) for number in range(16)], records)
     count = options.megabytes * 1_000_000 // (records * RECORD_SIZE)
-    samples: dict[str, list[_Sample]] = {name: [] for name in TOPICS}
-    orders = itertools.cycle(itertools.permutations(TOPICS))
+    samples: dict[str, list[_Sample]] = {name: [] for name in TOPICS if name != "off"}
     for round_number in range(options.rounds):
-        for name, sample in _round(next(orders), load, count).items():
+        for name, sample in _round(load, count).items():
             samples[name].append(sample)
-        print(
-            f"{round_number + 1:3}",
-            *(f"{name} {found[-1].all_s:.3f} s/GB" for name, found in samples.items()),
-            sep="   ",
-            flush=True,
-        )
+        shown = (f"{name} {found[-1].loop:.4f} + {found[-1].others:.4f}" for name, found in samples.items())
+        print(f"{round_number + 1:3}", *shown, sep="   ", flush=True)
     print()
-    return sum(_tell(name, budget, samples[name], samples["off"]) for name, budget in BUDGETS.items()) and 1
+    for name, found in samples.items():
+        _tell(name, found)
+    return int(any(statistics.median(one.whole for one in samples[name]) > most for name, most in BUDGETS.items()))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run.py telemetry", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="pairs of each kind")
-    parser.add_argument("--megabytes", type=int, default=200, help="produced, and read back, in each sample")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds: pairs of each kind")
+    parser.add_argument("--megabytes", type=int, default=200, help="produced, and read back, in the longer run")
     parser.add_argument("--batch", type=int, default=16, help="KiB of a batch")
     return parser.parse_args()
 
 
-def _round(names: Sequence[str], load: _Load, count: int) -> dict[str, _Sample]:
-    """Return a sample of each kind, of brokers of their own: a process may be slower than another all its life."""
+def _round(load: _Load, count: int) -> dict[str, _Sample]:
+    """Return what each kind took beside none, of brokers of this round's own."""
     folder = Path(tempfile.mkdtemp(prefix="klamm-bench-"))
     brokers: dict[str, Klamm] = {}
-    samples: dict[str, _Sample] = {}
-    gigabytes = 2 * count * load.records * RECORD_SIZE / 1e9  # in and out
     try:
-        for name in names:
-            enable = {"klamm.telemetry.enable": "false" if name == "off" else "true"}
+        for name, topics in TOPICS.items():
+            enable = {"klamm.telemetry.enable": "false" if name.startswith("off") else "true"}
             brokers[name] = Klamm(folder / name, PROPERTIES | enable).start()
             brokers[name].create_topics(["load"], 1)
-            for topic in TOPICS[name]:
+            for topic in topics:
                 brokers[name]._admin_client().list_topics(topic, timeout=30)  # noqa: SLF001 (asking makes it)
         # A first time that does not count: handlers load, files grow, the first metrics are collected.
         offsets = {name: _work(broker, load, count // 4, 0) for name, broker in brokers.items()}
-        time.sleep(SETTLE_S)
-        for name, broker in brokers.items():
-            before = _cpu(broker)
-            _work(broker, load, count, offsets[name])
-            time.sleep(SETTLE_S)
-            after = _cpu(broker)
-            samples[name] = _Sample(
-                (after.loop_s - before.loop_s) / gigabytes, (after.others_s - before.others_s) / gigabytes
-            )
+        loops = _slices(brokers, load, offsets)
+        spent = {name: _run(broker, load, count, offsets[name]) for name, broker in brokers.items()}
     finally:
         for broker in brokers.values():
             broker.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    return samples
+    off = spent["off"]
+    return {
+        name: _Sample(loop, (spent[name].others_s - off.others_s) / (off.loop_s + off.others_s))
+        for name, loop in loops.items()
+    }
 
 
-def _tell(name: str, budget: float, samples: list[_Sample], off: list[_Sample]) -> bool:
-    """Print what a kind costs beside none; return whether that is above its budget."""
-    pairs = list(zip(samples, off, strict=True))
-    whole = [on.all_s / without.all_s for on, without in pairs]
-    median = statistics.median(whole)
-    print(
-        f"{name:8} {statistics.median(one.all_s for one in samples):.3f} s/GB beside "
-        f"{statistics.median(one.all_s for one in off):.3f}: ratio {_with_interval(whole)}, "
-        f"{len(pairs)} pairs, budget {budget}"
-    )
-    print(f"{'':8} the loop alone: ratio {_with_interval([on.loop_s / without.loop_s for on, without in pairs])}")
-    others = [(on.others_s - without.others_s) / without.all_s for on, without in pairs]
-    print(f"{'':8} other threads: {_with_interval(others)} of the whole without telemetry")
-    return median > budget
+def _slices(brokers: dict[str, Klamm], load: _Load, offsets: dict[str, int]) -> dict[str, float]:
+    """Return by how much more the loop of each kind takes than without telemetry; moves the offsets on."""
+    ratios: dict[str, list[float]] = {name: [] for name in brokers if name != "off"}
+    for _ in range(SLICES):
+        cost: dict[str, float] = {}
+        for name in random.sample(list(brokers), len(brokers)):
+            before = _cpu(brokers[name]).loop_s
+            offsets[name] = _work(brokers[name], load, SLICE_BATCHES, offsets[name])
+            cost[name] = _cpu(brokers[name]).loop_s - before
+        for name, found in ratios.items():
+            found.append(cost[name] / cost["off"])
+    return {name: statistics.median(found) for name, found in ratios.items()}
+
+
+def _run(broker: Klamm, load: _Load, count: int, offset: int) -> _Spent:
+    """Return what a longer run takes, with what telemetry does in the two seconds behind it."""
+    before = _cpu(broker)
+    _work(broker, load, count, offset)
+    time.sleep(SETTLE_S)
+    after = _cpu(broker)
+    return _Spent(after.loop_s - before.loop_s, after.others_s - before.others_s)
+
+
+def _tell(name: str, samples: list[_Sample]) -> None:
+    budget = f", budget {BUDGETS[name]}" if name in BUDGETS else ""
+    print(f"{name:10} ratio {_with_interval([one.whole for one in samples])}, {len(samples)} rounds{budget}")
+    print(f"{'':10} the loop: {_with_interval([one.loop for one in samples])}")
+    print(f"{'':10} other threads: {_with_interval([one.others for one in samples])} of the whole without telemetry")
 
 
 def _with_interval(values: list[float]) -> str:
     low, high = median_interval(values)
-    return f"{statistics.median(values):.3f} ({low:.3f} to {high:.3f})"
+    return f"{statistics.median(values):.4f} ({low:.4f} to {high:.4f})"
 
 
-def _cpu(broker: Klamm) -> _Sample:
+def _cpu(broker: Klamm) -> _Spent:
     """Return the CPU seconds of the broker's threads so far; one that ended meanwhile is not there."""
     loop_s = others_s = 0.0
     for task in Path(f"/proc/{broker.pid}/task").iterdir():
@@ -163,7 +179,7 @@ def _cpu(broker: Klamm) -> _Sample:
             loop_s = run_ns / 1e9
         else:
             others_s += run_ns / 1e9
-    return _Sample(loop_s, others_s)
+    return _Spent(loop_s, others_s)
 
 
 def _produce_frame(records: int, number: int) -> bytes:
