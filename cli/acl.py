@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MODERATE, SEVERE, Plan, guard, record
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
@@ -85,7 +85,7 @@ async def create_acls(run: Run) -> Result:
     if not new:
         run.note("\n".join(lines))
         return Result(items, COLUMNS)
-    if not await guard(run, Plan(f"create {counted(len(new), 'ACL')}", 2, principal, lines)):
+    if not await guard(run, Plan(f"create {counted(len(new), 'ACL')}", MODERATE, principal, lines)):
         return Result(items, COLUMNS)
     errors = await create(run.cluster, new)
     if errors:
@@ -105,8 +105,8 @@ async def delete_acls(run: Run) -> Result:
     found = await acls.list_acls(run.cluster, wanted)
     if not found:
         return Result((), COLUMNS, empty="no such ACLs")
-    level = 3 if run.values.flag("all") else 2
-    name = "all ACLs" if level == 3 else run.values.text("principal") or "these ACLs"  # noqa: PLR2004 (severe)
+    level = SEVERE if run.values.flag("all") else MODERATE
+    name = "all ACLs" if level == SEVERE else run.values.text("principal") or "these ACLs"
     if not await guard(run, Plan(f"delete {counted(len(found), 'ACL')}", level, name, [acl.text() for acl in found])):
         return Result([_item(acl) | {"deleted": False} for acl in found], COLUMNS)
     gone, errors = await acls.delete_acls(run.cluster, found)

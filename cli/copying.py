@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MILD, Plan, guard, record
 from klamm.cli.names import unknown_name
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
@@ -160,7 +160,7 @@ async def _prepare(run: Run, source: Source, target: Cluster, name: str, *, clon
     lines += ["by key into whatever partition the partitioner says" if repartition else "partitions stay as they are"]
     lines += [f"{name} is made, with the partitions and configs of {source.topic}" if topic is None else ""]
     what = f"{'clone' if clone else 'copy'} {source.topic} into {name}{where}"
-    if not await guard(run, Plan(what, 1, name, [each for each in lines if each], CANNOT_UNDO), target):
+    if not await guard(run, Plan(what, MILD, name, [each for each in lines if each], CANNOT_UNDO), target):
         return None
     if topic is None:
         topic = await _create(run, source, target, name)

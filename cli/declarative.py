@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MODERATE, SEVERE, Plan, guard, record
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
@@ -104,7 +104,7 @@ async def apply(run: Run) -> Result:
 
         metadata, topics, _ = await find_topics(run.cluster, gone)
         lines += [each.text() for each in await blast_radius(run.cluster, metadata, topics)]
-    go = await guard(run, Plan(f"apply {path}", 3 if removes else 2, path, lines, cannot))
+    go = await guard(run, Plan(f"apply {path}", SEVERE if removes else MODERATE, path, lines, cannot))
     detailed = _DIFFERENT if run.values.flag("detailed_exitcode") else 0
     if not go:
         return Result(_items(steps), COLUMNS, exit_code=detailed)

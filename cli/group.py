@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from klamm.cli import group_offsets, group_seek
 from klamm.cli.checks import known_words
 from klamm.cli.group_names import NAME, NAMES, SOME, chosen_groups
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MODERATE, Plan, guard, record
 from klamm.cli.names import names_or_all, unknown_name
 from klamm.cli.output import Column, Item, Result, Table, count_text, lag_cell, state_style
 from klamm.cli.run import Run
@@ -128,7 +128,7 @@ async def delete_groups(run: Run) -> Result:
     commits, _ = await committed_offsets(run.cluster, groups)
     lines = [f"{name}: {counted(len(commits.get(name, {})), 'committed offset')}" for name in names]
     what = f"delete group {names[0]}" if len(names) == 1 else f"delete {len(names)} groups"
-    go = await guard(run, Plan(what, 2, ",".join(names), lines))
+    go = await guard(run, Plan(what, MODERATE, ",".join(names), lines))
     if not go:
         return Result([{"name": name, "deleted": False} for name in names], DELETE_COLUMNS, errors)
     done, failed = await delete(run.cluster, groups)
@@ -163,7 +163,7 @@ async def remove_member(run: Run) -> Result:
         return Result((), (), missing)
     plan = Plan(
         f"remove {counted(len(members), 'member')} from {name}",
-        2,
+        MODERATE,
         name,
         [m.member_id for m in members],
         "a member that lives joins again",

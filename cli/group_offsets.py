@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from klamm.cli.group_names import NAME, SOME, chosen_groups
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MODERATE, Plan, guard, record
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
@@ -110,7 +110,7 @@ async def delete_offsets(run: Run) -> Result:
     if not before:
         return Result((), (), [*failed.values()] or without)
     lines = [move_text(where, each, None) for where, each in sorted(before.items())]
-    go = await guard(run, Plan(f"delete {counted(len(before), 'offset')} of {name}", 2, name, lines))
+    go = await guard(run, Plan(f"delete {counted(len(before), 'offset')} of {name}", MODERATE, name, lines))
     refused: dict[tuple[str, int], ClientError] = {}
     if go:
         refused = await delete(run.cluster, groups[0].coordinator, name, before)
@@ -168,7 +168,7 @@ async def commit(
                 "changed": False,
             }
         )
-    if not await guard(run, Plan(what, 2, group.group_id, lines)):
+    if not await guard(run, Plan(what, MODERATE, group.group_id, lines)):
         return Result(items, OFFSET_COLUMNS)
     metadata = await run.cluster.metadata(sorted({topic for topic, _ in target}))
     errors = await commit_offsets(run.cluster, group.coordinator, group.group_id, target, metadata)

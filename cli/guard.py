@@ -10,10 +10,10 @@ from typing import Any
 from klamm.cli.run import Run
 from klamm.client.cluster import Cluster
 from klamm.client.errors import RefusedError
-from klamm.client.guard import SEVERE, Plan, journal_change, level_of
+from klamm.client.guard import ADDITIVE, MILD, MODERATE, SEVERE, Plan, journal_change, level_of
 from klamm.client.text import printable
 
-__all__ = ["Plan", "guard", "record"]
+__all__ = ["ADDITIVE", "MILD", "MODERATE", "SEVERE", "Plan", "guard", "record"]
 
 
 async def guard(run: Run, plan: Plan, cluster: Cluster | None = None) -> bool:

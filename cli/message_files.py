@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import ADDITIVE, MILD, Plan, guard, record
 from klamm.cli.message_coverage import gap_errors, resume_line
 from klamm.cli.message_destination import CANNOT_UNDO, Placing, find_or_create
 from klamm.cli.message_input import chunks, split
@@ -203,7 +203,9 @@ async def import_records(run: Run) -> Result:
     with open_ended(run):
         partitions = await _partitions_of(path, kind) if run.values.flag("create") and path != "-" else None
         topic = await find_or_create(run, partitions)
-        plan = Plan(f"import {path} into {topic.name}", int(run.interactive), topic.name, (), CANNOT_UNDO)
+        plan = Plan(
+            f"import {path} into {topic.name}", MILD if run.interactive else ADDITIVE, topic.name, (), CANNOT_UNDO
+        )
         if not await guard(run, plan):
             return Result([{"topic": topic.name, "file": path, "records": 0, "hash": None}], COLUMNS)
         sender = Sender(run.cluster)

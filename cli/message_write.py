@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import ADDITIVE, MILD, Plan, guard, record
 from klamm.cli.message_destination import CANNOT_UNDO, Placing, find_or_create
 from klamm.cli.message_input import chunks, raw, split, unescaped
 from klamm.cli.message_source import open_ended
@@ -201,7 +201,9 @@ async def _guarded(run: Run, topic: str, source: _Input) -> bool:
     """Ask where somebody sits at a terminal; what is piped or typed line by line is its own confirmation."""
     asked = run.interactive and not source.is_typed
     what = {"value": "one record", "tombstone": "a tombstone", "template": "records of a template"}
-    plan = Plan(f"produce {what.get(source.kind, 'records')} to {topic}", int(asked), topic, (), CANNOT_UNDO)
+    plan = Plan(
+        f"produce {what.get(source.kind, 'records')} to {topic}", MILD if asked else ADDITIVE, topic, (), CANNOT_UNDO
+    )
     go = await guard(run, plan)
     if go and source.is_typed:
         run.note(f"type records for {topic}, one a line; Ctrl-D ends" if source.kind == "lines" else "Ctrl-D ends")

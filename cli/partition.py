@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.checks import numbers_of
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MODERATE, SEVERE, Plan, guard, record
 from klamm.cli.names import names_or_all
 from klamm.cli.output import Column, Item, Result, isr_style, leader_style, leader_text
 from klamm.cli.parser import UsageError
@@ -65,7 +65,7 @@ async def elect(run: Run) -> Result:
     parts = to_elect(topics, kind)
     if not parts:
         return Result((), (), errors, empty="every partition is led as it should be")
-    level = 3 if unclean else 2
+    level = SEVERE if unclean else MODERATE
     cannot = "records that only the lost replicas have are gone" if unclean else ""
     name = ",".join(dict.fromkeys(topic for topic, _ in parts))
     plan = Plan(
@@ -119,7 +119,7 @@ async def apply_reassignment(run: Run) -> Result:
     lines = [f"{item['topic']}:{item['partition']}  {item['before']} → {item['replicas']}" for item in items]
     lines.append(await _to_copy(run, metadata.topics, known, before))
     name = ",".join(dict.fromkeys(topic for topic, _ in known))
-    if not await guard(run, Plan(f"move {counted(len(known), 'partition')}", 3, name, lines)):
+    if not await guard(run, Plan(f"move {counted(len(known), 'partition')}", SEVERE, name, lines)):
         return Result(items, MOVE_COLUMNS, missing)
     failed = await reassign(run.cluster, known)
     done = [where for where in known if where not in failed]
@@ -195,7 +195,7 @@ async def cancel_reassignment(run: Run) -> Result:
     ]
     if not moving:
         return Result((), (), errors, empty="nothing is moving")
-    plan = Plan(f"cancel {counted(len(moving), 'move')}", 2, ",".join(chosen), [f"{t}:{p}" for t, p in moving])
+    plan = Plan(f"cancel {counted(len(moving), 'move')}", MODERATE, ",".join(chosen), [f"{t}:{p}" for t, p in moving])
     go = await guard(run, plan)
     failed = await reassign(run.cluster, dict.fromkeys(moving)) if go else {}
     items = [

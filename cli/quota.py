@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MODERATE, Plan, guard, record
 from klamm.cli.output import Column, Result
 from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.run import Run
@@ -62,7 +62,7 @@ async def alter(run: Run) -> Result:
     before = next((q.values for q in await list_quotas(run.cluster, entity, strict=True)), {})
     lines = [f"{name}: {key} {_number(before.get(key))} → {_number(value)}" for key, value in values.items()]
     await alter_quotas(run.cluster, entity, values, validate_only=True)
-    go = await guard(run, Plan(f"change {counted(len(values), 'quota')}", 2, name, lines))
+    go = await guard(run, Plan(f"change {counted(len(values), 'quota')}", MODERATE, name, lines))
     if go:
         await alter_quotas(run.cluster, entity, values)
         await record(run, "; ".join(lines), [operations.quotas_as_before(entity, before, values)])

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from klamm.cli.guard import Plan, guard
+from klamm.cli.guard import MODERATE, Plan, guard
 from klamm.cli.message_source import Source, find_source, limit_of, make_condition, open_ended
 from klamm.cli.output import Column, Item, Result, count_text, time_text
 from klamm.cli.parser import UsageError
@@ -73,7 +73,7 @@ async def redrive(run: Run) -> Result:
                 )
                 return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
             await check_topics(run, target, set(plan.targets), [])
-            if not await guard(run, Plan(plan.what, 2, source.topic, plan.lines(run), CANNOT_UNDO), target):
+            if not await guard(run, Plan(plan.what, MODERATE, source.topic, plan.lines(run), CANNOT_UNDO), target):
                 return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
             sent, errors = await _redrive(run, source, ranges, target, state)
     positions = ",".join(f"{index}={each.end}" for (_, index), each in sorted(ranges.items()))

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from klamm.cli.guard import Plan, guard
+from klamm.cli.guard import MILD, Plan, guard
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
@@ -43,7 +43,7 @@ async def resend(run: Run) -> Result:
             for (topic, partition, offset, fields), draft in zip(found, drafts, strict=True)
         ]
         what = f"send {len(drafts)} record{'' if len(drafts) == 1 else 's'} again"
-        go = await guard(run, Plan(what, 1, drafts[0].topic or "", lines, CANNOT_UNDO), target)
+        go = await guard(run, Plan(what, MILD, drafts[0].topic or "", lines, CANNOT_UNDO), target)
         errors = await _send(target, drafts) if go else []
     items: list[Item] = [
         {

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MILD, Plan, guard, record
 from klamm.cli.names import names_or_all
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
@@ -128,7 +128,7 @@ async def register_schema(run: Run) -> Result:
         f"{registry.place}: version {versions[-1] + 1 if versions else 1} of {subject}, {schema.schema_type}",
         f"compatible by level {level}" if versions else "the subject is new",
     ]
-    if not await guard(run, Plan(f"register a schema under {subject}", 1, subject, lines)):
+    if not await guard(run, Plan(f"register a schema under {subject}", MILD, subject, lines)):
         return Result([_registered_item(subject, None, None, new=True)], _REGISTERED)
     number = await registry.register(subject, schema, normalize=run.values.flag("normalize"))
     there = await registry.look_up(subject, schema)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MILD, MODERATE, SEVERE, Plan, guard, record
 from klamm.cli.names import names_or_all
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
@@ -38,7 +38,7 @@ async def copy_schemas(run: Run) -> Result:
     lines += ["ids and versions stay as they are: subjects are in mode IMPORT meanwhile"] if keep_ids else []
     subjects = counted(len({each.subject for each in steps}), "subject")
     what = f"copy {counted(len(new), 'version')} of {subjects} to {target.place}"
-    if new and not await guard(run, Plan(what, 1, target.place, lines), changed):
+    if new and not await guard(run, Plan(what, MILD, target.place, lines), changed):
         items = [
             _copy_item(each.subject, each.version, each.schema.schema_id, None, each.there, new=False) for each in steps
         ]
@@ -90,7 +90,7 @@ async def delete_schema(run: Run) -> Result:
                 lines.append(f"version {each} is referred to by the schemas {', '.join(map(str, used))}")
     what = f"delete {subject}" + (f" version {version}" if version else "") + (" for good" if permanent else "")
     cannot = "records written with it cannot be decoded any more" if permanent else ""
-    if not await guard(run, Plan(what, 3 if permanent else 2, subject, lines, cannot)):
+    if not await guard(run, Plan(what, SEVERE if permanent else MODERATE, subject, lines, cannot)):
         return Result([{"name": subject, "version": each, "deleted": False} for each in chosen], _DELETED)
     before = [] if permanent else [await registry.schema(subject, each) for each in chosen]
     if version is None:
@@ -147,7 +147,7 @@ async def _setting(
     ]
     whole = names == [None]
     what = f"change the {word} of {'the whole registry' if whole else ', '.join(map(str, names))}"
-    if not await guard(run, Plan(what, 2 if whole else 1, registry.place if whole else str(names[0]), lines)):
+    if not await guard(run, Plan(what, MODERATE if whole else MILD, registry.place if whole else str(names[0]), lines)):
         return Result([_setting_item(*each, changed=False) for each in before], _SETTING)
     inverse: list[dict[str, Any]] = []
     try:

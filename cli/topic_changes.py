@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from klamm.cli.checks import pair_of
 from klamm.cli.config_keys import explain_keys
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import ADDITIVE, MODERATE, SEVERE, Plan, guard, record
 from klamm.cli.output import Column, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
@@ -39,7 +39,7 @@ async def create_topics(run: Run) -> Result:
         )
         for name in names
     ]
-    go = await guard(run, Plan(f"create {listed(names)}", 0, names[0]))
+    go = await guard(run, Plan(f"create {listed(names)}", ADDITIVE, names[0]))
     created, errors = await create(run.cluster, new, validate_only=not go)
     for error in errors.values():
         explain_keys(error, "topic", configs)
@@ -67,7 +67,9 @@ async def delete_topics(run: Run) -> Result:
     run.cluster.ensure_unprotected(names)
     radius = await blast_radius(run.cluster, metadata, topics)
     specs = await topic_specs(run.cluster, topics)
-    plan = Plan(f"delete {listed(names)}", 3, ",".join(names), [each.text() for each in radius], "the records are gone")
+    plan = Plan(
+        f"delete {listed(names)}", SEVERE, ",".join(names), [each.text() for each in radius], "the records are gone"
+    )
     if not await guard(run, plan):
         return Result([{"name": name, "deleted": False} for name in names], DELETE_COLUMNS, errors)
     done, failed = await delete(run.cluster, names)
@@ -109,7 +111,7 @@ async def add_partitions(run: Run) -> Result:
         return Result((), (), errors)
     before = len(topics[0].partitions)
     why = "partitions cannot be removed, and keys will map to other partitions"
-    plan = Plan(f"grow {name} from {before} to {count} partitions", 2, name, (), why)
+    plan = Plan(f"grow {name} from {before} to {count} partitions", MODERATE, name, (), why)
     # Checked first, so that nobody confirms what the broker would refuse.
     _, failed = await add(run.cluster, {name: count}, validate_only=True)
     go = not failed and await guard(run, plan)
@@ -146,7 +148,11 @@ async def trim_topic(run: Run) -> Result:
     ]
     radius = await blast_radius(run.cluster, metadata, topics)
     plan = Plan(
-        f"trim {name} before {position}", 3, name, [*(each.text() for each in radius), *lines], "the records are gone"
+        f"trim {name} before {position}",
+        SEVERE,
+        name,
+        [*(each.text() for each in radius), *lines],
+        "the records are gone",
     )
     go = await guard(run, plan)
     items = [

@@ -44,7 +44,7 @@ class Live:
 
 async def send(run: Run) -> Result:
     """Send a probe and print its hops as they happen."""
-    from klamm.cli.guard import Plan, guard
+    from klamm.cli.guard import MILD, Plan, guard
     from klamm.client.tracing import trace_path
     from klamm.client.tracing.probe import send_probe
     from klamm.client.tracing.spans import SpanStore
@@ -58,7 +58,9 @@ async def send(run: Run) -> Result:
             msg = "klamm trace send takes --follow or --no-deliver, not both: what is not stored goes nowhere"
             raise UsageError(msg)
         return await _check(run, topic, *record)
-    if not await guard(run, Plan(f"send a probe to {topic}", 1, topic, cannot_undo="a record stays until retention")):
+    if not await guard(
+        run, Plan(f"send a probe to {topic}", MILD, topic, cannot_undo="a record stays until retention")
+    ):
         return Result((), ())
     probe = await send_probe(run.cluster, topic, *record)
     run.note(f"trace {probe.context.trace_id}   {topic}:{probe.partition}@{probe.offset}")
@@ -87,10 +89,10 @@ async def send(run: Run) -> Result:
 
 async def _check(run: Run, topic: str, value: bytes, key: bytes | None, partition: int | None) -> Result:
     """Have a record checked and not stored; print what would become of it."""
-    from klamm.cli.guard import Plan, guard
+    from klamm.cli.guard import ADDITIVE, Plan, guard
     from klamm.client.tracing.probe import checked_hops, send_probe
 
-    if not await guard(run, Plan(f"have {topic} check a probe and store nothing", 0, topic)):
+    if not await guard(run, Plan(f"have {topic} check a probe and store nothing", ADDITIVE, topic)):
         return Result((), ())
     probe = await send_probe(run.cluster, topic, value, key, partition, deliver=False)
     hops, errors = await checked_hops(run.cluster, probe)

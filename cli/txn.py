@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from klamm.cli.checks import known_words
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import SEVERE, Plan, guard, record
 from klamm.cli.names import names_or_all, unknown_name
 from klamm.cli.output import Column, Result, count_text, state_style, time_text
 from klamm.cli.parser import UsageError
@@ -106,7 +106,7 @@ async def abort(run: Run) -> Result:
         return Result((), (), errors or [error])
     line = f"producer {producer} epoch {here.producer_epoch}, open since offset {here.txn_start_offset:,}"
     cannot = "its records will never be read by read_committed consumers"
-    go = await guard(run, Plan(f"abort a transaction on {topic}:{partition}", 3, topic, [line], cannot))
+    go = await guard(run, Plan(f"abort a transaction on {topic}:{partition}", SEVERE, topic, [line], cannot))
     if go:
         await transactions.abort_transaction(run.cluster, metadata, here)
         await record(run, f"aborted producer {producer} on {topic}:{partition}", [], cannot)

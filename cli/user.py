@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from klamm.cli.guard import Plan, guard, record
+from klamm.cli.guard import MODERATE, Plan, guard, record
 from klamm.cli.output import Column, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
@@ -87,7 +87,7 @@ async def delete_user(run: Run) -> Result:
         return Result((), (), list(errors.values()))
     cannot = "a password cannot be read back"
     lines = [f"{user} {mechanism}" for user, mechanism in credentials]
-    go = await guard(run, Plan(f"delete user {name}", 2, name, lines, cannot))
+    go = await guard(run, Plan(f"delete user {name}", MODERATE, name, lines, cannot))
     failed: list[ClientError] = []
     if go:
         credentials, failed = await users.delete_users(run.cluster, credentials)
@@ -102,7 +102,7 @@ async def _set_password(run: Run, name: str, mechanism: str, settled: _Settled, 
 
     cannot = "" if new else "the old password cannot be read back"
     what = f"create user {name} with {mechanism}" if new else f"change the {mechanism} password of {name}"
-    go = await guard(run, Plan(what, 2, name, (), cannot))
+    go = await guard(run, Plan(what, MODERATE, name, (), cannot))
     if go:
         password = await _asked(run) if settled.password is None else settled.password
         await users.set_password(run.cluster, name, mechanism, password, settled.iterations)
