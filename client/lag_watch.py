@@ -117,8 +117,8 @@ class LagWatcher:
         return [self.watched(total) for total in latest.totals()]
 
     def watched(self, total: GroupLag) -> Watched:
-        """Return one group's line."""
-        rows = self.rows(total.group) if self.retention else ()
+        """Return one group's line. Nothing is at risk of a group that has read all."""
+        rows = self.rows(total.group) if self.retention and total.lag else ()
         risks = [(risk, row) for row in rows if (risk := self.risk(row)) is not None]
         nearest = min(risks, key=_nearness, default=None)
         risk, row = nearest or (None, None)
