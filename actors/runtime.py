@@ -191,6 +191,7 @@ class LoopActor(pykka.ThreadingActor):
             stats.handled,
             stats.drains,
             stats.busy_ns,
+            stats.waited_ns,
             oldest_ns,
             stats.last_failure,
             stats.restarts,
@@ -268,7 +269,7 @@ class LoopActor(pykka.ThreadingActor):
         """Handle messages until there are none or the budget is used up; for dispatchers, on the actor's own thread."""
         mailbox, stats = self.actor_inbox, self.stats
         now_ns = self.dispatcher.now_ns
-        began_ns = now_ns()
+        began_ns, waiting_since_ns = now_ns(), mailbox.waiting_since_ns
         if not self._on_started:
             self._actor_loop_setup()
         if mailbox.closed:
@@ -286,6 +287,7 @@ class LoopActor(pykka.ThreadingActor):
         if self._replies:
             self._release_replies()
         stats.drains += 1
+        stats.waited_ns += began_ns - waiting_since_ns
         stats.busy_ns += now_ns() - began_ns
         if self.actor_stopped.is_set():
             self._end()

@@ -76,7 +76,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pinned_size = 0
         self._reading = False
         self._paused = False
-        self._write_paused = False
+        self._write_paused_ns = 0  # 0: the peer takes what we send
         self._task: asyncio.Task[None] | None = None
         self._files: FileSender | None = None
         self.sends_files = False
@@ -113,6 +113,7 @@ class Connection(asyncio.BufferedProtocol):
         """Forget everything; whoever still answers is not heard (asyncio)."""
         self.closing = True
         self._transport = None
+        self._count_write()
         if self._files is not None:
             self._files.close()
         if self._task is not None:
@@ -124,13 +125,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Stop reading: the peer doesn't take what we send (asyncio)."""
-        self._write_paused = True
+        self._write_paused_ns = perf_counter_ns()
         self._pause()
 
     def resume_writing(self) -> None:
         """Go on reading (asyncio)."""
-        self._write_paused = False
+        self._count_write()
         self._resume()
+
+    def _count_write(self) -> None:
+        began_ns, self._write_paused_ns = self._write_paused_ns, 0
+        if began_ns:
+            stats = next(api.stats for api in self._listener.apis.values() if api.name == self.last_api)
+            stats.write_ns += perf_counter_ns() - began_ns
 
     def close(self) -> None:
         """Close once everything sent is out."""
@@ -246,7 +253,10 @@ class Connection(asyncio.BufferedProtocol):
         self.last_api = api.name
         stats.count += 1
         stats.received_size += size
-        began_ns, self._partial_ns = self._partial_ns, 0
+        began_ns = self._partial_ns
+        if began_ns:
+            stats.read_ns += received_ns - began_ns
+            self._partial_ns = 0
         if not isinstance(answer, bytes):
             slot = answer
         elif self._answered_now(stats, answer, received_ns):
@@ -273,7 +283,7 @@ class Connection(asyncio.BufferedProtocol):
     def _answered_again(self, repeated: RepeatedRequest) -> bool:
         """Answer a read that is one request, the one that was answered before; False: it is another, or must wait."""
         start = self._start
-        if self._end - start != repeated.size or self._slots or self._paused:
+        if self._end - start != repeated.size or self._slots or self._paused or self._partial_ns:
             return False
         received_ns = perf_counter_ns()
         correlation_id = repeated.correlation_id_in(self._buffer.view[start : self._end])
@@ -282,7 +292,7 @@ class Connection(asyncio.BufferedProtocol):
         if answer is None or not self._answered_now(api.stats, answer, received_ns):
             return False
         self._start = self._end
-        self._wanted, self._partial_ns = LENGTH_SIZE, 0
+        self._wanted = LENGTH_SIZE
         self.last_api = api.name
         self.request_count += 1
         api.stats.count += 1
@@ -342,7 +352,7 @@ class Connection(asyncio.BufferedProtocol):
         """Read on, unless another reason to pause stands; frames that are here already come first."""
         if (
             not self._paused
-            or self._write_paused
+            or self._write_paused_ns
             or self._task is not None
             or len(self._slots) >= REQUESTS_MAX
             or self._pinned_size > PINNED_SIZE_MAX

@@ -55,8 +55,10 @@ class NodeMetrics:
             points["klamm.request.sent"].append(Point(stats.sent_size, (name,)))
             waited_ns, busy_ns = stats.waited_ns, stats.busy_ns
             points["klamm.request.time"] += [
+                Point(stats.read_ns / _NS_IN_S, (name, "read")),
                 Point(max(busy_ns - waited_ns, 0) / _NS_IN_S, (name, "handle")),
                 Point(waited_ns / _NS_IN_S, (name, "wait")),
+                Point(stats.write_ns / _NS_IN_S, (name, "write")),
             ]
             durations.append(_durations(name, stats))
         points["klamm.connections"].append(Point(len(self._node.connections)))
@@ -108,6 +110,7 @@ class NodeMetrics:
                 where = (one.name if number == 1 else f"{one.name} {number}", dispatcher.name)
                 points["klamm.actor.depth"].append(Point(one.depth, where))
                 points["klamm.actor.handled"].append(Point(one.handled, where))
+                points["klamm.actor.waited"].append(Point(one.waited_ns / _NS_IN_S, where))
                 points["klamm.actor.busy"].append(Point(one.busy_ns / _NS_IN_S, where))
                 points["klamm.actor.oldest"].append(Point(one.oldest_ns / _NS_IN_S, where))
                 points["klamm.actor.restarts"].append(Point(one.restarts, where))

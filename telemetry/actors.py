@@ -19,6 +19,7 @@ class ActorSnapshot(NamedTuple):
         handled: Messages handled since it was started.
         drains: How often it ran.
         busy_ns: Nanoseconds spent running.
+        waited_ns: Nanoseconds that messages waited in its mailbox before a run began, by the first of each run.
         oldest_ns: For how many nanoseconds its mailbox has been waiting to be drained; 0 when it is empty.
         last_failure: The exception that stopped it, or its predecessor under supervision.
         restarts: How often a supervisor replaced it.
@@ -30,6 +31,7 @@ class ActorSnapshot(NamedTuple):
     handled: int
     drains: int
     busy_ns: int
+    waited_ns: int
     oldest_ns: int
     last_failure: str | None
     restarts: int
@@ -38,13 +40,14 @@ class ActorSnapshot(NamedTuple):
 class ActorStats:
     """Counters of one actor; see :class:`ActorSnapshot` for what each means."""
 
-    __slots__ = ("busy_ns", "drains", "handled", "last_failure", "name", "restarts")
+    __slots__ = ("busy_ns", "drains", "handled", "last_failure", "name", "restarts", "waited_ns")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.handled = 0
         self.drains = 0
         self.busy_ns = 0
+        self.waited_ns = 0
         self.last_failure: str | None = None
         self.restarts = 0
 

@@ -75,8 +75,9 @@ OBSERVED: Final = (
         "klamm.request.time",
         "counter",
         "s",
-        "Time of requests by phase. handle: read to write within one turn of the loop. wait: for a flush, replicas, "
-        "more to read, or another actor.",
+        "Time of requests by phase. read: a request that comes in parts, first to last. handle: from there to its "
+        "response, within one turn of the loop. wait: for a flush, replicas, more to read, or another actor. write: "
+        "the client is slow to take responses. In mailboxes: klamm.actor.waited.",
         ("api", "phase"),
     ),
     Instrument("klamm.connections", "updown", "{connection}", "Connections open now."),
@@ -140,6 +141,13 @@ OBSERVED: Final = (
     # Actors
     Instrument("klamm.actor.depth", "updown", "{message}", "Messages waiting.", _ACTOR),
     Instrument("klamm.actor.handled", "counter", "{message}", "Messages handled.", _ACTOR),
+    Instrument(
+        "klamm.actor.waited",
+        "counter",
+        "s",
+        "Time that messages waited, by the first of each run of the actor.",
+        _ACTOR,
+    ),
     Instrument("klamm.actor.busy", "counter", "s", "Time spent running.", _ACTOR),
     Instrument("klamm.actor.oldest", "gauge", "s", "How long the oldest message has waited.", _ACTOR),
     Instrument("klamm.actor.restarts", "counter", "{restart}", "Restarts by a supervisor.", _ACTOR),

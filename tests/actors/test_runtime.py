@@ -313,6 +313,7 @@ def test_statistics_count_what_was_handled_and_what_waits() -> None:
         assert (snapshot.name, snapshot.dispatcher) == ("partition orders-0", "test")
         assert (snapshot.handled, snapshot.depth, snapshot.drains) == (3, 1, 2)
         assert snapshot.busy_ns > 0
+        assert snapshot.waited_ns > 0
         assert snapshot.oldest_ns > 0
         assert snapshot.last_failure is None
 

@@ -95,6 +95,21 @@ def test_a_frame_may_arrive_byte_by_byte(connection: WireConnection, topic: str)
     assert produce_outcome(connection, topic) == (5, 0, 0)
 
 
+def test_the_time_in_which_a_request_comes_in_counts_as_reading(
+    broker: Broker, connection: WireConnection, topic: str
+) -> None:
+    stats = broker.node.apis[PRODUCE].stats
+    whole = produced(topic, 5, b"value")
+    connection.socket.sendall(whole)
+    assert produce_outcome(connection, topic) == (5, 0, 0)
+    before_ns = stats.read_ns
+    connection.socket.sendall(whole[:30])
+    time.sleep(0.05)
+    connection.socket.sendall(whole[30:])
+    assert produce_outcome(connection, topic) == (5, 0, 1)
+    assert stats.read_ns - before_ns >= 40_000_000
+
+
 @pytest.mark.parametrize("size", [1, 7, 100, 4096, 70_000])
 def test_frames_may_be_cut_anywhere(broker: Broker, connection: WireConnection, topic: str, size: int) -> None:
     batches = [record_batch([bytes([number]) * (number * 211)]) for number in range(1, 40)]
@@ -205,11 +220,14 @@ def test_a_peer_that_does_not_read_is_not_read_from_and_holds_nobody_up(broker: 
         open_now = listener.connections
         held = [each._transport.get_write_buffer_size() for each in open_now if each._transport is not None]
         assert max(held) < 16_000_000, "at most the responses to what was read already are held"
-        assert any(each._write_paused for each in open_now)
+        assert any(each._write_paused_ns for each in open_now)
         assert produce_once(other, topic, b"meanwhile") == 0
         slow.socket.settimeout(10)
         for _ in range(min(asked, 30)):
             assert len(slow.receive_frame()) > 1_000_000
+    assert broker.node is not None
+    stats = broker.node.apis[FETCH].stats
+    wait_until(lambda: stats.write_ns > 500_000_000, 5, "the half second in which nothing was taken counts as writing")
 
 
 def test_a_connection_that_ends_in_the_middle_of_a_frame_is_forgotten(broker: Broker) -> None:
