@@ -327,7 +327,9 @@ def _encode_offset_commit(value: OffsetCommitValue) -> bytes:
     offset, leader_epoch, said, timestamp_ms, expire_ms, topic_id = value
     if not said and expire_ms < 0:  # nearly every commit
         usual = _USUAL_COMMIT.pack(OFFSET_COMMIT_VALUE_VERSION, offset, leader_epoch, 1, timestamp_ms, 0)
-        return usual if topic_id == NO_TOPIC_ID else usual[:-1] + _TOPIC_ID_TAG + topic_id.bytes
+        return (
+            usual if topic_id is NO_TOPIC_ID or topic_id == NO_TOPIC_ID else usual[:-1] + _TOPIC_ID_TAG + topic_id.bytes
+        )
     metadata = said.encode()
     if value.expire_timestamp_ms >= 0:
         return (
@@ -355,6 +357,10 @@ def _decode_offset_commit(key: bytes, value: bytes) -> GroupRecord | None:
     names = _offset_commit_names(key[:-_INT32_SIZE])
     if names is None or len(value) < _USUAL_COMMIT.size or value[14] not in _SHORT_METADATA:
         return None
+    (partition,) = I32.unpack_from(key, len(key) - _INT32_SIZE)
+    if len(value) == _USUAL_COMMIT.size and value[14] == 1 and not value[-1]:
+        _, offset, leader_epoch, _, timestamp, _ = _USUAL_COMMIT.unpack(value)
+        return GroupRecord(OffsetCommitKey(*names, partition), OffsetCommitValue(offset, leader_epoch, "", timestamp))
     metadata_end = 14 + value[14]
     time_end = metadata_end + I64.size
     tagged = value[time_end:]
@@ -365,7 +371,6 @@ def _decode_offset_commit(key: bytes, value: bytes) -> GroupRecord | None:
     else:
         return None
     _, offset, leader_epoch = _COMMIT_HEAD.unpack_from(value)
-    (partition,) = I32.unpack_from(key, len(key) - _INT32_SIZE)
     (timestamp,) = I64.unpack_from(value, metadata_end)
     try:
         metadata = value[15:metadata_end].decode()

@@ -123,7 +123,7 @@ class GroupCoordinators:
         """
         actor = self._running.get(group_id) or self._find_running(group_id)
         if actor is not None and not actor.actor_inbox.closed:
-            actor.ref.tell(Ask(request, reply))
+            actor.actor_ref.tell(Ask(request, reply))
         else:
             self.tell_partition(self.partition_of(group_id), request, reply)
 

@@ -104,7 +104,7 @@ class OffsetStore:
         records: list[GroupRecord] = []
         for topic, topic_id, partitions in request.topics:
             for partition, offset, leader_epoch, metadata in partitions:
-                if metadata is not None and _is_longer(metadata, metadata_max):
+                if metadata and _is_longer(metadata, metadata_max):
                     refused_partitions[topic, partition] = ErrorCode.OFFSET_METADATA_TOO_LARGE
                     continue
                 epoch = leader_epoch if expire_ms < 0 else -1  # the record with an expiry has no room for it
