@@ -1,7 +1,8 @@
 """Lag over time: rates in and out, trend, when it will be drained, and how soon retention deletes what is not read.
 
-A bounded ring of samples, each a :class:`LagReport`. An offset that did not move costs nothing, so thousands of idle
-partitions may be watched. What too few samples cannot tell is None, never a guess.
+A bounded ring of samples, each a :class:`LagReport`. An offset that did not move costs nothing: a topic or a group of
+which no offset did is not gone through, and its series are brought up to date when somebody looks at them. So thousands
+of idle partitions may be watched. What too few samples cannot tell is None, never a guess.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from klamm.client.lag_report import INTERPOLATED, GroupLag, LagReport, LagRow
+from klamm.client.offset_fetch_wire import GroupCommits, Partition
 
 SAMPLES_MAX: Final = 600
 """Ten minutes at one sample a second."""
@@ -24,7 +26,6 @@ STEADY_SHARE: Final = 0.05
 GROWING, DRAINING, STEADY = "growing", "draining", "steady"
 NEVER: Final = "never"
 
-Key = tuple[str, str, int]
 _Key = TypeVar("_Key")
 
 
@@ -89,6 +90,11 @@ class Series:
         if len(values) >= 2 * keep:
             del self.times[:-keep], values[:-keep]
 
+    def stay(self, time_ms: int, keep: int) -> None:
+        """Say that the last value has not changed until a time."""
+        if self.times[-1] < time_ms:
+            self.add(time_ms, self.values[-1], keep)
+
     def rate(self, since_ms: int) -> tuple[float, int] | None:
         """Return (change a second, milliseconds it was measured over) since a time; None with fewer than two."""
         if len(self.times) < 2:  # noqa: PLR2004 (a rate is between two)
@@ -113,6 +119,13 @@ class Series:
         return place + 1 < len(self.values) and self.values[place] == self.values[place + 1]
 
 
+class _Sample(NamedTuple, Generic[_Key]):
+    """Offsets at a time."""
+
+    offsets: Mapping[_Key, int]
+    at_ms: int
+
+
 class LagHistory:
     """The newest samples of lag.
 
@@ -126,9 +139,11 @@ class LagHistory:
         self.totals: dict[str, Series] = {}
         self._samples_max = samples_max
         self._window_ms = window_ms
-        self._ends: dict[tuple[str, int], Series] = {}
-        self._commits: dict[Key, Series] = {}
-        self._starts: dict[tuple[str, int], Series] = {}
+        # Invariant: a series of what the latest report has ends at its time, or earlier with the value that every
+        # sample since had too; _end and _commit bring it up to date.
+        self._ends: dict[str, dict[int, Series]] = {}  # by topic
+        self._commits: dict[str, dict[Partition, Series]] = {}  # by group
+        self._starts: dict[Partition, Series] = {}
         self._samples = 0
 
     def __len__(self) -> int:
@@ -141,31 +156,55 @@ class LagHistory:
         The commits of the first are taken in with the second: one alone tells no rate, and they may be a million.
         """
         keep = self._samples_max
-        for topic, ends in report.ends.items():
-            for index, end in ends.items():
-                _series(self._ends, (topic, index)).add(report.ends_at_ms, end, keep)
+        self._add_ends(report)
         for (topic, index, _), each in report.times.items():
             if each.log_start_offset >= 0:
                 _series(self._starts, (topic, index)).add(report.ends_at_ms, each.log_start_offset, keep)
         for total in report.totals():
             if total.lag is not None:
                 _series(self.totals, total.group).add(report.ends_at_ms, total.lag, keep)
-        if self._samples == 1 and self.latest is not None:
-            self._add_commits(self.latest)
-        self._forget(report, self._add_commits(report) if self._samples else set())
+        if self.latest is not None:
+            self._add_commits(self.latest, report)
+        self._forget(report)
         self.latest = report
         self._samples += 1
 
-    def _add_commits(self, report: LagReport) -> set[Key]:
-        seen: set[Key] = set()
-        for group, of_group in report.commits.items():
-            for topic, commits in of_group.topics.items():
-                for index, offset, _, code in commits:
-                    if offset >= 0 and not code:
-                        key = (group, topic, index)
-                        seen.add(key)
-                        _series(self._commits, key).add(report.committed_at_ms, offset, self._samples_max)
-        return seen
+    def _add_ends(self, report: LagReport) -> None:
+        before, before_ms = ({}, 0) if self.latest is None else (self.latest.ends, self.latest.ends_at_ms)
+        for topic, ends in report.ends.items():
+            last = before.get(topic, {})
+            if last != ends:
+                held = self._ends.setdefault(topic, {})
+                _take(held, _Sample(last, before_ms), _Sample(ends, report.ends_at_ms), self._samples_max)
+
+    def _add_commits(self, latest: LagReport, report: LagReport) -> None:
+        keep = self._samples_max
+        for group, commits in report.commits.items():
+            held, last = self._commits.get(group), latest.commits.get(group)
+            if held is not None and last is not None and _same(last, commits):
+                continue
+            before = _Sample({} if last is None else _committed(last), latest.committed_at_ms)
+            now = _Sample(_committed(commits), report.committed_at_ms)
+            if held is None:
+                held = self._commits[group] = {}
+                _take(held, _Sample({}, 0), before, keep)
+            _take(held, before, now, keep)
+            for where in held.keys() - now.offsets.keys():
+                del held[where]
+
+    def _end(self, topic: str, index: int) -> Series | None:
+        """Return the log ends of a partition, up to date with the latest report."""
+        series = self._ends.get(topic, {}).get(index)
+        if series is not None and self.latest is not None and index in self.latest.ends.get(topic, {}):
+            series.stay(self.latest.ends_at_ms, self._samples_max)
+        return series
+
+    def _commit(self, row: LagRow) -> Series | None:
+        """Return what a group committed of a partition, up to date with the latest report."""
+        series = self._commits.get(row.group, {}).get((row.topic, row.partition))
+        if series is not None and self.latest is not None:
+            series.stay(self.latest.committed_at_ms, self._samples_max)
+        return series
 
     def rates(self, row: LagRow) -> Rates:
         """Return how one partition of one group moves."""
@@ -179,8 +218,10 @@ class LagHistory:
 
     def interpolated(self, row: LagRow) -> LagRow:
         """Return the row with a time lag from when the log end passed the committed offset, where it has none."""
-        ends = self._ends.get((row.topic, row.partition))
-        if row.lag_time_ms is not None or row.lag is None or row.committed_offset is None or ends is None:
+        if row.lag_time_ms is not None or row.lag is None or row.committed_offset is None:
+            return row
+        ends = self._end(row.topic, row.partition)
+        if ends is None:
             return row
         passed = ends.time_of(row.committed_offset + 1)
         if passed is None or self.latest is None:
@@ -240,8 +281,7 @@ class LagHistory:
         lag = window = 0
         known = False
         for row in rows:
-            ends = self._ends.get((row.topic, row.partition))
-            commits = self._commits.get((row.group, row.topic, row.partition))
+            ends, commits = self._end(row.topic, row.partition), self._commit(row)
             came = None if ends is None else ends.rate(since)
             went = None if commits is None else commits.rate(since)
             if row.lag is None or came is None or went is None:
@@ -253,15 +293,13 @@ class LagHistory:
             window = max(window, came[1])
         return _judged(in_rate, out_rate, lag, window) if known else UNKNOWN
 
-    def _forget(self, report: LagReport, seen: set[Key]) -> None:
-        for key in [key for key in self._commits if key not in seen]:
-            del self._commits[key]
-        gone = [where for where in self._ends if where[0] not in report.ends]
-        for where in gone:
-            del self._ends[where]
-            self._starts.pop(where, None)
-        groups = {group.group_id for group in report.groups}
-        for group in [group for group in self.totals if group not in groups]:
+    def _forget(self, report: LagReport) -> None:
+        for group in self._commits.keys() - report.commits.keys():
+            del self._commits[group]
+        for topic in self._ends.keys() - report.ends.keys():
+            for index in self._ends.pop(topic):
+                self._starts.pop((topic, index), None)
+        for group in self.totals.keys() - {group.group_id for group in report.groups}:
             del self.totals[group]
 
 
@@ -293,6 +331,28 @@ def _judged(in_rate: float, out_rate: float, lag: int, window_ms: int) -> Rates:
     if trend == DRAINING:
         return Rates(in_rate, out_rate, trend, int(lag / -change * 1000), never=False, window_ms=window_ms)
     return Rates(in_rate, out_rate, trend, None, never=True, window_ms=window_ms)
+
+
+def _take(held: dict[_Key, Series], before: _Sample[_Key], now: _Sample[_Key], keep: int) -> None:
+    """Add the offsets that changed to their series; the others stay as they are until somebody looks."""
+    for key, offset in before.offsets.items():
+        if now.offsets.get(key) != offset:
+            held[key].stay(before.at_ms, keep)
+    for key, offset in now.offsets.items():
+        if before.offsets.get(key) != offset:
+            _series(held, key).add(now.at_ms, offset, keep)
+
+
+def _same(last: GroupCommits, commits: GroupCommits) -> bool:
+    """Return whether a group has committed what it had."""
+    plain = not (last.codes or commits.codes)
+    return plain and last.offsets == commits.offsets and last.layout.topics == commits.layout.topics
+
+
+def _committed(commits: GroupCommits) -> dict[Partition, int]:
+    codes = commits.codes
+    columns = enumerate(zip(commits.layout.partitions, commits.offsets, strict=True))
+    return {where: offset for place, (where, offset) in columns if offset >= 0 and place not in codes}
 
 
 def _series(held: dict[_Key, Series], key: _Key) -> Series:

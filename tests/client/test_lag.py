@@ -303,7 +303,7 @@ def test_history_is_bounded_and_forgets_who_is_gone() -> None:
         return history
 
     history = asyncio.run(run())
-    assert len(history._ends["t", 0].times) < 10 if history._ends else True
+    assert len(history._ends["t"][0].times) < 10 if history._ends else True
     assert history.totals == {}
     assert history._commits == {}
 
