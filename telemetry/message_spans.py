@@ -38,8 +38,8 @@ COMMITS_MAX: Final = 100_000
 FORGET_AFTER_S: Final = 3_600.0
 HEADER_NAME: Final = b"traceparent"
 _CODEC_MASK: Final = 7
-_NAMED: Final = b"\x16traceparent"
-"""The header's name behind its length, 11, as a zigzag varint."""
+_NAMED: Final = rb"\x16(?i:traceparent)"
+"""The header's name in whatever case, behind its length, 11, as a zigzag varint."""
 _VALUE: Final = rb"\x6e[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]"
 _LAST_DIGITS: Final = re.compile(_NAMED + rb"(?:" + _VALUE + rb"([0-9a-f]))?")
 """The last digit of each one's flags, empty for a malformed one."""
@@ -280,7 +280,7 @@ class MessageTracer:
             sampled = (match.start() for match in _SAMPLED.finditer(plain))
             found: list[tuple[Record, TraceContext]] = []
             for record in decode_records_at(read_header(payload), plain, sampled):
-                values = [value for name, value in record.headers if name == HEADER_NAME]
+                values = [value for name, value in record.headers if name.lower() == HEADER_NAME]
                 context = parse_traceparent(values[-1]) if values else None
                 if context is not None and context.sampled:
                     found.append((record, context))

@@ -14,10 +14,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, assert_never
 
+from klamm.client.messages.any_case import AnyCase
 from klamm.client.messages.conditions import Comparison, Joined, Negated, Node
 from klamm.client.messages.numeric import NumberBehind, is_plain, number_behind
 
-Needle = bytes | NumberBehind
+Needle = bytes | NumberBehind | AnyCase
 Clause = Sequence[Needle]
 """Alternatives: one of them stands in whatever matches."""
 
@@ -39,7 +40,7 @@ _RARE_GAP: Final = 256
 
 def find(needle: Needle, data: bytes | bytearray, start: int, end: int) -> int:
     """Return where a needle begins in ``data[start:end]``, -1 if nowhere."""
-    if isinstance(needle, NumberBehind):
+    if not isinstance(needle, bytes):
         return needle.find(data, start, end)
     first = needle[:1]
     if first.isalnum() or len(needle) == 1:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.messages.filters import Filter, both, literal_filter
+from klamm.client.messages.needles import find
 from klamm.client.messages.record import Fields, Record
 from klamm.client.messages.scan import Scan
 from klamm.client.positions import resolve_ranges
@@ -79,7 +80,9 @@ def condition_of_traces(trace_ids: Collection[str]) -> Filter:
 
     def check(_: int, fields: Fields) -> bool:
         headers: Headers = fields[4]
-        if not any(value is not None and any(needle in value for needle in needles) for _, value in headers):
+        if not any(
+            value is not None and any(find(each, value, 0, len(value)) >= 0 for each in needles) for _, value in headers
+        ):
             return False
         return any(each.trace_id in trace_ids for each in read_headers(headers).contexts)
 

@@ -26,7 +26,7 @@ from klamm.client.offsets import Partition
 from klamm.client.positions import resolve_ranges
 from klamm.client.tracing.commits import CONSUMER_OFFSETS
 from klamm.client.tracing.otlp import OtlpError, decode_json, decode_protobuf
-from klamm.client.tracing.propagation import read_headers
+from klamm.client.tracing.propagation import CONTEXT_NEEDLES, read_headers
 from klamm.client.tracing.recorded import SPANS_TOPIC
 from klamm.client.tracing.spans import Span, SpanId
 from klamm.client.wire import ClusterMetadata
@@ -37,7 +37,6 @@ TRACKED_MAX: Final = 10_000
 """Messages that wait to be passed at most: the oldest are let go first and counted."""
 REMEMBERED_MAX: Final = 10_000
 """Messages that an error may still come for, and errors that a message may still come for: the oldest are forgotten."""
-_HEADERS: Final = (b"traceparent", b"b3", b"B3", b"uber-trace-id", b"x-datadog-trace-id")
 _DEAD_LETTERS: Final = re.compile(r"(^|[._-])(dlq|dlt|dead[._-]?letters?([._-]?queue)?)([._-]|$)", re.IGNORECASE)
 _JSON_START: Final = b"{"
 
@@ -135,7 +134,10 @@ class Flow:
         topics = {topic.name: topic for topic in internal.topics if not topic.error_code}
         self.has_spans = SPANS_TOPIC in topics
         self._follow(
-            "topics", self._metadata, Filter(self._is_wanted, [_HEADERS] if self._sampled_only else []), self._see
+            "topics",
+            self._metadata,
+            Filter(self._is_wanted, [CONTEXT_NEEDLES] if self._sampled_only else []),
+            self._see,
         )
         for name, take in ((CONSUMER_OFFSETS, self._commit), (SPANS_TOPIC, self._span)):
             if name in topics:

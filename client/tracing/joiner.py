@@ -18,7 +18,7 @@ from klamm.client.messages.filters import Filter
 from klamm.client.messages.record import Fields, Record
 from klamm.client.messages.scan import Scan
 from klamm.client.positions import resolve_ranges
-from klamm.client.tracing.propagation import read_headers
+from klamm.client.tracing.propagation import CONTEXT_NEEDLES, read_headers
 from klamm.client.tracing.spans import Span, SpanId
 
 PLACES_MAX: Final = 100_000
@@ -27,8 +27,6 @@ TOPICS_MAX: Final = 64
 """Topics followed at most: each takes a request under way at each of its leaders."""
 BEFORE_S: Final = 30
 """A topic is followed from this much before it was first named: exports come late, in batches."""
-_HEADERS: Final = (b"traceparent", b"b3", b"B3", b"uber-trace-id", b"x-datadog-trace-id")
-"""One of these stands in every record with a context, as its producers write them."""
 
 Place = tuple[str, int, int]
 
@@ -78,7 +76,7 @@ class Joiner:
             partitions = [(each.name, part.partition) for each in metadata.topics for part in each.partitions]
             since = f"@{int((time.time() - BEFORE_S) * 1000)}"
             ranges = await resolve_ranges(self._cluster, metadata, partitions, since, None)
-            scan = Scan(self._cluster, metadata, ranges.ranges, Filter(_has_context, [_HEADERS]))
+            scan = Scan(self._cluster, metadata, ranges.ranges, Filter(_has_context, [CONTEXT_NEEDLES]))
             async for records in scan.batches():
                 for record in records:
                     self._learn(record)

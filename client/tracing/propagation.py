@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
+from klamm.client.messages.any_case import AnyCase
+
 SAMPLED_FLAG: Final = 0x01
 """Bytes of a version 00 ``traceparent``; a later version may be longer."""
 CORRELATION_HEADERS: Final = (
@@ -38,6 +40,13 @@ _HEX_TRACE: Final = re.compile(r"[0-9a-fA-F]{16}|[0-9a-fA-F]{32}")
 _HEX_SPAN: Final = re.compile(r"[0-9a-fA-F]{16}")
 _DATADOG_HIGH: Final = re.compile(r"(?:^|,)_dd\.p\.tid=([0-9a-f]{16})(?:,|$)")
 _UINT64_MAX: Final = (1 << 64) - 1
+_SIZED: Final = ("traceparent", "ce_traceparent", "uber-trace-id", "x-datadog-trace-id")
+CONTEXT_NEEDLES: Final[tuple[bytes | AnyCase, ...]] = (
+    *(AnyCase(bytes((len(name) << 1,)) + name.encode()) for name in _SIZED),
+    b"b3",
+    b"B3",
+)
+"""One of these stands in every record with a context: names behind their size, a varint, in whatever case."""
 
 
 class TraceContext(NamedTuple):
@@ -100,7 +109,7 @@ def read_headers(headers: Headers, correlation_names: Sequence[str] = CORRELATIO
 
 def parse_trace_id(text: str) -> str | None:
     """Return the trace id that a person gave: hex of 16 or 32 digits, or a ``traceparent``; None if it is none."""
-    found = _traceparent("traceparent", text.strip())
+    found = _traceparent("traceparent", text.strip().lower())
     if found is not None:
         return found.trace_id
     cleaned = text.strip().replace("-", "").lower()  # as a UUID
@@ -121,16 +130,13 @@ def traceparent_of(context: TraceContext) -> bytes:
     return f"00-{context.trace_id}-{context.span_id}-{flags:02x}".encode()
 
 
-def needles_of(trace_id: str) -> tuple[bytes, ...]:
-    """Return byte strings of which a record carrying the trace id in any dialect contains at least one.
+def needles_of(trace_id: str) -> tuple[bytes | AnyCase, ...]:
+    """Return texts of which a record carrying the trace id in any dialect contains at least one.
 
     Each makes every record's bytes be searched once more. The id with its leading zeros holds the one without them.
     """
-    low = trace_id[16:]
-    decimal = str(int(low, 16))
     short = trace_id.lstrip("0") or "0"
-    found = [short, short.upper(), decimal]
-    return tuple(dict.fromkeys(text.encode() for text in found))
+    return AnyCase(short.encode()), str(int(trace_id[16:], 16)).encode()
 
 
 def _contexts(values: Mapping[str, str]) -> tuple[tuple[TraceContext, ...], list[str]]:

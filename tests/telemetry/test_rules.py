@@ -300,7 +300,7 @@ def test_only_records_with_a_sampled_header_are_traced_wherever_they_stand(codec
         Record(2, 0, None, b"\x16traceparent\x6e" + SAMPLED),  # a value that looks like a header
         Record(3, 0, None, None, (headers[0], headers[1])),  # the last one counts
         Record(4, 0, None, b"", (headers[2],)),
-        Record(5, 0, None, b"v", (headers[1], (b"traceparent", other), (b"more", None))),
+        Record(5, 0, None, b"v", (headers[1], (b"TraceParent", other), (b"more", None))),
     ]
     tracer = _tracer(_Log(LogRow.of_batch(bytes(build_batch(records, codec=codec)))))
     spans = [one for one in tracer.spans([_written(0, 6, 10)], NAMES, 0.0, lambda ns: ns) if "append" in one.name]

@@ -1,10 +1,14 @@
 """Trace contexts in headers: every dialect, and whatever else stands under their names."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from klamm.client.messages.needles import find
 from klamm.client.tracing.propagation import (
+    CONTEXT_NEEDLES,
     TraceContext,
     needles_of,
     new_context,
@@ -12,6 +16,7 @@ from klamm.client.tracing.propagation import (
     read_headers,
     traceparent_of,
 )
+from klamm.records.record import Record, build_batch
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 LOW = TRACE[16:]
@@ -121,6 +126,8 @@ def test_a_fresh_context_is_sampled_and_reads_back() -> None:
     [
         (TRACE, TRACE),
         (TRACE.upper(), TRACE),
+        (TRACE.title(), TRACE),
+        (f"00-{TRACE.title()}-{SPAN.upper()}-01", TRACE),
         ("0af76519-16cd-43dd-8448-eb211c80319c", TRACE),
         (f"00-{TRACE}-{SPAN}-01", TRACE),
         (LOW, "0" * 16 + LOW),
@@ -135,5 +142,19 @@ def test_a_trace_id_as_people_give_it(text: str, trace_id: str | None) -> None:
 
 @pytest.mark.parametrize("value", [value for _, value, _ in SINGLE])
 def test_every_dialect_of_an_id_has_one_of_its_needles(value: str) -> None:
-    assert any(needle in value.encode() for needle in needles_of(TRACE))
+    mixed = "".join(letter.upper() if place % 3 else letter for place, letter in enumerate(value))
+    for each in (value.encode(), value.upper().encode(), mixed.encode()):
+        assert any(find(needle, each, 0, len(each)) >= 0 for needle in needles_of(TRACE)), each
     assert str(int(LOW, 16)).encode() in needles_of(TRACE)
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.title, str.swapcase])
+@pytest.mark.parametrize("name", [*(name for name, _, _ in SINGLE), "x-b3-traceid", "x-datadog-trace-id"])
+def test_a_record_with_a_context_has_one_of_the_needles_whatever_the_case_of_the_name(
+    name: str, change: Callable[[str], str]
+) -> None:
+    header = (change(name).encode(), b"value")
+    plain = bytes(build_batch([Record(0, 0, b"key", b"value", (header,))]))
+    assert any(find(needle, plain, 0, len(plain)) >= 0 for needle in CONTEXT_NEEDLES)
+    without = bytes(build_batch([Record(0, 0, b"key", b"a traceparent", ((b"other", b"no traceparent"),))]))
+    assert all(find(needle, without, 0, len(without)) < 0 for needle in CONTEXT_NEEDLES)

@@ -99,7 +99,7 @@ class MessageRow:
     def trace(self) -> str:
         """The beginning of its trace id, where it has a ``traceparent``; ``*`` in front of a sampled one."""
         for name, value in self.record.headers:
-            if name == "traceparent" and value is not None and len(value) >= 55:  # noqa: PLR2004 (W3C Trace Context)
+            if name.lower() == "traceparent" and value is not None and len(value) >= 55:  # noqa: PLR2004 (W3C Trace Context)
                 text = value.decode("ascii", "replace")
                 return ("*" if text[54] in "13579bdf" else "") + text[3:7]
         return ""
