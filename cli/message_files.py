@@ -197,6 +197,7 @@ async def import_records(run: Run) -> Result:
 
     path = run.values.required("file")
     kind = _kind(path, run.values.text("as"))
+    _check_readable(path)
     keep = not run.values.flag("repartition")
     content = ContentHash()
     errors: list[ClientError] = []
@@ -225,6 +226,21 @@ async def import_records(run: Run) -> Result:
         await record(run, f"imported {counted(sender.sent, 'record')} into {topic.name}", [], CANNOT_UNDO)
     digest = None if errors else content.hexdigest()
     return Result([{"topic": topic.name, "file": path, "records": sender.sent, "hash": digest}], COLUMNS, errors)
+
+
+def _check_readable(path: str) -> None:
+    """Open a file before anything is asked or made; not a pipe, which can be opened once only.
+
+    Raises:
+        SettingsError: It cannot be read.
+    """
+    if path == "-" or Path(path).is_fifo():
+        return
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        msg = f"{path}: {error.strerror}"
+        raise SettingsError(msg) from error
 
 
 async def _send_file(
