@@ -18,7 +18,7 @@ from klamm.cli.run import Run
 from klamm.client.errors import ClientError
 from klamm.client.messages import jsonl
 from klamm.client.messages.formats import Format
-from klamm.client.messages.record import Fields, Record, to_record
+from klamm.client.messages.record import Columns, Fields, Record, to_record
 from klamm.client.offsets import Partition
 from klamm.records.batch import BatchHeader
 
@@ -32,9 +32,10 @@ KEY_WIDTH = 24
 
 
 class Sink:
-    """Where records go. ``wants_values`` sinks take nothing but values, in bulk."""
+    """Where records go. ``wants_values`` sinks take nothing but values, in bulk; ``wants_columns`` sinks columns."""
 
     wants_values = False
+    wants_columns = False
 
     def __init__(self) -> None:
         self._out = sys.stdout.buffer
@@ -51,6 +52,10 @@ class Sink:
 
     def values(self, values: list[bytes]) -> None:
         """Write values; the list is the sink's to change."""
+        raise NotImplementedError
+
+    def columns(self, where: Partition, batches: Iterable[Columns]) -> None:
+        """Write records of one partition, of which offsets, keys and values are known."""
         raise NotImplementedError
 
     def end(self, errors: Sequence[ClientError], extra: dict[str, Any] | None = None) -> None:
@@ -103,11 +108,17 @@ class Formatted(Sink):
     def __init__(self, form: Format) -> None:
         super().__init__()
         self._form = form
+        self.wants_columns = form.takes_columns
 
     def rows(self, where: Partition, rows: Rows) -> None:
         """Write records as the format says."""
         render, partition = self._form.render, where[1]
         self.write_each(render(partition, batch) for _, batch in rows)
+
+    def columns(self, where: Partition, batches: Iterable[Columns]) -> None:
+        """Write records as the format says."""
+        render, partition = self._form.render_columns, where[1]
+        self.write_each(render(partition, each) for each in batches)
 
 
 class Jsonl(Sink):

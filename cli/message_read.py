@@ -93,6 +93,10 @@ async def _print_found(run: Run, scan: Scan, sink: Sink, limit: int | None) -> b
         async for values in scan.values():
             sink.values(values)
         return not scan.errors
+    if limit is None and sink.wants_columns and not scan.has_condition:
+        async for where, batches in scan.columns():
+            sink.columns(where, batches)
+        return not scan.errors
     left = limit
     total = scan.remaining
     with Progress(run, "searching", total, "offsets") as bar:

@@ -14,13 +14,15 @@ from struct import Struct
 from typing import Any, Final
 
 from klamm.client.errors import SettingsError
-from klamm.client.messages.record import Fields, Headers
+from klamm.client.messages.record import Columns, Fields, Headers
 
 _INT32: Final = Struct(">i")
 _ESCAPES: Final = {"n": b"\n", "t": b"\t", "r": b"\r", "0": b"\x00", "\\": b"\\"}
 _PIECE: Final = re.compile(r"%(.)|\\x([0-9a-fA-F]{2})|\\(.)|([^%\\]+)|(.)", re.DOTALL)
 _PLAIN_FIELDS: Final = {"o": 0, "T": 1, "k": 2, "s": 3}
 """Placeholders that are a record's fields as they are, and which."""
+_COLUMNS: Final = {"o": 0, "k": 1, "s": 2}
+"""Placeholders that are a column as it is, and which."""
 _NUMBERS: Final = frozenset("oTSK")
 _CONSTANT: Final = frozenset("tp")
 """Placeholders that are the same for a whole partition."""
@@ -46,20 +48,36 @@ class Format:
         self._names = [piece for piece in self._pieces if isinstance(piece, str) and piece not in _CONSTANT]
         self._pick = _picker(self._names)
         self._templates: dict[int, bytes] = {}
+        self.takes_columns = all(name in _COLUMNS for name in self._names)
+        """Whether offsets, keys and values are all that is printed: :meth:`render_columns` can do that."""
 
     def render(self, partition: int, rows: Sequence[Fields]) -> bytes:
         """Return what records print."""
-        template = self._templates.get(partition)
-        if template is None:
-            template = self._templates[partition] = self._template(partition)
+        template = self._template_of(partition)
         if self._pick is None:
             makers = [_maker(name, self._null) for name in self._names]
             return template * len(rows) % tuple([make(fields) for fields in rows for make in makers])
-        fields = tuple(chain.from_iterable(map(self._pick, rows)))
+        return self._filled(template * len(rows), tuple(chain.from_iterable(map(self._pick, rows))))
+
+    def render_columns(self, partition: int, columns: Columns) -> bytes:
+        """Return what records print, as :meth:`render` does; the format must take columns."""
+        count, width = len(columns.offsets), len(self._names)
+        fields: list[Any] = [None] * (count * width)
+        for place, name in enumerate(self._names):
+            fields[place::width] = columns[_COLUMNS[name]]
+        return self._filled(self._template_of(partition) * count, tuple(fields))
+
+    def _filled(self, template: bytes, fields: tuple[Any, ...]) -> bytes:
         try:
-            return template * len(rows) % fields
+            return template % fields
         except TypeError:  # a null among the bytes
-            return template * len(rows) % tuple([self._null if each is None else each for each in fields])
+            return template % tuple([self._null if each is None else each for each in fields])
+
+    def _template_of(self, partition: int) -> bytes:
+        template = self._templates.get(partition)
+        if template is None:
+            template = self._templates[partition] = self._template(partition)
+        return template
 
     def _template(self, partition: int) -> bytes:
         constant = {"t": self._topic, "p": b"%d" % partition}

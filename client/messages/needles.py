@@ -198,3 +198,23 @@ def _literal_of_regex(pattern: str) -> str:
             runs[-1] += sign
         place += 1
     return max(runs, key=len)
+
+
+class Hits:
+    """Where one of several needles is in a frame, asked for from left to right: each byte is searched once."""
+
+    def __init__(self, frame: bytes | bytearray, needles: Clause, start: int, end: int) -> None:
+        self._frame = frame
+        self._end = end
+        self._next = [(needle, self._find(needle, start)) for needle in needles]
+
+    def within(self, start: int, end: int) -> bool:
+        """Return whether one begins in [start, end); ``start`` never goes back."""
+        for place, (needle, at) in enumerate(self._next):
+            if at < start:
+                self._next[place] = (needle, self._find(needle, start))
+        return any(at < end for _, at in self._next)
+
+    def _find(self, needle: Needle, start: int) -> int:
+        at = find(needle, self._frame, start, self._end)
+        return self._end if at < 0 else at

@@ -27,6 +27,14 @@ Fields = tuple[int, int, bytes | None, bytes | None, Headers]
 """Offset, timestamp in milliseconds, key, value, headers: what differs from record to record of one batch."""
 
 
+class Columns(NamedTuple):
+    """The offsets, keys and values of records: three lists of one length."""
+
+    offsets: list[int]
+    keys: list[bytes | None]
+    values: list[bytes | None]
+
+
 class Record(NamedTuple):
     """One record of a topic.
 
@@ -204,6 +212,84 @@ def decode_values(header: BatchHeader, plain: bytes) -> list[bytes]:  # noqa: C9
             position = end
     except IndexError:
         raise _corrupt(header, len(found)) from None
+    if position != len(plain):
+        raise _left_over(header, plain, position)
+    return found
+
+
+def decode_columns(header: BatchHeader, plain: bytes) -> Columns:  # noqa: C901, PLR0912, PLR0915 (the hot loop)
+    """Return the offsets, keys and values of a batch's records: what most formats print.
+
+    It takes less time than :func:`decode_fields`, which makes a timestamp and a tuple for each record.
+
+    Raises:
+        CorruptMessageError: The bytes are no such records.
+    """
+    base_offset = header.base_offset
+    found = Columns([], [], [])
+    add_offset, add_key, add_value = found.offsets.append, found.keys.append, found.values.append
+    position = 0
+    try:
+        for _ in range(_count(header, plain)):
+            size = plain[position]
+            if size > _BYTE:
+                more = plain[position + 1]
+                if more > _BYTE:
+                    size, position = _more(plain, position + 1, size)
+                else:
+                    size = size & _BYTE | more << 7
+                    position += 2
+            else:
+                position += 1
+            end = position + (size >> 1)
+            position += 1  # attributes: none are defined
+            while plain[position] > _BYTE:  # the timestamp's delta
+                position += 1
+            position += 1
+            offset = plain[position]
+            if offset > _BYTE:
+                more = plain[position + 1]
+                if more > _BYTE:
+                    offset, position = _more(plain, position + 1, offset)
+                else:
+                    offset = offset & _BYTE | more << 7
+                    position += 2
+            else:
+                position += 1
+            size = plain[position]
+            position += 1
+            if size > _BYTE:
+                size, position = _more(plain, position, size)
+            if size == _NULL:
+                add_key(None)
+            else:
+                start = position
+                position += size >> 1
+                add_key(plain[start:position])
+            size = plain[position]
+            if size > _BYTE:
+                more = plain[position + 1]
+                if more > _BYTE:
+                    size, position = _more(plain, position + 1, size)
+                else:
+                    size = size & _BYTE | more << 7
+                    position += 2
+            else:
+                position += 1
+            if size == _NULL:
+                add_value(None)
+            else:
+                start = position
+                position += size >> 1
+                add_value(plain[start:position])
+            if plain[position]:
+                _headers(plain, position, end)
+            elif position + 1 != end:
+                raise _corrupt(header, len(found.values))
+            add_offset(base_offset + (offset >> 1))
+            position = end
+    except IndexError:
+        raise _corrupt(header, len(found.offsets)) from None
     if position != len(plain):
         raise _left_over(header, plain, position)
     return found

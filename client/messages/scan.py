@@ -7,7 +7,7 @@ on: a search that was stopped and resumed there sees each record once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -15,8 +15,16 @@ from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.messages.batches import plain_bytes
 from klamm.client.messages.fetching import PATIENCE_S, Fetched, Fetcher, Gap
-from klamm.client.messages.needles import Clause, Needle, find
-from klamm.client.messages.record import Fields, Record, decode_fields, decode_values, to_record
+from klamm.client.messages.needles import Clause, Hits, find
+from klamm.client.messages.record import (
+    Columns,
+    Fields,
+    Record,
+    decode_columns,
+    decode_fields,
+    decode_values,
+    to_record,
+)
 from klamm.client.offsets import Partition
 from klamm.client.positions import Range
 from klamm.client.wire import ClusterMetadata
@@ -226,6 +234,35 @@ class Scan:
             self._advance(fetched)
         self._pass_gaps()
 
+    async def columns(self) -> AsyncIterator[tuple[Partition, Iterator[Columns]]]:
+        """Yield the offsets, keys and values of all records; there must be no condition.
+
+        The batches of one partition that came together are decoded while they are iterated over, so that each is used
+        while it is in the processor's cache. They have to be iterated over before the next are asked for.
+        """
+        assert self._condition is None, "a condition looks at more than columns"
+        async for fetched in self._fetcher:
+            yield fetched.where, self._columns_of(fetched)
+            self._advance(fetched)
+        self._pass_gaps()
+
+    def _columns_of(self, fetched: Fetched) -> Iterator[Columns]:
+        coverage = self.coverage[fetched.where]
+        for position, header in fetched.batches:
+            coverage.scanned_bytes += header.size
+            if self._is_inside(fetched, header):
+                try:
+                    found = decode_columns(header, plain_bytes(fetched.frame, position, header))
+                except KafkaError as error:
+                    self._note_corrupt(fetched.where, header, error)
+                    continue
+            else:
+                rows = self._decode(fetched, position, header)
+                found = Columns([each[0] for each in rows], [each[2] for each in rows], [each[3] for each in rows])
+            coverage.scanned += len(found.offsets)
+            coverage.matched += len(found.offsets)
+            yield found
+
     def stop_at(self, where: Partition, offset: int, left: int) -> None:
         """Say that of what was yielded last nothing from ``offset`` on was used, of which ``left`` records match.
 
@@ -303,7 +340,7 @@ class Scan:
         if not needles or not fetched.batches:
             return fetched.batches
         frame = fetched.frame
-        hits = _Hits(frame, needles[0], fetched.batches[0][0], _end_of(fetched.batches[-1]))
+        hits = Hits(frame, needles[0], fetched.batches[0][0], _end_of(fetched.batches[-1]))
         found: list[tuple[int, BatchHeader]] = []
         for position, header in fetched.batches:
             end = position + header.size
@@ -352,26 +389,6 @@ class Scan:
             )
             for each in self.corrupt
         ]
-
-
-class _Hits:
-    """Where one of several needles is in a frame, asked for from left to right: each byte is searched once."""
-
-    def __init__(self, frame: bytes | bytearray, needles: Clause, start: int, end: int) -> None:
-        self._frame = frame
-        self._end = end
-        self._next = [(needle, self._find(needle, start)) for needle in needles]
-
-    def within(self, start: int, end: int) -> bool:
-        """Return whether one begins in [start, end); ``start`` never goes back."""
-        for place, (needle, at) in enumerate(self._next):
-            if at < start:
-                self._next[place] = (needle, self._find(needle, start))
-        return any(at < end for _, at in self._next)
-
-    def _find(self, needle: Needle, start: int) -> int:
-        at = find(needle, self._frame, start, self._end)
-        return self._end if at < 0 else at
 
 
 def _end_of(batch: tuple[int, BatchHeader]) -> int:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klamm.client.messages.record import decode_batch, decode_fields, decode_values
+from klamm.client.messages.record import decode_batch, decode_columns, decode_fields, decode_values
 from klamm.model.errors import CorruptMessageError
-from klamm.records.batch import HEADER_SIZE, read_header
+from klamm.records.batch import HEADER_SIZE, BatchHeader, read_header
 from klamm.records.record import Record, build_batch, decode_records
 
 _BYTES = st.none() | st.binary(max_size=200)
@@ -51,6 +51,12 @@ def test_the_fast_decoder_finds_what_the_careful_one_finds(
         ("t", 7, 3, 9, "create")
     }
     assert decode_values(header, batch[HEADER_SIZE:]) == [record.value or b"" for record in careful]
+    columns = decode_columns(header, batch[HEADER_SIZE:])
+    assert list(zip(*columns, strict=True)) == [(record.offset, record.key, record.value) for record in careful]
+
+
+def _column_of_values(header: BatchHeader, plain: bytes) -> list[bytes | None]:
+    return decode_columns(header, plain).values
 
 
 @settings(deadline=None)  # a loaded machine is not slow code
@@ -62,7 +68,7 @@ def test_a_changed_byte_is_noticed_or_harmless_and_never_anything_else(
     header = read_header(batch)
     plain = batch[HEADER_SIZE:]
     plain[place % len(plain)] = byte
-    for decode in (decode_fields, decode_values):
+    for decode in (decode_fields, decode_values, _column_of_values):
         try:
             assert len(decode(header, bytes(plain))) == header.record_count
         except CorruptMessageError:
@@ -76,6 +82,8 @@ def test_a_record_count_that_cannot_be_is_refused_before_anything_is_made_of_it(
         decode_fields(header, batch[HEADER_SIZE:])
     with pytest.raises(CorruptMessageError):
         decode_values(header, batch[HEADER_SIZE:])
+    with pytest.raises(CorruptMessageError):
+        decode_columns(header, batch[HEADER_SIZE:])
 
 
 def test_with_append_time_every_record_has_the_time_of_the_batch() -> None:

@@ -3,21 +3,26 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from klamm.client.cluster import Cluster
 from klamm.client.messages.conditions import parse
 from klamm.client.messages.fetching import Fetched
 from klamm.client.messages.filters import build, literal_filter
+from klamm.client.messages.formats import Format
 from klamm.client.messages.hashing import ContentHash
 from klamm.client.messages.record import Record
 from klamm.client.messages.scan import Condition, Scan
-from klamm.client.positions import resolve_ranges
+from klamm.client.positions import Range, resolve_ranges
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.client.topics import delete_records
-from klamm.records.batch import HEADER_SIZE, iter_batches
+from klamm.client.wire import ClusterMetadata
+from klamm.records.batch import CONTROL_FLAG, HEADER_SIZE, iter_batches
 from klamm.records.compression import Codec
 from klamm.records.record import Record as PlainRecord
 from klamm.records.record import build_batch
@@ -259,6 +264,88 @@ def test_a_batch_that_cannot_be_read_is_counted_and_the_rest_is_searched(any_bro
     assert scan.corrupt_count == 1
     assert not scan.is_complete
     assert "@5: 1 records unreadable" in scan.corrupt_errors()[0].message
+
+
+_BYTES = st.none() | st.binary(max_size=90)
+_HEADERS = st.lists(st.tuples(st.binary(max_size=9), _BYTES), max_size=2).map(tuple)
+_BATCHES = st.lists(
+    st.tuples(
+        st.integers(0, 3),  # offsets missing in front
+        st.lists(
+            st.tuples(st.integers(1, 90), st.integers(0, 1 << 42), _BYTES, _BYTES, _HEADERS), min_size=1, max_size=9
+        ),
+        st.sampled_from(list(Codec)),
+        st.none() | st.integers(0, 1 << 42),  # the time of appending
+        st.integers(0, 9),  # what is done to it
+    ),
+    max_size=5,
+)
+_FORMATS = st.sampled_from(["%o", "%k", "%s", r"%p %o %k %s\n", "%s%%%k|", "%t%o%o%k", "nothing"])
+_WHERE = ("of-columns", 3)
+
+
+def _frame_of(drawn: list[Any]) -> tuple[bytes, int]:
+    """Return batches as a broker sends them, some of them damaged or of control records, and the next offset."""
+    frame = bytearray()
+    offset = 0
+    for missing, rows, codec, append_time, harm in drawn:
+        base_offset = offset
+        offset += missing
+        records = []
+        for step, *fields in rows:
+            records.append(PlainRecord(offset, *fields))
+            offset += step
+        batch = build_batch(
+            records, base_offset=base_offset, codec=codec, log_append_time_ms=append_time, is_control=harm == 1
+        )
+        if harm == 0:
+            batch[HEADER_SIZE] ^= 0xFF
+        frame += batch
+    return bytes(frame), offset
+
+
+class _Once:
+    """A fetcher that has one answer."""
+
+    errors: ClassVar[dict[Any, Any]] = {}
+    gaps: ClassVar[list[Any]] = []
+
+    def __init__(self, fetched: Fetched) -> None:
+        self._fetched = fetched
+
+    async def __aiter__(self) -> AsyncIterator[Fetched]:
+        yield self._fetched
+
+
+@settings(deadline=None)  # a loaded machine is not slow code
+@given(_BATCHES, _FORMATS, st.integers(0, 60), st.none() | st.integers(0, 200))
+def test_what_is_printed_of_columns_is_what_is_printed_of_records(
+    drawn: list[Any], text: str, start: int, end: int | None
+) -> None:
+    frame, next_offset = _frame_of(drawn)
+    batches = [each for each in iter_batches(frame) if not each[1].attributes & CONTROL_FLAG]
+    fetched = Fetched(_WHERE, start, max(start, next_offset), frame, batches, next_offset, next_offset)
+    form = Format(text, _WHERE[0], b"NULL")
+    assert form.takes_columns
+
+    def make() -> Scan:
+        scan = Scan(
+            Cluster(Settings((), {})), ClusterMetadata([], None, -1, []), {_WHERE: Range(start, end, 0, next_offset)}
+        )
+        scan._fetcher = _Once(fetched)  # type: ignore[assignment]
+        return scan
+
+    async def of_columns(scan: Scan) -> bytes:
+        found = [form.render_columns(where[1], each) async for where, columns in scan.columns() for each in columns]
+        return b"".join(found)
+
+    async def of_records(scan: Scan) -> bytes:
+        return b"".join([form.render(each.where[1], rows) async for each in scan.rows() for _, rows in each.rows])
+
+    fast, careful = make(), make()
+    assert asyncio.run(of_columns(fast)) == asyncio.run(of_records(careful))
+    assert fast.coverage == careful.coverage
+    assert (fast.corrupt, fast.corrupt_count) == (careful.corrupt, careful.corrupt_count)
 
 
 def test_a_cluster_that_is_away_for_too_long_is_an_error_and_no_wait_for_ever(
