@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
+from klamm.client.context_file import texts
 from klamm.client.contexts import read_files
 from klamm.tui.columns import Cell, Column
 from klamm.tui.part import Part
@@ -91,7 +92,7 @@ def context_rows() -> list[ContextRow]:
             name,
             str(each.get("env", "")),
             bool(each.get("read_only")) or each.get("env") == "prod",
-            ", ".join(map(str, found)) if isinstance(found := each.get("bootstrap", ""), list) else str(found),
+            ", ".join(texts(each.get("bootstrap", ()))),
         )
         for name, each in fields.items()
     ]

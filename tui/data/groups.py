@@ -7,7 +7,7 @@ or two describes to each broker; once a minute the topics' configs, for retentio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -191,12 +191,6 @@ def partition_row(watcher: LagWatcher, row: LagRow, described: DescribedGroup | 
 def one_of_each(errors: Sequence[ClientError]) -> list[ClientError]:
     """Return one error of each kind."""
     return list({error.code: error for error in errors}.values())
-
-
-def partitions_of(described: Mapping[str, DescribedGroup], name: str) -> set[tuple[str, int]]:
-    """Return the partitions that a group's members have."""
-    group = described.get(name)
-    return {where for member in group.members for where in member.assignments} if group is not None else set()
 
 
 def _listed(group: ListedGroup) -> GroupRow:
