@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from klamm.storage.file_ranges import RangeSlice
+from klamm.storage.file_watch import SETTLED_NS
 from klamm.storage.filesystem import DiskFilesystem
 from klamm.storage.memory_filesystem import MemoryFilesystem
 from klamm.storage.page_cache import PageCache
@@ -106,6 +108,7 @@ def test_what_an_earlier_process_wrote_is_checked_by_a_read_first(row: Rows, ope
     log = open_log(*place)
     batches = fill(log, row, 3)
     again = open_log(*place, clean=log.close())
+    time.sleep(2 * SETTLED_NS / 1e9)  # until then somebody may still be writing, and all is checked at every look
     assert again.ranges(0, FAR, 10 * VALUE_SIZE) is None
     assert isinstance(again.read_waiting(0, FAR, 10 * VALUE_SIZE), LogSlice)
     assert content(again.ranges(0, FAR, 10 * VALUE_SIZE)) == b"".join(batches)
