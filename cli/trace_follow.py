@@ -23,6 +23,7 @@ _TOP = 10
 
 async def follow(run: Run) -> Result:
     """Print messages with how long each took until every group had passed it."""
+    from klamm.client.tracing.bystanders import GROUPS_HIDDEN
     from klamm.client.tracing.following import Flow
 
     if run.values.flag("slowest") and run.values.flag("errors"):
@@ -43,6 +44,8 @@ async def follow(run: Run) -> Result:
     await flow.start()
     what = "every message" if run.values.flag("all") else "messages with a sampled trace (--all for every one)"
     run.note(f"following {what} in {counted(len(metadata.topics), 'topic')}")
+    if not flow.lists_all:
+        run.note(GROUPS_HIDDEN)
     if run.values.flag("errors") and not flow.has_spans:
         run.note("there is no topic otlp_spans: only messages in dead letter topics are known to have gone wrong")
     live = Live(run, _line)

@@ -84,7 +84,10 @@ async def send(run: Run) -> Result:
             await asyncio.sleep(_POLL_S)
     for hop in pending:
         live.emit(hop_item(hop))
-    return live.result(path_result(trace).errors, path_result(trace).notes)
+    for note in trace.notes:
+        run.note(note.text)
+    result = path_result(trace)
+    return live.result(result.errors, result.notes)
 
 
 async def _check(run: Run, topic: str, value: bytes, key: bytes | None, partition: int | None) -> Result:
@@ -95,11 +98,13 @@ async def _check(run: Run, topic: str, value: bytes, key: bytes | None, partitio
     if not await guard(run, Plan(f"have {topic} check a probe and store nothing", ADDITIVE, topic)):
         return Result((), ())
     probe = await send_probe(run.cluster, topic, value, key, partition, deliver=False)
-    hops, errors = await checked_hops(run.cluster, probe)
+    hops, notes, errors = await checked_hops(run.cluster, probe)
     live = Live(run, lambda item: _hop_line(item, probe.sent_ms))
     for hop in hops:
         live.emit(hop_item(hop))
-    return live.result(errors)
+    for note in notes:
+        run.note(note.text)
+    return live.result(errors, [note._asdict() for note in notes])
 
 
 def _hop_line(item: Item, zero_ms: float) -> str:

@@ -21,7 +21,8 @@ found, and the errors beside it: one broker, group or partition that fails harms
 
 | file | owns |
 |---|---|
-| `clusters.py`, `state.py` | brokers, quorum, features; what klamm brokers tell about themselves |
+| `clusters.py`, `cluster_rights.py` | brokers, quorum, features; what the user may do with all of it |
+| `state.py` | what klamm brokers tell about themselves |
 | `topics.py`, `topic_sample.py`, `blast.py` | topics; a sample of their records; what hangs on one |
 | `partitions.py` | leaders and moves |
 | `configs.py`, `acls.py`, `users.py`, `quotas.py`, `transactions.py` | one file each |

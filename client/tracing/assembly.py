@@ -196,7 +196,9 @@ def _passing_note(facts: Facts, passing: Passing) -> str:
     notes: list[str] = []
     if not passing.exact:
         notes.append("an earlier commit may have been compacted away")
-    if passing.group not in facts.bystanders.states:
+    if passing.group not in facts.bystanders.states and not facts.bystanders.lists_all:
+        notes.append("the group no longer exists, or you may not DESCRIBE it")
+    elif passing.group not in facts.bystanders.states:
         notes.append("the group no longer exists")
     elif passing.group not in facts.bystanders.committed:
         notes.append("the group has no commit here any more")

@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from klamm.client.cluster import Cluster
+from klamm.client.cluster_rights import lists_every_group
 from klamm.client.errors import ClientError
 from klamm.client.messages.filters import Filter
 from klamm.client.messages.record import Fields, Record
 from klamm.client.messages.scan import Scan
 from klamm.client.offsets import Partition
 from klamm.client.positions import resolve_ranges
+from klamm.client.tracing.bystanders import told_once
 from klamm.client.tracing.commits import CONSUMER_OFFSETS
 from klamm.client.tracing.otlp import OtlpError, decode_json, decode_protobuf
 from klamm.client.tracing.propagation import CONTEXT_NEEDLES, read_headers
@@ -90,8 +92,9 @@ class Flow:
     """Follows a cluster; ``await start()``, take what :meth:`done` returns from time to time, and ``await close()``.
 
     Attributes:
-        errors: Why something cannot be followed, by its topic.
+        errors: Why something cannot be followed, by its topic; groups that may not be described by their first name.
         has_spans: Whether there is a topic ``otlp_spans``, so that error spans are seen.
+        lists_all: False where groups may be missing: see :class:`klamm.client.tracing.bystanders.Bystanders`.
         let_go: Messages that were given up for newer ones.
     """
 
@@ -99,6 +102,7 @@ class Flow:
         """Prepare to follow the metadata's topics."""
         self.errors: dict[str, ClientError] = {}
         self.has_spans = False
+        self.lists_all = True
         self.let_go = 0
         self._cluster = cluster
         self._metadata = metadata
@@ -124,9 +128,12 @@ class Flow:
         from klamm.client.committed import committed_offsets  # noqa: PLC0415 (loads kio, which the first poll hides)
         from klamm.client.groups import MEMBERLESS, list_groups  # noqa: PLC0415 (the same)
 
-        groups, _ = await list_groups(self._cluster)
+        (groups, failed), self.lists_all = await asyncio.gather(
+            list_groups(self._cluster), lists_every_group(self._cluster)
+        )
         live = [group for group in groups if group.state not in MEMBERLESS and group.type != "share"]
-        commits, _ = await committed_offsets(self._cluster, live)
+        commits, refused = await committed_offsets(self._cluster, live)
+        self.errors.update((each.name or each.code, each) for each in told_once([*failed, *refused.values()]))
         for name, offsets in commits.items():
             for where, each in offsets.items():
                 self._readers.setdefault(where, {})[name] = each.offset

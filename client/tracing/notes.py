@@ -120,7 +120,7 @@ def _of_headers(propagated: Propagated) -> list[Note]:
 
 
 def _of_groups(facts: Facts) -> list[Note]:
-    notes: list[Note] = []
+    notes = facts.bystanders.notes
     if facts.history.unfinished:
         size = SCAN_SIZE_BYTES_MAX >> 20
         names = ", ".join(str(each) for each in facts.history.unfinished)

@@ -14,7 +14,7 @@ from klamm.client.groups import MEMBERLESS
 from klamm.client.requests import failure, shapes
 from klamm.client.tracing.bystanders import find_bystanders
 from klamm.client.tracing.joining import hops_of_spans
-from klamm.client.tracing.model import Hop
+from klamm.client.tracing.model import Hop, Note
 from klamm.client.tracing.normalise import Value
 from klamm.client.tracing.propagation import TraceContext, new_context, traceparent_of
 from klamm.client.tracing.spans import Span, make_span
@@ -104,10 +104,10 @@ async def send_probe(
     raise ClientError(code, msg, "look at the broker's log")
 
 
-async def checked_hops(cluster: Cluster, probe: Probe) -> tuple[list[Hop], tuple[ClientError, ...]]:
+async def checked_hops(cluster: Cluster, probe: Probe) -> tuple[list[Hop], list[Note], tuple[ClientError, ...]]:
     """Return the hops of a probe that was only checked: the way there, the verdict, and the groups it would wait for.
 
-    Also what could not be asked.
+    Also what may be missing, and what could not be asked.
     """
     place = (probe.topic, probe.partition, probe.offset)
     verdict = f"every check passed: it would be {probe.topic}:{probe.partition}@{probe.offset}; nothing was stored"
@@ -128,7 +128,7 @@ async def checked_hops(cluster: Cluster, probe: Probe) -> tuple[list[Hop], tuple
                 note="would wait for it",
             )
         )
-    return [*send, checked, *waiting], bystanders.errors
+    return [*send, checked, *waiting], bystanders.notes, bystanders.errors
 
 
 def _request(topic: TopicMetadata, partition: PartitionMetadata, batch: bytes, acks: int) -> Any:  # noqa: ANN401 (generated)

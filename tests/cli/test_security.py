@@ -3,14 +3,14 @@
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.apache_kafka.node import ApacheKafkaNode
-from tests.cli.conftest import Klamm
+from tests.cli.conftest import Klamm, Ran
 from tests.support.klamm_process import KlammProcess
 from tests.support.ports import free_port
 from tests.support.process import wait_until
@@ -344,3 +344,47 @@ def test_without_read_on_the_commits_a_trace_says_what_it_lacks_and_shows_the_re
         assert time.monotonic() < deadline, forbidden.err
         time.sleep(0.2)
     assert (forbidden.code, forbidden.codes) == (1, ["TOPIC_AUTHORIZATION_FAILED"])
+
+
+def test_groups_that_a_user_may_not_describe_are_missing_from_a_trace_and_it_says_so(
+    klamm: Klamm, secured: Secured, topic: str
+) -> None:
+    anonymous = ("-b", secured.bootstrap, "-o", "json")
+    alice = _at(secured, "SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=alice-secret")
+    assert klamm("topic", "create", topic, *anonymous).code == 0
+    producer = Producer({"bootstrap.servers": secured.bootstrap})
+    producer.produce(topic, b"value")
+    assert producer.flush(40) == 0
+    seen, hidden = f"{topic}-seen", f"{topic}-hidden"
+    for group in (seen, hidden):
+        consumer = Consumer({"bootstrap.servers": secured.bootstrap, "group.id": group, "enable.auto.commit": False})
+        consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+        consumer.close()
+    commits = ("read", "--topic", "__consumer_offsets")
+    rights = (("read", "--topic", topic), ("describe", "--group", seen), commits)
+    on_cluster = ("--principal", "alice", "--operation", "describe", "--cluster", "--yes")
+    try:
+        for operation, *what in rights:
+            made = klamm("acl", "create", "--principal", "alice", "--operation", operation, *what, "--yes", *anonymous)
+            assert made.code == 0, made.err
+        found = _trace_once(klamm, lambda ran: bool(ran.items), f"{topic}:0@0", *alice)
+        assert {hop["group"] for hop in found.items if hop["group"]} == {seen}
+        assert (found.code, [note["code"] for note in found.envelope["notes"]]) == (0, ["groups_hidden"])
+        assert klamm("acl", "create", *on_cluster, *anonymous).code == 0
+        listed = _trace_once(klamm, lambda ran: bool(ran.codes), f"{topic}:0@0", *alice)
+        assert (listed.code, listed.codes) == (1, ["GROUP_AUTHORIZATION_FAILED"])
+        assert hidden in listed.envelope["errors"][0]["message"]
+        assert "notes" not in listed.envelope
+        assert {hop["group"] for hop in listed.items if hop["group"]} == {seen}
+    finally:
+        klamm("acl", "delete", *on_cluster, *anonymous)
+        klamm("acl", "delete", "--principal", "alice", "--operation", "read", *commits[1:], "--yes", *anonymous)
+
+
+def _trace_once(klamm: Klamm, condition: Callable[[Ran], bool], *words: str) -> Ran:
+    """Return a trace once it is as it has to be: ACLs take a moment to be known."""
+    deadline = time.monotonic() + 60
+    while not condition(found := klamm("trace", *words)):
+        assert time.monotonic() < deadline, found.err
+        time.sleep(0.2)
+    return found

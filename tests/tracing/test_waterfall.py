@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from klamm.client.tracing.commits import Pace, Passing
+from klamm.client.tracing.bystanders import Bystanders
+from klamm.client.tracing.commits import History, Pace, Passing
 from klamm.client.tracing.critical import break_down
 from klamm.client.tracing.model import Trace
 from klamm.client.tracing.waterfall import duration_text, waterfall
@@ -96,3 +97,12 @@ def test_all_the_time_of_a_trace_without_spans_was_spent_in_the_log() -> None:
 )  # fmt: skip
 def test_durations_are_short(duration_ms: float, text: str) -> None:
     assert duration_text(duration_ms) == text
+
+
+def test_a_group_that_is_not_listed_is_gone_or_where_a_right_is_missing_perhaps_only_hidden() -> None:
+    history = History({"gone": passing("gone", 10)}, (), {}, 0)
+    for lists_all, note in ((True, "no longer exists"), (False, "no longer exists, or you may not DESCRIBE it")):
+        bystanders = Bystanders({}, {}, {}, (), 0, (), lists_all=lists_all)
+        made = facts.trace(facts.found(), bystanders=bystanders, history=history)
+        assert [hop.note for hop in made.hops if hop.group] == [f"the group {note}"]
+        assert [note.code for note in made.notes] == ([] if lists_all else ["groups_hidden"])
