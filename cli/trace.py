@@ -271,7 +271,7 @@ COMMANDS = (
         "Receive applications' spans over OTLP/HTTP and say which records they are about",
         listen,
         "TraceSpans",
-        (Argument("address", "HOST:PORT to listen on (default: 127.0.0.1:4318)", required=False),),
+        (Argument("address", "HOST:PORT to listen on (default: 127.0.0.1:4318); port 0: a free one", required=False),),
         (
             Option(("--save",), "append every export to this file, as lines of OTLP JSON", "FILE"),
             Option(("--topic",), "print only spans about this topic", "NAME", repeat=True),

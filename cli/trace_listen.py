@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +16,16 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds
 from klamm.cli.trace_find import time_text, unhurried
 from klamm.cli.trace_live import Live
+from klamm.client.errors import ClientError
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.tracing.joiner import Joiner, Place
     from klamm.client.tracing.spans import Span
 
-_ADDRESS = "127.0.0.1:4318"
+_HOST, _PORT = "127.0.0.1", 4318
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.%]+)\]|(?P<host>[^:\s/\[\]]+))?(?::(?P<port>[0-9]{1,5}))?")
+_PORT_MAX = 65_535
 _LOOK_S = 0.25
 _JOIN_S = 2.0
 """A span is printed without offset if its record was not seen for so long."""
@@ -30,11 +35,10 @@ _WAITING_MAX = 10_000
 
 async def listen(run: Run) -> Result:
     """Receive applications' spans, join them with topics and offsets, print and keep them."""
-    from klamm.client.settings import parse_address
     from klamm.client.tracing.joiner import Joiner
-    from klamm.client.tracing.receiver import Receiver
+    from klamm.client.tracing.receiver import Receiver, address_text
 
-    address = parse_address(run.values.text("address") or _ADDRESS)
+    host, port = _address(run.values.text("address") or "")
     count = run.values.number("count")
     seconds = None if run.values.text("for") is None else parse_seconds(run.values.required("for"), "--for")
     joins = not run.values.flag("no_join")
@@ -42,10 +46,9 @@ async def listen(run: Run) -> Result:
         await run.cluster.metadata([])  # says at once where no cluster answers
     file = _opened(run.values.text("save"))
     joiner = Joiner(run.cluster)
-    table = _Arrivals(Live(run, _span_line), joiner, file, set(run.values.texts("topic")), joins=joins)
+    table = _Arrivals(run, joiner, file, set(run.values.texts("topic")), joins=joins)
     receiver = Receiver(table.take)
-    port = await receiver.start(address.host, address.port)
-    url = f"http://{address.host}:{port}"
+    url = f"http://{address_text(host, await receiver.start(host, port))}"
     run.note(f"listening on {url}/v1/traces   (OTEL_EXPORTER_OTLP_ENDPOINT={url})")
     deadline = None if seconds is None else time.monotonic() + seconds
     try:
@@ -57,22 +60,36 @@ async def listen(run: Run) -> Result:
     finally:
         await receiver.close()
         await joiner.close()
-        if file is not None:
-            file.close()
+        table.close()
     refused = ", ".join(f"{number} with {status}" for status, number in sorted(receiver.refused.items()))
     text = f"{counted(receiver.posts, 'export')} taken" + (f"; refused: {refused}" if refused else "")
     text += f"; {counted(receiver.rejected, 'span')} without ids" if receiver.rejected else ""
     run.note(text)
-    return table.live.result(list(joiner.errors.values()), [{"code": "received", "text": text}])
+    return table.live.result([*table.errors, *joiner.errors.values()], [{"code": "received", "text": text}])
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``, ``:PORT``, ``PORT`` or ``HOST``; port 0 means a free one."""
+    cleaned = text.strip().removeprefix("http://").rstrip("/")
+    match = _ADDRESS.fullmatch(f":{cleaned}" if cleaned.isdecimal() else cleaned)
+    port = int(match["port"] or _PORT) if match is not None else -1
+    if match is None or port > _PORT_MAX:
+        msg = f"{text!r} is no HOST:PORT, as in {_HOST}:{_PORT}; port 0 is a free one"
+        raise UsageError(msg)
+    return match["v6"] or match["host"] or _HOST, port
 
 
 class _Arrivals:
-    """Spans as they come: kept in a file, printed once it is known which record each is about."""
+    """Spans as they come: kept in a file, printed once it is known which record each is about.
 
-    def __init__(
-        self, live: Live, joiner: Joiner, file: TextIOWrapper | None, topics: set[str], *, joins: bool
-    ) -> None:
-        self.live = live
+    Attributes:
+        errors: Why spans are not kept any more: what comes is still printed.
+    """
+
+    def __init__(self, run: Run, joiner: Joiner, file: TextIOWrapper | None, topics: set[str], *, joins: bool) -> None:
+        self.live = Live(run, _span_line)
+        self._run = run
+        self.errors: list[ClientError] = []
         self._joiner = joiner
         self._file = file
         self._topics = topics
@@ -81,11 +98,8 @@ class _Arrivals:
 
     def take(self, spans: Sequence[Span]) -> None:
         """Take what an export brought."""
-        from klamm.client.tracing.span_files import line_of
-
         if self._file is not None:
-            self._file.write(line_of(spans))
-            self._file.flush()
+            self._save(self._file, spans)
         now = time.monotonic()
         for span in spans:
             if not span.operation or (self._topics and span.topic not in self._topics):
@@ -95,6 +109,25 @@ class _Arrivals:
             self._waiting.append((now, span))
         if len(self._waiting) > _WAITING_MAX:
             self.print_known(0.0)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            with suppress(OSError):  # what a full disk did not take was said when it was to be written
+                self._file.close()
+
+    def _save(self, file: TextIOWrapper, spans: Sequence[Span]) -> None:
+        from klamm.client.tracing.span_files import line_of
+
+        try:
+            file.write(line_of(spans))
+            file.flush()
+        except OSError as error:
+            code, msg = "SAVE", f"--save {file.name}: {error.strerror or error}: spans are not saved from here on"
+            self.errors.append(ClientError(code, msg))
+            self._run.note(msg)
+            self.close()
+            self._file = None
 
     def print_known(self, patience_s: float) -> None:
         """Print the spans whose record is known, and those that have waited for long enough."""

@@ -1,7 +1,8 @@
 """OTLP traces, version 1, as bytes: protobuf and JSON, read and written.
 
-The JSON form is protobuf's with two differences: ids are hex, and enumerations are numbers. Peers' bytes are not
-trusted: what is no OTLP is an :class:`OtlpError` that says why.
+The JSON form is protobuf's with two differences: ids are hex, and enumerations are numbers; their names, as protobuf's
+own JSON has them, are read as well. Peers' bytes are not trusted: what is no OTLP is an :class:`OtlpError` that says
+why. Fields that are not known are passed over, but where there are only such it is something else.
 
 Source: https://opentelemetry.io/docs/specs/otlp/ and opentelemetry-proto, trace/v1.
 """
@@ -9,6 +10,7 @@ Source: https://opentelemetry.io/docs/specs/otlp/ and opentelemetry-proto, trace
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -18,14 +20,32 @@ from klamm.client.tracing.spans import Span, make_span
 KINDS: Final = ("internal", "internal", "server", "client", "producer", "consumer")
 """By the number of ``SpanKind``; 0 is unspecified, which counts as internal."""
 _NUMBERS: Final = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
+_KIND_NAMES: Final = {
+    "SPAN_KIND_UNSPECIFIED": 0,
+    **{f"SPAN_KIND_{name.upper()}": number for name, number in _NUMBERS.items()},
+}
+_STATUS_NAMES: Final = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 _ERROR: Final = 2
+_INT32_MAX: Final = 2**31 - 1
+_INT64_MAX: Final = 2**63 - 1
+_UINT64_MAX: Final = 2**64 - 1
+_SHOWN_MAX: Final = 40
+"""Characters of a wrong value, and of names, that an error repeats."""
+_OTHER_SIGNALS: Final = {"resourceLogs": "logs", "resourceMetrics": "metrics", "resourceProfiles": "profiles"}
 _TRACE_ID_SIZE, _SPAN_ID_SIZE = 16, 8
+_TIMES: Final = ("startTimeUnixNano", "endTimeUnixNano")
+_DIGITS: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+"""64 bits in decimal."""
 _TEXT_MAX: Final = 4096
 """Characters kept of an attribute: what is longer is for a tracing backend to keep."""
 
 
 class OtlpError(Exception):
     """Bytes that are no OTLP."""
+
+
+class OtherSignalError(OtlpError):
+    """OTLP of logs, metrics or profiles: the Collector's file exporter may write all of them into one file."""
 
 
 class Decoded(NamedTuple):
@@ -49,6 +69,9 @@ def decode_protobuf(data: bytes) -> Decoded:
     except DecodeError as error:
         msg = f"no protobuf of OTLP traces: {error}"
         raise OtlpError(msg) from error
+    if data and not message.resource_spans:
+        msg = "no OTLP traces: protobuf without resource_spans"
+        raise OtlpError(msg)
     found: list[Span | None] = []
     for resource_spans in message.resource_spans:
         service = None
@@ -74,13 +97,14 @@ def decode_json(data: bytes) -> Decoded:
         raise OtlpError(msg) from error
     found: list[Span | None] = []
     try:
+        _check_fields(_dict(document))
         for resource_spans in _list(document, "resourceSpans"):
             resource = _attributes(_dict(resource_spans, "resource"))
             service = str(resource["service.name"]) if resource.get("service.name") else None
             broker = _resource_broker(resource)
             for scope_spans in _list(resource_spans, "scopeSpans"):
                 found += [_of_json(span, service, broker) for span in _list(scope_spans, "spans")]
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError) as error:
         msg = f"no OTLP traces in JSON: {error}"
         raise OtlpError(msg) from error
     return _decoded(found)
@@ -168,10 +192,12 @@ def _of_json(span: Any, service: str | None, broker: Value | None) -> Span | Non
     ]
     links = tuple((trace, other) for trace, other in linked if trace is not None and other is not None)
     status = _dict(span, "status")
-    error = _error(int(status.get("code", 0)), str(status.get("message", "")), attributes)
-    number = int(span.get("kind", 0))
+    code = _enumerated(status.get("code") or 0, "status.code", _STATUS_NAMES)
+    error = _error(code, str(status.get("message", "")), attributes)
+    number = _enumerated(span.get("kind") or 0, "kind", _KIND_NAMES)
     kind = KINDS[number] if 0 <= number < len(KINDS) else KINDS[0]
-    times = (int(span.get("startTimeUnixNano", 0)), int(span.get("endTimeUnixNano", 0)))
+    start, end = (_integer(span.get(name) or 0, name, 0, _UINT64_MAX) for name in _TIMES)
+    times = (start, end)
     parent = _hex(span, "parentSpanId", _SPAN_ID_SIZE)
     name = str(span.get("name", ""))
     return make_span(trace_id, span_id, parent, name, kind, times, service, links, error, attributes)
@@ -180,16 +206,67 @@ def _of_json(span: Any, service: str | None, broker: Value | None) -> Span | Non
 def _attributes(holder: Mapping[str, Any]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for each in _list(holder, "attributes"):
-        value = _dict(each, "value")
+        value, key = _dict(each, "value"), str(each.get("key", ""))
         if "stringValue" in value:
-            found[str(each["key"])] = str(value["stringValue"])[:_TEXT_MAX]
+            found[key] = str(value["stringValue"])[:_TEXT_MAX]
         elif "intValue" in value:
-            found[str(each["key"])] = int(value["intValue"])
+            found[key] = _integer(value["intValue"], f"{key}: intValue", -_INT64_MAX - 1, _INT64_MAX)
         elif "doubleValue" in value:
-            found[str(each["key"])] = float(value["doubleValue"])
+            found[key] = _number(value["doubleValue"], f"{key}: doubleValue")
         elif "boolValue" in value:
-            found[str(each["key"])] = bool(value["boolValue"])
+            found[key] = bool(value["boolValue"])
     return found
+
+
+def _check_fields(document: Mapping[str, Any]) -> None:
+    """Refuse what holds no field of ours: it is another signal, or no OTLP.
+
+    Raises:
+        OtherSignalError: It is one.
+        ValueError: It says what there is instead.
+    """
+    if not document or "resourceSpans" in document:
+        return
+    names = [str(name)[:_SHOWN_MAX] for name in document]
+    for name in names:
+        if name in _OTHER_SIGNALS:
+            msg = f"{name} are {_OTHER_SIGNALS[name]}, and only traces are taken here"
+            raise OtherSignalError(msg)
+    hint = ": names are written in lowerCamelCase" if "resource_spans" in names else ""
+    msg = f"there is no resourceSpans, but {', '.join(names[:3])}{hint}"
+    raise ValueError(msg)
+
+
+def _enumerated(value: Any, name: str, names: Mapping[str, int]) -> int:  # noqa: ANN401 (what JSON gives)
+    """Return the number of an enumeration's value; numbers of a later version are passed on."""
+    if isinstance(value, str) and value in names:
+        return names[value]
+    if isinstance(value, str) and not value.isdigit():
+        msg = f"{name} is {value[:_SHOWN_MAX]!r}, and it has to be a number of 0 to {len(names) - 1}"
+        raise ValueError(msg)
+    return _integer(value, name, -_INT32_MAX - 1, _INT32_MAX)
+
+
+def _integer(value: Any, name: str, low: int, high: int) -> int:  # noqa: ANN401 (what JSON gives)
+    """Return a whole number, in JSON a number or, as 64 bits are written, a text of digits."""
+    found = None
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    is_whole = is_whole or (isinstance(value, float) and value.is_integer())
+    if is_whole or (isinstance(value, str) and _DIGITS.fullmatch(value) is not None):
+        found = int(value)
+    if found is None or not low <= found <= high:
+        msg = f"{name} is {str(value)[:_SHOWN_MAX]!r}, and it has to be a whole number of {low} to {high}"
+        raise ValueError(msg)
+    return found
+
+
+def _number(value: Any, name: str) -> float:  # noqa: ANN401 (what JSON gives)
+    """Return a number; a text may say NaN or Infinity, which JSON cannot."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"{name} is {str(value)[:_SHOWN_MAX]!r}, which is no number"
+        raise ValueError(msg) from error
 
 
 def _resource_broker(resource: Mapping[str, Any]) -> Value | None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from socket import gaierror
 from typing import Final, NamedTuple
 
 from klamm.client.errors import ClientError
@@ -86,7 +88,7 @@ class Receiver:
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=HEADERS_SIZE_MAX)
         except OSError as error:
-            code, msg = "LISTEN", f"cannot listen on {host}:{port}: {error.strerror or error}"
+            code, msg = "LISTEN", f"cannot listen on {address_text(host, port)}: {_reason(error)}"
             raise ClientError(code, msg, "choose another: klamm trace listen 127.0.0.1:14318") from error
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
@@ -143,6 +145,18 @@ class Receiver:
             kind = _JSON
             body = json.dumps({"code": _INVALID_ARGUMENT, "message": text}).encode()
         await _answer(writer, refused.status, kind, body, closes=refused.closes)
+
+
+def address_text(host: str, port: int) -> str:
+    """Return an address as URLs have it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reason(error: OSError) -> str:
+    """Return why an address cannot be listened on; asyncio's own text of it repeats the address."""
+    if error.errno is None or isinstance(error, gaierror):
+        return str(error.strerror or error)
+    return os.strerror(error.errno)
 
 
 async def _read_head(reader: asyncio.StreamReader) -> _Request:
@@ -225,6 +239,8 @@ def _gunzip(body: bytes) -> bytes:
         raise _Refused(413, f"an export has at most {BODY_SIZE_MAX} bytes")
     if not stream.eof:
         raise _Refused(400, "the gzip ends too early")
+    if stream.unused_data:
+        raise _Refused(400, f"{len(stream.unused_data)} bytes behind the end of the gzip")
     return plain
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from klamm.client.errors import SettingsError
-from klamm.client.tracing.otlp import OtlpError, decode_json, encode_json
+from klamm.client.tracing.otlp import OtherSignalError, OtlpError, decode_json, encode_json
 from klamm.client.tracing.spans import Span, SpanStore
 
 
@@ -34,6 +34,8 @@ def _spans_of(line: bytes, where: str) -> list[Span]:
         return []
     try:
         return decode_json(line).spans
+    except OtherSignalError:
+        return []
     except OtlpError as error:
         msg = f"{where}: {error}"
         hint = "lines of OTLP JSON, as klamm trace listen --save or the Collector's file exporter write them"

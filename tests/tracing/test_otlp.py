@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from klamm.client.tracing.normalise import Value
-from klamm.client.tracing.otlp import OtlpError, decode_json, decode_protobuf, encode_json, encode_protobuf
+from klamm.client.tracing.otlp import (
+    OtherSignalError,
+    OtlpError,
+    decode_json,
+    decode_protobuf,
+    encode_json,
+    encode_protobuf,
+)
+from klamm.client.tracing.span_files import read_files
 from klamm.client.tracing.spans import Span, make_span
 
 TRACE, SPAN, OTHER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"
@@ -62,6 +71,59 @@ def test_spans_without_proper_ids_are_counted_and_left_out() -> None:
 def test_json_that_is_no_otlp_is_refused(data: bytes) -> None:
     with pytest.raises(OtlpError):
         decode_json(data)
+
+
+def _with(**fields: Any) -> bytes:
+    span = {"traceId": TRACE, "spanId": SPAN, **fields}
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b'{"a": 1, "b": 2}', "there is no resourceSpans, but a, b"),
+        (
+            b'{"resource_spans": []}',
+            "there is no resourceSpans, but resource_spans: names are written in lowerCamelCase",
+        ),
+        (_with(kind="SPAN_KIND_ROBOT"), "kind is 'SPAN_KIND_ROBOT', and it has to be a number of 0 to 5"),
+        (_with(kind=[1]), r"kind is '\[1\]', and it has to be a whole number"),
+        (_with(kind=2.5), "kind is '2.5', and it has to be a whole number"),
+        (_with(kind=True), "kind is 'True', and it has to be a whole number"),
+        (_with(status={"code": "BAD"}), "status.code is 'BAD', and it has to be a number of 0 to 2"),
+        (_with(startTimeUnixNano="9" * 30), "startTimeUnixNano is '9+', and it has to be a whole number"),
+        (_with(endTimeUnixNano=-1), "endTimeUnixNano is '-1', and it has to be a whole number"),
+        (_with(attributes=[{"key": "a", "value": {"intValue": {}}}]), "a: intValue is '{}', and it has to be a whole"),
+        (_with(attributes=[{"key": "a", "value": {"doubleValue": "x"}}]), "a: doubleValue is 'x', which is no number"),
+        (_with(attributes=[5]), "the document is no object"),
+    ],
+)
+def test_json_that_is_no_otlp_is_refused_with_what_is_wrong(data: bytes, why: str) -> None:
+    with pytest.raises(OtlpError, match=f"no OTLP traces in JSON: {why}"):
+        decode_json(data)
+
+
+@pytest.mark.parametrize("names", [("SPAN_KIND_SERVER", "STATUS_CODE_ERROR"), (2, 2), ("2", "2"), (2.0, 2.0)])
+def test_enumerations_are_read_as_numbers_and_by_protobufs_names(names: tuple[Any, Any]) -> None:
+    [span] = decode_json(_with(kind=names[0], status={"code": names[1]})).spans
+    assert (span.kind, span.error) == ("server", "error")
+
+
+def test_what_is_null_or_not_there_has_its_default_and_a_later_kind_is_internal() -> None:
+    for fields in ({}, {"kind": None, "status": None, "startTimeUnixNano": None}, {"kind": 99}):
+        [span] = decode_json(_with(**fields)).spans
+        assert (span.kind, span.error, span.start_ns) == ("internal", None, 0)
+
+
+def test_other_signals_are_told_apart_in_both_forms_and_passed_over_in_files(tmp_path: Path) -> None:
+    for name in ("resourceLogs", "resourceMetrics"):
+        with pytest.raises(OtherSignalError, match="only traces are taken here"):
+            decode_json(json.dumps({name: []}).encode())
+    with pytest.raises(OtlpError, match="protobuf without resource_spans"):
+        decode_protobuf(b"\x7a\x01a")  # field 15, which OTLP has not
+    file = tmp_path / "spans.jsonl"
+    file.write_bytes(b'{"resourceMetrics":[]}\n' + json.dumps(encode_json([example()])).encode() + b"\n")
+    assert list(read_files([str(file)])) == [example()]
 
 
 def test_bytes_that_are_no_protobuf_are_refused() -> None:

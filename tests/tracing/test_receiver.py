@@ -87,8 +87,13 @@ def test_an_export_is_taken(request_bytes: bytes) -> None:
         (post(b"\xff\xff\xff"), 400),
         (post(b"not json", JSON), 400),
         (post(b"[1]", JSON), 400),
+        (post(b'{"a":1}', JSON), 400),
+        (post(b'{"resourceLogs":[]}', JSON), 400),
+        (post(b'{"resourceSpans":[{"resource":{"attributes":[{"key":"k","value":{"intValue":1e400}}]}}]}', JSON), 400),
+        (post(b"xx"), 400),
         (post(BODY, Content_Encoding="gzip"), 400),
         (post(gzip.compress(BODY)[:-9], Content_Encoding="gzip"), 400),
+        (post(gzip.compress(BODY) + b"more", Content_Encoding="gzip"), 400),
         (post(BODY, Content_Length="many"), 400),
         (b"\x00\x00\x00\x14\x00\x03\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
@@ -109,6 +114,11 @@ def test_what_is_no_export_is_refused_with_the_reason(request_bytes: bytes, expe
     status, body, spans = ask(request_bytes)
     assert (status, spans) == (expected, [])
     assert body
+
+
+@pytest.mark.parametrize(("body", "kind"), [(b"", PROTOBUF), (b"{}", JSON), (b'{"resourceSpans":[]}', JSON)])
+def test_an_export_of_nothing_is_taken(body: bytes, kind: str) -> None:
+    assert ask(post(body, kind))[0] == 200
 
 
 def test_a_connection_goes_on_after_a_refusal_and_after_an_export() -> None:
