@@ -198,12 +198,14 @@ def _where(draft: Draft) -> str:
 
 def _told(fields: Fields, draft: Draft) -> str:
     """Say what is different."""
+    from klamm.client.resending import as_sent
+
     changed = [
         name
         for name, before, after in (("key", fields[2], draft.key), ("value", fields[3], draft.value))
         if before != after
     ]
-    if tuple(fields[4]) != tuple(draft.headers):
+    if as_sent(fields[4]) != as_sent(draft.headers):
         changed.append("headers")
     return f"(other {', '.join(changed)})" if changed else "(as it was)"
 

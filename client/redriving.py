@@ -25,10 +25,10 @@ from klamm.client.errors import SettingsError
 from klamm.client.folders import state_folder
 from klamm.client.messages.hashing import ContentHash
 from klamm.client.messages.jsonl import Draft
+from klamm.client.messages.record import is_traceparent
 from klamm.client.messages.scan import Scan
 from klamm.client.offsets import Partition, start_and_end
 from klamm.client.positions import Range
-from klamm.client.resending import TRACEPARENT
 
 STATE_VERSION: Final = 1
 CHUNK: Final = 1_000
@@ -174,7 +174,7 @@ class RedriveState:
 def content_of(draft: Draft) -> str:
     """Return the hash by which a record is found again in its destination."""
     content = ContentHash()
-    headers = tuple(each for each in draft.headers if each[0] != TRACEPARENT)
+    headers = tuple(each for each in draft.headers if not is_traceparent(each[0]))
     content.add(0, [(0, 0, draft.key, draft.value, headers)])
     return content.hexdigest()[:32]
 

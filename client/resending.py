@@ -1,7 +1,8 @@
 """A record that was read, made into one to be sent again.
 
 Headers that are set replace those of that name; nothing is appended beside them, since some readers take the first and
-some the last. So does ``traceparent``: the sending again is a step of the same trace, with an id of its own.
+some the last. So does ``traceparent``, in whatever case: the sending again is a step of the same trace, with an id of
+its own.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 from klamm.client.messages.jsonl import Draft
-from klamm.client.messages.record import Fields, Headers
+from klamm.client.messages.record import TRACEPARENT, Fields, Headers, is_traceparent
 
-TRACEPARENT: Final = "traceparent"
 _TRACEPARENT: Final = re.compile(rb"([0-9a-f]{2}-[0-9a-f]{32}-)[0-9a-f]{16}(-[0-9a-f]{2}.*)", re.DOTALL)
 
 
@@ -49,23 +49,38 @@ def again(fields: Fields, changes: Changes) -> Draft:
 
 def headers_again(headers: Headers, changes: Changes) -> Headers:
     """Return the headers: in their order, those that are set in the place of the first of their name or at the end."""
-    kept = [(name, data) for name, data in headers if not any(fnmatchcase(name, each) for each in changes.drop)]
-    replaced = dict(changes.headers)
+    kept = [(name, data) for name, data in headers if not any(_is_named(name, each) for each in changes.drop)]
+    replaced: dict[str, tuple[str, bytes | None]] = {_key(name): (name, data) for name, data in changes.headers.items()}
     if TRACEPARENT not in replaced:
-        parents = [data for name, data in kept if name == TRACEPARENT]
-        renewed = _renewed(parents[-1]) if parents else None
+        parents = [(name, data) for name, data in kept if is_traceparent(name)]
+        renewed = _renewed(parents[-1][1]) if parents else None
         if renewed is not None:
-            replaced[TRACEPARENT] = renewed
+            replaced[TRACEPARENT] = (parents[-1][0], renewed)
     found: list[tuple[str, bytes | None]] = []
     placed: set[str] = set()
     for name, data in kept:
-        if name not in replaced:
+        key = _key(name)
+        if key not in replaced:
             found.append((name, data))
-        elif name not in placed:
-            placed.add(name)
-            found.append((name, replaced[name]))
-    found += [(name, data) for name, data in replaced.items() if name not in placed]
+        elif key not in placed:
+            placed.add(key)
+            found.append(replaced[key])
+    found += [each for key, each in replaced.items() if key not in placed]
     return tuple(found)
+
+
+def as_sent(headers: Headers) -> list[tuple[str, bytes | None]]:
+    """Return headers as far as they are a person's: the id within a trace is made anew with each sending."""
+    return [(name, None if is_traceparent(name) else value) for name, value in headers]
+
+
+def _key(name: str) -> str:
+    """Return by what a header is told from others: Kafka's names have a case, ``traceparent`` has none."""
+    return TRACEPARENT if is_traceparent(name) else name
+
+
+def _is_named(name: str, glob: str) -> bool:
+    return fnmatchcase(name, glob) or (is_traceparent(name) and fnmatchcase(TRACEPARENT, glob.lower()))
 
 
 def _renewed(traceparent: bytes | None) -> bytes | None:

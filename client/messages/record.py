@@ -14,6 +14,8 @@ from klamm.records.batch import LOG_APPEND_TIME, BatchHeader
 CREATE: Final = "create"
 APPEND: Final = "append"
 NONE: Final = "none"
+TRACEPARENT: Final = "traceparent"
+"""The header of W3C Trace Context, as this writes it."""
 _RECORD_SIZE_MIN: Final = 7
 """Bytes of the smallest record: a byte each for size, attributes, two deltas, null key, null value, no headers."""
 
@@ -53,6 +55,11 @@ class Record(NamedTuple):
     headers: Headers = ()
     leader_epoch: int = -1
     producer_id: int = -1
+
+
+def is_traceparent(name: str) -> bool:
+    """Return whether a header is the ``traceparent``: its case does not matter (W3C Trace Context, section 3.2.1)."""
+    return name.lower() == TRACEPARENT
 
 
 def timestamp_type_of(header: BatchHeader, timestamp_ms: int) -> str:

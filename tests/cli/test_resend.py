@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klamm.client import redriving
+from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.producing import Sender
-from klamm.client.redriving import Offsets
-from klamm.client.resending import Changes, headers_again
+from klamm.client.redriving import Offsets, content_of
+from klamm.client.resending import Changes, as_sent, headers_again
 from tests.cli.conftest import Klamm
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
@@ -277,3 +278,22 @@ def test_only_the_last_traceparent_is_kept_and_gets_an_id_of_its_own() -> None:
     assert value != other
     assert headers_again((("traceparent", b"?"),), Changes()) == (("traceparent", b"?"),)
     assert headers_again((("traceparent", PARENT),), Changes(headers={"traceparent": None})) == (("traceparent", None),)
+
+
+def test_the_case_of_traceparents_name_does_not_matter_and_is_kept() -> None:
+    other = b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-00"
+    headers = (("TraceParent", PARENT), ("a", b"1"), ("A", b"2"), ("TRACEPARENT", other))
+    (name, value), *rest = headers_again(headers, Changes())
+    assert (name, rest) == ("TRACEPARENT", [("a", b"1"), ("A", b"2")])
+    assert value is not None
+    assert (value[:36], value == other) == (other[:36], False)
+    assert headers_again(headers, Changes(headers={"traceparent": b"x"}))[0] == ("traceparent", b"x")
+    for glob in ("traceparent", "TraceParent", "trace*"):
+        assert headers_again(headers, Changes(drop=[glob])) == (("a", b"1"), ("A", b"2"))
+    assert headers_again(headers, Changes(drop=["a"]))[1:] == (("A", b"2"),)
+    assert as_sent(headers) == as_sent(headers_again(headers[:1], Changes()) + headers[1:])
+
+
+def test_a_record_that_was_sent_again_is_found_by_its_content_whatever_the_case_of_traceparent() -> None:
+    draft = Draft("t", None, None, b"k", b"v", (("TraceParent", PARENT), ("a", b"1")))
+    assert content_of(draft) == content_of(draft._replace(headers=headers_again(draft.headers, Changes())))

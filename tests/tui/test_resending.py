@@ -12,7 +12,7 @@ from klamm.client.messages.record import Headers, Record
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.client.topics import NewTopic, create_topics
 from klamm.tui import registry
-from klamm.tui.dialogs.messages import ProduceRecord, SendEdited, differences, placed, resend_words
+from klamm.tui.dialogs.messages import ProduceRecord, SendEdited, _told, differences, placed, resend_words
 from klamm.tui.session import Session
 from tests.support.brokers import Broker
 
@@ -72,6 +72,17 @@ def test_what_a_field_cannot_hold_is_kept_to_the_byte(value: bytes | None) -> No
     kept, made_anew = PARENT[:36], draft.headers[1][1] or b""
     assert made_anew.startswith(kept), "the same trace"
     assert made_anew != PARENT, "and a step of its own"
+
+
+def test_a_traceparent_in_whatever_case_gets_an_id_of_its_own_and_is_no_edit() -> None:
+    made = record(headers=(("TraceParent", PARENT),))
+    draft = ProduceRecord("orders", made)._draft(
+        "orders", {field.key: field.default for field in ProduceRecord("orders", made).fields}
+    )
+    assert draft.headers[0][0] == "TraceParent"
+    assert draft.headers[0][1] != PARENT
+    assert _told(made, draft) == ["traceparent: the same trace, an id of its own"]
+    assert "--set-header" not in resend_words(made, draft)
 
 
 def test_a_change_in_a_value_of_megabytes_is_shown() -> None:

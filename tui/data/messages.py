@@ -17,7 +17,7 @@ from klamm.client.decoding import Decoded, RecordDecoder, decode, open_decoder
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.messages.conditions import parse
 from klamm.client.messages.filters import Filter, build, literal_filter
-from klamm.client.messages.record import Record
+from klamm.client.messages.record import Record, is_traceparent
 from klamm.client.messages.scan import Scan
 from klamm.client.positions import resolve_ranges
 from klamm.client.text import count_text, duration_text, short_count, size_text
@@ -98,8 +98,8 @@ class MessageRow:
     @property
     def trace(self) -> str:
         """The beginning of its trace id, where it has a ``traceparent``; ``*`` in front of a sampled one."""
-        for name, value in self.record.headers:
-            if name.lower() == "traceparent" and value is not None and len(value) >= 55:  # noqa: PLR2004 (W3C Trace Context)
+        for name, value in reversed(self.record.headers):  # the last one counts
+            if is_traceparent(name) and value is not None and len(value) >= 55:  # noqa: PLR2004 (W3C Trace Context)
                 text = value.decode("ascii", "replace")
                 return ("*" if text[54] in "13579bdf" else "") + text[3:7]
         return ""

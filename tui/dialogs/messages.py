@@ -15,8 +15,8 @@ from klamm.client.guard import MILD, Plan
 from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.producing import Sender
 from klamm.client.messages.record import Headers, Record
-from klamm.client.resending import Changes, headers_again
-from klamm.client.text import size_text
+from klamm.client.resending import Changes, as_sent, headers_again
+from klamm.client.text import counted, size_text
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.session import Session
 
@@ -134,7 +134,7 @@ async def _prepared(session: Session, draft: Draft, words: Sequence[str], lines:
     if draft.partition is not None and draft.partition >= count:
         return Prepared(plan, words, problem=f"{topic} has partitions 0 to {count - 1}")
     where = "partition by the key" if draft.partition is None else f"partition {draft.partition}"
-    sizes = f"key {_size(draft.key)}, value {_size(draft.value)}, {len(draft.headers)} headers, {where}"
+    sizes = f"key {_size(draft.key)}, value {_size(draft.value)}, {counted(len(draft.headers), 'header')}, {where}"
 
     async def apply() -> Done:
         async with Sender(session.cluster) as sender:
@@ -161,7 +161,7 @@ def resend_words(record: Record, draft: Draft) -> list[str]:
     words += ["--to", draft.topic or ""] if draft.topic != record.topic else []
     if draft.partition is not None and draft.partition != placed(record, draft._replace(partition=None)).partition:
         words += ["--partition", str(draft.partition)]
-    new_headers = _names(draft.headers) != _names(record.headers)
+    new_headers = as_sent(draft.headers) != as_sent(record.headers)
     new = [draft.key] if draft.key != record.key else []
     new += [draft.value] if draft.value != record.value and draft.value is not None else []
     new += [value for _, value in draft.headers] if new_headers else []
@@ -178,18 +178,13 @@ def resend_words(record: Record, draft: Draft) -> list[str]:
     return [*words, "--yes"]
 
 
-def _names(headers: Headers) -> list[tuple[str, bytes | None]]:
-    """Return headers as far as they are a person's: the id within a trace is made anew each time."""
-    return [(name, None if name == "traceparent" else value) for name, value in headers]
-
-
 def _told(record: Record, draft: Draft) -> list[str]:
     changed = [
         f"{name} is another"
         for name, before, after in (
             ("key", record.key, draft.key),
             ("value", record.value, draft.value),
-            ("headers", _names(record.headers), _names(draft.headers)),
+            ("headers", as_sent(record.headers), as_sent(draft.headers)),
         )
         if before != after
     ]
@@ -225,7 +220,7 @@ def _header_field(headers: Headers) -> str:
     plain = all((value is None or _is_plain(value)) and name.isprintable() for name, value in headers)
     if plain and len(text) <= _FIELD_BYTES_MAX and len(text.split()) == len(words):
         return text
-    return f"({len(headers)} headers, kept as they are; e edits them)"
+    return f"({counted(len(headers), 'header')}, kept as they are; e edits them)"
 
 
 def _bytes(text: str) -> bytes | None:
