@@ -140,6 +140,7 @@ def any_broker(request: pytest.FixtureRequest) -> Broker:
 def pytest_configure(config: pytest.Config) -> None:
     """Leave out what kafka-python's way of loading its schemas is warned of, once per schema; set Hypothesis up."""
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+    config.addinivalue_line("markers", "xdist_group(name): on one worker; registered here for runs without xdist")
     # How long an input takes to make says more of the machine than of the test: two cores, a dozen processes.
     settings.register_profile("klamm", suppress_health_check=[HealthCheck.too_slow], deadline=None)
     settings.load_profile("klamm")
