@@ -91,9 +91,9 @@ _FIELDS: Final[dict[str, str]] = {
         "client_host client_id committed_at_ms committed_offset coordinator ends_at_ms error eta_ms group in_rate "
         "lag lag_state lag_time_kind lag_time_ms lag_time_source lag_to_stable last_stable_offset log_end_offset "
         "log_start_offset loss_because loss_in_ms lost_offsets member_id members never_drains no_commit out_rate "
-        "partition partitions reason retention_used state stuck_ms topic topics trend type unavailable worst "
-        "committed=committed_offset end=log_end_offset lag_t=lag_time_ms notes=no_commit notes=reason "
-        "owner=client_id p=partition retention=loss_in_ms"
+        "partition partitions reason retention_used state stuck_ms stuck_partitions topic topics trend type "
+        "unavailable worst committed=committed_offset end=log_end_offset lag_t=lag_time_ms notes=no_commit "
+        "notes=reason owner=client_id p=partition retention=loss_in_ms"
     ),
     "LogDirList": (
         "broker_id name path replicas size_bytes total_bytes usable_bytes broker=broker_id free=usable_bytes "

@@ -62,6 +62,7 @@ def group_item(each: Watched) -> Item:
     return {
         **{key: value for key, value in total._asdict().items() if key not in {"worst", "worst_lag"}},
         "worst": where,
+        "stuck_partitions": each.rates.stuck,
         **_moving_item(each.rates),
         **_risk_item(each.risk),
     }
@@ -106,6 +107,8 @@ def notes_cell(item: Item) -> str:
         notes.append(f"? {counted(item['unavailable'], 'partition')} unavailable")
     if item.get("lost_offsets"):
         notes.append(f"✗ {counted(item['lost_offsets'], 'offset')} deleted unread")
+    if item.get("stuck_partitions") and item["trend"] != "stuck":  # the others of the group are read
+        notes.append(f"■ {counted(item['stuck_partitions'], 'partition')} stuck")
     if item.get("stuck_ms") is not None:
         notes.append(f"open transaction holds readers back for {duration_text(item['stuck_ms'])}")
     if item.get("lag_time_source") == "append":
@@ -130,8 +133,9 @@ def retention_cell(item: Item) -> str:
 
 def trend_cell(item: Item) -> str:
     """Return which way lag goes."""
+    signs = {"growing": "▲", "draining": "▼", "steady": "─", "stuck": "■"}
     trend = item["trend"]
-    return {"growing": "▲ growing", "draining": "▼ draining", "steady": "─ steady"}.get(trend or "", "-")
+    return f"{signs[trend]} {trend}" if trend in signs else "-"
 
 
 def rate_cell(item: Item) -> str:

@@ -20,10 +20,10 @@ SAMPLES_MAX: Final = 600
 WINDOW_MS: Final = 60_000
 """Rates are over this long: members commit every five seconds unless told otherwise, so less would jump."""
 COMMITS_SEEN_AFTER_MS: Final = 10_000
-"""Two of auto.commit.interval.ms: who has not committed by then does not read."""
+"""Two of auto.commit.interval.ms: who has not committed by then what was there all along does not read."""
 STEADY_SHARE: Final = 0.05
 """Lag that changes by less than a twentieth of what comes in is called steady."""
-GROWING, DRAINING, STEADY = "growing", "draining", "steady"
+GROWING, DRAINING, STEADY, STUCK = "growing", "draining", "steady", "stuck"
 NEVER: Final = "never"
 
 _Key = TypeVar("_Key")
@@ -55,10 +55,11 @@ class Rates(NamedTuple):
     """How lag moves. Rates are offsets a second; None is not known yet.
 
     Attributes:
-        trend: "growing", "draining" or "steady".
+        trend: "growing", "draining", "steady", or "stuck": nothing is read of what waits.
         eta_ms: Until it is drained at these rates; 0 where nothing is left. None if ``never`` or not known.
         never: It will not be drained at these rates.
         window_ms: Over how long that was measured.
+        stuck: Of how many partitions nothing was read for ten seconds, though records wait there since.
     """
 
     in_rate: float | None
@@ -67,6 +68,7 @@ class Rates(NamedTuple):
     eta_ms: int | None
     never: bool
     window_ms: int
+    stuck: int = 0
 
 
 UNKNOWN: Final = Rates(None, None, None, None, never=False, window_ms=0)
@@ -114,6 +116,10 @@ class Series:
         low, high = self.values[place - 1], self.values[place]
         part = (value - low) / (high - low)
         return int(self.times[place - 1] + part * (self.times[place] - self.times[place - 1]))
+
+    def at(self, time_ms: int) -> int:
+        """Return the value at a time, of what is kept; the oldest for what was before."""
+        return self.values[max(0, bisect_right(self.times, time_ms) - 1)]
 
     def _flat(self, place: int) -> bool:
         return place + 1 < len(self.values) and self.values[place] == self.values[place + 1]
@@ -237,7 +243,7 @@ class LagHistory:
         if first == last:
             return [series.values[-1]]
         places = [first + (last - first) * step // (width - 1) for step in range(width)]
-        return [series.values[max(0, bisect_right(series.times, place) - 1)] for place in places]
+        return [series.at(place) for place in places]
 
     def risk(self, row: LagRow, retention: Retention, offset_size_bytes: float | None = None) -> Risk | None:
         """Return how soon retention reaches the record at the committed offset; None where nothing threatens it.
@@ -278,20 +284,27 @@ class LagHistory:
             return UNKNOWN
         since = self.latest.ends_at_ms - self._window_ms
         in_rate = out_rate = 0.0
-        lag = window = 0
+        lag = window = stuck = 0
         known = False
         for row in rows:
             ends, commits = self._end(row.topic, row.partition), self._commit(row)
             came = None if ends is None else ends.rate(since)
             went = None if commits is None else commits.rate(since)
-            if row.lag is None or came is None or went is None:
+            if row.lag is None or ends is None or came is None or went is None:
                 continue
             known = True
             in_rate += max(0.0, came[0])
             out_rate += went[0]
             lag += max(0, row.lag)
             window = max(window, came[1])
-        return _judged(in_rate, out_rate, lag, window) if known else UNKNOWN
+            stuck += went[0] == 0 and went[1] >= COMMITS_SEEN_AFTER_MS and self._waits(row, ends)
+        return _judged(in_rate, out_rate, lag, window, stuck) if known else UNKNOWN
+
+    def _waits(self, row: LagRow, ends: Series) -> bool:
+        """Whether the record at the committed offset was there before whoever reads would have committed it."""
+        assert self.latest is not None, "rates before the first sample"
+        before = ends.at(self.latest.ends_at_ms - COMMITS_SEEN_AFTER_MS)
+        return row.committed_offset is not None and row.committed_offset < before
 
     def _forget(self, report: LagReport) -> None:
         for group in self._commits.keys() - report.commits.keys():
@@ -320,17 +333,18 @@ def retention_of(configs: Mapping[str, str | None]) -> Retention:
     return Retention(_limit(configs.get("retention.ms")), _limit(configs.get("retention.bytes")), deletes)
 
 
-def _judged(in_rate: float, out_rate: float, lag: int, window_ms: int) -> Rates:
+def _judged(in_rate: float, out_rate: float, lag: int, window_ms: int, stuck: int) -> Rates:
     change = in_rate - out_rate
     steady = abs(change) <= STEADY_SHARE * max(in_rate, out_rate) if in_rate or out_rate else True
     trend = STEADY if steady else GROWING if change > 0 else DRAINING
     if lag == 0:
         return Rates(in_rate, out_rate, trend, 0, never=False, window_ms=window_ms)
-    if out_rate == 0 and window_ms < COMMITS_SEEN_AFTER_MS:  # perhaps it commits in a moment
-        return Rates(in_rate, None, None, None, never=False, window_ms=window_ms)
-    if trend == DRAINING:
-        return Rates(in_rate, out_rate, trend, int(lag / -change * 1000), never=False, window_ms=window_ms)
-    return Rates(in_rate, out_rate, trend, None, never=True, window_ms=window_ms)
+    if out_rate == 0:
+        if not stuck:  # perhaps it commits in a moment
+            return Rates(in_rate, None, None, None, never=False, window_ms=window_ms)
+        trend = STUCK
+    eta_ms = int(lag / -change * 1000) if trend == DRAINING else None
+    return Rates(in_rate, out_rate, trend, eta_ms, never=trend != DRAINING, window_ms=window_ms, stuck=stuck)
 
 
 def _take(held: dict[_Key, Series], before: _Sample[_Key], now: _Sample[_Key], keep: int) -> None:

@@ -276,6 +276,25 @@ def test_one_sample_tells_no_rate_and_a_pause_of_a_second_no_stop() -> None:
     assert (rates.in_rate, rates.out_rate, rates.trend, rates.never) == (1.0, None, None, False)
 
 
+def test_what_nobody_reads_is_stuck_and_what_has_just_come_is_not() -> None:
+    waits = _sampled(Scripted({"t": [Part(100)]}, {"g": Group({("t", 0): 20})}), [(1, 0)] * 21)
+    assert waits.latest is not None
+    rates = waits.rates(waits.latest.rows[0])
+    assert (rates.in_rate, rates.out_rate, rates.trend, rates.never, rates.stuck) == (1.0, 0.0, "stuck", True, 1)
+    came = _sampled(Scripted({"t": [Part(20)]}, {"g": Group({("t", 0): 20})}), [(0, 0)] * 20 + [(5, 0)])
+    assert came.latest is not None
+    rates = came.rates(came.latest.rows[0])
+    assert (rates.out_rate, rates.trend, rates.never, rates.stuck) == (None, None, False, 0)
+
+
+def test_a_partition_that_is_stuck_is_counted_among_others_that_are_read() -> None:
+    script = Scripted({"t": [Part(500), Part(100)]}, {"g": Group({("t", 0): 0, ("t", 1): 20})})
+    history = _sampled(script, [(5, 10)] * 21)
+    assert history.latest is not None
+    rates = history.group_rates(history.latest.totals()[0])
+    assert (rates.trend, rates.never, rates.stuck) == ("draining", False, 1)
+
+
 def test_what_was_not_timed_is_interpolated_between_samples_and_says_so() -> None:
     script = Scripted({"t": [Part(0)]}, {"g": Group({("t", 0): 0})})
     history = _sampled(script, [(0, 0), (100, 0), (100, 0), (100, 50)])

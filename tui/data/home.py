@@ -202,7 +202,7 @@ def group_trouble(row: GroupRow) -> Trouble | None:
         what = f"held up by an open transaction for {duration_text(row.stuck_ms)}"
         return Trouble(key, WARNING, row.name, "group", what, behind, place)
     if row.lag and row.never and row.lag_time_ms is not None and row.lag_time_ms > BEHIND_MS:
-        what = "falls behind" if row.direction == "growing" else "does not catch up"
+        what = {"growing": "falls behind", "stuck": "nothing is read"}.get(row.direction, "does not catch up")
         return Trouble(key, WARNING, row.name, "group", f"{what}: {behind}", rates, place)
     if row.unavailable:
         what = f"{row.unavailable} partitions have no end offset now"

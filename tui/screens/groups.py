@@ -67,7 +67,7 @@ class Show:
         """Return the lag's course, and where it goes."""
         bars = sparkline(row.trend, SPARK, ascii_only=self.signs.ascii)
         arrow = {"growing": self.signs.up, "draining": self.signs.down}.get(row.direction, " ")
-        style = "warn" if row.direction == "growing" and row.lag else "accent" if row.lag else "dim"
+        style = "warn" if row.direction in {"growing", "stuck"} and row.lag else "accent" if row.lag else "dim"
         return Cell(f"{bars} {arrow}", style)
 
     def eta(self, row: GroupRow | PartitionRow) -> Cell:
