@@ -12,7 +12,17 @@ from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.schema_changes import copy_schemas, delete_schema, schema_compat, schema_mode
-from klamm.cli.schema_input import from_file, known_versions, no_subject, of_subject, open_registry, ranges, readable
+from klamm.cli.schema_input import (
+    from_file,
+    incompatible,
+    known_versions,
+    naming_the_near,
+    no_subject,
+    of_subject,
+    open_registry,
+    ranges,
+    readable,
+)
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError
 from klamm.client.text import counted
@@ -122,7 +132,7 @@ async def register_schema(run: Run) -> Result:
     wrong = await _check(registry, subject, schema, "latest")
     level, _ = await registry.level(subject)
     if wrong is not None:
-        raise _incompatible(subject, level, wrong)
+        raise incompatible(subject, level, wrong)
     versions = await _versions_or_none(registry, subject)
     lines = [
         f"{registry.place}: version {versions[-1] + 1 if versions else 1} of {subject}, {schema.schema_type}",
@@ -152,7 +162,8 @@ async def check_schema(run: Run) -> Result:
     subject = run.values.required("subject")
     schema = await from_file(run)
     version = run.values.text("version") or "latest"
-    wrong = await registry.check(subject, schema, version)
+    async with naming_the_near(registry, subject):
+        wrong = await registry.check(subject, schema, version)
     level, own = await registry.level(subject)
     item: Item = {
         "name": subject,
@@ -222,12 +233,6 @@ async def _check(registry: Registry, subject: str, schema: RegisteredSchema, ver
         if error.code in {"SUBJECT_NOT_FOUND", "VERSION_NOT_FOUND"}:
             return None
         raise
-
-
-def _incompatible(subject: str, level: str, wrong: Sequence[str]) -> ClientError:
-    reasons = "".join(f"\n  {each}" for each in wrong) or " (the registry does not say why)"
-    code, msg = "INCOMPATIBLE_SCHEMA", f"{subject} has level {level}, and the schema is not compatible:{reasons}"
-    return ClientError(code, msg, f"klamm schema diff {subject} FILE, or klamm schema compat {subject}", name=subject)
 
 
 async def _each(ask: Callable[[str], Awaitable[Item]], names: Sequence[str]) -> tuple[list[Item], list[ClientError]]:

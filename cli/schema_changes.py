@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.guard import MILD, MODERATE, SEVERE, Plan, guard, record
@@ -139,10 +139,14 @@ async def _setting(
         raise UsageError(msg)
     word = LEVEL if verb == "compat" else MODE
     before = [(name, *await read(name)) for name in names]
+    known = [] if all(own for _, _, own in before) or names == [None] else await registry.subjects()
+    new = {name for name, _, own in before if name is not None and not own and name not in known}
     if not wanted and not unset:
-        return Result([_setting_item(*each, changed=False) for each in before], _SETTING)
+        shown = [_setting_item(*each, changed=False) for each in before if each[0] not in new]
+        return Result(shown, _SETTING, [_no_setting(verb, name, known) for name in names if name and name in new])
     lines = [
         f"{name or 'the registry'}: {value}{'' if own else ' (of the registry)'} → {wanted or 'that of the registry'}"
+        + ("; there is no such subject yet" if name in new else "")
         for name, value, own in before
     ]
     whole = names == [None]
@@ -162,6 +166,14 @@ async def _setting(
 
 
 _SETTING = (Column("SUBJECT", "name"), Column("VALUE", "value"), Column("ITS OWN", "own"), Column("CHANGED", "changed"))
+
+
+def _no_setting(verb: str, name: str, known: Sequence[str]) -> ClientError:
+    """Return the error for a subject that is not there, which may be a value whose --set was left out."""
+    error = no_subject(name, known)
+    if name.isupper():
+        error.next_step = f"klamm schema list; to set it: klamm schema {verb} SUBJECT --set {name}"
+    return error
 
 
 def _setting_item(name: str | None, value: str, own: bool, *, changed: bool) -> Item:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from klamm.cli.names import mistaken
@@ -53,10 +53,17 @@ async def of_subject(registry: Registry, subject: str, version: str) -> Register
 
 async def known_versions(registry: Registry, subject: str, *, deleted: bool = False) -> list[int]:
     """Return the versions of a subject; an error names what is near."""
+    async with naming_the_near(registry, subject, deleted=deleted):
+        return await registry.versions(subject, deleted=deleted)
+
+
+@contextlib.asynccontextmanager
+async def naming_the_near(registry: Registry, subject: str, *, deleted: bool = False) -> AsyncIterator[None]:
+    """Ask about a subject in here: the error that it is not there names what is near."""
     from klamm.client.registry.http import RegistryError
 
     try:
-        return await registry.versions(subject, deleted=deleted)
+        yield
     except RegistryError as error:
         if error.code == "SUBJECT_NOT_FOUND":
             raise no_subject(subject, await registry.subjects(deleted=deleted)) from None
@@ -85,7 +92,8 @@ async def from_file(run: Run) -> RegisteredSchema:
             await asyncio.to_thread(ready, SchemaText(schema_type, text, path))
         except NotDecodableError as error:
             hint = "add --reference NAME=SUBJECT:VERSION for what it refers to"
-            msg = f"{path}: {error}"
+            msg = str(error).replace(f"schema {path} ", f"{path} ", 1)
+            msg = msg if path in msg else f"{path}: {msg}"
             raise SettingsError(msg, hint if _unresolved(str(error)) else "correct the file") from None
     return to_register(text, schema_type, references)
 
@@ -119,6 +127,13 @@ def no_subject(name: str, known: Sequence[str]) -> ClientError:
     """Return the error for a subject that is not there."""
     code, msg = "SUBJECT_NOT_FOUND", f"there is no subject {name!r}.{suggestion(name, known)}"
     return mistaken(ClientError(code, msg, "klamm schema list", name=name))
+
+
+def incompatible(subject: str, level: str, wrong: Sequence[str]) -> ClientError:
+    """Return the error for a schema that does not go with its subject's versions."""
+    reasons = "; ".join(wrong) or "the registry does not say why"
+    code, msg = "INCOMPATIBLE_SCHEMA", f"{subject} has level {level}, and the schema is not compatible: {reasons}"
+    return ClientError(code, msg, f"klamm schema diff {subject} FILE, or klamm schema compat {subject}", name=subject)
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -116,7 +116,7 @@ class RegistryHttp:
         }
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 (settings check http and https)
-        place = url.split("/", 3)[2].rpartition("@")[2]
+        place = url.split("/", 3)[2]
         try:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
                 return _json(answer.read(_ANSWER_SIZE_MAX), place)

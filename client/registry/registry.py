@@ -55,7 +55,7 @@ class Registry:
     @property
     def place(self) -> str:
         """Where it is, for people."""
-        return ",".join(each.split("/", 3)[2].rpartition("@")[2] for each in self.http.settings.urls)
+        return ",".join(each.split("/", 3)[2] for each in self.http.settings.urls)
 
     async def subjects(self, *, deleted: bool = False) -> list[str]:
         """Return the subjects' names; with ``deleted`` also those that can still be brought back."""

@@ -69,6 +69,9 @@ def registry_settings(settings: Settings, url: str | None = None) -> RegistrySet
         if not each.startswith(("http://", "https://")):
             msg = f"{each!r} is no URL of a schema registry"
             raise SettingsError(msg, f"http://{each}, or https://")
+        if "@" in each.split("/", 3)[2]:  # which would be shown wherever the URL is
+            msg = "the URL of the schema registry holds credentials"
+            raise SettingsError(msg, "username and password in the context's [registry], without them in the URL")
     return RegistrySettings(
         urls,
         user,

@@ -87,8 +87,26 @@ def test_what_is_not_compatible_is_refused_with_the_reason(run: Klamm) -> None:
     assert "must has no default" in checked.items[0]["messages"][0]
     refused = run("register", "s", "wrong.avsc", "-y")
     assert (refused.code, refused.codes) == (1, ["INCOMPATIBLE_SCHEMA"])
-    assert "must has no default" in refused.err
+    assert "not compatible: new reads old: must has no default" in refused.err
     assert run("check", "s", "more.avsc").code == 0
+
+
+def test_a_mistyped_subject_names_the_near_one_whatever_is_asked(run: Klamm) -> None:
+    run("register", "orders-value", "first.avsc", "-y")
+    for line in (("get", "order-value"), ("check", "order-value", "more.avsc"), ("compat", "order-value"),
+                 ("mode", "order-value"), ("delete", "order-value"), ("diff", "order-value")):  # fmt: skip
+        ran = run(*line)
+        assert (ran.code, ran.codes) == (2, ["SUBJECT_NOT_FOUND"]), line
+        assert "Did you mean 'orders-value'?" in ran.err
+
+
+def test_a_level_without_set_is_no_subject_and_says_how_it_is_set(run: Klamm, klamm: Klamm) -> None:
+    run("register", "orders-value", "first.avsc", "-y")
+    ran = run("compat", "orders-value", "FULL")
+    assert (ran.code, [item["name"] for item in ran.items]) == (1, ["orders-value"])
+    assert "klamm schema compat SUBJECT --set FULL" in ran.err
+    assert "there is no such subject yet" in klamm("schema", "compat", "new", "--set", "FULL", "-y").err
+    assert run("compat", "new").items[0]["value"] == "FULL", "a subject may have a level before it has a version"
 
 
 def test_a_dry_run_and_nobody_to_confirm_change_nothing(run: Klamm, registry: RegistryServer) -> None:
@@ -177,6 +195,13 @@ def test_without_a_registry_one_is_told_how_to_say_where_it_is(klamm: Klamm) -> 
 def test_a_registry_that_does_not_answer_is_unreachable(klamm: Klamm) -> None:
     ran = klamm("schema", "list", "--registry", "http://127.0.0.1:1", "-o", "json")
     assert (ran.code, ran.codes) == (5, ["UNREACHABLE_REGISTRY"])
+
+
+def test_credentials_in_the_url_are_refused_and_not_shown(klamm: Klamm) -> None:
+    ran = klamm("schema", "list", "--registry", "http://ada:s3cret@127.0.0.1:1", "-o", "json")
+    assert (ran.code, ran.codes) == (2, ["SETTINGS"])
+    assert "username and password" in ran.err
+    assert "s3cret" not in ran.out + ran.err
 
 
 def context(home: Path, **registry: str) -> None:
