@@ -190,7 +190,8 @@ def ensure_empty(group: ListedGroup) -> None:
 
     if group.state and group.state not in MEMBERLESS:
         msg = f"group {group.group_id} is {group.state}: its members would overwrite the offsets"
-        raise RefusedError(msg, f"stop them first; see: klamm group members {group.group_id}")
+        hint = "stop them first, and one that was killed is a member until its session times out"
+        raise RefusedError(msg, f"{hint}; see: klamm group members {group.group_id}")
 
 
 def _read_offsets(path: str) -> dict[tuple[str, int], Committed]:

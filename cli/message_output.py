@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ Rows = Sequence[tuple[BatchHeader, list[Fields]]]
 FORMS = ("table", "json", "jsonl", "csv", "name")
 KEY_WIDTH = 24
 """Cells of a key in a table: a UUID is cut, most business keys are not."""
+REASONS_MAX = 10
+"""Reasons that are told why values could not be decoded; what follows is still shown."""
 
 
 class Sink:
@@ -189,9 +191,12 @@ class Names(Sink):
 class Decoded(Sink):
     """Decoded values, one a line: what a terminal gets, and ``--value-as``."""
 
-    def __init__(self, decoder: RecordDecoder) -> None:
+    def __init__(self, decoder: RecordDecoder, tell: Callable[[str], None]) -> None:
+        """``tell`` is told, once for each reason, why a value is not shown as it should have been."""
         super().__init__()
         self._decoder = decoder
+        self._tell = tell
+        self._told: set[str] = set()
 
     async def prepare(self, where: Partition, rows: Rows) -> None:
         """Load the schemas that the records name."""
@@ -199,7 +204,14 @@ class Decoded(Sink):
 
     def rows(self, where: Partition, rows: Rows) -> None:
         """Write values as text that is safe to print."""
-        self.write("".join([f"{self._decoder.value(each).text}\n" for each in _records(where, rows)]).encode())
+        lines: list[str] = []
+        for record in _records(where, rows):
+            value = self._decoder.value(record)
+            lines.append(f"{value.text}\n")
+            if value.note and value.note not in self._told and len(self._told) < REASONS_MAX:
+                self._told.add(value.note)
+                self._tell(f"{record.topic}:{record.partition}@{record.offset} is shown as {value.kind}: {value.note}")
+        self.write("".join(lines).encode())
 
 
 class Table(Sink):
@@ -303,7 +315,7 @@ async def choose_sink(run: Run, topic: str, *, people: bool) -> Sink:
         decodes = any(values.text(name) is not None for name in ("value_as", "value_schema", "registry"))
         if people or values.text("output") is not None or values.text("key_as") or values.text("key_schema"):
             return Table(await make_decoder(run), form.width)
-        return Decoded(await make_decoder(run)) if decodes or sys.stdout.isatty() else Lines()
+        return Decoded(await make_decoder(run), run.note) if decodes or sys.stdout.isatty() else Lines()
     if form.name == "json":
         return Envelope(run.command.kind, run.context_name())
     return {"jsonl": Jsonl, "csv": Csv, "name": Names}[form.name]()

@@ -167,14 +167,14 @@ def _source(run: Run) -> _Input:
     if len(chosen) > 1:
         msg = f"--{chosen[0]} and --{chosen[1]} exclude each other: records come from one place"
         raise UsageError(msg)
+    if "template" not in chosen and (values.text("rate") or values.number("count")) is not None:
+        msg = "--rate and --count are of --template"
+        raise UsageError(msg)
     if values.flag("tombstone"):
         return _Input("tombstone")
     for name in ("value", "template"):
         if values.text(name) is not None:
             return _Input(name, values.text(name))
-    if (values.text("rate") or values.number("count")) is not None:
-        msg = "--rate and --count are of --template"
-        raise UsageError(msg)
     return _Input(form, None, None if path in {None, "-"} else path)
 
 

@@ -93,8 +93,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """Return ``Did you mean …?`` with the near ones, or nothing."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(repr(each) for each in near)}?" if near else ""
+    names = list(known)
+    # What goes on as the word does comes first: for --to that is --to-context, which looks less alike than --at.
+    near = sorted(name for name in names if len(word) > 1 and name.startswith(word))
+    near += [name for name in difflib.get_close_matches(word, names, n=3, cutoff=0.6) if name not in near]
+    return f" Did you mean {' or '.join(repr(each) for each in near[:3])}?" if near else ""
 
 
 def split_words(words: Sequence[str], options: Iterable[Option]) -> tuple[list[int], list[int]]:

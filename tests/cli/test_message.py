@@ -121,6 +121,22 @@ def test_a_template_makes_as_many_as_asked_for(piped: Piped, topic: str) -> None
     ran = piped("produce", topic, "--template", "{{nothing}}")
     assert ran.returncode == 2
     assert b"{{i}}" in ran.stderr
+    ran = piped("produce", topic, "--value", "v", "--rate", "3")
+    assert (ran.returncode, ran.stderr) == (2, b"klamm: --rate and --count are of --template\n")
+
+
+def test_a_value_that_cannot_be_decoded_is_shown_and_each_reason_is_told_once(piped: Piped, topic: str) -> None:
+    create_topic(piped.broker, topic, 1)
+    framed = b"\x00\x00\x00\x00\x4dvalue"
+    for value in (framed, b"plain", framed):
+        piped.ok("produce", topic, "--input", "whole", stdin=value)
+    ran = piped("consume", topic, "-e", "--value-as", "avro", "-q")
+    assert (ran.returncode, ran.stdout) == (0, b"00 00 00 00 4d 76 61 6c 75 65\nplain\n00 00 00 00 4d 76 61 6c 75 65\n")
+    told = list(piped("consume", topic, "-e", "--value-as", "avro").stderr.decode().splitlines())
+    assert [line for line in told if " is shown as " in line] == [
+        f"{topic}:0@0 is shown as hex: names schema id 77, and no schema registry is configured",
+        f"{topic}:0@1 is shown as text: names no schema for avro",
+    ]
 
 
 def test_a_line_that_is_no_jsonl_ends_it_and_says_what_was_sent(piped: Piped, topic: str) -> None:

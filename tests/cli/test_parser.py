@@ -43,6 +43,7 @@ def test_options_stand_before_or_after_the_verb(line: str) -> None:
         (("topic", "lst"), "Did you mean 'list'"),
         (("topic", "list", "--interal"), "'--internal'"),
         (("topic", "list", "-o", "jsn"), "'json'"),
+        (("topic", "cp", "a", "b", "--to", "x"), "Did you mean '--to-bootstrap' or '--to-context' or '--at'"),
         (("topic", "create"), "needs NAMES"),
         (("topic", "list", "--yes"), "changes nothing, so it has no --yes"),
         (("broker", "config", "1", "2"), "one word too many"),
