@@ -7,9 +7,8 @@ exporter's thread, but for what waits for the network: that is the sender's.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
@@ -17,7 +16,7 @@ from klamm.model.own_topics import METRICS, SPANS
 from klamm.server.metrics import NodeMetrics
 from klamm.server.own_topics import OwnRecord, OwnTopics
 from klamm.telemetry import otel_metrics, otel_spans
-from klamm.telemetry.otel_resource import broker_resource, untraced
+from klamm.telemetry.otel_resource import broker_resource
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from klamm.server.exports_wanted import Wanted
     from klamm.server.node import Node
     from klamm.server.options import Address
+    from klamm.telemetry.otel_export import OtlpExport, Signal
     from klamm.telemetry.spans import Span
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,6 @@ class Exporters:
         topics: Its own topics.
         wanted: What was asked for.
         send: Has the sender do something; returns False if it has too much to do already.
-
-    Attributes:
-        dropped: Exports that were not sent, or failed.
     """
 
     def __init__(
@@ -48,17 +45,16 @@ class Exporters:
     ) -> None:
         self._topics = topics
         self._send = send
-        self.dropped = 0
-        self._failing = False
+        self._refused = self._spans_refused = 0
         self._resource = broker_resource(node.broker_id, node.cluster_id)
         self._encoder = otel_spans.encoder(self._resource)
         self._metrics = otel_metrics.BrokerMetrics(NodeMetrics(node).samples, self._resource, node.started_ns)
         self._topic_reader = self._metrics.reader(self._append_metrics)
-        self._otlp_metrics = _metric_exporter() if wanted.otlp_metrics else None
-        self._otlp_spans = _span_exporter() if wanted.otlp_spans else None
+        self._otlp_metrics = _otlp("metrics") if wanted.otlp_metrics else None
+        self._otlp_spans = _otlp("traces") if wanted.otlp_spans else None
         self._otlp_reader = None
         if self._otlp_metrics is not None:
-            temporality = self._otlp_metrics._preferred_temporality  # noqa: SLF001 (what the SDK's own readers look at)
+            temporality = self._otlp_metrics.exporter._preferred_temporality  # noqa: SLF001 (the SDK's readers do so)
             self._otlp_reader = self._metrics.reader(self._send_metrics, temporality)
         registry = CollectorRegistry()
         readers = () if wanted.prometheus is None else (self._metrics.prometheus_reader(registry),)
@@ -69,6 +65,16 @@ class Exporters:
     def prometheus_port(self) -> int | None:
         """Where Prometheus' endpoint listens."""
         return None if self._prometheus is None else int(self._prometheus.server.server_address[1])
+
+    @property
+    def dropped(self) -> int:
+        """OTLP exports that were not sent, or not taken; from any thread."""
+        return self._refused + sum(one.failed for one in self._otlp())
+
+    @property
+    def spans_dropped(self) -> int:
+        """Spans in them; from any thread."""
+        return self._spans_refused + (0 if self._otlp_spans is None else self._otlp_spans.dropped)
 
     def metrics_to_topic(self) -> None:
         """Write the metrics to ``otlp_metrics``."""
@@ -85,16 +91,21 @@ class Exporters:
             return
         if self._topics.exists(SPANS):
             self._topics.append(SPANS, (OwnRecord(None, value) for value in self._encoder.messages(spans)))
-        exporter = self._otlp_spans
-        if exporter is not None:
-            readable = otel_spans.readable(spans, self._resource)
-            self._hand_over(lambda: exporter.export(readable).name == "SUCCESS")
+        export, resource = self._otlp_spans, self._resource
+        if export is not None and not self._hand_over(
+            lambda: export.export(otel_spans.readable(spans, resource), len(spans))
+        ):
+            self._spans_refused += len(spans)
 
     def unblock(self) -> None:
         """Have an export that waits for the network give up: the node stops. From any thread."""
-        for exporter in (self._otlp_metrics, self._otlp_spans):
-            if exporter is not None:
-                exporter.shutdown()
+        for export in self._otlp():
+            export.unblock()
+
+    def close(self) -> None:
+        """End exporting; on the sender's thread."""
+        for export in self._otlp():
+            export.close()
 
     def stop(self) -> None:
         """Stop serving."""
@@ -106,29 +117,31 @@ class Exporters:
         self._topics.append(METRICS, (OwnRecord(None, value) for value in otel_metrics.encoded(data)))
 
     def _send_metrics(self, data: MetricsData) -> None:
-        exporter = self._otlp_metrics
-        if exporter is not None:
-            self._hand_over(lambda: exporter.export(data).name == "SUCCESS")
+        export = self._otlp_metrics
+        if export is not None:
+            self._hand_over(lambda: export.export(data, 1))
 
-    def _hand_over(self, export: Callable[[], bool]) -> None:
-        """Have something exported on the sender's thread; drop it if the sender is behind."""
+    def _hand_over(self, work: Callable[[], None]) -> bool:
+        """Have something exported on the sender's thread; False: the sender is behind, and it is dropped."""
+        taken = self._send(work)
+        self._refused += not taken
+        return taken
 
-        def work() -> None:
-            with untraced():
-                self._exported(success=export())
+    def _otlp(self) -> list[OtlpExport]:
+        return [one for one in (self._otlp_metrics, self._otlp_spans) if one is not None]
 
-        if not self._send(work):
-            self.dropped += 1
 
-    def _exported(self, *, success: bool) -> None:
-        if not success:
-            self.dropped += 1
-        if success == self._failing:
-            self._failing = not success
-            if success:
-                logger.warning("OTLP exports arrive again")
-            else:
-                logger.warning("OTLP exports fail: what they carry is dropped until they arrive again")
+def _otlp(signal: Signal) -> OtlpExport | None:
+    """Return the way out by OTLP; None, and one line in the log, where the variables' values make none."""
+    from klamm.telemetry.otel_export import OtlpExport  # noqa: PLC0415 (requests and OTLP, where they are asked for)
+
+    try:
+        return OtlpExport(signal)
+    except Exception as error:  # noqa: BLE001 (the SDK raises what it likes for a value that is none)
+        logger.error(  # noqa: TRY400 (the reason is a variable, not this place)
+            "OTLP %s are not exported: %s. Next: mend the OTEL_EXPORTER_OTLP_* variables and start again", signal, error
+        )
+        return None
 
 
 def _serve_prometheus(address: Address | None, registry: CollectorRegistry) -> otel_metrics.PrometheusEndpoint | None:
@@ -139,32 +152,3 @@ def _serve_prometheus(address: Address | None, registry: CollectorRegistry) -> o
     except OSError as error:
         logger.error("metrics are not served", extra={"listen": str(address), "reason": str(error)})  # noqa: TRY400
         return None
-
-
-def _protocol(signal: str) -> str:
-    specific = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL")
-    return (specific or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf").strip().lower()
-
-
-def _metric_exporter() -> Any:  # noqa: ANN401 (one of two classes without a common type for what we need)
-    if _protocol("METRICS") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415 (gRPC takes 0.3 s)
-            OTLPMetricExporter as GrpcExporter,
-        )
-
-        return GrpcExporter()
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415 (as above)
-
-    return OTLPMetricExporter()
-
-
-def _span_exporter() -> Any:  # noqa: ANN401 (as above)
-    if _protocol("TRACES") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415 (as above)
-            OTLPSpanExporter as GrpcExporter,
-        )
-
-        return GrpcExporter()
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 (as above)
-
-    return OTLPSpanExporter()

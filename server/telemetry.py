@@ -45,6 +45,9 @@ EXPIRY_CHECK_S: Final = 5.0
 """How often is looked for offsets that retention removed."""
 
 STOP_TIMEOUT_S: Final = 10.0
+SEND_TIMEOUT_S: Final = 1.0
+"""How long a stop waits for what is being sent, and then for it to give up: an OTLP receiver may never answer, and the
+thread that waits for it ends with the process at the latest."""
 
 
 class NodeTelemetry:
@@ -96,13 +99,16 @@ class NodeTelemetry:
     def _close(self) -> None:
         """End the exporter once it has told everything, then the sender: what it sends may wait a moment, no longer."""
         self._exporter.stop(timeout=STOP_TIMEOUT_S)
+        exporters = self.teller.exporters
+        if exporters is not None:
+            self._sender.tell(Export(exporters.close))  # behind all that it sends, however long that takes
         stopping = self._sender.stop(block=False)
         try:
-            stopping.get(timeout=STOP_TIMEOUT_S / 10)
+            stopping.get(timeout=SEND_TIMEOUT_S)
         except pykka.Timeout:
-            if self.teller.exporters is not None:
-                self.teller.exporters.unblock()
-        self.dispatcher.close(STOP_TIMEOUT_S)
+            if exporters is not None:
+                exporters.unblock()
+        self.dispatcher.close(SEND_TIMEOUT_S)
 
     def topics_deleted(self, topics: Iterable[TopicImage]) -> None:
         """Forget what is known of the partitions of deleted topics."""
@@ -116,6 +122,7 @@ class NodeTelemetry:
             ("klamm.telemetry.dropped", ("exporter", self.dropped)),
             ("klamm.telemetry.dropped", ("topic", self.topics.refused)),
             ("klamm.telemetry.dropped", ("otlp", self.teller.exports_dropped)),
+            ("klamm.telemetry.dropped", ("otlp spans", self.teller.spans_dropped)),
             ("klamm.telemetry.batches", ("inspected", messages.inspected)),
             ("klamm.telemetry.batches", ("skipped", messages.skipped)),
             ("klamm.telemetry.messages", ("traced", messages.traced)),

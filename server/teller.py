@@ -99,6 +99,11 @@ class Teller:
         return 0 if self._exporters is None else self._exporters.dropped
 
     @property
+    def spans_dropped(self) -> int:
+        """Spans in them; from any thread."""
+        return 0 if self._exporters is None else self._exporters.spans_dropped
+
+    @property
     def exporters(self) -> Exporters | None:
         """The ways out, once anything was asked for; from any thread."""
         return self._exporters

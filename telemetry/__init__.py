@@ -10,5 +10,6 @@
 | `span_encoder.py` | spans as OTLP protobuf, for the broker's own topic |
 | `instruments.py` | every metric: name, unit, labels |
 | `client_payload.py` | the metrics that clients push |
+| `export_health.py` | whether OTLP exports arrive, and what the log says of it |
 | `otel_*.py` | the same through the OpenTelemetry SDK: imported only where something is asked for |
 """

@@ -166,7 +166,7 @@ OBSERVED: Final = (
         "counter",
         "{item}",
         "What was not told. journal: notes without room. exporter: notes while the exporter was behind. topic: records "
-        "of the broker's own topics. otlp: exports while 16 waited already, or that failed.",
+        "of the broker's own topics. otlp: exports while 16 waited already, or that failed; otlp spans: spans in them.",
         ("where",),
     ),
     Instrument(

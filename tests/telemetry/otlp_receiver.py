@@ -61,10 +61,9 @@ def spans_of(request: ExportTraceServiceRequest) -> list[Any]:
 
 
 @contextmanager
-def http_receiver(status: int = 200, delay_s: float = 0.0) -> Generator[Received, None, None]:
-    """Run a receiver of OTLP over HTTP that answers with a status, after a while."""
+def http_receiver(status: int = 200, port: int = 0) -> Generator[Received, None, None]:
+    """Run a receiver of OTLP over HTTP that answers with a status; on any port unless said."""
     received = Received()
-    stopping = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -73,7 +72,6 @@ def http_receiver(status: int = 200, delay_s: float = 0.0) -> Generator[Received
                 body = gzip.decompress(body)
             assert self.headers["Content-Type"] == "application/x-protobuf"
             received.posts += 1
-            stopping.wait(delay_s)
             if status == 200:
                 if self.path == "/v1/metrics":
                     received.metrics.append(ExportMetricsServiceRequest.FromString(body))
@@ -81,13 +79,15 @@ def http_receiver(status: int = 200, delay_s: float = 0.0) -> Generator[Received
                     assert self.path == "/v1/traces"
                     received.traces.append(ExportTraceServiceRequest.FromString(body))
             self.send_response(status)
+            if status == 503:
+                self.send_header("Retry-After", "600")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     received.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -95,14 +95,13 @@ def http_receiver(status: int = 200, delay_s: float = 0.0) -> Generator[Received
     try:
         yield received
     finally:
-        stopping.set()
         server.shutdown()
         server.server_close()
         thread.join()
 
 
 @contextmanager
-def grpc_receiver() -> Generator[Received, None, None]:
+def grpc_receiver(port: int = 0) -> Generator[Received, None, None]:
     """Run a receiver of OTLP over gRPC."""
     received = Received()
 
@@ -121,7 +120,7 @@ def grpc_receiver() -> Generator[Received, None, None]:
     generated.add_MetricsServiceServicer_to_server(Metrics(), server)
     generated = trace_service_pb2_grpc
     generated.add_TraceServiceServicer_to_server(Traces(), server)
-    received.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    received.endpoint = f"http://127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
     server.start()
     try:
         yield received

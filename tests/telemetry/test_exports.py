@@ -17,7 +17,6 @@ from prometheus_client.parser import text_string_to_metric_families
 import klamm
 from klamm.server.exports_wanted import Wanted, wanted
 from klamm.server.options import Address
-from klamm.server.telemetry import SENDS_MAX
 from klamm.telemetry.instruments import INSTRUMENTS
 from tests.conftest import KlammFactory
 from tests.support.klamm_process import klamm_command
@@ -66,31 +65,6 @@ def test_metrics_and_spans_leave_by_otlp(receiver: Received, topic: str) -> None
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, SPAN_ID)
     attributes = {one.key: one.value.string_value for one in receiver.traces[0].resource_spans[0].resource.attributes}
     assert (attributes["service.name"], attributes["service.instance.id"]) == ("orders-broker", "1")
-
-
-@pytest.mark.parametrize(("status", "delay_s"), [(503, 0.0), (400, 0.0), (200, 60.0)], ids=["down", "refuses", "slow"])
-def test_what_a_bad_receiver_does_not_take_is_dropped_counted_and_in_nobodys_way(
-    monkeypatch: pytest.MonkeyPatch, topic: str, status: int, delay_s: float
-) -> None:
-    with http_receiver(status, delay_s) as received:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.endpoint)
-        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "300")
-        with klamm.Broker(telemetry=True) as broker:
-            received.wait_until(lambda: received.posts > 0)
-            deadline = time.monotonic() + DEADLINE_S
-            while not _counts(broker)["klamm.telemetry.dropped", "otlp"]:
-                _produce(broker, topic, TRACEPARENT)
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            telemetry = broker.node.telemetry
-            assert telemetry is not None
-            waiting = [one.depth for one in telemetry.dispatcher.actors()]
-            assert max(waiting) <= SENDS_MAX
-
-
-def _counts(broker: klamm.Broker) -> dict[tuple[str, str], int]:
-    telemetry = broker.node.telemetry
-    return {} if telemetry is None else {(name, label): count for name, (label, count) in telemetry.counts()}
 
 
 def _scrape(broker: klamm.Broker) -> dict[str, list[tuple[dict[str, str], float]]]:
