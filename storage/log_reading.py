@@ -61,7 +61,9 @@ def read_segments(segments: Sequence[Segment], wanted: Wanted, *, wait: bool) ->
                 raise
             msg = f"{segment.path}: read at offset {start}: {error}"
             raise StorageFailureError(msg) from error
-        if found is None or segment.end_offset >= wanted.end or (found.buffers and not _only_emptied(found)):
+        if found is None or segment.end_offset >= wanted.end or found.next_offset < segment.end_offset:
+            return found  # short of the segment's end: what stands there must not be passed over
+        if not _only_emptied(found):
             return found
     return LogSlice([], 0, start, start)
 

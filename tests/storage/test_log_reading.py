@@ -1,11 +1,18 @@
-"""A read goes on behind segments that compaction has left with nothing but emptied batches."""
+"""A read goes on behind segments that hold nothing for it but emptied batches, and never passes over a record."""
 
+from collections.abc import Callable
+from random import Random
 from typing import Any, cast
+
+import pytest
 
 from klamm.records.batch import read_header
 from klamm.records.compaction import emptied
 from klamm.records.record import Record, build_batch
 from klamm.storage.log_reading import read_segments
+from klamm.storage.memory_filesystem import MemoryFilesystem
+from klamm.storage.partition_log import ColdRead, PartitionLog
+from klamm.storage.row import LogRow
 from klamm.storage.segment import Segment
 from klamm.storage.slicing import LogSlice, Wanted
 
@@ -34,3 +41,42 @@ def test_emptied_batches_are_no_answer_where_records_follow() -> None:
     segments = [Compacted(offset, holds_records=offset == 12) for offset in range(14)]
     assert read(*segments) == segments[12].payload
     assert read(*segments[:12]) == segments[11].payload, "at the end they say where the log ends"
+
+
+def bytes_of(log: PartitionLog, offset: int, size_max: int, *, at_least_one: bool) -> bytes:
+    found = log.read(offset, log.log_end_offset, size_max, at_least_one=at_least_one)
+    if isinstance(found, ColdRead):
+        found = found.perform()
+    return b"".join(bytes(buffer) for buffer in found.buffers)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_read_never_passes_over_a_batch_that_it_has_no_room_for(
+    row: Callable[..., LogRow], open_log: Callable[..., PartitionLog], seed: int
+) -> None:
+    random = Random(seed)
+    log = open_log(MemoryFilesystem(), "/d/t-0", segment_bytes=4_500)
+    batches: list[bytes] = []
+    for offset in range(40):
+        batch = row(offset, value=b"v" * random.choice([1, 100, 900, 3_000]))
+        log.append([batch])
+        batches.append(bytes(batch.payload))
+    assert len(log.segments()) > 5
+    for offset in range(40):
+        for size_max in range(0, 4_000, 150):
+            found = bytes_of(log, offset, size_max, at_least_one=False)
+            assert len(found) <= size_max
+            assert b"".join(batches[offset:]).startswith(found)
+            assert bool(found) == (len(batches[offset]) <= size_max)
+
+
+def test_an_emptied_batch_before_one_without_room_is_an_answer(
+    row: Callable[..., LogRow], open_log: Callable[..., PartitionLog]
+) -> None:
+    log = open_log(MemoryFilesystem(), "/d/t-0", segment_bytes=7_500)
+    left = LogRow.of_batch(bytes(emptied(read_header(row(0).payload))))
+    log.append([left])
+    log.append([row(1, value=b"v" * 3_500)])
+    log.append([row(2, value=b"v" * 2_000)])
+    assert [segment.base_offset for segment in log.segments()] == [0, 2]
+    assert bytes_of(log, 0, 2_000, at_least_one=True) == left.payload
