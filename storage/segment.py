@@ -26,6 +26,7 @@ from typing import Final
 from klamm.storage.arrow_format import file_head
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.file_ranges import GROUP_SIZE_MIN, RangeSlice, collect
+from klamm.storage.filesystem import File
 from klamm.storage.footer import SegmentState, read_footer_of
 from klamm.storage.group_walk import checked, checked_groups, columns_of, walk_groups
 from klamm.storage.handles import FileHandles
@@ -142,12 +143,12 @@ class Segment(SegmentFile):
         self.end_offset = rows[-1].last_offset + 1
 
     def read(self, wanted: Wanted, *, wait: bool) -> LogSlice | None:
-        """Return whole batches from the one that holds ``wanted.start``.
+        """Return whole batches from the one that holds ``wanted.start``, up to the first damage.
 
         ``wait`` says whether the disk may be waited for. If not, nothing is returned where it would have to be.
 
         Raises:
-            CorruptSegmentError: Bytes that this read needs are damaged.
+            CorruptSegmentError: The first bytes that this read needs are damaged.
             OSError: The disk refused.
         """
         found = self._position_of(wanted.start, wait=wait)
@@ -158,20 +159,40 @@ class Segment(SegmentFile):
         file = self.file()
         while position < data_end and not slicer.complete and not slicer.buffers:
             stop = self._stop(position, wanted.size_max, slicer.needed, data_end)
-            view = file.read_now(stop - position, position)
+            view = self._view(file, stop - position, position, wait=wait)
             if view is None:
-                if not wait:
-                    return None
-                self.distrust()
-                view = file.read(stop - position, position)
-            if self.watch.due_to_read():  # after the read: what is changed from now on does no harm to it
-                self.look(file)
-            if len(view) < stop - position or stop - position < GROUP_MIN:
-                raise CorruptSegmentError(self.path, position + len(view), f"the file should end at {data_end}")
-            position = slicer.feed(memoryview(view), position, self.path, self.unverified_end, self._verify)
+                return None
+            start = position
+            try:
+                position = slicer.feed(view, start, self.path, self.unverified_end, self._verify)
+            except CorruptSegmentError:
+                if not slicer.buffers:
+                    raise
+                return slicer.result()  # what stands before it; the next read begins with the damage
+            if (len(view) < stop - start or stop - start < GROUP_MIN) and not slicer.buffers:
+                raise CorruptSegmentError(self.path, start + len(view), f"the file should end at {data_end}")
+        if slicer.damage is not None:
+            raise slicer.damage
         if slicer.buffers and not wait:
             self._remember(slicer.next_offset, position)
         return slicer.result()
+
+    def _view(self, file: File, size: int, position: int, *, wait: bool) -> memoryview | None:
+        """Return what stands there, fewer bytes if somebody has cut the file; nothing if the disk must be waited for.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        found = file.read_now(size, position)
+        if found is None:
+            if not wait:
+                return None
+            self.distrust()
+            found = file.read(size, position)
+        view = memoryview(found)
+        if len(view) < size or self.watch.due_to_read():  # after the read: what is changed from now on is not in it
+            self.look(file)
+        return view
 
     def ranges(self, wanted: Wanted) -> RangeSlice | None:
         """Return whole row groups from the one that starts with ``wanted.start``, as ranges of the file.

@@ -18,6 +18,7 @@ from klamm.storage.row_group import (
 )
 
 _NONE_YET: Final = -1
+_FAR: Final = 1 << 62
 
 
 class LogSlice(NamedTuple):
@@ -48,7 +49,7 @@ class Wanted(NamedTuple):
 class Slicer:
     """Collects batches until the answer is complete or more bytes are needed."""
 
-    __slots__ = ("_left", "_wanted", "buffers", "complete", "first_offset", "needed", "next_offset")
+    __slots__ = ("_left", "_wanted", "buffers", "complete", "damage", "first_offset", "needed", "next_offset")
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -60,6 +61,8 @@ class Slicer:
         """Whether a bound was met: reading on would add nothing."""
         self.needed = GROUP_MIN
         """How many bytes the next view must have to make progress."""
+        self.damage: CorruptSegmentError | None = None
+        """A damaged row group that may hold the first offset: it does unless a sound one begins at or before that."""
 
     def result(self) -> LogSlice:
         """Return what was collected."""
@@ -72,30 +75,34 @@ class Slicer:
     ) -> int:
         """Take what fits from ``view``, which starts with the row group at ``position`` of the file ``path``.
 
-        ``verify`` is called with the rest of the view and its position for each row group below ``unverified_end``.
+        ``verify`` is called with each row group below ``unverified_end`` and its position. A damaged one before what is
+        wanted is passed over, see :attr:`damage`.
 
         Returns:
             The position of the row group to go on with: the first that was not taken wholly.
 
         Raises:
-            CorruptSegmentError: No row group stands where one should.
+            CorruptSegmentError: No row group stands where one should, or what is wanted is damaged.
         """
         start, end, _, at_least_one = self._wanted
+        if self.damage is not None:
+            unverified_end = _FAR
         available, at, unpack, minimum = len(view), 0, FAST_PEEK.unpack_from, GROUP_MIN
         buffers = self.buffers
         self.needed = minimum
         while at + minimum <= available:
             continuation, body_size, n, payload_at, payload_size, base, last = unpack(view, at)
             size = METADATA_SIZE + body_size
-            if continuation != CONTINUATION or n < 1 or payload_at + payload_size > body_size:
+            if continuation != CONTINUATION or n < 1 or not 0 <= payload_at + payload_size <= body_size:
                 raise CorruptSegmentError(path, position + at, "no row group stands here")
             if at + size > available:
                 self.needed = size
                 break
+            if position + at < unverified_end and not self._is_sound(view[at : at + size], position + at, base, verify):
+                at, unverified_end = at + size, _FAR
+                continue
             if n > 1:
                 last = last_offset_of(view, at, n)
-            if position + at < unverified_end:
-                verify(view[at : at + size], position + at)
             if last >= start:
                 if n > 1 and (last >= end or base < start or payload_size > self._left):
                     self._take_rows(view, at, position, path)
@@ -112,6 +119,26 @@ class Slicer:
                     break
             at += size
         return position + at
+
+    def _is_sound(
+        self, group: memoryview, position: int, base_offset: int, verify: Callable[[memoryview, int], None]
+    ) -> bool:
+        """Whether the row group that begins with ``base_offset`` is as it was written.
+
+        Raises:
+            CorruptSegmentError: It, or a damaged one before it, stands where the next offset is.
+        """
+        try:
+            verify(group, position)
+        except CorruptSegmentError as error:
+            if self.buffers:
+                raise
+            self.damage = self.damage or error
+            return False
+        if self.damage is not None and base_offset > self._wanted.start:
+            raise self.damage
+        self.damage = None
+        return True
 
     def _take_rows(self, view: memoryview, at: int, position: int, path: str) -> None:
         """Take single rows of a row group that is not wanted wholly."""

@@ -9,6 +9,8 @@ import pytest
 from klamm.records.batch import read_header
 from klamm.records.compaction import emptied
 from klamm.records.record import Record, build_batch
+from klamm.storage.errors import CorruptSegmentError
+from klamm.storage.faulty_filesystem import FaultyFilesystem
 from klamm.storage.log_reading import read_segments
 from klamm.storage.memory_filesystem import MemoryFilesystem
 from klamm.storage.partition_log import ColdRead, PartitionLog
@@ -80,3 +82,39 @@ def test_an_emptied_batch_before_one_without_room_is_an_answer(
     log.append([row(2, value=b"v" * 2_000)])
     assert [segment.base_offset for segment in log.segments()] == [0, 2]
     assert bytes_of(log, 0, 2_000, at_least_one=True) == left.payload
+
+
+def test_what_stands_before_a_damage_is_served(
+    row: Callable[..., LogRow], open_log: Callable[..., PartitionLog]
+) -> None:
+    filesystem = FaultyFilesystem(Random(1))
+    log = open_log(filesystem, "/d/t-0")
+    starts, batches = [0], b""
+    for offset in range(6):
+        batch = row(offset, value=b"v" * 500)
+        log.append([batch])
+        starts.append(log.segments()[0].size_bytes)
+        batches += bytes(batch.payload)
+    state = log.close()
+    filesystem.flip(log.segments()[0].path, starts[3] + 1_200)
+    again = open_log(filesystem, "/d/t-0", clean=state)
+    size = len(batches) // 6
+    assert bytes_of(again, 0, 1 << 20, at_least_one=True) == batches[: 3 * size]
+    with pytest.raises(CorruptSegmentError):
+        bytes_of(again, 3, 1 << 20, at_least_one=True)
+    assert bytes_of(again, 4, 1 << 20, at_least_one=True) == batches[4 * size :]
+
+
+def test_what_somebody_left_of_a_file_that_they_cut_is_served(
+    row: Callable[..., LogRow], open_log: Callable[..., PartitionLog]
+) -> None:
+    filesystem = MemoryFilesystem()
+    log = open_log(filesystem, "/d/t-0")
+    batches = [row(offset, value=b"v" * 500) for offset in range(6)]
+    for batch in batches:
+        log.append([batch])
+    segment = log.segments()[0]
+    filesystem.open(segment.path).truncate(segment.size_bytes - 100)
+    assert bytes_of(log, 0, 1 << 20, at_least_one=True) == b"".join(bytes(batch.payload) for batch in batches[:5])
+    with pytest.raises(CorruptSegmentError):
+        bytes_of(log, 5, 1 << 20, at_least_one=True)
