@@ -273,7 +273,7 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
 
     async def open_menu(self, title: str, items: Sequence[MenuItem]) -> None:
         """Open a menu of changes."""
-        from klamm.tui.dialogs.screen import MenuScreen
+        from klamm.tui.dialogs.menu import MenuScreen
 
         await self._open_over(MenuScreen(self, title, items), "TableView")
 

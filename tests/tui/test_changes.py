@@ -24,7 +24,8 @@ from klamm.tui.dialogs.change import Change, Done, Field, MenuItem, Prepared, Va
 from klamm.tui.dialogs.cloning import CloneTopic
 from klamm.tui.dialogs.configs import EditConfigs
 from klamm.tui.dialogs.groups import SeekGroup
-from klamm.tui.dialogs.screen import ChangeScreen, Choice, MenuScreen
+from klamm.tui.dialogs.menu import MenuScreen
+from klamm.tui.dialogs.screen import ChangeScreen, Choice
 from klamm.tui.dialogs.topics import AddPartitions, CreateTopic, DeleteTopics, EditConfig, TrimTopic
 from klamm.tui.dialogs.undo import UndoLast
 from klamm.tui.place import Place

@@ -1,7 +1,8 @@
 """Changes to a cluster: what is shown and asked before, and how each is made.
 
 ``change`` says what a change is: ``prepare`` looks at what it would do, ``apply`` makes it, ``make`` notes what takes
-it back. ``screen`` is the one dialog, and the menus that lead to it. The rest are the changes, by what they are about:
+it back. ``screen`` is the one dialog, ``menu`` the lists that lead to it. The rest are the changes, by what they are
+about:
 
 | module | changes |
 |---|---|

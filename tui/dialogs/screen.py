@@ -1,4 +1,4 @@
-"""The dialog before a change, and the menus that lead to it.
+"""The dialog before a change.
 
 The dialog shows what would happen, the same as a command line, what takes it back, and asks as much as the ladder in
 ``klamm.client.guard`` wants. Cancel has the focus, unless something has to be typed first; Enter in a field never
@@ -11,7 +11,6 @@ applying → closed, or refused with what went wrong.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.segment import Segment
@@ -30,10 +29,8 @@ from klamm.client.errors import ClientError
 from klamm.client.guard import LEVELS, SEVERE, level_of
 from klamm.client.text import count_text, printable
 from klamm.tui.bars import bar
-from klamm.tui.columns import Cell, Column, TextLine
-from klamm.tui.dialogs.change import Change, Done, MenuItem, Prepared, make
-from klamm.tui.part import Part
-from klamm.tui.table import TableView
+from klamm.tui.columns import Cell, TextLine
+from klamm.tui.dialogs.change import Change, Done, Prepared, make
 from klamm.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
@@ -42,8 +39,6 @@ if TYPE_CHECKING:
 SETTLE_S: Final = 0.3
 """Somebody who pauses typing for this long wants to see what it would do."""
 
-
-MENU_LINES_MAX: Final = 16
 PROGRESS_S: Final = 0.25
 """How often it is shown how far a change is."""
 
@@ -345,42 +340,3 @@ class ChangeScreen(ModalScreen[Done | None]):
             line = self.prepared.line(self._klamm.session.settings)
             self._klamm.copy_to_clipboard(line)
             self.query_one("#undo", Static).update(f"{self._klamm.signs.good} copied: {printable(line)}")
-
-
-class MenuScreen(ModalScreen[None]):
-    """A list of changes; each opens its dialog."""
-
-    DEFAULT_CSS = """
-    MenuScreen { align: center middle; background: $background 60%; }
-    MenuScreen TableView { width: 60; max-width: 96%; max-height: 90%; background: $surface; padding: 0 1; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close", id="menu.close")]
-
-    def __init__(self, app: KlammApp, title: str, items: Sequence[MenuItem]) -> None:
-        super().__init__()
-        self._klamm = app
-        self._title = title
-        self._items = list(items)
-
-    def compose(self) -> ComposeResult:
-        """Yield the list."""
-        columns = [Column("label", "", lambda row: row.label, None, 40, flex=True, search=True)]
-        yield TableView("menu", columns, title=self._title, empty="There is nothing to change here.")
-
-    def on_mount(self) -> None:
-        """Show it."""
-        table = self.query_one(TableView)
-        table.signs = self._klamm.signs
-        table.show_part(Part(self._items))
-        table.styles.height = min(MENU_LINES_MAX, len(self._items) + 3)
-
-    def on_table_view_opened(self, event: TableView.Opened) -> None:
-        """Open the dialog."""
-        event.stop()
-        item: MenuItem = event.row
-        self.dismiss(None)
-        self._klamm.open_change(item.make())
-
-    def action_close(self) -> None:
-        """Change nothing."""
-        self.dismiss(None)
