@@ -11,5 +11,6 @@ about:
 | ``groups`` | offsets: reset, copy, delete; groups and members |
 | ``messages``, ``record_text`` | records: produce, send again; a record as a text one edits |
 | ``access``, ``accounts`` | ACLs; users and quotas |
+| ``together`` | one of these made to several objects |
 | ``undo`` | the last change taken back, and made again |
 """

@@ -44,6 +44,7 @@ class Prepared(NamedTuple):
 
     ``words`` are the command's; ``then`` are those of a second one, which reads what the first writes; ``also`` are
     further commands of the same kind, and ``names`` what each command wants typed where that is not the plan's name.
+    It is ``idle`` where the problem is only that it is so already.
     """
 
     plan: Plan
@@ -54,6 +55,7 @@ class Prepared(NamedTuple):
     then: Sequence[str] = ()
     also: Sequence[Sequence[str]] = ()
     names: Sequence[str] = ()
+    idle: bool = False
 
     def line(self, settings: Settings) -> str:
         """Return the command line that does the same: in production it says more to be let through."""
@@ -77,6 +79,8 @@ class Change:
     fields: Sequence[Field] = ()
     asks: bool = True
     """Whether the first empty field waits to be filled in; Cancel has the focus otherwise."""
+    starts_at: str = ""
+    """The field that people come to change, whatever it says."""
     progress: tuple[int, int] | None = None
     """How much is done of how much, while one that takes long is made."""
 

@@ -2,7 +2,7 @@
 
 The dialog shows what would happen, the same as a command line, what takes it back, and asks as much as the ladder in
 ``klamm.client.guard`` wants. Cancel has the focus, unless something has to be typed first; Enter in a field never
-applies anything.
+applies anything. A name that is wanted can be typed from wherever the focus is.
 
 States: looking (what would happen is being found out) → ready or refused, again after each change of a field →
 applying → closed, or refused with what went wrong.
@@ -25,7 +25,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from klamm.client.errors import ClientError
+from klamm.client.errors import ClientError, SettingsError
 from klamm.client.guard import LEVELS, SEVERE, level_of
 from klamm.client.text import count_text, printable
 from klamm.tui.bars import bar
@@ -84,9 +84,8 @@ class Choice(Widget, can_focus=True):
             self.refresh()
 
     def action_choose(self) -> None:
-        """Choose it."""
-        if not self.off:
-            self.post_message(self.Chosen(self))
+        """Choose it; the dialog says why that cannot be where it is turned off."""
+        self.post_message(self.Chosen(self))
 
     def on_click(self, event: events.Click) -> None:
         """Choose it."""
@@ -177,9 +176,9 @@ class ChangeScreen(ModalScreen[Done | None]):
         pane.signs = self._klamm.signs
         pane.can_focus = False
         self.query_one("#apply", Choice).turn(off=True)
-        empty = [field for field in self.change.fields if self.change.asks and not field.default]
-        first = self.query_one(f"#field-{empty[0].key}") if empty else self.query_one("#cancel")
-        first.focus()
+        empty = [field.key for field in self.change.fields if self.change.asks and not field.default]
+        first = self.change.starts_at or next(iter(empty), "")
+        self.query_one(f"#field-{first}" if first else "#cancel").focus()
         self._look()
 
     @property
@@ -202,6 +201,18 @@ class ChangeScreen(ModalScreen[Done | None]):
             self._asked += 1
             asked = self._asked
             self.set_timer(SETTLE_S, lambda: self._look() if asked == self._asked else None)
+
+    def on_key(self, event: events.Key) -> None:
+        """Type the name that is wanted, also where Cancel or Apply has the focus."""
+        confirm = self.query_one("#confirm-name", Input)
+        if self._wants_name and isinstance(self.focused, Choice) and event.is_printable and event.character:
+            event.stop()
+            confirm.focus()
+            confirm.insert_text_at_cursor(event.character)
+
+    @property
+    def _wants_name(self) -> bool:
+        return self.query_one("#confirm").has_class("-wanted")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave Enter to the choices where no field has the focus."""
@@ -265,8 +276,11 @@ class ChangeScreen(ModalScreen[Done | None]):
         apply.set_class(self.level > 1, "-danger")
         self._open_apply()
 
-    def _refuse(self, error: ClientError) -> None:
-        text = f"{self._klamm.signs.bad} {error.code}: {error.message}"
+    def _refuse(self, error: ClientError, others: int = 0) -> None:
+        code = "" if isinstance(error, SettingsError) else f"{error.code}: "  # which says nothing to who typed it
+        text = f"{self._klamm.signs.bad} {code}{error.message}"
+        if others:
+            text += f" (and {others} more)"
         if error.next_step:
             text += f"  next: {error.next_step}"
         if self.prepared is None:
@@ -287,6 +301,9 @@ class ChangeScreen(ModalScreen[Done | None]):
         """Cancel, or apply."""
         if event.choice.name == "cancel":
             self.dismiss(None)
+        elif event.choice.off:
+            if self._wants_name:
+                self.query_one("#confirm-name").focus()
         elif self.prepared is not None and not self._applying and self._looked_at == self.values:
             self._applying = True
             self._open_apply()
@@ -314,7 +331,7 @@ class ChangeScreen(ModalScreen[Done | None]):
             return
         self._applying = False
         if done.errors:
-            self._refuse(done.errors[0])
+            self._refuse(done.errors[0], len(done.errors) - 1)
             self.prepared = None
             self._open_apply()
             self._klamm.refresh_view()
@@ -339,4 +356,4 @@ class ChangeScreen(ModalScreen[Done | None]):
         if self.prepared is not None:
             line = self.prepared.line(self._klamm.session.settings)
             self._klamm.copy_to_clipboard(line)
-            self.query_one("#undo", Static).update(f"{self._klamm.signs.good} copied: {printable(line)}")
+            self.query_one("#keys", Static).update(f"{self._klamm.signs.good} copied the command line")

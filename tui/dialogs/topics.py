@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 
 from klamm.client import operations
@@ -180,6 +181,7 @@ class EditConfig(Change):
             Field("key", "Config", key),
             Field("value", "Value", value or "", "empty: back to the default"),
         )
+        self.starts_at = "value" if key else ""
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Show before and after, and have the broker check it."""
@@ -203,12 +205,15 @@ class EditConfig(Change):
         level = config_level([resource[0]])
         plan = Plan(f"{'set' if wanted else 'unset'} {key} of {shown}", level, resource[1] or "default")
         if before is None:
-            return Prepared(plan, words, problem=f"{shown} has no config {key!r}")
+            near = difflib.get_close_matches(key, [each.name for each in entries], 1)
+            return Prepared(
+                plan, words, problem=f"{shown} has no config {key!r}" + _meant(near) if key else "which config?"
+            )
         after = wanted or f"{before.default} (default)"
         lines = [f"- {key}={_value(before.value)}  ({before.source})", f"+ {key}={after}"]
         plan = plan._replace(lines=lines)
         if wanted == (before.value or "") or (not wanted and not before.overridden):
-            return Prepared(plan, words, problem="that is what it is now")
+            return Prepared(plan, words, problem="that is what it is now", idle=True)
         refused = await alter_configs(cluster, {resource: [change]}, validate_only=True)
         for error in refused.values():
             return Prepared(plan, words, problem=error.message)
@@ -252,6 +257,10 @@ def _pairs(text: str) -> Mapping[str, str]:
             raise SettingsError(msg)
         found[key] = value
     return found
+
+
+def _meant(near: Sequence[str]) -> str:
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _value(value: str | None) -> str:

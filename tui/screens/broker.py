@@ -74,7 +74,10 @@ class BrokerView(ConfigsView):
 
     def changes(self) -> list[MenuItem]:
         """Return what can be done to the broker's configs."""
-        return self.config_changes()
+        from klamm.tui.dialogs.topics import EditConfig
+
+        any_config = MenuItem(f"Set a config of broker {self.place.name}…", lambda: EditConfig(self.resource, "", None))
+        return [*self.config_changes(), any_config]
 
     def command_line(self) -> str:
         """Return the command that shows the same."""

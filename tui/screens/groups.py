@@ -147,9 +147,20 @@ def partition_columns(signs: Signs) -> list[Column]:
 def group_changes(names: list[str], partition: PartitionRow | None = None) -> list[MenuItem]:
     """Return what can be done to groups; of one group also to its partition under the cursor."""
     from klamm.tui.dialogs import groups
+    from klamm.tui.dialogs.together import Together
 
     about = printable(names[0]) if len(names) == 1 else f"{len(names)} groups"
     items = [MenuItem(f"Delete {about}…", lambda: groups.DeleteGroups(names), destructive=True)]
+    if len(names) > 1:
+        items.insert(
+            0,
+            MenuItem(
+                f"Reset the offsets of {about}…",
+                lambda: Together([groups.SeekGroup(name) for name in names], about),
+                destructive=True,
+                in_both=True,
+            ),
+        )
     if len(names) == 1:
         (name,) = names
         items[:0] = [

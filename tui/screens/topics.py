@@ -146,7 +146,8 @@ class TopicsView(View):
 
 def topic_changes(names: list[str]) -> list[MenuItem]:
     """Return what can be done to topics."""
-    from klamm.tui.dialogs import cloning, moves, topics
+    from klamm.tui.dialogs import cloning, messages, moves, topics
+    from klamm.tui.dialogs.together import Together
 
     about = printable(names[0]) if len(names) == 1 else f"{len(names)} topics"
     items = [
@@ -162,9 +163,15 @@ def topic_changes(names: list[str]) -> list[MenuItem]:
     if len(names) == 1:
         (name,) = names
         items[:0] = [
+            MenuItem(f"Produce a record to {about}…", lambda: messages.ProduceRecord(name)),
             MenuItem(f"Set a config of {about}…", lambda: topics.EditConfig(("topic", name), "", None)),
             MenuItem(f"Add partitions to {about}…", lambda: topics.AddPartitions(name)),
             MenuItem(f"Clone {about}…", lambda: cloning.CloneTopic(name)),
         ]
         items.append(MenuItem(f"Delete records of {about}…", lambda: topics.TrimTopic(name), destructive=True))
+        return items
+    edits = [topics.EditConfig(("topic", name), "", None) for name in names]
+    trims = [topics.TrimTopic(name) for name in names]
+    items.insert(0, MenuItem(f"Set a config of {about}…", lambda: Together(edits, about)))
+    items.append(MenuItem(f"Delete records of {about}…", lambda: Together(trims, about), destructive=True))
     return items
