@@ -52,7 +52,7 @@ async def _show(run: Run) -> Result:
             code = "DEMO"
             raise ClientError(code, msg, f"{Path(sys.executable).name} -m klamm.cli.demo_load shows why")
         settings = Settings(parse_bootstrap(address), {})
-        await show(run, settings, Place("home"))
+        exit_code = await show(run, settings, Place("home"))
     finally:
         process.stdin.close()  # that is how it knows
         try:
@@ -61,7 +61,7 @@ async def _show(run: Run) -> Result:
             process.kill()
             await process.wait()
     run.note("The demonstration's cluster is gone. Your own: klamm serve, klamm ui -b HOST:PORT")
-    return Result((), ())
+    return Result((), (), exit_code=exit_code)
 
 
 COMMANDS = (

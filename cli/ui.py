@@ -28,22 +28,22 @@ async def show_ui(run: Run) -> Result:
     with run.without_deadline():
         replay = run.values.text("replay")
         if replay is not None:
-            await _show(run, _replay_session(run, replay), place)
+            code = await _show(run, _replay_session(run, replay), place)
         else:
-            await show(run, run.resolved.settings, place)
-    return Result((), ())
+            code = await show(run, run.resolved.settings, place)
+    return Result((), (), exit_code=code)
 
 
-async def show(run: Run, settings: Settings, place: Place) -> None:
-    """Run the interface over a cluster until it is left."""
+async def show(run: Run, settings: Settings, place: Place) -> int:
+    """Run the interface over a cluster until it is left; return 0, or 1 if it ended by a mistake of its own."""
     from klamm.tui.registry import loader_of
     from klamm.tui.session import Session
 
     settings.check()
-    await _show(run, Session(settings, loader_of), place)
+    return await _show(run, Session(settings, loader_of), place)
 
 
-async def _show(run: Run, session: Session, place: Place) -> None:
+async def _show(run: Run, session: Session, place: Place) -> int:
     session.start()
     session.prefetch(place)  # the cluster answers while Textual loads
     from klamm.tui.app import KlammApp
@@ -56,6 +56,7 @@ async def _show(run: Run, session: Session, place: Place) -> None:
         await app.run_async(mouse=run.values.flag("mouse"))
     finally:
         app.session.close()
+    return app.return_code or 0
 
 
 def _replay_session(run: Run, path: str) -> Session:

@@ -131,6 +131,7 @@ class Session:
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
                 loaded = await self._loader_of(place.kind)(self, place, memory)
+                await self._suggest(place, memory, loaded)
         except ClientError as error:
             loaded = Loaded(self.now_ms, {}, error)
         except TimeoutError:
@@ -143,6 +144,13 @@ class Session:
         if self.live and loaded.error is None:
             await self._look_for_lost()
         return loaded._replace(cpu_s=time.thread_time() - cpu_s)
+
+    async def _suggest(self, place: Place, memory: Memory, loaded: Loaded) -> None:
+        """Name what a misspelt name may mean."""
+        if place.name and self.live and any(part.error is not None for part in loaded.parts.values()):
+            from klamm.tui.data.names import suggest_names
+
+            await suggest_names(self, place, memory, loaded)
 
     async def _look_for_lost(self) -> None:
         """Try brokers again to which connections broke; note which are away and which came back."""

@@ -111,12 +111,17 @@ TOPIC = loaded(
         "replicated 3x  304/s in",
     ),
     configs=CONFIGS,
-    consumers=[ConsumerRow("fraud-scorer", "Stable", 4, 77_204), ConsumerRow("audit", "Empty", 4, 0)],
+    consumers=[ConsumerRow("fraud-scorer", "Stable", 4, 77_204, 298.0), ConsumerRow("audit", "Empty", 4, 0)],
     acls=[
         Acl("topic", "orders", "literal", "User:checkout", "*", "write", "allow"),
         Acl("topic", "ord", "prefixed", "User:guest", "*", "read", "deny"),
     ],
-    flow=[(NOW_MS - 90_000 + second * 1000, 304.0 - second % 7 * 10) for second in range(91)],
+    flow=Part(
+        [(NOW_MS - 90_000 + second * 1000, 304.0 - second % 7 * 10) for second in range(91)],
+        None,
+        NOW_MS,
+        "groups read 298/s",
+    ),
 )
 GROUP = loaded(
     partitions=Part(PARTITIONS, None, NOW_MS, "Stable  coordinator 2  range"),

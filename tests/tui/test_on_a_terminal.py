@@ -34,3 +34,27 @@ def test_commands_that_come_in_one_piece_are_understood(any_broker: Broker, tmp_
         terminal.wait_for("klamm topic create typed-at-once --partitions 3 --replication-factor 1 ", 60)
         terminal.type("\x03")
         assert terminal.end(60) == 0
+
+
+_BROKEN = """
+from klamm.cli.main import main
+from klamm.tui.data import home
+
+
+async def load(*_):
+    raise ValueError("a mistake of our own")
+
+
+home.load = load
+main(["ui", "-b", "127.0.0.1:1"])
+"""
+
+
+def test_an_end_that_nobody_asked_for_has_an_exit_code(tmp_path: Path) -> None:
+    environment = {
+        **os.environ, "TERM": "xterm-256color", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path),
+        "XDG_STATE_HOME": str(tmp_path), "KLAMM_CONFIG": str(tmp_path / "config.toml"),
+    }  # fmt: skip
+    with Terminal([sys.executable, "-c", _BROKEN], environment, columns=100, lines=30) as terminal:
+        terminal.wait_for("a mistake of our own", 60)
+        assert terminal.end(60) == 1

@@ -27,7 +27,7 @@ FULL: Mapping[str, Mapping[str, int]] = {
     },
     "groups": {
         "Metadata": 1, "ListOffsets": 1, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 2, "DescribeGroups": 1,
-        "ConsumerGroupDescribe": 1, "DescribeConfigs": 1,
+        "ConsumerGroupDescribe": 1, "DescribeConfigs": 1, "DescribeCluster": 1,
     },
     "group": {
         "Metadata": 1, "ListOffsets": 1, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 2, "DescribeGroups": 1,
@@ -38,6 +38,7 @@ FULL: Mapping[str, Mapping[str, int]] = {
     "cluster": {"DescribeCluster": 1, "DescribeQuorum": 1, "ListPartitionReassignments": 1, "ApiVersions": 1},
     "home": {
         "Metadata": 3, "ListOffsets": 4, "ListGroups": 1, "OffsetFetch": 1, "Fetch": 22, "DescribeConfigs": 3,
+        "DescribeCluster": 1,
     },
 }  # fmt: skip
 # Screens that look at everything each time. Messages read on in the background, one long poll after the other.

@@ -11,5 +11,5 @@
 | ``security``, ``transactions`` | ACLs, users, quotas; transactional ids |
 | ``state`` | actors, clients and segments of klamm brokers |
 | ``diff`` | topics, groups or brokers side by side |
-| ``names`` | what there is by name, for the palette and completion |
+| ``names``, ``rights`` | what there is by name, for the palette; what cannot be seen for want of rights |
 """

@@ -2,7 +2,7 @@
 
 What one refresh sends is what ``klamm.client.lag`` does: one ListGroups, one OffsetFetch and one ListOffsets to each
 broker, one Metadata, and one or two Fetches to each leader of what lags most, for the time. Every five seconds also one
-or two describes to each broker; once a minute the topics' configs, for retention.
+or two describes to each broker; once a minute the topics' configs, for retention; once a DescribeCluster.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from klamm.client.lag import LagRow
 from klamm.client.lag_history import Rates, Risk
 from klamm.client.lag_report import GroupLag, LagReport
 from klamm.client.lag_watch import LagWatcher, Watched
+from klamm.tui.data.rights import hidden_groups
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session, is_due
@@ -105,12 +106,13 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
         known.described = {group.group_id: group for group in found}
         known.described_at_ms = session.now_ms
     rows = board(known, report, memory.get("in_view", ()))
+    missing = [*report.broker_errors, *report.group_errors.values(), *await hidden_groups(session, memory)]
     now = session.now_ms
     chosen = str(memory.get("current") or (rows[0].name if rows else ""))
     refused = report.group_errors.get(chosen)
     detail = [partition_row(known.watcher, row, known.described.get(chosen)) for row in known.watcher.rows(chosen)]
     parts = {
-        "groups": Part(rows, None, now, "", one_of_each([*report.broker_errors, *report.group_errors.values()])),
+        "groups": Part(rows, None, now, "", one_of_each(missing)),
         "partitions": Part(None if refused else detail, refused, now, chosen),
     }
     return Loaded(now, parts)

@@ -1,9 +1,9 @@
 """What is wrong right now, the worst first; then how much goes in and out, and who leads.
 
 What one refresh sends: one Metadata (of thousands of topics every five seconds) and one ListOffsets to each leader;
-every second refresh also what the lag board sends (``klamm.client.lag``). A klamm broker is read what it tells of its
-requests (``__klamm_state``), one long poll after the other. Topics that under-replicate have their
-min.insync.replicas looked up once.
+every second refresh also what the lag board sends (``klamm.client.lag``), once a DescribeCluster. A klamm broker is
+read what it tells of its requests (``__klamm_state``), one long poll after the other. Topics that under-replicate have
+their min.insync.replicas looked up once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.data import groups as lag_board
 from klamm.tui.data import topics as topic_rows
 from klamm.tui.data.groups import GroupRow
+from klamm.tui.data.rights import hidden_groups
 from klamm.tui.data.state import Rounds
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
@@ -122,6 +123,7 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
         await _sample_groups(session, known, metadata)
     if known.group_error is not None:
         warnings.append(known.group_error)
+    hidden = await hidden_groups(session, memory) if known.rows is not None else []
     await _look_up_least(session, seen, known)
     if known.refreshes > 1:
         _note_latency(session, seen, known, memory)
@@ -129,10 +131,14 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     found = sorted(troubles(seen, known, session.away), key=lambda each: (-each.severity, each.kind, each.name))
     objects = len(metadata.topics) + len(metadata.brokers) + len(known.rows or ())
     note = f"{len(found)} of {objects} objects need attention" if found else f"all {objects} objects are well"
+    if not found and (hidden or known.group_error is not None):
+        note = "what is seen is well"
     if known.rows is None:
         note = f"{objects} objects; groups are not looked at yet"
     parts = {
-        "attention": Part(None if known.rows is None else found, None, now, note, lag_board.one_of_each(warnings)),
+        "attention": Part(
+            None if known.rows is None else found, None, now, note, lag_board.one_of_each([*warnings, *hidden])
+        ),
         "figures": Part([_figures(seen, known)], None, now),
     }
     return Loaded(now, parts, more=known.refreshes == 1)

@@ -17,6 +17,7 @@ from klamm.client.configs import ConfigEntry, describe_configs
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.groups import list_groups
 from klamm.client.offsets import start_and_end
+from klamm.client.text import short_count
 from klamm.client.topics import leader_sizes
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.part import Loaded, Part
@@ -46,12 +47,16 @@ class PartitionRow(NamedTuple):
 
 
 class ConsumerRow(NamedTuple):
-    """One group with offsets of this topic. ``lag`` is over the partitions with a known end."""
+    """One group with offsets of this topic. ``lag`` is over the partitions with a known end.
+
+    ``rate`` is records a second by its commits since the look before, None after the first.
+    """
 
     group: str
     state: str
     partitions: int
     lag: int | None
+    rate: float | None = None
 
 
 @dataclass
@@ -62,6 +67,8 @@ class Known:
     rates: dict[int, deque[float]] = field(default_factory=dict)
     flow: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=FLOW))
     sizes: dict[int, int] = field(default_factory=dict)
+    commits: dict[str, tuple[int, Mapping[int, int]]] = field(default_factory=dict)
+    read_rate: float | None = None
     slow_at_ms: int = 0
     refreshes: int = 0
 
@@ -86,7 +93,7 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
         known.slow_at_ms = session.now_ms
         known.sizes = await _sizes(session, topic)
         parts["configs"] = await panel(session, _configs(session, topic.name))
-        parts["consumers"] = await panel(session, _consumers(session, topic.name, ends))
+        parts["consumers"] = await panel(session, _consumers(session, topic.name, ends, known))
         parts["acls"] = await panel(session, _acls(session, topic.name))
     rows = [_row(topic, index, ends, errors, known) for index in range(len(topic.partitions))]
     rate = sum(row.rate for row in rows if row.rate is not None) if any(row.rate is not None for row in rows) else None
@@ -94,7 +101,8 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     note = f"replicated {replicas}x" + ("" if rate is None else f"  {rate:,.0f}/s in")
     if rate is not None:
         known.flow.append((session.now_ms, rate))
-    parts["flow"] = Part(list(known.flow), None, session.now_ms)
+    read = "" if known.read_rate is None else f"groups read {short_count(known.read_rate)}/s"
+    parts["flow"] = Part(list(known.flow), None, session.now_ms, read)
     parts["partitions"] = Part(sorted(rows), None, session.now_ms, note)
     return Loaded(session.now_ms, parts, more=known.refreshes == 1)
 
@@ -158,18 +166,35 @@ async def _configs(session: Session, name: str) -> list[ConfigEntry]:
 
 
 async def _consumers(
-    session: Session, name: str, ends: Mapping[int, tuple[int, int]]
+    session: Session, name: str, ends: Mapping[int, tuple[int, int]], known: Known
 ) -> tuple[list[ConsumerRow], list[ClientError]]:
     groups, errors = await list_groups(session.cluster)
     commits, failed = await committed_offsets(session.cluster, [group for group in groups if group.type != "share"])
     states = {group.group_id: group.state for group in groups}
     rows: list[ConsumerRow] = []
+    now, before = session.now_ms, known.commits
+    known.commits = {}
     for group, offsets in commits.items():
         mine = {index: commit.offset for (topic, index), commit in offsets.items() if topic == name}
         if mine:
             both = [max(0, ends[index][1] - offset) for index, offset in mine.items() if index in ends]
-            rows.append(ConsumerRow(group, states.get(group, ""), len(mine), sum(both) if both else None))
-    return sorted(rows), [*errors, *list({error.code: error for error in failed.values()}.values())]
+            known.commits[group] = (now, mine)
+            rate = _read_rate(before.get(group), now, mine)
+            rows.append(ConsumerRow(group, states.get(group, ""), len(mine), sum(both) if both else None, rate))
+    rates = [row.rate for row in rows if row.rate is not None]
+    known.read_rate = sum(rates) if rates else None
+    return sorted(rows, key=lambda row: row.group), [
+        *errors,
+        *list({error.code: error for error in failed.values()}.values()),
+    ]
+
+
+def _read_rate(before: tuple[int, Mapping[int, int]] | None, now_ms: int, offsets: Mapping[int, int]) -> float | None:
+    """Return records a second between two looks at a group's commits; going back, as a reset does, is not reading."""
+    if before is None or now_ms <= before[0]:
+        return None
+    read = sum(max(0, offset - before[1].get(index, offset)) for index, offset in offsets.items())
+    return read * 1000 / (now_ms - before[0])
 
 
 async def _acls(session: Session, name: str) -> list[Acl]:

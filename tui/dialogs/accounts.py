@@ -9,6 +9,7 @@ from klamm.client.acls import AclFilter, list_acls
 from klamm.client.errors import ClientError, SettingsError
 from klamm.client.guard import MODERATE, Plan
 from klamm.client.quotas import KEYS, Entity, alter_quotas, entity_text, list_quotas, quota_text
+from klamm.client.text import counted
 from klamm.client.users import (
     ITERATIONS_DEFAULT,
     ITERATIONS_MAX,
@@ -114,6 +115,7 @@ class AlterQuotas(Change):
             Field("ip", "Address", named.get("ip", ""), "instead of both"),
             Field("values", "Quotas", pairs, "producer_byte_rate=1048576; KEY= removes"),
         )
+        self.starts_at = "values" if entity else ""
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Show before and after, and have the broker check it."""
@@ -126,12 +128,14 @@ class AlterQuotas(Change):
             *(f"{key}={'' if value is None else f'{value:.15g}'}" for key, value in wanted.items()),
         ]
         words += [word for kind, each in entity for word in (f"--{kind}", each or _DEFAULT)] + ["--yes"]
-        plan = Plan(f"change {len(wanted)} quotas of {name or '…'}", MODERATE, name)
+        plan = Plan(f"change {counted(len(wanted), 'quota')} of {name or '…'}", MODERATE, name)
         if not entity:
             return Prepared(plan, words, problem="whose? a user, a client id or an address")
         before = next((quota.values for quota in await list_quotas(cluster, entity, strict=True)), {})
         changed = {key: value for key, value in wanted.items() if value != before.get(key)}
-        plan = plan._replace(what=f"change {len(changed)} quotas of {name}", lines=_quota_lines(before, changed))
+        plan = plan._replace(
+            what=f"change {counted(len(changed), 'quota')} of {name}", lines=_quota_lines(before, changed)
+        )
         if not wanted:
             known = [f"{key}  {quota_text(key, value)}" for key, value in before.items()]
             return Prepared(plan._replace(lines=known), words, problem=f"which? there is {', '.join(KEYS)}")
@@ -156,7 +160,7 @@ class RemoveQuotas(AlterQuotas):
         super().__init__(entity)
         self._values = dict.fromkeys(_KINDS, "") | {kind: _DEFAULT if n is None else n for kind, n in entity}
         self._values["values"] = " ".join(f"{key}=" for key in keys)
-        self.fields = ()
+        self.fields, self.starts_at = (), ""
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Show what goes."""

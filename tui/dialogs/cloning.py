@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from klamm.client import operations
 from klamm.client.blast import topic_specs
@@ -12,14 +12,13 @@ from klamm.client.copying import CopyState, TopicCopy
 from klamm.client.errors import ClientError
 from klamm.client.guard import MILD, Plan
 from klamm.client.positions import Range, resolve_ranges
-from klamm.client.text import count_text
+from klamm.client.text import count_text, counted
 from klamm.client.topics import NewTopic, create_topics, require_topics, wait_for_leaders
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.place import Place
 from klamm.tui.session import Session
 
-CANNOT_UNDO: Final = "records that are written stay, unless the topic is deleted"
 _ALL, _NOTHING = "start", "end"
 
 
@@ -47,7 +46,7 @@ class CloneTopic(Change):
         whole = ["topic", "clone", name, target, *(["--empty"] if empty else [])]
         words = whole if start in {_NOTHING, _ALL} else ["topic", "cp", name, target, "--create", "--from", start]
         words = [*words, "--yes"]
-        plan = Plan(f"clone {name} into {target or '…'}", MILD, target, (), CANNOT_UNDO)
+        plan = Plan(f"clone {name} into {target or '…'}", MILD, target)
         if not target:
             return Prepared(plan, words, problem="a topic needs a name")
         spec = (await topic_specs(cluster, topics))[0]
@@ -60,7 +59,7 @@ class CloneTopic(Change):
         for failure in found.errors.values():
             raise failure
         span = 0 if empty else sum((each.end or 0) - each.start for each in found.ranges.values())
-        lines = [f"{new.partitions} partitions, {new.replication_factor} replicas each"]
+        lines = [f"{counted(new.partitions, 'partition')}, {counted(new.replication_factor, 'replica')} each"]
         lines += [f"{key}={value}" for key, value in new.configs.items()]
         lines.append(
             f"{count_text(span)} offsets are copied: partitions, keys, headers and times stay" if span else "no records"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from klamm.client import operations
 from klamm.client.guard import MODERATE, SEVERE, Plan
 from klamm.client.partitions import PREFERRED, UNCLEAN, elect_leaders, list_reassignments, reassign, spread, to_elect
+from klamm.client.text import counted
 from klamm.client.topics import require_topics
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.dialogs.topics import number_of
@@ -32,8 +33,9 @@ class ElectLeaders(Change):
         name = ",".join(dict.fromkeys(topic for topic, _ in parts)) or ",".join(self.names)
         cannot = "records that only the lost replicas have are gone" if self.unclean else ""
         level = SEVERE if self.unclean else MODERATE
-        lines = [f"{topic}:{index}" for topic, index in parts]
-        plan = Plan(f"elect leaders of {len(parts)} partitions", level, name, lines, cannot)
+        led = {(t.name, p.partition): (p.leader, p.replicas[0]) for t in topics for p in t.partitions}
+        lines = [f"{topic}:{index}  {_leaders(*led[topic, index], unclean=self.unclean)}" for topic, index in parts]
+        plan = Plan(f"elect leaders of {counted(len(parts), 'partition')}", level, name, lines, cannot)
         words = ["partition", "elect", *self.names]
         words += ["--unclean", "--confirm", name] if self.unclean else ["--yes"]
         if not parts:
@@ -69,7 +71,7 @@ class Reassign(Change):
         targets = {} if unknown else spread(topics, chosen or known)
         lines = [f"{t}:{p}  {_ids(before[t, p])} → {_ids(targets[t, p])}" for t, p in sorted(targets)]
         name = ",".join(dict.fromkeys(topic for topic, _ in targets)) or ",".join(self.names)
-        plan = Plan(f"move {len(targets)} partitions", SEVERE, name, lines)
+        plan = Plan(f"move {counted(len(targets), 'partition')}", SEVERE, name, lines)
         words = ["partition", "reassign", "plan", *self.names, "-o", "json"]
         words += ["--to-brokers", ",".join(map(str, chosen))] if chosen else []
         then = ["partition", "reassign", "apply", "-", "--confirm", plan.name]
@@ -112,6 +114,12 @@ class CancelMoves(Change):
             return Done(f"cancelled {len(found) - len(failed)} moves", list(failed.values()), (), cannot)
 
         return Prepared(plan, words, apply)
+
+
+def _leaders(now: int, preferred: int, *, unclean: bool) -> str:
+    """Return who leads and who would."""
+    before = "no leader" if now < 0 else f"led by {now}"
+    return f"{before} → {'any replica that lives' if unclean else preferred}"
 
 
 def _ids(brokers: Iterable[int]) -> str:

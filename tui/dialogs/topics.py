@@ -12,6 +12,7 @@ from klamm.client.configs import alter_configs, describe_configs
 from klamm.client.errors import ResponseError, SettingsError
 from klamm.client.guard import ADDITIVE, MODERATE, SEVERE, Plan, config_level
 from klamm.client.positions import resolve_positions
+from klamm.client.text import counted
 from klamm.client.topics import (
     BROKER_DEFAULT,
     NewTopic,
@@ -62,7 +63,10 @@ class CreateTopic(Change):
         found, errors = await create_topics(session.cluster, [new], validate_only=True)
         for error in errors.values():
             return Prepared(plan, words, problem=error.message)
-        lines = [f"{each.partitions} partitions, {each.replication_factor} replicas each" for each in found]
+        lines = [
+            f"{counted(each.partitions, 'partition')}, {counted(each.replication_factor, 'replica')} each"
+            for each in found
+        ]
 
         async def apply() -> Done:
             created, failed = await create_topics(session.cluster, [new])

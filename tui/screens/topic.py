@@ -63,6 +63,7 @@ def consumer_columns() -> list[Column]:
         Column("state", "STATE", lambda r: r.state, None, 12, search=True),
         Column.figure("partitions", "PARTS", lambda r: r.partitions, None, 6),
         Column.figure("lag", "LAG", lambda r: r.lag, lambda r: optional(r.lag, count_text), 12),
+        Column.figure("rate", "READ/s", lambda r: r.rate, lambda r: optional(r.rate, short_count), 7),
     ]
 
 
@@ -97,8 +98,9 @@ class TopicView(ConfigsView):
     ]
     HELP = (
         "One topic. SPAN is from log start to log end in offsets, not a number of messages. A leader with ! is not the "
-        "preferred one. Configs with a mark were set on this topic; Enter shows what one does, e edits it, E edits all "
-        "in $EDITOR. Tab goes on to configs, consumers and ACLs."
+        "preferred one. READ/s is what a group has committed in the last ten seconds. Configs with a mark were set on "
+        "this topic; Enter shows what one does, e edits it, E edits all in $EDITOR. Tab goes on to configs, consumers "
+        "and ACLs."
     )
 
     def compose(self) -> ComposeResult:

@@ -1,0 +1,31 @@
+"""What cannot be seen for want of rights, where brokers leave it out without a word."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from klamm.client.clusters import may_describe
+from klamm.client.errors import ClientError, UnreachableError
+from klamm.tui.session import Memory, Session
+
+_HIDDEN: Final = "groups you may not describe are hidden: no DESCRIBE on the cluster"
+
+
+async def hidden_groups(session: Session, memory: Memory) -> list[ClientError]:
+    """Return a warning where groups may be missing from a list. Asked once a screen: one DescribeCluster.
+
+    Raises:
+        UnreachableError: The cluster cannot be reached.
+    """
+    if not session.live:  # a recording holds what was seen
+        return []
+    if "sees_groups" not in memory:
+        try:
+            memory["sees_groups"] = await may_describe(session.cluster)
+        except UnreachableError:
+            raise
+        except ClientError:  # nobody says
+            memory["sees_groups"] = None
+    if memory["sees_groups"] is not False:
+        return []
+    return [ClientError("HIDDEN_GROUPS", _HIDDEN)]
