@@ -72,7 +72,10 @@ def test_an_empty_screen(kind: str, snap_compare: Compare) -> None:
     close(app)
 
 
-def test_a_screen_that_is_loading(snap_compare: Compare) -> None:
+def test_a_screen_that_is_loading(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "klamm.tui.session.SILENCE_S", 3600.0
+    )  # a machine that takes long to draw it is no silent cluster
     app, wait = prepared({}, "groups")
     assert snap_compare(app, terminal_size=SIZES["small"], run_before=wait)
     close(app)
