@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
-from klamm.client.requests import check, failure, shapes
+from klamm.client.requests import DESCRIBE_CLUSTER_RIGHT, check, failure, shapes
 
 DESCRIBE_ACLS: Final = 29
 CREATE_ACLS: Final = 30
@@ -111,7 +111,7 @@ async def list_acls(cluster: Cluster, wanted: AclFilter = AclFilter()) -> list[A
             permission_type=PERMISSIONS[wanted.permission],
         ),
     )
-    check(answer.error_code, answer.error_message)
+    check(answer.error_code, answer.error_message, needs=DESCRIBE_CLUSTER_RIGHT)
     return sorted(_acl(resource, each) for resource in answer.resources for each in resource.acls)
 
 

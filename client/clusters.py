@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
-from klamm.client.requests import check, shapes, time_ms
+from klamm.client.requests import DESCRIBE_CLUSTER_RIGHT, check, shapes, time_ms
 
 DESCRIBE_CLUSTER: Final = 60
 DESCRIBE_QUORUM: Final = 55
@@ -121,9 +121,9 @@ async def describe_quorum(cluster: Cluster) -> Quorum:
         topics=(shape.TopicData(topic_name=_METADATA_TOPIC, partitions=(shape.PartitionData(partition_index=0),)),)
     )
     answer = await cluster.ask(DESCRIBE_QUORUM, request)
-    check(answer.error_code, answer.error_message)
+    check(answer.error_code, answer.error_message, needs=DESCRIBE_CLUSTER_RIGHT)
     part = answer.topics[0].partitions[0]
-    check(part.error_code, part.error_message)
+    check(part.error_code, part.error_message, needs=DESCRIBE_CLUSTER_RIGHT)
     leader = int(part.leader_id)
     ends = {int(each.replica_id): int(each.log_end_offset) for each in part.current_voters}
     end = max(int(part.high_watermark), ends.get(leader, -1))

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from klamm.client.cluster import RETRIED_CODES, Cluster
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.groups import ListedGroup, coordinators
-from klamm.client.requests import failure, shapes
+from klamm.client.requests import DESCRIBE_GROUP_RIGHT, failure, shapes
 from klamm.client.wire import ClusterMetadata
 
 OFFSET_COMMIT: Final = 8
@@ -65,7 +65,7 @@ async def committed_offsets(
             response = await cluster.ask(OFFSET_FETCH, request, broker_id)
             for group in response.groups:
                 name = str(group.group_id)
-                error = failure(group.error_code, None, name)
+                error = failure(group.error_code, None, name, needs=DESCRIBE_GROUP_RIGHT)
                 if error is not None:
                     errors[name] = error
                     continue

@@ -86,7 +86,7 @@ async def describe_configs(
         response = await cluster.ask(DESCRIBE_CONFIGS, request, target)
         for result in response.results:
             resource = (_RESOURCE_NAMES.get(int(result.resource_type), "unknown"), str(result.resource_name))
-            error = failure(result.error_code, result.error_message, resource[1])
+            error = failure(result.error_code, result.error_message, resource[1], needs=_right(resource))
             if error is None:
                 found[resource] = sorted(_entry(resource[0], each) for each in result.configs)
             else:
@@ -131,6 +131,11 @@ async def alter_configs(
             if error is not None:
                 errors[resource] = error
     return errors
+
+
+def _right(resource: Resource) -> str:
+    """Return the right that it takes to see a resource's configs (``ConfigHelper``): brokers' are the cluster's."""
+    return f"DESCRIBE_CONFIGS on the {resource[0] if resource[0] in {'topic', 'group'} else 'cluster'}"
 
 
 def _entry(kind: str, each: Any) -> ConfigEntry:  # noqa: ANN401 (a response's element)

@@ -66,8 +66,16 @@ class SettingsError(ClientError):
 class ResponseError(ClientError):
     """The broker answered with an error code."""
 
-    def __init__(self, error_code: int, message: str | None, next_step: str = "", *, name: str | None = None) -> None:
+    def __init__(
+        self, error_code: int, message: str | None, next_step: str = "", *, name: str | None = None, needs: str = ""
+    ) -> None:
+        """Keep what a broker said; ``needs`` is the right that was missing if it refused: DESCRIBE on the cluster.
+
+        Brokers say only that it was refused, and some say it with what a request looks like inside of them.
+        """
         self.error_code = error_name(error_code)
+        if needs and self.error_code.endswith(_REFUSED):
+            message, next_step = f"not allowed: it takes {needs}", next_step or _who_can(needs, name)
         detail = message or _MEANINGS.get(self.error_code, self.error_code.lower().replace("_", " "))
         text = f"{name}: {detail}" if name and name not in detail else detail
         hint = next_step or _NEXT_STEPS.get(self.error_code, "").replace("NAME", name or "NAME")
@@ -90,6 +98,13 @@ class UnsupportedApiError(ResponseError):
         super().__init__(_UNSUPPORTED_VERSION, message, "see what it serves: klamm cluster api-versions")
 
 
+def _who_can(needs: str, name: str | None) -> str:
+    """Return the command that shows who has a right."""
+    operation, _, kind = needs.partition(" on the ")
+    words = ["klamm acl who-can", operation.lower().replace("_", "-"), kind]
+    return " ".join(words if kind == "cluster" or not name else [*words, name])
+
+
 def _range(versions: tuple[int, int]) -> str:
     return f"{versions[0]} to {versions[1]}"
 
@@ -109,6 +124,7 @@ def unreadable(broker_id: int, error: Exception) -> UnreachableError:
     return UnreachableError("metadata", f"broker {broker_id}", f"unreadable response: {error}", "report it")
 
 
+_REFUSED = "_AUTHORIZATION_FAILED"
 _MEANINGS = {
     "UNKNOWN_TOPIC_OR_PARTITION": "there is no such topic or partition",
     "TOPIC_ALREADY_EXISTS": "there is such a topic already",

@@ -15,7 +15,7 @@ from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError, unreadable
 from klamm.client.group_describe_wire import GroupAnswer, Member, decode_assignment, decode_subscription
 from klamm.client.groups_wire import ListedGroup
-from klamm.client.requests import BROKER_TIMEOUT_S, failure, shapes, within
+from klamm.client.requests import BROKER_TIMEOUT_S, DESCRIBE_GROUP_RIGHT, failure, shapes, within
 from klamm.protocol.errors import ProtocolError
 
 __all__ = [
@@ -243,7 +243,9 @@ def _described(
     except ProtocolError as error:
         raise unreadable(broker_id, error) from error
     errors: Errors = {
-        each.group_id: ResponseError(each.error_code, each.error_message, name=each.group_id)
+        each.group_id: ResponseError(
+            each.error_code, each.error_message, name=each.group_id, needs=DESCRIBE_GROUP_RIGHT
+        )
         for each in answers
         if each.error_code
     }
@@ -266,7 +268,7 @@ async def _describe_share(cluster: Cluster, broker_id: int, names: list[str]) ->
     found: list[DescribedGroup] = []
     errors: Errors = {}
     for each in response.groups:
-        error = failure(each.error_code, each.error_message, str(each.group_id))
+        error = failure(each.error_code, each.error_message, str(each.group_id), needs=DESCRIBE_GROUP_RIGHT)
         if error is not None:
             errors[str(each.group_id)] = error
             continue

@@ -17,7 +17,7 @@ from klamm.client.errors import ResponseError, unreadable
 from klamm.client.groups import ListedGroup
 from klamm.client.lag_report import LagReport
 from klamm.client.offset_fetch_wire import Commit, GroupCommits
-from klamm.client.requests import within
+from klamm.client.requests import DESCRIBE_GROUP_RIGHT, within
 from klamm.protocol.errors import ProtocolError
 
 GROUPS_AT_FIRST: Final = 32
@@ -52,7 +52,9 @@ async def read_commits(
 
 def _keep_commits(report: LagReport, each: GroupCommits, *, narrowed: bool) -> None:
     if each.error_code:
-        report.group_errors[each.group] = ResponseError(each.error_code, None, name=each.group)
+        report.group_errors[each.group] = ResponseError(
+            each.error_code, None, name=each.group, needs=DESCRIBE_GROUP_RIGHT
+        )
     elif narrowed:
         # Asked for by topic, a broker names every partition, also where the group has committed none.
         topics = {

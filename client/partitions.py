@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
-from klamm.client.requests import TIMEOUT, check, failure, integers, shapes
+from klamm.client.requests import DESCRIBE_CLUSTER_RIGHT, TIMEOUT, check, failure, integers, shapes
 from klamm.client.wire import TopicMetadata
 
 ELECT_LEADERS: Final = 43
@@ -105,7 +105,7 @@ async def list_reassignments(cluster: Cluster) -> list[Reassignment]:
     answer = await cluster.ask(
         LIST_PARTITION_REASSIGNMENTS, shape.ListPartitionReassignmentsRequest(timeout=TIMEOUT, topics=None)
     )
-    check(answer.error_code, answer.error_message)
+    check(answer.error_code, answer.error_message, needs=DESCRIBE_CLUSTER_RIGHT)
     return sorted(
         Reassignment(
             str(topic.name),

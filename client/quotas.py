@@ -58,7 +58,7 @@ async def list_quotas(
             strict=strict,
         ),
     )
-    check(answer.error_code, answer.error_message)
+    check(answer.error_code, answer.error_message, needs="DESCRIBE_CONFIGS on the cluster")
     found = [
         Quota(
             tuple(

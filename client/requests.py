@@ -17,6 +17,10 @@ TIMEOUT: Final = timedelta(seconds=30)
 """How long a broker may take to carry out a change, as in Kafka's own admin client."""
 BROKER_TIMEOUT_S: Final = 10.0
 """A broker that has not answered by then counts as unavailable: what the others say is shown."""
+DESCRIBE_CLUSTER_RIGHT: Final = "DESCRIBE on the cluster"
+"""The right that most of what describes a cluster takes."""
+DESCRIBE_GROUP_RIGHT: Final = "DESCRIBE on the group"
+"""The right to see a group and its offsets."""
 _Result = TypeVar("_Result")
 
 
@@ -58,19 +62,31 @@ def code_of(error_code: Any) -> int:  # noqa: ANN401 (an enum's member as kio de
     return int(error_code.value)
 
 
-def failure(error_code: Any, message: str | None = None, name: str | None = None) -> ResponseError | None:  # noqa: ANN401
-    """Return the error that a code means, None for none."""
+def failure(
+    error_code: Any,  # noqa: ANN401 (as above)
+    message: str | None = None,
+    name: str | None = None,
+    *,
+    needs: str = "",
+) -> ResponseError | None:
+    """Return the error that a code means, None for none; ``needs`` is the right that the request takes."""
     code = code_of(error_code)
-    return None if code == 0 else ResponseError(code, message, name=name)
+    return None if code == 0 else ResponseError(code, message, name=name, needs=needs)
 
 
-def check(error_code: Any, message: str | None = None, name: str | None = None) -> None:  # noqa: ANN401
-    """Raise the error that a code means, if it means one.
+def check(
+    error_code: Any,  # noqa: ANN401 (as above)
+    message: str | None = None,
+    name: str | None = None,
+    *,
+    needs: str = "",
+) -> None:
+    """Raise the error that a code means, if it means one; ``needs`` as for :func:`failure`.
 
     Raises:
         ResponseError: The code is not 0.
     """
-    error = failure(error_code, message, name)
+    error = failure(error_code, message, name, needs=needs)
     if error is not None:
         raise error
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
-from klamm.client.requests import TIMEOUT, code_of, failure, shapes
+from klamm.client.requests import DESCRIBE_CLUSTER_RIGHT, TIMEOUT, code_of, failure, shapes
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 
 CREATE_TOPICS: Final = 19
@@ -256,6 +256,9 @@ async def log_dirs(
     )
     found: list[LogDir] = []
     for broker_id, answer in answers.items():
+        refused = failure(answer.error_code, None, f"broker {broker_id}", needs=DESCRIBE_CLUSTER_RIGHT)
+        if refused is not None:
+            errors[broker_id] = refused
         for result in answer.results:
             error = failure(result.error_code, None, f"broker {broker_id} {result.log_dir}")
             if error is not None:

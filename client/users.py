@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
-from klamm.client.requests import check, failure, shapes
+from klamm.client.requests import DESCRIBE_CLUSTER_RIGHT, check, failure, shapes
 
 DESCRIBE_USER_SCRAM_CREDENTIALS: Final = 50
 ALTER_USER_SCRAM_CREDENTIALS: Final = 51
@@ -32,9 +32,11 @@ class User(NamedTuple):
 async def list_users(cluster: Cluster, names: Sequence[str] = ()) -> tuple[list[User], dict[str, ClientError]]:
     """Return users, or all, and an error for each name without one."""
     shape = shapes(DESCRIBE_USER_SCRAM_CREDENTIALS)
-    users = tuple(shape.UserName(name=name) for name in names) if names else None
+    # All users are an empty array here and not null, which means the same: whoever may not see users is never answered
+    # by Apache Kafka (4.3) after null, because DescribeUserScramCredentialsRequest.getErrorResponse looks into it.
+    users = tuple(shape.UserName(name=name) for name in names)
     answer = await cluster.ask(DESCRIBE_USER_SCRAM_CREDENTIALS, shape.DescribeUserScramCredentialsRequest(users=users))
-    check(answer.error_code, answer.error_message)
+    check(answer.error_code, answer.error_message, needs=DESCRIBE_CLUSTER_RIGHT)
     words = {number: word for word, number in MECHANISMS.items()}
     found: list[User] = []
     errors: dict[str, ClientError] = {}

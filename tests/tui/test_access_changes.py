@@ -188,6 +188,40 @@ async def test_a_panel_without_rights_says_so_and_the_others_stand(guarded: tupl
         assert errors == {"configs": "TOPIC_AUTHORIZATION_FAILED", "acls": "CLUSTER_AUTHORIZATION_FAILED"}
 
 
+@pytest.mark.parametrize(
+    ("place", "part", "right"),
+    [
+        (Place("acls"), "acls", "DESCRIBE on the cluster"),
+        (Place("users"), "users", "DESCRIBE on the cluster"),
+        (Place("quotas"), "quotas", "DESCRIBE_CONFIGS on the cluster"),
+        (Place("cluster"), "quorum", "DESCRIBE on the cluster"),
+        (Place("cluster"), "reassignments", "DESCRIBE on the cluster"),
+        (Place("broker", "1"), "configs", "DESCRIBE_CONFIGS on the cluster"),
+        (Place("broker", "1"), "dirs", "DESCRIBE on the cluster"),
+    ],
+)
+async def test_a_panel_names_the_right_that_is_missing(
+    guarded: tuple[str, str], place: Place, part: str, right: str
+) -> None:
+    async with session_at(guarded[1], **as_alice("alice-secret")) as session:
+        memory: dict[str, object] = {}
+        found = await session.load(place, memory)
+        while found.more:
+            found = await session.load(place, memory)
+        error = found.parts[part].error or found.parts[part].warnings[0]
+        assert error.message.endswith(f"not allowed: it takes {right}")
+        assert error.next_step == f"klamm acl who-can {right.partition(' ')[0].lower().replace('_', '-')} cluster"
+
+
+async def test_brokers_say_why_their_sizes_are_not_known(guarded: tuple[str, str]) -> None:
+    async with session_at(guarded[1], **as_alice("alice-secret")) as session:
+        memory: dict[str, object] = {}
+        await session.load(Place("brokers"), memory)
+        found = await session.load(Place("brokers"), memory)
+        assert [row.size_bytes for row in found.parts["brokers"].rows or ()] == [None]
+        assert [each.code for each in found.parts["brokers"].warnings] == ["CLUSTER_AUTHORIZATION_FAILED"]
+
+
 async def test_credentials_that_are_no_longer_good_are_the_whole_screens_error(guarded: tuple[str, str]) -> None:
     async with session_at(guarded[1], **as_alice("expired")) as session:
         found = await session.load(Place("topics"), {})

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from klamm.client.clusters import cluster_and_quorum
 from klamm.client.errors import ClientError
 from klamm.client.topics import LogDir, log_dirs
+from klamm.tui.data.groups import one_of_each
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session, is_due
@@ -88,7 +89,8 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
         )
     if first:
         known.at_ms = session.now_ms - LOG_DIRS_MS
-    part = Part(rows, None, session.now_ms, f"cluster {info.cluster_id}" if info.cluster_id else "")
+    note = f"cluster {info.cluster_id}" if info.cluster_id else ""
+    part = Part(rows, None, session.now_ms, note, one_of_each(list(known.errors.values())))
     return Loaded(session.now_ms, {"brokers": part}, more=first)
 
 

@@ -213,7 +213,7 @@ class GroupsView(View):
             group_columns(self.signs),
             title="Groups",
             sort="-lag",
-            empty="This cluster has no groups: nobody has committed an offset.",
+            empty="No groups: nobody has committed an offset,\nor you may not DESCRIBE the groups there are.",
         )
         board.id = "groups"
         yield board

@@ -118,7 +118,7 @@ class TopicsView(View):
             columns(self.signs, lambda: self.session.now_ms),
             title="Topics",
             sort="name",
-            empty="This cluster has no topics.",
+            empty="No topics, or none that you may DESCRIBE.",
         )
 
     def topic_of(self, row: TopicRow | None) -> str:

@@ -56,7 +56,7 @@ class TransactionsView(View):
             columns(self.signs),
             title="Transactions",
             sort="-age",
-            empty="No producer of this cluster uses transactions.",
+            empty="No transactional ids, or none that you may DESCRIBE.",
         )
 
     def command_line(self) -> str:
