@@ -37,7 +37,7 @@ async def _show(run: Run) -> Result:
     from klamm.client.settings import Settings, parse_bootstrap
     from klamm.tui.place import Place
 
-    run.note("starting a broker, four topics and six groups …")
+    run.note("starting a broker, four topics and five groups …")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "klamm.cli.demo_load",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,

@@ -27,7 +27,7 @@ RATES = {"orders": 120, "payments": 60, "clicks": 240, "shipments": 5}
 PAST_S = 60
 """Orders of so long before are there at the start: the slow group is behind as soon as somebody looks."""
 CUSTOMERS = 200
-REBALANCE_EVERY_S = 9.0
+REBALANCE_EVERY_S = 5.0
 SLOW_SHARE = 0.6
 """What the slow group manages of what comes in."""
 DRAIN_TIMEOUT_S = 30.0

@@ -203,7 +203,7 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
     def view_refreshed(self) -> None:
         """Show that figures are new. The lines are gone already where the application is ending."""
         for bar in self._bars:
-            if bar.is_attached and bar.screen is self.screen:
+            if bar.is_attached:
                 bar.update_from(self)
 
     # Actions

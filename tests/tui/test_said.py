@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 
+from klamm.client.clusters import Voter
 from klamm.client.errors import ResponseError, UnreachableError
 from klamm.client.messages.scan import Coverage
 from klamm.tui.app import THEME, THEME_OF_16_COLOURS
 from klamm.tui.chrome import Banner, Footer
 from klamm.tui.data.groups import GroupRow
-from klamm.tui.data.home import ALARM, group_trouble
+from klamm.tui.data.home import ALARM, NOTE, REBALANCES_MS, WARNING, Known, group_trouble, note_rebalances
+from klamm.tui.data.home import rebalance_trouble as rebalanced
 from klamm.tui.data.messages import Query, Tail
 from klamm.tui.palette import everything
 from klamm.tui.part import Loaded
 from klamm.tui.place import Place
+from klamm.tui.screens.cluster import quorum_columns
 from klamm.tui.screens.groups import Show
 from klamm.tui.screens.messages import nothing_yet
 from klamm.tui.signs import Signs
@@ -36,6 +39,65 @@ def test_what_should_have_been_deleted_already_is_overdue() -> None:
     assert trouble is not None
     assert (trouble.severity, trouble.what) == (ALARM, "data loss at any moment")
     assert trouble.detail.endswith("longer than it is kept")
+
+
+def test_a_rebalance_that_is_over_is_said_for_a_while_and_many_are_a_warning() -> None:
+    known = Known()
+
+    def look(state: str, at_ms: int) -> tuple[int, str] | None:
+        known.rows = [GROUP._replace(state=state)]
+        note_rebalances(known, at_ms)
+        trouble = rebalanced(known.rows[0], known.rebalances.get("billing", ()), at_ms)
+        return None if trouble is None else (trouble.severity, trouble.what)
+
+    assert look("Stable", NOW_MS) is None
+    assert look("PreparingRebalance", NOW_MS + 2_000) == (NOTE, "rebalancing")
+    assert look("CompletingRebalance", NOW_MS + 4_000) == (NOTE, "rebalancing")
+    assert look("Stable", NOW_MS + 6_000) == (NOTE, "rebalanced 4.0s ago")
+    assert look("PreparingRebalance", NOW_MS + 8_000) == (NOTE, "rebalancing, 2 times in 2m")
+    assert look("Stable", NOW_MS + 10_000) == (NOTE, "rebalanced 2.0s ago, 2 times in 2m")
+    assert look("Assigning", NOW_MS + 12_000) == (WARNING, "rebalancing, 3 times in 2m")
+    assert look("Stable", NOW_MS + 13_000 + REBALANCES_MS) is None
+    assert known.rebalances == {}
+
+
+def test_a_recording_that_goes_back_knows_nothing_of_later_rebalances() -> None:
+    known = Known(rows=[GROUP._replace(state="PreparingRebalance")])
+    note_rebalances(known, NOW_MS)
+    known.rows = [GROUP]
+    note_rebalances(known, NOW_MS - 60_000)
+    assert known.rebalances == {}
+
+
+def test_a_group_without_members_that_is_behind_has_nobody_who_reads() -> None:
+    left = GROUP._replace(never=True, lag_time_ms=42_000, rate_out=0.0, direction="growing")
+    trouble = group_trouble(left)
+    assert trouble is not None
+    assert trouble.what == "nobody reads: lag 77.0k 42s"
+    reads = group_trouble(left._replace(rate_out=3.0))  # by partition, without being a member
+    assert reads is not None
+    assert reads.what.startswith("falls behind")
+
+
+def test_a_voter_that_the_leader_has_not_heard_of_has_no_log_end() -> None:
+    voter = Voter(2, "voter", -1, 1_999, None, None)
+    texts = {column.key: column.cell(voter).text for column in quorum_columns(Signs(), lambda: NOW_MS)}
+    assert (texts["end"], texts["lag"], texts["caught-up"]) == ("unknown", "unknown", "unknown")
+
+
+async def test_that_the_cluster_is_gone_is_said_over_an_open_dialog() -> None:
+    session = ScriptedSession({"topics": loaded(topics=[])})
+    app = make_app(session, Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        await pilot.press("question_mark")
+        await settle(app, pilot, lambda: len(app.screen_stack) > 1)
+        gone = UnreachableError("tcp", "b1:9092", "connection refused", "")
+        session.script["topics"] = Loaded(NOW_MS, {}, gone)
+        banner = app.screen_stack[0].query_one(Banner)
+        await settle(app, pilot, lambda: "unreachable since" in banner.text and banner.display)
+        assert len(app.screen_stack) > 1
+    app.session.close()
 
 
 def test_an_empty_search_says_whether_it_still_looks() -> None:

@@ -18,7 +18,7 @@ from klamm.client.configs import describe_configs
 from klamm.client.errors import ClientError, DeadlineError, UnreachableError
 from klamm.client.lag_watch import LagWatcher
 from klamm.client.state import quantile_ms
-from klamm.client.text import duration_text, short_count
+from klamm.client.text import counted, duration_text, short_count
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.data import groups as lag_board
 from klamm.tui.data import topics as topic_rows
@@ -35,7 +35,14 @@ WATCHED_PARTITIONS_MAX: Final = 2_000
 """A klamm broker writes a record for each partition every second while it is watched: with more this is not done."""
 BEHIND_MS: Final = 30_000
 """A group whose oldest unread record is older than this, and that does not catch up, needs attention."""
+REBALANCES_MS: Final = 120_000
+"""How long a group's rebalances are counted: most take less than the time between two looks at whether one goes on."""
+REBALANCES_MANY: Final = 3
+"""As many in that time are more than a rollout of a few members: nothing is read during each."""
+REBALANCES_KEPT: Final = 60
 ALARM, WARNING, NOTE = 3, 2, 1
+_CALM: Final = frozenset({"Stable", "Empty", "Dead", ""})
+"""States of a group that does not rebalance; brokers before Kafka 2.6 tell none."""
 
 
 class Trouble(NamedTuple):
@@ -100,6 +107,8 @@ class Known:
     produce_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RING))
     fetch_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RING))
     latency_at_ms: int = 0
+    rebalancing: set[str] = field(default_factory=set)
+    rebalances: dict[str, deque[int]] = field(default_factory=dict)
     refreshes: int = 0
 
 
@@ -128,13 +137,13 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     if known.refreshes > 1:
         _note_latency(session, seen, known, memory)
     now = session.now_ms
-    found = sorted(troubles(seen, known, session.away), key=lambda each: (-each.severity, each.kind, each.name))
+    found = sorted(troubles(seen, known, session.away, now), key=lambda each: (-each.severity, each.kind, each.name))
     objects = len(metadata.topics) + len(metadata.brokers) + len(known.rows or ())
     note = f"{len(found)} of {objects} objects need attention" if found else f"all {objects} objects are well"
     if not found and (hidden or known.group_error is not None):
         note = "what is seen is well"
     if known.rows is None:
-        note = f"{objects} objects; groups are not looked at yet"
+        note = f"{counted(objects, 'object')}; groups are not looked at yet"
     parts = {
         "attention": Part(
             None if known.rows is None else found, None, now, note, lag_board.one_of_each([*warnings, *hidden])
@@ -158,7 +167,7 @@ def look_through(metadata: ClusterMetadata) -> Seen:
     return Seen(metadata, topics, thin, tuple(sorted(leaders.items())), sum(len(t.partitions) for t in topics))
 
 
-def troubles(seen: Seen, known: Known, away: Mapping[int, int]) -> Iterable[Trouble]:
+def troubles(seen: Seen, known: Known, away: Mapping[int, int], now_ms: int) -> Iterable[Trouble]:
     """Return everything that needs attention; ``away`` are brokers that cannot be reached, with since when."""
     alive = {broker.broker_id for broker in seen.metadata.brokers}
     for broker_id, address in known.brokers.items():
@@ -178,12 +187,12 @@ def troubles(seen: Seen, known: Known, away: Mapping[int, int]) -> Iterable[Trou
             least = known.least.get(topic.name, 1)
             below = [part.partition for part in under if len(part.isr) < least]
             missing = sorted({each for part in under for each in part.replicas if each not in part.isr})
-            what = f"{len(below)} partitions below min.insync.replicas {least}" if below else ""
-            what = what or f"{len(under)} partitions under-replicated"
+            what = f"{counted(len(below), 'partition')} below min.insync.replicas {least}" if below else ""
+            what = what or f"{counted(len(under), 'partition')} under-replicated"
             detail = f"broker {_ids(missing)} not in sync"
             yield Trouble(f"u{topic.name}", ALARM if below else WARNING, topic.name, "topic", what, detail, place)
     for row in known.rows or ():
-        trouble = group_trouble(row)
+        trouble = group_trouble(row) or rebalance_trouble(row, known.rebalances.get(row.name, ()), now_ms)
         if trouble is not None:
             yield trouble
 
@@ -205,17 +214,46 @@ def group_trouble(row: GroupRow) -> Trouble | None:
         detail = f"{behind}, longer than it is kept" if due else f"{behind}, {row.used or 0:.0%} of retention"
         return Trouble(key, ALARM, row.name, "group", what, detail, place)
     if row.stuck_ms is not None and row.stuck_ms > BEHIND_MS:
-        what = f"held up by an open transaction for {duration_text(row.stuck_ms)}"
+        what = f"open transaction holds it up {duration_text(row.stuck_ms)}"
         return Trouble(key, WARNING, row.name, "group", what, behind, place)
     if row.lag and row.never and row.lag_time_ms is not None and row.lag_time_ms > BEHIND_MS:
         what = {"growing": "falls behind", "stuck": "nothing is read"}.get(row.direction, "does not catch up")
+        if row.state == "Empty" and not row.rate_out:
+            what = "nobody reads"
         return Trouble(key, WARNING, row.name, "group", f"{what}: {behind}", rates, place)
     if row.unavailable:
-        what = f"{row.unavailable} partitions have no end offset now"
+        what = f"no end offset of {counted(row.unavailable, 'partition')} now"
         return Trouble(key, WARNING, row.name, "group", what, behind, place)
-    if row.state not in {"Stable", "Empty", "Dead", ""}:
-        return Trouble(key, NOTE, row.name, "group", "rebalancing", behind, place)
     return None
+
+
+def note_rebalances(known: Known, now_ms: int) -> None:
+    """Keep when groups were first seen to rebalance, each time, for :data:`REBALANCES_MS`."""
+    rebalancing = {row.name for row in known.rows or () if row.state not in _CALM}
+    for name in rebalancing - known.rebalancing:
+        known.rebalances.setdefault(name, deque(maxlen=REBALANCES_KEPT)).append(now_ms)
+    known.rebalancing = rebalancing
+    for name, times in list(known.rebalances.items()):
+        while times and now_ms - times[0] > REBALANCES_MS:
+            times.popleft()
+        while times and times[-1] > now_ms:  # a recording went back
+            times.pop()
+        if not times:
+            del known.rebalances[name]
+
+
+def rebalance_trouble(row: GroupRow, times: Sequence[int], now_ms: int) -> Trouble | None:
+    """Return that a group rebalances, or did a moment ago: nothing was read meanwhile. Many are a warning."""
+    goes_on = row.state not in _CALM
+    if not goes_on and not times:
+        return None
+    many = len(times) >= REBALANCES_MANY
+    what = "rebalancing" if goes_on else f"rebalanced {duration_text((now_ms - times[-1]) // 1000 * 1000)} ago"
+    if len(times) > 1:
+        what += f", {len(times)} times in {duration_text(REBALANCES_MS)}"
+    behind = f"lag {short_count(row.lag or 0)}"
+    severity = WARNING if many else NOTE
+    return Trouble(f"g{row.name}", severity, row.name, "group", what, behind, Place("group", row.name))
 
 
 async def _sample_topics(session: Session, known: Known) -> list[ClientError]:
@@ -239,6 +277,7 @@ async def _sample_groups(session: Session, known: Known, metadata: ClusterMetada
         known.group_error = error
         known.rows = known.rows or []
         return
+    note_rebalances(known, session.now_ms)
     session.names["group"] = [row.name for row in known.rows]
     out = [max(0.0, row.rate_out) for row in known.rows if row.rate_out is not None]
     if out:

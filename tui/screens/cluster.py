@@ -22,6 +22,14 @@ BAR_WIDTH = 12
 def quorum_columns(signs: Signs, now_ms: Callable[[], int]) -> list[Column]:
     """Return the columns of voters and observers."""
 
+    def end(row: Voter) -> Cell:
+        return Cell(count_text(row.log_end_offset)) if row.log_end_offset >= 0 else Cell("unknown", "dim")
+
+    def lag(row: Voter) -> Cell:
+        if row.log_end_offset < 0:  # the leader has not heard of it since it leads
+            return Cell("unknown", "dim")
+        return Cell(count_text(row.lag), "" if row.lag else "dim")
+
     def caught_up(row: Voter) -> Cell:
         if row.role == "leader":
             return Cell(f"{signs.good} leads", "good")
@@ -32,8 +40,8 @@ def quorum_columns(signs: Signs, now_ms: Callable[[], int]) -> list[Column]:
     return [
         Column("replica", "NODE", lambda r: r.replica_id, None, 6, right=True),
         Column("role", "ROLE", lambda r: r.role, lambda r: Cell(r.role, "accent" if r.role == "leader" else ""), 9),
-        Column.figure("end", "LOG END", lambda r: r.log_end_offset, lambda r: count_text(r.log_end_offset), 14),
-        Column.figure("lag", "LAG", lambda r: r.lag, lambda r: Cell(count_text(r.lag), "" if r.lag else "dim"), 9),
+        Column.figure("end", "LOG END", lambda r: r.log_end_offset, end, 14),
+        Column.figure("lag", "LAG", lambda r: r.lag, lag, 9),
         Column("caught-up", "CAUGHT UP", lambda r: r.last_caught_up_ms, caught_up, 14, right=True, ages=True),
     ]
 
