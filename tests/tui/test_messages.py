@@ -223,6 +223,23 @@ def test_any_value_is_shown_and_nothing_commands_the_terminal(form: str, value: 
         assert "\x07" not in text
 
 
+def test_bytes_that_are_no_text_are_shown_with_where_they_stand() -> None:
+    lines = [_plain(line) for line in detail_lines(row(b"\xff\xfeab" * 5), "json")]
+    assert lines[0] == "00000000  ff fe 61 62 ff fe 61 62 ff fe 61 62 ff fe 61 62  ..ab..ab..ab..ab"
+    assert lines[1].startswith("00000010  ff fe 61 62 ")
+    assert len(lines) == 2
+
+
+async def test_a_topic_with_fewer_records_than_are_shown_at_first_is_nothing_to_note(
+    ui: Ui, any_broker: Broker, topic: str
+) -> None:
+    fill(any_broker, topic, 2)
+    app = ui(Place("messages", topic))
+    async with app.run_test(size=(130, 40)) as pilot:
+        await settle(app, pilot, lambda: len(offsets(app)) == 2)
+        assert view_of(app).query_one("#coverage", TextPane).part.note == ""
+
+
 def test_a_place_says_what_is_looked_for() -> None:
     assert query_of("") == Query("-50", "", follow=True)
     assert query_of("-1h") == Query("-1h", "", follow=False)

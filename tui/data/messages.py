@@ -222,7 +222,7 @@ class Tail(Live):
         if not found.ranges and found.errors:
             raise next(iter(found.errors.values()))
         before = self.scan
-        if before is None:
+        if before is None and self.query.start != START:  # that a topic has fewer than that is nobody's mistake
             self.notes = found.notes
         self.scan = scan = Scan(cluster, metadata, found.ranges, condition_of(self.query.where))
         for where, old in (before.coverage if before is not None else {}).items():

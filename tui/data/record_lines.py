@@ -36,7 +36,12 @@ def detail_lines(row: MessageRow, form: str, width: int = 0) -> list[TextLine]:
         lines = list(_text_lines(data[:DETAIL_BYTES_MAX].decode("utf-8", "replace"), width))
     else:
         value = row.whole
-        lines = _schema_lines(value, len(data)) if form == "schema" else _text_lines(_value_text(value), width)
+        if form == "schema":
+            lines = _schema_lines(value, len(data))
+        elif value.kind == "hex":  # digits in a row tell nothing
+            lines = list(_hex_lines(data[: _HEX_WIDTH * LINES_MAX]))
+        else:
+            lines = _text_lines(_value_text(value), width)
         if value.note:
             lines.insert(0, Cell(f"! {value.note}", "warn"))
     if len(lines) > LINES_MAX or cut:

@@ -79,7 +79,7 @@ def columns(signs: Signs) -> list[Column]:
         Column("time", "TIME", lambda r: (r.record.timestamp_ms, r.record.offset), time, 12, descending=True),
         Column("key", "KEY", lambda r: r.record.key or b"", key, 16, drop=2),
         Column("value", "VALUE", lambda _: None, value, 20, flex=True, wanted=_WIDE),
-        Column("form", "AS", lambda r: r.value.kind, form, 10, drop=3),
+        Column("form", "AS", lambda r: r.value.kind, form, 13, drop=3),
         Column("trace", "TRACE", lambda r: r.trace, trace, 6, drop=4),
     ]
 
