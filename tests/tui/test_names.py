@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from klamm.client.committed import Committed, commit_offsets
+from klamm.client.groups import coordinators
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.tui import registry
 from klamm.tui.data.topic import ConsumerRow
@@ -28,9 +30,10 @@ def next_steps(loaded: Loaded) -> set[str]:
 async def test_a_misspelt_name_leads_to_the_one_that_is_near(kind: str, any_broker: Broker, topic: str) -> None:
     async with group_at_2(any_broker, topic) as session:
         memory: Memory = {}
-        loaded = await session.load(Place(kind, f"{topic}x"), memory)
-        while not next_steps(loaded):  # messages are looked for in the background
+        async with asyncio.timeout(60):
             loaded = await session.load(Place(kind, f"{topic}x"), memory)
+            while not next_steps(loaded):  # messages are looked for in the background
+                loaded = await session.load(Place(kind, f"{topic}x"), memory)
         steps = next_steps(loaded)
         assert len(steps) == 1
         assert f":{kind} {topic}" in next(iter(steps)).split(" or ")
@@ -73,8 +76,8 @@ async def test_a_topic_says_how_much_of_it_groups_read(any_broker: Broker, topic
         session.start()
         try:
             memory: Memory = {}
-            for _ in range(2):
-                loaded = await session.load(Place("topic", topic), memory)
+            await session.load(Place("topic", topic), memory)
+            loaded = await session.load(Place("topic", topic), memory)
             row = next(iter(loaded.parts["consumers"].rows or ()))
             assert isinstance(row, ConsumerRow)
             assert (row.partitions, row.rate) == (2, None)
@@ -90,10 +93,13 @@ async def test_a_topic_says_how_much_of_it_groups_read(any_broker: Broker, topic
 
 async def move_to_7(session: Session, group: str) -> None:
     """Commit 7 in both partitions that the group has read 2 of."""
-    from klamm.client.committed import Committed, commit_offsets
-    from klamm.client.groups import coordinators
 
-    where, _ = await coordinators(session.cluster, [group])
-    metadata = await session.cluster.metadata([group])
-    offsets = {(group, index): Committed(7, -1, "") for index in (0, 1)}
-    assert not await commit_offsets(session.cluster, where[group], group, offsets, metadata)
+    async def commit() -> None:
+        where, errors = await coordinators(session.cluster, [group])
+        assert not errors
+        metadata = await session.cluster.metadata([group])
+        offsets = {(group, index): Committed(7, -1, "") for index in (0, 1)}
+        for error in (await commit_offsets(session.cluster, where[group], group, offsets, metadata)).values():
+            raise error
+
+    await session.cluster.retry(commit)

@@ -138,13 +138,14 @@ def test_marked_groups_and_topics_can_be_changed_together() -> None:
 
 
 async def test_a_config_is_edited_at_its_value() -> None:
+    class Offline(EditConfig):
+        async def prepare(self, session: Session, values: Values) -> Prepared:
+            return Prepared(Plan("set", MODERATE, "orders"), ["config", "set"])
+
     app = make_app(ScriptedSession(SCRIPT), Place("topics"))
     async with app.run_test(size=(100, 30)) as pilot:
-        await settle(app, pilot, lambda: app.view is not None)
-        app.open_change(EditConfig(("topic", "orders"), "retention.ms", "1"))
-        await settle(app, pilot, lambda: isinstance(app.focused, Input))
-        assert app.focused is not None
-        assert app.focused.id == "field-value"
+        shown = await opened(Offline(("topic", "orders"), "retention.ms", "1"), app, pilot)
+        await settle(app, pilot, lambda: app.focused is shown.query_one("#field-value", Input))
     app.session.close()
 
 

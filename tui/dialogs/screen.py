@@ -242,10 +242,10 @@ class ChangeScreen(ModalScreen[Done | None]):
         try:
             prepared = await session.run(lambda: self.change.prepare(session, values))
         except ClientError as error:
-            if asked == self._asked:
+            if asked == self._asked and self.query(TextPane):
                 self._refuse(error)
             return
-        if asked == self._asked:
+        if asked == self._asked and self.query(TextPane):  # it may be closing, with its panels gone
             self.prepared, self._looked_at = prepared, values
             self._show_plan(prepared)
 
