@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import NamedTuple, cast
 
@@ -41,9 +41,11 @@ from klamm.core.groups.messages import (
     Effect,
     Heartbeat,
     Now,
+    RepeatedCommit,
     Topics,
 )
 from klamm.model.errors import ErrorCode, KafkaError
+from klamm.records.commit_batch import Position
 from klamm.records.offsets_schema import GroupRecord
 
 logger = logging.getLogger(__name__)
@@ -244,6 +246,28 @@ class GroupCoordinatorActor(LoopActor):
             self.stats.handled += 1
             self._arm()
         return answer
+
+    def commit_between_drains(self, repeated: RepeatedCommit, positions: Sequence[Position]) -> bool:
+        """Take a commit that was accepted before, if it still is, with other offsets: see ``append_at_once``.
+
+        False: nothing was done, and it must be told.
+        """
+        inbox = self.actor_inbox
+        if self._loading or inbox.scheduled or inbox.messages or inbox.closed or self._waiting:
+            return False
+        now, core = self._read_clock(), self._core
+        if not core.accepts_again(repeated.request, now):
+            return False
+        if not self._log.append_at_once(repeated.batch, positions, now.wall_ms):
+            return False
+        try:
+            core.committed_again(repeated, positions)
+            self._arm()
+        except Exception as exception:  # noqa: BLE001 (as in a drain: memory is behind the log, which is loaded anew)
+            self.fail_soon(exception)
+            return False
+        self.stats.handled += 1
+        return True
 
     def _take(self, message: Ask) -> None:
         request, reply = message

@@ -190,6 +190,12 @@ class TimerCall(NamedTuple):
     timer: ActorTimer
 
 
+class Failure(NamedTuple):
+    """What the actor did between two drains raised this: it fails by it."""
+
+    exception: Exception
+
+
 class ActorTimer:
     """A timer of one actor; cancelled, it also withdraws a call that waits in the mailbox."""
 

@@ -11,7 +11,7 @@ changes the log or who leads waits while the log is being cut (``held.py``).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from types import TracebackType
 from typing import cast
@@ -52,6 +52,7 @@ from klamm.model.errors import (
     KafkaStorageError,
     UnknownTopicOrPartitionError,
 )
+from klamm.records.commit_batch import CommitBatch, Position
 from klamm.storage.errors import StorageFailureError
 from klamm.storage.log_state import CleanState
 from klamm.storage.partition_log import PartitionLog
@@ -115,6 +116,22 @@ class PartitionActor(LoopActor):
         appends = self._appends
         if appends.unwritten:
             appends.write()
+
+    def commit_between_drains(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+        """Append a coordinator's commit past the mailbox, if nothing comes before it: see ``append_at_once``.
+
+        Only on this actor's own thread, outside of any drain. False: nothing was done, and it must be told.
+        """
+        inbox = self.actor_inbox
+        if inbox.scheduled or inbox.messages or inbox.closed or self._held.holding:
+            return False
+        try:
+            done = self._appends.append_at_once(batch, positions, now_ms)
+        except Exception as exception:  # noqa: BLE001 (as in a drain: our own bug ends this actor)
+            self.fail_soon(exception)
+            return False
+        self.stats.handled += done
+        return done
 
     def _written(self) -> None:
         """Do what follows from a longer log: flush it, close the segments that are full."""

@@ -9,7 +9,7 @@ the producers' state (``producer_loading.py``).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import Final, NamedTuple
 
@@ -20,7 +20,7 @@ from klamm.actors.partition_ports import PartitionPorts
 from klamm.actors.ports import TimerHandle
 from klamm.actors.producer_loading import ProducerLoading
 from klamm.actors.waiting import WaitingAppends, WaitingReaders
-from klamm.core.partition import PartitionState
+from klamm.core.partition import FLUSH_NEVER, PartitionState
 from klamm.core.producer_state import AppendedBatch
 from klamm.model.errors import KafkaError, KafkaStorageError
 from klamm.records.batch import (
@@ -31,6 +31,7 @@ from klamm.records.batch import (
     read_header,
     set_log_append_time,
 )
+from klamm.records.commit_batch import CommitBatch, Position
 from klamm.storage.errors import StorageFailureError
 from klamm.storage.partition_log import PartitionLog
 from klamm.storage.row import LogRow
@@ -198,6 +199,50 @@ class PartitionAppends:
             self.advanced(advanced=True)
         elif self.readers:
             self.readers.tell(high_watermark_advanced=False)
+
+    def append_at_once(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+        """Append a commit of this broker's own coordinator, which is committed by that: *written* when it returns True.
+
+        The checks are those of :meth:`admit`, as far as such a batch can fail them, and what is left out of
+        :meth:`write` is for others that wait or for flushes, which there are none of here. False: nothing was done;
+        whoever asks must tell, and hears then what is wrong.
+        """
+        state, log = self._state, self._log
+        settings = state.settings
+        if (
+            self.unwritten
+            or self._refusing
+            or not state.commits_at_once
+            or not state.producers_loaded
+            or state.high_watermark != state.log_end_offset
+            or settings.flush_messages != FLUSH_NEVER
+            or settings.flush_ms != FLUSH_NEVER
+            or settings.log_append_time
+            or batch.size > settings.max_message_bytes
+        ):
+            return False
+        journal = self._journal
+        began_ns = 0 if journal is None else perf_counter_ns()
+        base_offset, leader_epoch, record_count = log.log_end_offset, state.leader_epoch, len(batch.keys)
+        payload = batch.encode(base_offset, leader_epoch, positions, now_ms)
+        last_offset = base_offset + record_count - 1
+        # No attributes and no producer: see CommitBatch.
+        row = LogRow(
+            payload, base_offset, last_offset, leader_epoch, now_ms * 1000, now_ms, 0, -1, -1, -1, record_count, None
+        )
+        rows = (row,)
+        try:
+            log.append(rows)
+        except StorageFailureError:  # it is as it was
+            return False
+        high_watermark = state.appended_at_once(record_count)
+        if journal is not None:
+            self._noted = journal.written(self._noted, self._name, rows, high_watermark, began_ns)
+        if log.needs_maintenance:
+            self._written()
+        if self.readers:
+            self.readers.tell(high_watermark_advanced=True)
+        return True
 
     def _answer(self, unwritten: list[_Unwritten]) -> None:
         """Answer whoever need not wait for more than the write."""

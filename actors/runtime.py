@@ -28,7 +28,7 @@ from pykka import messages as pykka_messages
 from pykka._envelope import Envelope
 
 from klamm.actors.future import LoopFuture
-from klamm.actors.mailbox import ActorTimer, LoopActorRef, Mailbox, Monitor, Scheduler, TimerCall
+from klamm.actors.mailbox import ActorTimer, Failure, LoopActorRef, Mailbox, Monitor, Scheduler, TimerCall
 from klamm.actors.ports import TimerHandle, Timers
 from klamm.telemetry.actors import ActorSnapshot, ActorStats
 
@@ -79,6 +79,7 @@ _starting = _Starting()
 _SPECIAL: Final = frozenset(
     {
         Envelope,
+        Failure,
         TimerCall,
         pykka_messages._ActorStop,  # noqa: SLF001
         pykka_messages.ProxyCall,
@@ -178,6 +179,11 @@ class LoopActor(pykka.ThreadingActor):
 
         timer.handle = timers.call_later(delay_s, due)
         return timer
+
+    def fail_soon(self, exception: Exception) -> None:
+        """Have this actor fail in its next drain: for what went wrong between two drains, on its own thread."""
+        if not self.actor_inbox.closed:
+            self._actor_ref.tell(Failure(exception))
 
     def snapshot(self) -> ActorSnapshot:
         """Return what this actor is doing; from any thread."""
@@ -326,6 +332,8 @@ class LoopActor(pykka.ThreadingActor):
         reply_to = None
         if type(message) is Envelope:
             message, reply_to = message.message, message.reply_to
+        if type(message) is Failure:
+            raise message.exception
         if type(message) is TimerCall:
             if not message.timer.cancelled:
                 message.callback()

@@ -258,16 +258,33 @@ class PartitionState:
         """
         self.producers.keep()
         self.log_end_offset = self._next_offset
-        settings = self.settings
-        if (
-            len(self.isr) == 1
-            and not self.joining
-            and not settings.single_flushed
-            and settings.min_insync_replicas <= 1
-        ):
+        if self.commits_at_once:
             self.high_watermark = self.log_end_offset  # the common case of advance_high_watermark, said shortly
             return True
         return self.advance_high_watermark()
+
+    @property
+    def commits_at_once(self) -> bool:
+        """Whether what is written is committed by that alone: we lead, alone in sync, and wait for no flush."""
+        settings = self.settings
+        return (
+            self.leader_id == self.broker_id
+            and len(self.isr) == 1
+            and not self.joining
+            and not settings.single_flushed
+            and settings.min_insync_replicas <= 1
+        )
+
+    def appended_at_once(self, record_count: int) -> int:
+        """Take over records that are written at the log's end, with nothing admitted before them, and so committed.
+
+        Returns:
+            The high watermark.
+        """
+        assert self._next_offset == self.log_end_offset, f"{self._next_offset} != {self.log_end_offset}"
+        end_offset = self.log_end_offset + record_count
+        self._next_offset = self.log_end_offset = self.high_watermark = end_offset
+        return end_offset
 
     def not_appended(self) -> None:
         """Forget everything admitted since the last call: it could not be written."""

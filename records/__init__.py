@@ -10,6 +10,7 @@
 | `compaction.py` | what compaction makes of a batch |
 | `schema_codec.py` | how Kafka's generated record schemas are laid out |
 | `offsets_schema.py` | the records of `__consumer_offsets` |
+| `commit_batch.py` | the batch of a commit that comes again |
 | `share_groups_schema.py` | those of share groups there |
 | `streams_groups_schema.py` | those of streams groups |
 | `transactions_schema.py` | the records of `__transaction_state` |

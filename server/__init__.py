@@ -23,5 +23,5 @@
 | `replica_fetchers.py`, `replica_fetch_port.py` | which partitions are copied, and how a follower reaches its leader |
 | `topic_settings.py`, `operations.py` | what configs mean below; the operations that answers name |
 | `message_types.py`, `error_responses.py`, `requests.py`, `event_loop.py` | helpers of the handlers |
-| `repeated_request.py` | a request whose bytes are those of the one before |
+| `repeated_request.py`, `repeated_commit.py` | requests that come again, nearly the same bytes each time |
 """

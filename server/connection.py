@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from struct import Struct
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -31,7 +31,7 @@ from klamm.protocol.pieces import Piece
 from klamm.protocol.varint import Buffer
 from klamm.server.file_sender import FileSender
 from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
-from klamm.server.repeated_request import REPEATED_SIZE_MAX, RepeatedRequest
+from klamm.server.repeated_request import REPEATED_MAX, REPEATED_SIZE_MAX, Repeated, correlation_id_in
 from klamm.server.requests import RequestContext
 from klamm.server.response_slot import ResponseSlot
 from klamm.telemetry.journal import Fetched
@@ -54,6 +54,7 @@ WRITE_HIGH_WATER: Final = 1024 * 1024
 LARGE_FRAME: Final = 128 * 1024
 """A frame of this size is read up to its own end, so that nothing behind it has to be moved."""
 
+NOT_HANDLED: Final = "its request could not be handled: see the error above"
 LENGTH_SIZE: Final = 4
 _LENGTH: Final = Struct(">i")
 
@@ -72,7 +73,8 @@ class Connection(asyncio.BufferedProtocol):
         self._partial_ns = 0
         self._answers: list[Piece] = []  # of requests that were answered on the spot: they come before every slot
         self._slots: deque[ResponseSlot] = deque()
-        self._repeated: RepeatedRequest | None = None
+        self._repeated: dict[int, Repeated] = {}  # by size
+        self._candidate_size = 0
         self._pinned_size = 0
         self._reading = False
         self._paused = False
@@ -193,23 +195,24 @@ class Connection(asyncio.BufferedProtocol):
         """Take ``nbytes`` received bytes (asyncio)."""
         self._end += nbytes
         self.received_size += nbytes
-        self._process()
+        repeated = self._repeated.get(self._end - self._start)
+        if repeated is None or not self._answered_again(repeated):
+            self._process()
 
     def _process(self) -> None:
         """Dispatch every whole frame, drain the mailboxes this filled, write what is answered."""
         self._reading = True
         try:
-            if self._repeated is None or not self._answered_again(self._repeated):
-                self._listener.hold_ready()
-                try:
-                    self._cut_frames()
-                finally:
-                    self._listener.run_ready()
+            self._listener.hold_ready()
+            try:
+                self._cut_frames()
+            finally:
+                self._listener.run_ready()
         except ProtocolError as error:
             self.abort(str(error))
         except Exception:
             logger.exception("a request could not be handled")
-            self.abort("its request could not be handled: see the error above")
+            self.abort(NOT_HANDLED)
         finally:
             self._reading = False
         self._send()
@@ -262,50 +265,82 @@ class Connection(asyncio.BufferedProtocol):
         elif self._answered_now(stats, answer, received_ns):
             return
         else:
-            slot = ResponseSlot(self)
-            slot.buffers, slot.done = (answer,), True
+            slot = self._answered_slot(answer)
         slot.began_ns = began_ns
-        slot.received_ns = received_ns
-        slot.stats = stats
-        slot.header = header
-        slot.size = size
-        self._slots.append(slot)
+        self._append_slot(slot, stats, header, size, received_ns)
         if slot.buffers is not None and len(slot.buffers) > 1:  # records: the transport says when it holds enough
             self._send()
         if len(self._slots) >= REQUESTS_MAX:
             self._pause()
 
-    def repeats(self, header: RequestHeader, frame: memoryview, answer: Callable[[int], bytes | None]) -> None:
-        """Have ``answer`` asked first when this request, which was answered on the spot, comes again."""
-        if len(frame) <= REPEATED_SIZE_MAX:
-            self._repeated = RepeatedRequest(header, frame, answer)
+    @property
+    def reading(self) -> bool:
+        """Whether requests that were read just now are being handled."""
+        return self._reading
 
-    def _answered_again(self, repeated: RepeatedRequest) -> bool:
-        """Answer a read that is one request, the one that was answered before; False: it is another, or must wait."""
-        start, transport = self._start, self._transport
-        if self._end - start != repeated.size or self._slots or self._paused or self._partial_ns or transport is None:
+    def may_repeat(self, size: int) -> bool:
+        """Whether a request of ``size`` bytes, of a kind that seldom comes alike, may come again: the last one did."""
+        comes_again = size == self._candidate_size
+        self._candidate_size = size
+        return comes_again and size <= REPEATED_SIZE_MAX
+
+    def repeats(self, repeated: Repeated) -> None:
+        """Have a request that was answered on the spot asked first when one of its size comes."""
+        if len(self._repeated) >= REPEATED_MAX:
+            self._repeated.clear()
+        self._repeated[repeated.size] = repeated
+
+    def _answered_again(self, repeated: Repeated) -> bool:
+        """Answer a read that is one request, one that was answered before; False: it is another, or must wait."""
+        transport = self._transport
+        if self._slots or self._paused or self._partial_ns or transport is None:
             return False
         received_ns = perf_counter_ns()
-        correlation_id = repeated.correlation_id_in(self._buffer.view[start : self._end])
-        answer = None if correlation_id is None else repeated.answer(correlation_id)
+        received = bytes(self._buffer.view[self._start : self._end])
+        try:
+            answer = repeated.answer(received)
+        except Exception:
+            logger.exception("a request could not be handled")
+            self.abort(NOT_HANDLED)
+            return True
         if answer is None:
             return False
-        api, size, now_ns = self._listener.apis[repeated.api_key], len(answer), perf_counter_ns()
-        stats, elapsed_ns = api.stats, now_ns - received_ns
-        if elapsed_ns > stats.slow_ns:  # to be noted: it is handled again, as any other
-            return False
         self._start, self._wanted = self._end, LENGTH_SIZE
+        api = self._listener.apis[repeated.header.api_key]
+        stats = api.stats
         self.last_api = api.name
-        self.last_used = now_ns / 1e9
         self.request_count += 1
-        self.sent_size += size
         stats.count += 1
         stats.received_size += repeated.size
+        now_ns = perf_counter_ns()
+        elapsed_ns = now_ns - received_ns
+        if elapsed_ns > stats.slow_ns:  # to be noted
+            header = repeated.header._replace(correlation_id=correlation_id_in(received))
+            self._append_slot(self._answered_slot(answer), stats, header, repeated.size, received_ns)
+            self._send()
+            return True
+        size = len(answer)
+        self.last_used = now_ns / 1e9
+        self.sent_size += size
         stats.sent_size += size
         stats.busy_ns += elapsed_ns
         stats.buckets[elapsed_ns.bit_length()] += 1
         transport.write(answer)
         return True
+
+    def _answered_slot(self, answer: bytes) -> ResponseSlot:
+        slot = ResponseSlot(self)
+        slot.buffers, slot.done = (answer,), True
+        return slot
+
+    def _append_slot(
+        self, slot: ResponseSlot, stats: RequestStats, header: RequestHeader, size: int, received_ns: int
+    ) -> None:
+        slot.received_ns = received_ns
+        slot.stats = stats
+        slot.header = header
+        slot.size = size
+        self._slots.append(slot)
 
     def _answered_now(self, stats: RequestStats, answer: bytes, received_ns: int) -> bool:
         """Take the answer to a request that was answered on the spot; False: others come first, or it was slow."""
@@ -339,7 +374,7 @@ class Connection(asyncio.BufferedProtocol):
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a handler failed", exc_info=error)
-            self.abort("its request could not be handled: see the error above")
+            self.abort(NOT_HANDLED)
         self._resume()
 
     def context(self, header: Any) -> RequestContext:  # noqa: ANN401 (a RequestHeader; protocol stays out of its path)

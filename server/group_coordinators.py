@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from klamm.actors.coordinator_log import LogRead, LogUnreadable
@@ -19,6 +19,7 @@ from klamm.actors.group_coordinator import (
     TopicsDeleted,
 )
 from klamm.actors.messages import AppendBatch
+from klamm.actors.partition import PartitionActor
 from klamm.core.controller_requests import CreateTopics, NewTopic
 from klamm.core.groups.config import GroupConfig
 from klamm.core.groups.messages import TopicInfo
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
         ConsumerGroupHeartbeat,
         ConsumerGroupHeartbeatResult,
         Heartbeat,
+        RepeatedCommit,
     )
     from klamm.core.metadata_delta import MetadataDelta
     from klamm.core.metadata_image import MetadataImage, TopicImage
     from klamm.model.configs_broker import BrokerConfig
+    from klamm.records.commit_batch import CommitBatch, Position
     from klamm.server.node import Node
     from klamm.server.partitions import Partition
 
@@ -145,6 +148,12 @@ class GroupCoordinators:
         """As :meth:`heartbeat`, of a consumer member."""
         actor = self._running.get(request.group_id) or self._find_running(request.group_id)
         return None if actor is None else actor.unchanged_heartbeat_between_drains(request)
+
+    def commit_again(self, repeated: RepeatedCommit, positions: Sequence[Position]) -> bool:
+        """Take a commit that comes again on the spot: it is committed when this is True. False: it must be told."""
+        group_id = repeated.request.group_id
+        actor = self._running.get(group_id) or self._find_running(group_id)
+        return actor is not None and actor.commit_between_drains(repeated, positions)
 
     def _find_running(self, group_id: str) -> GroupCoordinatorActor | None:
         """Return the group's coordinator if it runs, and remember it until one starts, stops or the metadata change."""
@@ -268,6 +277,11 @@ class PartitionCoordinatorLog:
             ref.tell(message)
         else:
             answer(KafkaError(f"{self._partition} is offline", code=ErrorCode.NOT_LEADER_OR_FOLLOWER))
+
+    def append_at_once(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+        """Append on the spot; see :class:`klamm.actors.group_coordinator.CoordinatorLog`."""
+        actor = self._partition.ref.actor_inbox.actor
+        return isinstance(actor, PartitionActor) and actor.commit_between_drains(batch, positions, now_ms)
 
     def read(self, offset: int, answer: Callable[[LogRead | LogUnreadable], None]) -> None:
         """Read on; see :class:`klamm.actors.group_coordinator.CoordinatorLog`."""

@@ -1,20 +1,23 @@
-"""A request that its connection sends again and again: the same bytes but for the correlation id.
+"""Requests that a connection sends again and again: nearly the same bytes each time.
 
-Members of groups send the same heartbeat until their generation or epoch changes, thousands of them one every few
-seconds, each on a connection of its own. To read header and body anew each time would take longer than to answer.
+Members of groups send the same heartbeat until their generation or epoch changes, and commits of the same partitions,
+thousands of them one every few seconds, each on a connection of its own. To read header and body anew each time would
+take longer than to answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from klamm.protocol.header import RequestHeader
+from klamm.protocol.header import RequestHeader
 
 REPEATED_SIZE_MAX: Final = 512
-"""Bytes of a request that is kept, one a connection: four times what the Java client's heartbeat has."""
+"""Bytes of a request that is kept: four times what the Java client's heartbeat has."""
+
+REPEATED_MAX: Final = 4
+"""Requests kept for one connection, each of another size; beyond that all are forgotten, and learnt anew."""
 
 _HEAD: Final = Struct(">ihh")  # the frame's size, API key, version; the correlation id follows
 _CORRELATION_ID: Final = Struct(">i")
@@ -24,27 +27,50 @@ _TAIL_POSITION: Final = (
 )  # in the frame, as in everything else, without its size
 
 
-class RepeatedRequest:
+class Repeated(Protocol):
     """A request that was answered on the spot, and what answers it when it comes again.
 
     Attributes:
-        api_key: Its API.
+        header: Its header, with the correlation id that it had then.
         size: Bytes of its frame, length prefix included.
-        answer: Takes a correlation id and returns the whole response frame; None: it must be handled as any other.
     """
 
-    __slots__ = ("_head", "_tail", "answer", "api_key", "size")
+    header: RequestHeader
+    size: int
 
-    def __init__(self, header: RequestHeader, frame: memoryview, answer: Callable[[int], bytes | None]) -> None:
+    def answer(self, received: bytes) -> bytes | None:
+        """Return the response frame if ``received``, of :attr:`size` bytes, is this request again.
+
+        None: it is another, or it must be handled as any other; nothing has been done for it.
+        """
+        ...
+
+
+class RepeatedRequest:
+    """A request of which only the correlation id changes (``Repeated``).
+
+    Args:
+        header: Its header.
+        frame: Its frame, without the length prefix.
+        respond: Takes a correlation id and returns the whole response frame; None: it must be handled as any other.
+    """
+
+    __slots__ = ("_head", "_respond", "_tail", "header", "size")
+
+    def __init__(self, header: RequestHeader, frame: memoryview, respond: Callable[[int], bytes | None]) -> None:
         self._head = _HEAD.pack(len(frame), header.api_key, header.api_version)
         self._tail = bytes(frame[_TAIL_POSITION:])
-        self.api_key = header.api_key
+        self._respond = respond
+        self.header = header
         self.size = len(frame) + _SIZE_SIZE
-        self.answer = answer
 
-    def correlation_id_in(self, received: memoryview) -> int | None:
-        """Return the correlation id if ``received``, of :attr:`size` bytes, is this request again."""
-        raw = bytes(received)
-        if raw.startswith(self._head) and raw.endswith(self._tail):
-            return int(_CORRELATION_ID.unpack_from(raw, _HEAD.size)[0])
+    def answer(self, received: bytes) -> bytes | None:
+        """Answer the request if it comes again; see :class:`Repeated`."""
+        if received.startswith(self._head) and received.endswith(self._tail):
+            return self._respond(correlation_id_in(received))
         return None
+
+
+def correlation_id_in(received: bytes) -> int:
+    """Return the correlation id of a request's frame, length prefix included."""
+    return int(_CORRELATION_ID.unpack_from(received, _HEAD.size)[0])

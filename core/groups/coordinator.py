@@ -11,10 +11,11 @@ Loading is :meth:`replay` of every record of the partition, then :meth:`loaded`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from klamm.core.groups.classic import ClassicProtocol
-from klamm.core.groups.classic_group import HEARTBEAT, JOIN, SYNC, ClassicGroup
+from klamm.core.groups.classic_group import HEARTBEAT, JOIN, SYNC, ClassicGroup, ClassicState
 from klamm.core.groups.config import GroupConfig
 from klamm.core.groups.consumer import ConsumerProtocol
 from klamm.core.groups.consumer_group import LEAVE_EPOCH, STATIC_LEAVE_EPOCH, ConsumerGroup, ConsumerMember
@@ -42,6 +43,7 @@ from klamm.core.groups.messages import (
     LeftMember,
     ListGroups,
     Now,
+    RepeatedCommit,
     Reply,
     SyncGroup,
     SyncGroupResult,
@@ -52,6 +54,7 @@ from klamm.core.groups.offsets import OffsetStore
 from klamm.core.groups.regex import check_regex
 from klamm.core.groups.views import describe_consumer_group, describe_group, list_groups
 from klamm.model.errors import ErrorCode, KafkaError
+from klamm.records.commit_batch import Position
 from klamm.records.offsets_schema import (
     ConsumerGroupMetadataKey,
     GroupMetadataKey,
@@ -60,6 +63,8 @@ from klamm.records.offsets_schema import (
     OffsetCommitKey,
     OffsetCommitValue,
 )
+
+_STABLE: Final = ClassicState.STABLE
 
 Request = (
     JoinGroup
@@ -186,6 +191,31 @@ class GroupCoordinator:
             for record in records:
                 self.replay(record)
         return result, records
+
+    def accepts_again(self, request: CommitOffsets, now: Now) -> bool:
+        """Whether a commit that was accepted before is accepted now; its offsets do not matter to that."""
+        context = self._context
+        context.now = now
+        group = context.groups.get(request.group_id)
+        if type(group) is ClassicGroup and group.state is _STABLE and request.group_instance_id is None:
+            # What validate_commit and touch come to for a member of a generation that runs, nearly every one.
+            member = group.members.get(request.member_id)
+            if member is not None and request.generation_id_or_member_epoch == group.generation_id:
+                context.deadlines.schedule(member.session, now.monotonic_ms + member.session_timeout_ms)
+                return True
+        try:
+            self._offsets.validate_commit(request)
+        except KafkaError:
+            return False
+        if type(group) is ClassicGroup:
+            self._classic.touch(group, request.member_id)
+        return True
+
+    def committed_again(self, repeated: RepeatedCommit, positions: Sequence[Position]) -> None:
+        """Apply a commit that :meth:`accepts_again`, in the same moment, let through and that is appended."""
+        wall_ms, replay = self._context.now.wall_ms, self._offsets.replay
+        for (key, topic_id), (offset, leader_epoch) in zip(repeated.batch.keys, positions, strict=True):
+            replay(key, OffsetCommitValue(offset, leader_epoch, "", wall_ms, -1, topic_id))
 
     # All others
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from klamm.model.errors import ErrorCode
 from klamm.model.ids import TopicId
+from klamm.records.commit_batch import CommitBatch
 from klamm.records.offsets_schema import GroupRecord, OffsetCommitValue
 
 UNKNOWN_MEMBER_ID = ""
@@ -206,6 +207,13 @@ class CommitOffsets(NamedTuple):
     retention_time_ms: int
     topics: tuple[CommittedTopic, ...]
     api_version: int
+
+
+class RepeatedCommit(NamedTuple):
+    """A commit that was accepted whole and comes again: only its offsets and leader epochs may be others by then."""
+
+    request: CommitOffsets
+    batch: CommitBatch
 
 
 class CommitOffsetsResult(NamedTuple):

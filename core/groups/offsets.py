@@ -93,7 +93,7 @@ class OffsetStore:
     def commit(self, request: CommitOffsets) -> tuple[CommitOffsetsResult, list[GroupRecord]]:
         """Decide a commit: the partitions refused, and the records of the others."""
         try:
-            self._validate_commit(request)
+            self.validate_commit(request)
         except KafkaError as refused:
             return CommitOffsetsResult(refused.error_code, {}), []
         wall_ms = self._context.now.wall_ms
@@ -112,7 +112,12 @@ class OffsetStore:
                 records.append(GroupRecord(OffsetCommitKey(request.group_id, topic, partition), value))
         return CommitOffsetsResult(ErrorCode.NONE, refused_partitions), records
 
-    def _validate_commit(self, request: CommitOffsets) -> None:
+    def validate_commit(self, request: CommitOffsets) -> None:
+        """Check that the group lets this member commit now.
+
+        Raises:
+            KafkaError: It does not; nothing of the commit is accepted then.
+        """
         group = self._context.groups.get(request.group_id)
         if group is None:
             if request.generation_id_or_member_epoch < 0:

@@ -22,6 +22,7 @@ from klamm.protocol.consumer_heartbeat import (
 )
 from klamm.protocol.heartbeat import decode_heartbeat, encode_heartbeat_response
 from klamm.server.apis import AnsweredSlot
+from klamm.server.repeated_request import REPEATED_SIZE_MAX, RepeatedRequest
 
 if TYPE_CHECKING:
     from klamm.protocol.header import RequestHeader
@@ -62,13 +63,14 @@ def receive_heartbeat(
         return encode_heartbeat_response(version, header.correlation_id, ErrorCode.INVALID_GROUP_ID)
     groups = node.groups
 
-    def answer(correlation_id: int) -> bytes | None:
+    def respond(correlation_id: int) -> bytes | None:
         error = groups.heartbeat(asked)
         return None if error is None else encode_heartbeat_response(version, correlation_id, error)
 
-    answered = answer(header.correlation_id)
+    answered = respond(header.correlation_id)
     if answered is not None:
-        connection.repeats(header, frame, answer)
+        if len(frame) <= REPEATED_SIZE_MAX:
+            connection.repeats(RepeatedRequest(header, frame, respond))
         return answered
     slot = HeartbeatResponse(connection, header)
     try:
@@ -117,7 +119,7 @@ def receive_consumer_heartbeat(
     if not asked.member_id and version < CLIENT_MADE_MEMBER_ID_VERSION and asked.member_epoch == 0:
         asked = replace(asked, member_id=groups.new_member_id())
 
-    def answer(correlation_id: int) -> bytes | None:
+    def respond(correlation_id: int) -> bytes | None:
         known = groups.unchanged_heartbeat(asked)
         if known is None:
             return None
@@ -125,9 +127,10 @@ def receive_consumer_heartbeat(
             correlation_id, known.member_id, known.member_epoch, known.heartbeat_interval_ms
         )
 
-    answered = answer(header.correlation_id)
+    answered = respond(header.correlation_id)
     if answered is not None:
-        connection.repeats(header, frame, answer)
+        if len(frame) <= REPEATED_SIZE_MAX:
+            connection.repeats(RepeatedRequest(header, frame, respond))
         return answered
     slot = ConsumerHeartbeatResponse(connection, header)
     try:

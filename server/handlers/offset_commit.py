@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from klamm.protocol.offset_commit_codec import (
     encode_offset_commit_response,
 )
 from klamm.server.apis import AnsweredSlot
+from klamm.server.repeated_commit import repeated_commit
 from klamm.telemetry.journal import Committed
 
 if TYPE_CHECKING:
@@ -29,18 +31,21 @@ if TYPE_CHECKING:
     from klamm.server.response_slot import ResponseSlot
     from klamm.telemetry.journal import Journal
 
+_SIZE: Final = Struct(">i")
 _ACCEPTED: Final = CommitOffsetsResult(ErrorCode.NONE, {})
 
 
 class OffsetCommitResponse(AnsweredSlot):
     """The response to one commit: partitions that do not exist are refused, each by itself."""
 
-    __slots__ = ("_asked", "_header", "_images", "_journal", "_missing", "_request", "_unknown")
+    __slots__ = ("_asked", "_header", "_images", "_journal", "_missing", "_node", "_received", "_request", "_unknown")
 
     def __init__(self, node: Node, connection: Connection, header: RequestHeader, request: OffsetCommitRequest) -> None:
         super().__init__(connection)
+        self._node = node
         self._header = header
         self._request = request
+        self._received: bytes | None = None
         self._journal: Journal | None = node.journal
         by_id = header.api_version >= TOPIC_ID_SINCE
         self._missing = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -54,7 +59,11 @@ class OffsetCommitResponse(AnsweredSlot):
         self._unknown = False
         self._asked: CommitOffsets | None = None
 
-    def start(self, node: Node) -> None:
+    def keep(self, frame: memoryview) -> None:
+        """Keep the request, so that it is answered on the spot when it comes again."""
+        self._received = _SIZE.pack(len(frame)) + frame
+
+    def start(self) -> None:
         """Ask the coordinator for what exists; answer at once if nothing does."""
         request, version = self._request, self._header.api_version
         committed: list[CommittedTopic] = []
@@ -78,7 +87,7 @@ class OffsetCommitResponse(AnsweredSlot):
             group_id, member_id, group_instance_id, generation_id, retention_time_ms, tuple(committed), version
         )
         try:
-            node.groups.tell(group_id, self._asked, self.answer)
+            self._node.groups.tell(group_id, self._asked, self.answer)
         except KafkaError as refused:
             self.answer(refused)
 
@@ -99,7 +108,18 @@ class OffsetCommitResponse(AnsweredSlot):
                 for name, topic_id, partitions in self._request.topics
             ]
         header = self._header
-        return encode_offset_commit_response(header.api_version, header.correlation_id, topics)
+        frame = encode_offset_commit_response(header.api_version, header.correlation_id, topics)
+        if self._received is not None and result.error is ErrorCode.NONE and not result.refused:
+            self._learn(self._received, bytes(frame))
+        return frame
+
+    def _learn(self, received: bytes, response: bytes) -> None:
+        """Have the connection answer this commit when it comes again, if all was committed in the turn it came in."""
+        if self._unknown or self._asked is None or not self.connection.reading:
+            return
+        repeated = repeated_commit(self._node, self._header, received, self._asked, response)
+        if repeated is not None:
+            self.connection.repeats(repeated)
 
     def _answered(self, topic: CommitTopic, image: TopicImage | None, result: CommitOffsetsResult) -> AnsweredTopic:
         if image is None:
@@ -126,7 +146,9 @@ def receive_offset_commit(node: Node, connection: Connection, header: RequestHea
     """Commit offsets of the partitions that exist."""
     request = decode_offset_commit(frame, header.body_position, header.api_version)
     slot = OffsetCommitResponse(node, connection, header, request)
-    slot.start(node)
+    if connection.may_repeat(len(frame)):
+        slot.keep(frame)
+    slot.start()
     return slot
 
 

@@ -24,7 +24,7 @@ from klamm.core.groups.messages import (
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import NO_TOPIC_ID
 from tests.core.groups.driver import FakeTopics
-from tests.groups.world import SimulatedLog
+from tests.groups.world import SimulatedLog, as_repeated
 
 
 class World:
@@ -154,3 +154,61 @@ def test_a_member_that_is_heard_of_on_the_spot_keeps_its_session(world: World) -
 def wait_for(world: World, answers: list[Any]) -> list[Any]:
     world.simulation.run_until(lambda: answers, 5)
     return answers
+
+
+def commits_again(world: World, request: CommitOffsets) -> bool:
+    actor = world.ref.actor_inbox.actor
+    assert isinstance(actor, GroupCoordinatorActor)
+    return actor.commit_between_drains(*as_repeated(request))
+
+
+def fetched_offset(world: World) -> int:
+    fetched = world.ask(FETCH)
+    world.simulation.run_until(lambda: fetched, 5)
+    return int(fetched[0].topics[0][1][0].offset)
+
+
+def test_a_commit_that_comes_again_is_committed_on_the_spot_unless_something_comes_before_it(world: World) -> None:
+    assert not commits_again(world, commit(4)), "the groups are being loaded"
+    world.simulation.run_for(1)
+    assert commits_again(world, commit(5))
+    assert (len(world.log.batches), world.log.committed, fetched_offset(world)) == (1, 1, 5)
+    answers = world.ask(commit(6))
+    assert not commits_again(world, commit(7)), "a commit is in the mailbox"
+    world.simulation.run_until(lambda: world.log.batches[1:], 1)
+    assert not answers
+    assert not commits_again(world, commit(7)), "a commit is not committed yet"
+    world.simulation.run_until(lambda: answers, 5)
+    assert commits_again(world, commit(8))
+    world.ref.stop(block=False)
+    world.simulation.run_until(lambda: not world.ref.is_alive(), 5)
+    world.ref = world.start()
+    assert fetched_offset(world) == 8
+
+
+def test_a_commit_that_may_not_be_or_cannot_be_written_changes_nothing_on_the_spot(world: World) -> None:
+    world.simulation.run_for(1)
+    assert commits_again(world, commit(5))
+    assert not commits_again(world, commit(6)._replace(member_id="nobody", generation_id_or_member_epoch=3))
+    world.log.refusal_chance = 1.0
+    assert not commits_again(world, commit(7))
+    world.log.refusal_chance = 0.0
+    assert (len(world.log.batches), fetched_offset(world)) == (1, 5)
+
+
+def test_a_coordinator_that_breaks_between_drains_is_over_and_loads_what_was_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise AssertionError
+
+    world.simulation.run_for(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(coordinator.GroupCoordinator, "committed_again", broken)
+        assert not commits_again(world, commit(5))
+        answers = world.ask(FETCH)
+        world.simulation.run_until(lambda: answers, 5)
+    assert answers[0].error_code is ErrorCode.NOT_COORDINATOR
+    assert not world.ref.is_alive()
+    world.ref = world.start()
+    assert fetched_offset(world) == 5

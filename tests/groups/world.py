@@ -12,7 +12,7 @@ of what wasn't committed. The ledger holds what must be true however requests ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from klamm.actors.coordinator_log import LogRead, LogUnreadable
@@ -26,13 +26,35 @@ from klamm.actors.simulation import SimulatedNode, Simulation
 from klamm.core.groups.classic_group import ClassicGroup
 from klamm.core.groups.config import GroupConfig
 from klamm.core.groups.consumer_group import ConsumerGroup
-from klamm.core.groups.messages import CommitOffsets, ConsumerGroupHeartbeat, Heartbeat
+from klamm.core.groups.messages import (
+    CommitOffsets,
+    CommitOffsetsResult,
+    ConsumerGroupHeartbeat,
+    Heartbeat,
+    RepeatedCommit,
+)
 from klamm.model.errors import ErrorCode, KafkaError
+from klamm.records.commit_batch import CommitBatch, CommittedKey, Position
+from klamm.records.offsets_schema import OffsetCommitKey
 from tests.core.groups.driver import FakeTopics
 
 COMMIT_DELAY_MAX_S = 0.05
 READ_BATCHES = 16
 BROKER = "broker"
+
+
+AT_ONCE_CHANCE = 0.5
+
+
+def as_repeated(request: CommitOffsets) -> tuple[RepeatedCommit, list[Position]]:
+    """Return a commit as a connection keeps it, and its own positions."""
+    keys = [
+        CommittedKey(OffsetCommitKey(request.group_id, topic, one[0]), topic_id)
+        for topic, topic_id, partitions in request.topics
+        for one in partitions
+    ]
+    positions = [(one[1], one[2]) for topic in request.topics for one in topic.partitions]
+    return RepeatedCommit(request, CommitBatch(keys)), positions
 
 
 class Envelope(NamedTuple):
@@ -147,6 +169,14 @@ class SimulatedLog:
         self._busy_until_s = max(self._busy_until_s + 1e-6, simulation.now_s + delay_s)
         node.timers.call_later(self._busy_until_s - simulation.now_s, commit)
 
+    def append_at_once(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+        """Write and commit, unless something is not committed yet or the disk refuses."""
+        if self.committed < len(self.batches) or self._simulation.random.random() < self.refusal_chance:
+            return False
+        self.batches.append(batch.encode(len(self.batches), 0, positions, now_ms))
+        self.committed = len(self.batches)
+        return True
+
     def read(self, offset: int, answer: Callable[[LogRead | LogUnreadable], None]) -> None:
         node = self._node
         assert node is not None
@@ -227,6 +257,12 @@ class SimulatedBroker:
             )
             if answer is not None:
                 reply(answer)
+                return
+        if isinstance(request, CommitOffsets) and isinstance(actor, GroupCoordinatorActor):
+            # Which of them have come before does not matter here: whatever stands against one is looked at each time.
+            repeated, positions = as_repeated(request)
+            if self.simulation.random.random() < AT_ONCE_CHANCE and actor.commit_between_drains(repeated, positions):
+                reply(CommitOffsetsResult(ErrorCode.NONE, {}))
                 return
         self._ref.tell(Ask(request, reply))
 

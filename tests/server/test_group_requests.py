@@ -16,6 +16,7 @@ from klamm.protocol.messages import decode_response, encode_request, request_cla
 from klamm.server.embedded import Broker
 from klamm.server.handlers import heartbeat
 from klamm.server.message_types import request_types
+from klamm.telemetry.journal import Journal, Request
 from tests.server.replicas import create_topic, on_loop, port_of
 from tests.support.process import wait_until
 from tests.support.wire import WireConnection
@@ -49,24 +50,25 @@ def exchange(connection: WireConnection, key: ApiKey, version: int, request: Any
     return receive(connection, key, version)[1]
 
 
-def commit(offset: int) -> Any:
+def commit(offset: int, group: str = "g", member_id: str = "", generation_id: int = -1) -> Any:
     types = request_types(ApiKey.OFFSET_COMMIT)
     partition = types.OffsetCommitRequestPartition(
         partition_index=0, committed_offset=offset, committed_leader_epoch=-1, committed_metadata=""
     )
     return request_class(ApiKey.OFFSET_COMMIT)(
-        group_id="g",
-        member_id="",
+        group_id=group,
+        generation_id_or_member_epoch=generation_id,
+        member_id=member_id,
         retention_time=timedelta(milliseconds=-1),
         topics=(types.OffsetCommitRequestTopic(name="t", partitions=(partition,)),),
     )
 
 
-def fetch() -> Any:
+def fetch(group: str = "g") -> Any:
     types = request_types(ApiKey.OFFSET_FETCH)
     topic = types.OffsetFetchRequestTopics(name="t", partition_indexes=(0,))
-    group = types.OffsetFetchRequestGroup(group_id="g", topics=(topic,))
-    return request_class(ApiKey.OFFSET_FETCH)(groups=(group,), require_stable=False)
+    asked = types.OffsetFetchRequestGroup(group_id=group, topics=(topic,))
+    return request_class(ApiKey.OFFSET_FETCH)(groups=(asked,), require_stable=False)
 
 
 def beat() -> Any:
@@ -166,6 +168,81 @@ def test_a_heartbeat_that_comes_again_finds_the_coordinator_that_took_over(broke
 
         wait_until(answered, TIMEOUT_S, "the coordinator knows its member again")
         assert set(codes) <= {0, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR}
+
+
+def commits(connection: WireConnection, asked: Any, number: int = 1, version: int = COMMIT_VERSION) -> int:
+    """Commit one offset; return the error code."""
+    send(connection, ApiKey.OFFSET_COMMIT, version, asked, number)
+    correlation_id, answer = receive(connection, ApiKey.OFFSET_COMMIT, version)
+    assert correlation_id == number
+    return int(answer.topics[0].partitions[0].error_code.value)
+
+
+def committed(connection: WireConnection, group: str) -> int:
+    fetched = exchange(connection, ApiKey.OFFSET_FETCH, FETCH_VERSION, fetch(group))
+    return int(fetched.groups[0].topics[0].partitions[0].committed_offset)
+
+
+def batches_of_commits(broker: Broker) -> int:
+    return sum(
+        partition.log.log_end_offset
+        for partition in broker.node.partitions.values()
+        if partition.topic == "__consumer_offsets"
+    )
+
+
+@pytest.mark.parametrize("version", [COMMIT_VERSION, 7])
+def test_a_commit_that_comes_again_is_answered_by_what_is_true_then(broker: Broker, version: int) -> None:
+    stats = broker.node.apis[ApiKey.OFFSET_COMMIT].stats
+    group = f"commits-{version}"
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        member_id, generation_id = joined(connection, group)
+        before, records = stats.count, batches_of_commits(broker)
+        for number in range(10):
+            asked = commit(number, group, member_id, generation_id)
+            assert commits(connection, asked, 2**31 - 1 - number, version) == 0
+            assert committed(connection, group) == number
+        assert (stats.count - before, batches_of_commits(broker) - records) == (10, 10)
+        later = commit(77, group, member_id, generation_id + 1)
+        assert commits(connection, later, 1, version) == ErrorCode.ILLEGAL_GENERATION
+        (known,) = [one for client in broker.node.connections for one in client._repeated.values()]
+        assert known.header.api_key == ApiKey.OFFSET_COMMIT, "so it was answered without being decoded"
+        member = request_types(ApiKey.LEAVE_GROUP).MemberIdentity(member_id=member_id)
+        leave = request_class(ApiKey.LEAVE_GROUP)(group_id=group, members=(member,))
+        assert exchange(connection, ApiKey.LEAVE_GROUP, 4, leave).error_code.value == 0
+        asked = commit(78, group, member_id, generation_id)
+        assert commits(connection, asked, 1, version) == ErrorCode.UNKNOWN_MEMBER_ID
+        assert committed(connection, group) == 9
+
+
+def test_a_commit_that_comes_again_to_a_topic_that_is_no_more_is_refused(broker: Broker) -> None:
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        assert [commits(connection, commit(number)) for number in range(5)] == [0] * 5
+        types = request_types(ApiKey.DELETE_TOPICS)
+        deleted = types.DeleteTopicsRequest(
+            topics=(types.DeleteTopicState(name="t", topic_id=None),), timeout=timedelta(seconds=TIMEOUT_S)
+        )
+        exchange(connection, ApiKey.DELETE_TOPICS, 6, deleted)
+        assert commits(connection, commit(6)) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def test_a_slow_commit_that_comes_again_is_committed_once_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Broker(memory=True, telemetry=True) as running:
+        create_topic(running, "t")
+        types = request_types(ApiKey.FIND_COORDINATOR)
+        with WireConnection(port_of(running), TIMEOUT_S) as connection:
+            exchange(connection, ApiKey.FIND_COORDINATOR, 4, types.FindCoordinatorRequest(coordinator_keys=("g",)))
+            wait_until(lambda: commits(connection, commit(1)) == 0, TIMEOUT_S, "the coordinator has loaded")
+            for number in range(5):
+                assert commits(connection, commit(number)) == 0
+            noted: list[Any] = []
+            monkeypatch.setattr(Journal, "add", lambda _, note: noted.append(note))
+            running.node.apis[ApiKey.OFFSET_COMMIT].stats.slow_ns = -1
+            records = batches_of_commits(running)
+            assert commits(connection, commit(8), 5) == 0
+            assert (committed(connection, "g"), batches_of_commits(running) - records) == (8, 1)
+    requests = [one for one in noted if isinstance(one, Request) and one.api == "OffsetCommit"]
+    assert [(one.version, one.correlation_id, one.client_id) for one in requests] == [(COMMIT_VERSION, 5, "tests")]
 
 
 def holds(broker: Broker, size: int) -> bool:
