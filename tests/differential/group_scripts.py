@@ -399,6 +399,29 @@ def offsets_of_members(c: Conversation) -> None:
     fetch(c, group, topic)
 
 
+def commits_again(c: Conversation) -> None:
+    """The same commit again and again, as consumers send it, also once it may not be any more."""
+    group = c.group("again")
+    topic_id, topic = c.topic("ag", 2), c.group("ag")
+    find(c, group)
+    (member,), generation = stable(c, group, protocols=(("range", consumer(topic)),))
+    mine: dict[str, Any] = {"member_id": member, "metadata": "", "topic_id": topic_id}
+    for version in (7, 9, 10):
+        for offset in range(4):
+            commit(c, group, topic, offset, generation_id=generation, version=version, **mine)
+        fetch(c, group, topic, label=f"version {version}")
+        commit(c, group, topic, 50, generation_id=generation + 1, version=version, label="future", **mine)
+        commit(c, group, topic, 51, generation_id=generation, partition=7, version=version, label="no part", **mine)
+    joined = join(c, group, member, protocols=(("range", consumer(topic)),))
+    commit(c, group, topic, 60, generation_id=joined.generation_id, label="completing", **mine)
+    commit(c, group, topic, 61, generation_id=generation, label="the generation before", **mine)
+    sync(c, group, member, joined.generation_id, assignments=[(member, b"")])
+    commit(c, group, topic, 62, generation_id=joined.generation_id, label="stable again", **mine)
+    leave(c, group, (member, None))
+    commit(c, group, topic, 63, generation_id=joined.generation_id, label="after leaving", **mine)
+    fetch(c, group, topic, label="in the end")
+
+
 def other_protocols(c: Conversation) -> None:
     """A group that isn't of consumers."""
     group = c.group("connect")
@@ -679,6 +702,7 @@ SCRIPTS: tuple[Script, ...] = (
     static_members,
     offsets,
     offsets_of_members,
+    commits_again,
     other_protocols,
     coordinators,
     bad_beats,
