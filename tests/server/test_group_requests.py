@@ -236,7 +236,11 @@ def test_a_slow_commit_that_comes_again_is_committed_once_and_noted(monkeypatch:
             for number in range(5):
                 assert commits(connection, commit(number)) == 0
             noted: list[Any] = []
-            monkeypatch.setattr(Journal, "add", lambda _, note: noted.append(note))
+
+            def note(_: Journal, one: Any) -> None:
+                noted.append(one)
+
+            monkeypatch.setattr(Journal, "add", note)
             running.node.apis[ApiKey.OFFSET_COMMIT].stats.slow_ns = -1
             records = batches_of_commits(running)
             assert commits(connection, commit(8), 5) == 0
