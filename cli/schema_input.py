@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
 from klamm.cli.names import mistaken
@@ -58,7 +58,7 @@ async def known_versions(registry: Registry, subject: str, *, deleted: bool = Fa
 
 
 @contextlib.asynccontextmanager
-async def naming_the_near(registry: Registry, subject: str, *, deleted: bool = False) -> AsyncIterator[None]:
+async def naming_the_near(registry: Registry, subject: str, *, deleted: bool = False) -> AsyncGenerator[None]:
     """Ask about a subject in here: the error that it is not there names what is near."""
     from klamm.client.registry.http import RegistryError
 

@@ -109,7 +109,7 @@ class PartitionState:
         self.log_end_offset = log_end_offset
         self.flushed_end_offset = 0
         self.epoch_start_offset = log_end_offset  # where the leader epoch that we lead in began
-        self.high_watermark = 0
+        self.high_watermark: int = 0
         self._next_offset = log_end_offset
 
     @property
