@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
@@ -41,7 +41,7 @@ Handler = Callable[["Node", RequestContext, Any], Any]
 class Encoded(NamedTuple):
     """A response whose body its handler has encoded itself, in the version of the request."""
 
-    parts: list[bytes]
+    parts: Sequence[bytes | bytearray]
 
 
 class Api(Protocol):
@@ -153,7 +153,7 @@ class HandledApi(_LoadedApi[Handler]):
         return error_response(self.key, error)
 
 
-def _framed(parts: list[bytes]) -> list[bytes | bytearray | memoryview]:
+def _framed(parts: Sequence[bytes | bytearray]) -> list[bytes | bytearray | memoryview]:
     return [_LENGTH.pack(sum(map(len, parts))), *parts]
 
 
