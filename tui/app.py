@@ -23,6 +23,7 @@ from klamm.tui.signs import Signs, signs_of_terminal
 from klamm.tui.table import TableView
 
 if TYPE_CHECKING:
+    from textual._compositor import CompositorUpdate
     from textual.driver import Driver
     from textual.screen import ModalScreen, Screen
     from textual.widget import Widget
@@ -92,6 +93,7 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         self.signs = signs or signs_of_terminal()
         self._make_session = make_session
         self._bars = (Header("header"), Banner("banner"))
+        self._footer_bar = Footer("footer")
 
     # Life
 
@@ -110,7 +112,7 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         yield Vertical(id="body")
         if isinstance(self.session, ReplaySession):
             yield TimeBar("time")
-        yield Footer("footer")
+        yield self._footer_bar
 
     async def on_mount(self) -> None:
         """Show the first place."""
@@ -132,8 +134,8 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         self.call_after_refresh(self._bindings_updated, screen)
 
     def _bindings_updated(self, _screen: object) -> None:
-        for footer in self.query(Footer):  # none any more where the application is ending
-            footer.update_keys()
+        if self._footer_bar.is_attached:  # it is no more where the application is ending
+            self._footer_bar.update_keys()
 
     def _remember_theme(self, name: str) -> None:
         self.preferences.theme = name
@@ -193,18 +195,22 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         """Draw what changes with time alone: ages, the banner, the footer's message; play a recording on."""
         if isinstance(self.session, ReplaySession) and self.session.playing:
             self.action_time(1000)
+        self._footer_bar.tick()
+        if self.view is None or self.view.is_fresh:
+            return  # the refresh has drawn all of it
         self.view_refreshed()
-        for footer in self.query(Footer):
-            footer.tick()
-        if self.view is not None:
-            for pane in self.view.panes:
-                pane.tick()
+        for pane in self.view.panes:
+            pane.tick()
 
     def view_refreshed(self) -> None:
         """Show that figures are new. The lines are gone already where the application is ending."""
         for bar in self._bars:
             if bar.is_attached:
                 bar.update_from(self)
+
+    def draw_piece(self, piece: CompositorUpdate) -> None:
+        """Draw a part of what is on the screen, and nothing else."""
+        self._display(self.screen, piece)  # type: ignore[arg-type]  # which takes one, and is not typed so
 
     # Actions
 

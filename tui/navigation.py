@@ -133,7 +133,7 @@ class NavigatingApp(App[int], inherit_bindings=False):
         if isinstance(table, TableView):
             if table.rows.marks:
                 table.rows.marks.clear()
-                table.tick()
+                table.redraw()
                 return
             if table.rows.filter.text:
                 table.set_filter("")

@@ -87,7 +87,10 @@ class TableView(TableLines, can_focus=True, inherit_bindings=False):
         """
         before, self.part = self.part, part
         if part.rows is not None and part.rows is before.rows and part.rows is self.rows.all:
-            self._redraw()
+            if part.error is before.error:
+                self.tick()
+            else:
+                self._redraw()
             return
         line_of_cursor = self.rows.cursor - self.scroll_offset.y
         if part.rows is not None:

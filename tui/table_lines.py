@@ -33,6 +33,8 @@ GUTTER: Final = 2
 """Cells before the first column: cursor and mark."""
 OLD_MS: Final = 3_000
 """Figures older than this show their age."""
+AGES_MS: Final = 5_000
+"""How often the columns that change with time alone are looked at; all lines then change together, in one drawing."""
 _MINUTE_MS: Final = 60_000
 _LINES_KEPT: Final = 512
 
@@ -89,14 +91,21 @@ class TableLines(ScrollView, inherit_bindings=False):
         self._fitted: list[tuple[Column, int]] = []
         self._first_column = 0
         self._ages: list[int] = []  # places of columns that change with time alone
+        self._aged_at = 0  # when they were looked at, in units of AGES_MS
         self._cells: dict[int, tuple[Any, tuple[Cell, ...]]] = {}  # the row of each line and what it shows
         self._drawn: dict[int, object] = {}
         self._strips: dict[tuple[Line, int], Strip] = {}
         self._styles: dict[str, Style] = {}
 
     def tick(self) -> None:
-        """Draw what changes by itself: ages."""
-        self._redraw(None if self._ages else 1)
+        """Draw what changes by itself: the age of the figures, and what the columns show that are ages."""
+        now = self._now_ms() // AGES_MS
+        self._redraw(None if self._ages and now != self._aged_at else 1)
+        self._aged_at = now
+
+    def redraw(self) -> None:
+        """Draw what has changed: somebody changed the rows, their marks or what is said in their place."""
+        self._redraw()
 
     def use_clock(self, now_ms: Callable[[], int]) -> None:
         """Take ages by this clock: a recording has another."""

@@ -7,6 +7,7 @@ shown does not poll. States: loading → live ⇄ failed; failed keeps what was 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
@@ -35,6 +36,8 @@ HIGH: Final = 30
 CPU_SHARE_MAX: Final = 0.1
 """Refreshes take at most this share of a core: of a cluster so large that one takes longer, they come more seldom."""
 PAUSE_S_MAX: Final = 10.0
+FRESH_S: Final = 1.5
+"""A refresh draws all that changes with time; the clock's tick, each second, needs not do so again this soon."""
 _COSTS_KEPT: Final = 4
 """Refreshes whose costs count, on average: some look at more than the others."""
 
@@ -87,6 +90,7 @@ class View(Vertical):
         self.memory: Memory = {}
         self.loaded: Loaded | None = None
         self.refreshes = 0
+        self._taken_at_s = 0.0
         self._costs_s: deque[float] = deque(maxlen=_COSTS_KEPT)
         self._wanted = asyncio.Event()
         self._shown = asyncio.Event()
@@ -255,7 +259,13 @@ class View(Vertical):
         needed = sum(costs) / len(costs) / CPU_SHARE_MAX if len(costs) == _COSTS_KEPT else 0.0
         return max(self.klamm.interval_s, min(PAUSE_S_MAX, needed))
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the last refresh was a moment ago."""
+        return time.monotonic() - self._taken_at_s < FRESH_S
+
     def _take(self, loaded: Loaded) -> None:
+        self._taken_at_s = time.monotonic()
         self._costs_s.append(loaded.cpu_s)
         self.loaded = loaded.over(self.loaded)
         self.refreshes += 1

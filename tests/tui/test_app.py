@@ -12,6 +12,7 @@ import pytest
 from klamm.client.errors import ResponseError, UnreachableError
 from klamm.tui.app import KlammApp
 from klamm.tui.chrome import Banner, Footer, Header
+from klamm.tui.columns import Cell
 from klamm.tui.data.brokers import BrokerRow
 from klamm.tui.data.groups import GroupRow, PartitionRow
 from klamm.tui.data.topics import TopicRow
@@ -267,6 +268,37 @@ async def test_the_sort_and_the_theme_are_remembered(tmp_path: Path) -> None:
         await settle(again, pilot, lambda: again.view is not None and again.view.refreshes > 0)
         assert (again.theme, table_of(again, "topics").rows.sort) == ("nord", sort)
     again.session.close()
+
+
+async def test_marks_that_are_taken_back_go_from_the_screen() -> None:
+    app = make_app(ScriptedSession(SCRIPT), Place("groups"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        table = table_of(app, "groups")
+
+        def drawn() -> str:
+            return "\n".join(strip.text for strip in table.render_lines(table.size.region))
+
+        await pilot.press("space")
+        await settle(app, pilot, lambda: app.signs.mark in drawn().split("\n", 2)[2])
+        await pilot.press("escape")
+        await settle(app, pilot, lambda: app.signs.mark not in drawn())
+    app.session.close()
+
+
+async def test_the_clock_alone_is_drawn_where_it_stands() -> None:
+    app = make_app(ScriptedSession(SCRIPT), Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        header = app.query_one("#header", Header)
+        left, right = (Cell("klamm"),), (Cell(" 12:00:00 "),)
+        header.show(left, right)
+        assert header.render_lines(header.size.region)[0].text.endswith(" 12:00:00 ")
+        header.show(left, (Cell(" 12:00:01 "),))
+        line = header.render_lines(header.size.region)[0].text
+        assert line.endswith(" 12:00:01 ")
+        assert len(line) == header.size.width
+    app.session.close()
 
 
 async def test_thousands_of_refreshes_leave_nothing_behind() -> None:

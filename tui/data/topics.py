@@ -2,6 +2,7 @@
 
 What one refresh sends: one Metadata and one ListOffsets to each leader. A cluster with more partitions than
 ``PARTITIONS_PER_REFRESH`` is walked through in turns, and what is in view is asked for by a second one each time.
+Of a cluster at rest, into which nothing is written, only what is in view is asked for each time, the rest every third.
 Every ten seconds also the log starts of the topics in view and the last writes of those into which something was
 written; as often, of very many partitions more seldom, the log directories of each broker; each minute their configs.
 
@@ -37,6 +38,10 @@ of 30,000 takes half a second of CPU here, and more of the brokers."""
 TOPICS_EACH_REFRESH: Final = 2_000
 METADATA_MS: Final = 5_000
 """A cluster of more topics is asked for its metadata this often: decoding it takes 100 ms for 10,000 of them."""
+REST_AFTER: Final = 10
+"""Refreshes in a row that found nothing new: then each asks only for what is in view."""
+AT_REST_MS: Final = 3_000
+"""How often then the metadata is asked for, and the log ends of what is not in view."""
 RING: Final = 30
 """Rates kept of each topic, for its trend."""
 FLAT: Final = 10
@@ -98,6 +103,8 @@ class Known:
     seen: ClusterMetadata | None = None
     turns: list[Turn] = field(default_factory=list)
     next_turn: int = 0
+    turn_at_ms: int = 0  # when one was asked
+    rest: int = 0  # refreshes in a row that found nothing new
     in_view: tuple[str, ...] = ()
     in_view_turn: Turn | None = None
     starts_watch: OffsetsWatch | None = None  # of what is in view
@@ -113,6 +120,7 @@ class Known:
     def take(self, metadata: ClusterMetadata) -> None:
         """Take what topics there are now, and forget those that are gone."""
         self.seen = metadata
+        self.rest = 0
         self.topics = sorted(metadata.topics, key=lambda topic: topic.name)
         self.forget_rows()
         self.keep({topic.name for topic in self.topics})
@@ -129,6 +137,10 @@ class Known:
             self.in_view_turn = Turn(self.seen, topics)
             self.starts_watch = OffsetsWatch(self.seen, dict.fromkeys(partitions_of(topics), EARLIEST))
         return topics
+
+    def is_at_rest(self, session: Session, asked_at_ms: int) -> bool:
+        """Return whether nothing changes and what was asked at a time need not be asked again yet."""
+        return session.live and self.rest >= REST_AFTER and session.now_ms - asked_at_ms < AT_REST_MS
 
     def forget_rows(self, names: Iterable[str] | None = None) -> None:
         """Have rows made anew, all or some."""
@@ -183,7 +195,9 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
 async def metadata_of(session: Session, known: Known, *, changed: bool) -> ClusterMetadata:
     """Return what topics there are: asked at each refresh, of many topics every :data:`METADATA_MS`."""
     found = known.metadata
-    small = found is None or len(found.topics) <= TOPICS_EACH_REFRESH
+    small = found is None or (
+        len(found.topics) <= TOPICS_EACH_REFRESH and not known.is_at_rest(session, known.metadata_at_ms)
+    )
     if found is None or small or changed or session.now_ms - known.metadata_at_ms >= METADATA_MS:
         known.metadata_at_ms = session.now_ms
         known.metadata = found = await session.cluster.metadata()
@@ -225,10 +239,8 @@ async def sample_ends(session: Session, known: Known, *, in_view: bool = False) 
     if not known.turns:
         return []
     began = session.now_ms
-    turns = [known.turns[known.next_turn % len(known.turns)]]
-    known.next_turn += 1
-    if in_view and known.in_view_turn is not None and len(known.turns) > 1:
-        turns.append(known.in_view_turn)
+    turns = _turns_due(session, known, in_view=in_view)
+    known.rest += 1
     for turn in turns:
         answer = await turn.watch.ask(session.cluster)
         if answer is None:
@@ -236,13 +248,24 @@ async def sample_ends(session: Session, known: Known, *, in_view: bool = False) 
             _keep_quiet(known, turn, session.now_ms)
             continue
         found, errors = answer
-        turn.quiet, turn.warnings = 0, _unlike(errors)
+        turn.quiet, turn.warnings, known.rest = 0, _unlike(errors.values()), 0
         known.grown = True
         sampled: dict[str, dict[int, int]] = {}
         for (name, index), each in found.items():
             sampled.setdefault(name, {})[index] = each.offset
         _keep_ends(known, sampled, began, session.now_ms)
-    return [warning for turn in turns for warning in turn.warnings]
+    return _unlike(warning for turn in (*known.turns, *turns) for warning in turn.warnings)
+
+
+def _turns_due(session: Session, known: Known, *, in_view: bool) -> list[Turn]:
+    """Return what to ask about now: what is in view, and a turn of all."""
+    of_view = known.in_view_turn if in_view else None
+    if of_view is not None and known.is_at_rest(session, known.turn_at_ms):
+        return [of_view]
+    turn = known.turns[known.next_turn % len(known.turns)]
+    known.next_turn += 1
+    known.turn_at_ms = session.now_ms
+    return [turn] if of_view is None or len(known.turns) == 1 else [turn, of_view]
 
 
 def _keep_quiet(known: Known, turn: Turn, now: int) -> None:
@@ -386,9 +409,9 @@ def _turns(topics: Sequence[TopicMetadata]) -> Iterable[list[TopicMetadata]]:
         yield some
 
 
-def _unlike(errors: Mapping[Any, ClientError]) -> list[ClientError]:
+def _unlike(errors: Iterable[ClientError]) -> list[ClientError]:
     """Return one error of each kind."""
-    return list({error.code: error for error in errors.values()}.values())
+    return list({error.code: error for error in errors}.values())
 
 
 def _number(text: str | None) -> int | None:
