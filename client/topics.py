@@ -90,7 +90,7 @@ async def wait_for_leaders(cluster: Cluster, name: str, next_step: str = "") -> 
         for error in errors.values():
             if error.code not in _LEADERS_COMING:
                 raise error
-        if topics and all(part.leader >= 0 for part in topics[0].partitions):
+        if topics and _has_leaders(topics[0]):
             return topics[0]
         await asyncio.sleep(_LEADERS_WAIT_S)
     code, msg = "LEADER_NOT_AVAILABLE", f"{name} was made and has no leaders yet"
@@ -100,7 +100,10 @@ async def wait_for_leaders(cluster: Cluster, name: str, next_step: str = "") -> 
 async def create_topics(
     cluster: Cluster, topics: Iterable[NewTopic], *, validate_only: bool = False
 ) -> tuple[list[CreatedTopic], Errors]:
-    """Create topics; they can be used when this returns. ``validate_only`` has the broker check them and no more."""
+    """Create topics; they can be used when this returns, or after ten seconds if no leader was found by then.
+
+    ``validate_only`` has the broker check them and no more.
+    """
     shape = shapes(CREATE_TOPICS)
     request = shape.CreateTopicsRequest(
         topics=tuple(
@@ -131,7 +134,32 @@ async def create_topics(
             )
         else:
             errors[str(each.name)] = error
+    if created and not validate_only:
+        await _let_them_be_known(cluster, created)
     return created, errors
+
+
+async def _let_them_be_known(cluster: Cluster, created: Sequence[CreatedTopic]) -> None:
+    """Wait until topics have leaders: Apache Kafka's controller answers before its brokers have heard of them.
+
+    They are made whatever comes of it, so that nothing is raised where they may not be seen.
+    """
+    ids = {topic.name: topic.topic_id for topic in created}
+    for _ in range(_LEADERS_TRIES):
+        try:
+            _, topics, errors = await find_topics(cluster, list(ids))
+        except ClientError:
+            return
+        coming = any(error.code in _LEADERS_COMING for error in errors.values())
+        if not coming and all(
+            topic_id_text(topic.topic_id) == ids[topic.name] and _has_leaders(topic) for topic in topics
+        ):
+            return
+        await asyncio.sleep(_LEADERS_WAIT_S)
+
+
+def _has_leaders(topic: TopicMetadata) -> bool:
+    return all(part.leader >= 0 for part in topic.partitions)
 
 
 async def delete_topics(cluster: Cluster, names: Iterable[str]) -> tuple[list[str], Errors]:
