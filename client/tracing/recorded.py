@@ -20,6 +20,7 @@ from klamm.client.tracing.spans import Span, SpanStore
 from klamm.client.tracing.windows import Gap, Part, read_part
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.model.errors import KafkaError
+from klamm.protocol.varint import unsigned_varint
 from klamm.records import flow_schema
 from klamm.records.flow_schema import FlowRecord
 
@@ -109,7 +110,8 @@ async def read_spans(
 ) -> Recorded:
     """Return the spans of a message, following parents and links as far as what was read goes.
 
-    Without a context all that were read are decoded: spans may name the message's place.
+    Only exports are decoded whose bytes hold the context, or the message's place as a span names it: most of what was
+    read is of other messages, and decoding all of it would take a second.
     """
     topic = topic_of(metadata, SPANS_TOPIC)
     if topic is None:
@@ -120,15 +122,32 @@ async def read_spans(
     found, errors = await window.read(cluster, metadata, topic, ())
     store = SpanStore()
     values = [each.value for each in found.records if each.value]
-    hits = [value for value in values if not needles or any(needle in value for needle in needles)]
+    hits = [value for value in values if any(needle in value for needle in needles) or names_place(value, place)]
     store.add(_decode(hits))
     linked = {span.trace_id for span in store} - {context[0] if context else ""}
-    if linked and needles:
+    if linked:
         further = [bytes.fromhex(trace_id) for trace_id in linked]
         store.add(_decode(value for value in values if any(each in value for each in further)))
     begins_ms = min((each.timestamp_ms for each in found.records if each.offset == 0), default=None)
     spans = tuple(store.related(context, place))
     return Recorded(spans=spans, gaps=tuple(found.gaps), errors=tuple(errors), begins_ms=begins_ms)
+
+
+def names_place(value: bytes, place: tuple[str, int, int]) -> bool:
+    """Return whether an export may hold a span that names the message's topic and offset, by its bytes alone.
+
+    In protobuf an attribute is its name, then, in a field 2, a number in a field 3 or a text in a field 1.
+    """
+    topic, _, offset = place
+    digits = str(offset).encode()
+    if topic.encode() not in value:
+        return False
+    if value.startswith(_JSON_START):
+        return digits in value
+    number = unsigned_varint(offset)
+    as_number = b".offset\x12" + bytes((len(number) + 1,)) + b"\x18" + number
+    as_text = b".offset\x12" + bytes((len(digits) + 2,)) + b"\x0a" + bytes((len(digits),)) + digits
+    return as_number in value or as_text in value
 
 
 def _decode(values: Iterable[bytes]) -> list[Span]:
