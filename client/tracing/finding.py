@@ -1,7 +1,8 @@
 """Every record of some topics, or all, that carries a trace id, a correlation id, a header or a key; with the proof.
 
-A trace id is looked for in every dialect: its hex forms and Datadog's decimal rule out batches by their bytes, and what
-is left is read as headers. Anything else that is asked for by its id is a correlation id: a header's whole value.
+A trace id is looked for in every dialect: its hex digits, or Datadog's header and its decimal ones, rule out batches by
+their bytes, and what is left is read as headers. Anything else that is asked for by its id is a correlation id: a
+header's whole value.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from typing import NamedTuple
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.messages.filters import Filter, both, literal_filter
-from klamm.client.messages.needles import find
 from klamm.client.messages.record import Fields, Record
 from klamm.client.messages.scan import Scan
 from klamm.client.positions import resolve_ranges
 from klamm.client.text import counted
-from klamm.client.tracing.propagation import Headers, needles_of, parse_trace_id, read_headers
+from klamm.client.tracing.propagation import (
+    Headers,
+    clauses_of,
+    decimal_texts_of,
+    hex_texts_of,
+    parse_trace_id,
+    read_headers,
+)
 from klamm.client.wire import ClusterMetadata
 
 
@@ -76,17 +83,16 @@ def condition_of(query: Query) -> Filter:
 
 def condition_of_traces(trace_ids: Collection[str]) -> Filter:
     """Return the condition that a record carries one of some trace ids, in any dialect."""
-    needles = tuple(dict.fromkeys(needle for each in trace_ids for needle in needles_of(each)))
+    texts = [text.encode() for text in (*hex_texts_of(trace_ids), *decimal_texts_of(trace_ids))]
 
     def check(_: int, fields: Fields) -> bool:
         headers: Headers = fields[4]
-        if not any(
-            value is not None and any(find(each, value, 0, len(value)) >= 0 for each in needles) for _, value in headers
-        ):
+        lowered = [value.lower() for _, value in headers if value is not None]
+        if not any(text in value for value in lowered for text in texts):
             return False
         return any(each.trace_id in trace_ids for each in read_headers(headers).contexts)
 
-    return Filter(check, [needles])
+    return Filter(check, clauses_of(trace_ids))
 
 
 async def search(

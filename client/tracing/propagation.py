@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -41,8 +41,10 @@ _HEX_SPAN: Final = re.compile(r"[0-9a-fA-F]{16}")
 _DATADOG_HIGH: Final = re.compile(r"(?:^|,)_dd\.p\.tid=([0-9a-f]{16})(?:,|$)")
 _UINT64_MAX: Final = (1 << 64) - 1
 _SIZED: Final = ("traceparent", "ce_traceparent", "uber-trace-id", "x-datadog-trace-id")
+_NAMES: Final = {name: AnyCase(bytes((len(name) << 1,)) + name.encode()) for name in _SIZED}
+_DATADOG_NAME: Final = _NAMES["x-datadog-trace-id"]
 CONTEXT_NEEDLES: Final[tuple[bytes | AnyCase, ...]] = (
-    *(AnyCase(bytes((len(name) << 1,)) + name.encode()) for name in _SIZED),
+    *_NAMES.values(),
     b"b3",
     b"B3",
 )
@@ -130,13 +132,24 @@ def traceparent_of(context: TraceContext) -> bytes:
     return f"00-{context.trace_id}-{context.span_id}-{flags:02x}".encode()
 
 
-def needles_of(trace_id: str) -> tuple[bytes | AnyCase, ...]:
-    """Return texts of which a record carrying the trace id in any dialect contains at least one.
+def clauses_of(trace_ids: Collection[str]) -> list[tuple[bytes | AnyCase, ...]]:
+    """Return what stands in a record that carries one of the trace ids in any dialect: a text of each clause.
 
-    Each makes every record's bytes be searched once more. The id with its leading zeros holds the one without them.
+    Each text makes all bytes be searched once more, so the decimal ids are asked for only where the first clause has
+    found Datadog's header. An id with its leading zeros holds the one without them.
     """
-    short = trace_id.lstrip("0") or "0"
-    return AnyCase(short.encode()), str(int(trace_id[16:], 16)).encode()
+    ids = AnyCase(*(text.encode() for text in hex_texts_of(trace_ids)))
+    return [(ids, _DATADOG_NAME), (ids, *(text.encode() for text in decimal_texts_of(trace_ids)))]
+
+
+def hex_texts_of(trace_ids: Collection[str]) -> list[str]:
+    """Return trace ids as the hexadecimal dialects write them at the shortest, in lower case."""
+    return list(dict.fromkeys(each.lstrip("0") or "0" for each in trace_ids))
+
+
+def decimal_texts_of(trace_ids: Collection[str]) -> list[str]:
+    """Return trace ids as Datadog writes them: the lower 64 bits in decimal."""
+    return list(dict.fromkeys(str(int(each[16:], 16)) for each in trace_ids))
 
 
 def _contexts(values: Mapping[str, str]) -> tuple[tuple[TraceContext, ...], list[str]]:

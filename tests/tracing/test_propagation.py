@@ -1,16 +1,16 @@
 """Trace contexts in headers: every dialect, and whatever else stands under their names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from klamm.client.messages.needles import find
+from klamm.client.messages.needles import Clause, find
 from klamm.client.tracing.propagation import (
     CONTEXT_NEEDLES,
     TraceContext,
-    needles_of,
+    clauses_of,
     new_context,
     parse_trace_id,
     read_headers,
@@ -140,12 +140,30 @@ def test_a_trace_id_as_people_give_it(text: str, trace_id: str | None) -> None:
     assert parse_trace_id(text) == trace_id
 
 
+def _may_match(clauses: Sequence[Clause], data: bytes) -> bool:
+    return all(any(find(needle, data, 0, len(data)) >= 0 for needle in clause) for clause in clauses)
+
+
+@pytest.mark.parametrize("more", [0, 20_000])
 @pytest.mark.parametrize("value", [value for _, value, _ in SINGLE])
-def test_every_dialect_of_an_id_has_one_of_its_needles(value: str) -> None:
+def test_a_record_with_an_id_in_any_dialect_has_a_text_of_each_clause(value: str, more: int) -> None:
+    clauses = clauses_of({TRACE})
     mixed = "".join(letter.upper() if place % 3 else letter for place, letter in enumerate(value))
     for each in (value.encode(), value.upper().encode(), mixed.encode()):
-        assert any(find(needle, each, 0, len(each)) >= 0 for needle in needles_of(TRACE)), each
-    assert str(int(LOW, 16)).encode() in needles_of(TRACE)
+        assert _may_match(clauses, bytes(more) + each), each
+
+
+@pytest.mark.parametrize("name", [b"x-datadog-trace-id", b"X-Datadog-Trace-Id"])
+def test_a_decimal_id_is_looked_for_only_where_datadogs_header_stands(name: bytes) -> None:
+    clauses = clauses_of({TRACE, "1" * 32})
+    decimal = str(int(LOW, 16)).encode()
+    for headers, expected in (
+        (((name, decimal),), True),
+        (((name, b"7"),), False),
+        (((b"other", decimal),), False),
+    ):
+        plain = bytes(build_batch([Record(0, 0, b"key", b"value", headers)]))
+        assert _may_match(clauses, plain) is expected, headers
 
 
 @pytest.mark.parametrize("change", [str.lower, str.upper, str.title, str.swapcase])
