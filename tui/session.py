@@ -66,6 +66,7 @@ class Session:
         self.settings = settings
         self.cluster = Cluster(settings, request_timeout_s=REQUEST_TIMEOUT_S)
         self.health = Health()
+        self._answered_at_s: float | None = None  # by the cluster, as of the last refresh
         self.clock = clock
         self.live = live
         self.away: dict[int, int] = {}  # brokers that cannot be reached, and since when, in milliseconds
@@ -172,7 +173,12 @@ class Session:
             self.away.setdefault(broker_id, self.now_ms)
 
     def _judge(self, loaded: Loaded) -> None:
-        """Take from a refresh whether the cluster answers at all."""
+        """Take from a refresh whether the cluster answers at all.
+
+        One that asked nothing is no sign that a cluster is back: that a broker has answered since the last refresh is.
+        """
+        answered = self.cluster.answered_at_s != self._answered_at_s
+        self._answered_at_s = self.cluster.answered_at_s
         error = loaded.error
         silent = (UnreachableError, DeadlineError)
         if error is None and loaded.parts and all(isinstance(part.error, silent) for part in loaded.parts.values()):
@@ -180,7 +186,7 @@ class Session:
         if isinstance(error, UnreachableError | DeadlineError):
             since = self.health.unreachable_since_ms
             self.health = Health(self.health.answered_at_ms, since if since is not None else self.now_ms, error)
-        else:
+        elif answered or error is not None or self.health.unreachable_since_ms is None:
             self.health = Health(self.now_ms)
 
     def _submit(self, work: Coroutine[Any, Any, _Result]) -> Future[_Result]:

@@ -42,12 +42,13 @@ def loaded(**parts: Any) -> Loaded:
 class ScriptedSession(Session):
     """Its loaders look into ``script``, by the screen's name; a test changes that between refreshes.
 
-    A screen that is not in it never answers.
+    A screen that is not in it never answers; one of ``unasked`` is made without asking the cluster.
     """
 
     def __init__(self, script: Mapping[str, Loaded | Script], **fields: Any) -> None:
         self.script = dict(script)
         self.loads: list[Place] = []
+        self.unasked: set[str] = set()
         super().__init__(settings(**fields), self._scripted, clock=lambda: NOW_S)
 
     def _scripted(self, kind: str) -> Loader:
@@ -58,7 +59,10 @@ class ScriptedSession(Session):
 
                 await asyncio.Event().wait()
             found = self.script[kind]
-            return found(place) if callable(found) else found
+            made = found(place) if callable(found) else found
+            if made.error is None and kind not in self.unasked:
+                self.cluster.answered_at_s = time.monotonic()
+            return made
 
         return load
 

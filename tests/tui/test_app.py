@@ -177,6 +177,28 @@ async def test_an_unreachable_cluster_is_said_and_its_return_too() -> None:
     app.session.close()
 
 
+async def test_a_screen_that_asked_nothing_does_not_call_a_cluster_back() -> None:
+    session = ScriptedSession(
+        {**SCRIPT, "topics": Loaded(NOW_MS, {}, UnreachableError("tcp", "a:9092", "refused", "x"))}
+    )
+    session.unasked = {"groups"}
+    app = make_app(session, Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        banner = app.query_one(Banner)
+        await settle(app, pilot, lambda: banner.display)
+        since = session.health.unreachable_since_ms
+        await pilot.press("colon", *"groups", "enter")
+        await settle(
+            app, pilot, lambda: app.view is not None and app.view.place.kind == "groups" and app.view.refreshes > 0
+        )
+        assert session.health.unreachable_since_ms == since
+        assert banner.display
+        session.unasked.clear()
+        await pilot.press("r")
+        await settle(app, pilot, lambda: not banner.display)
+    app.session.close()
+
+
 async def test_keys_work_while_the_cluster_never_answers() -> None:
     app = make_app(ScriptedSession({"groups": SCRIPT["groups"]}), Place("topics"))
     async with app.run_test(size=(100, 30)) as pilot:
