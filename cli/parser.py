@@ -216,9 +216,15 @@ def _take_option(
 
         if option.metavar in BY_METAVAR:
             BY_METAVAR[option.metavar](name, value)
+    _keep(option, value, values)
+
+
+def _keep(option: Option, value: str, values: dict[str, str | bool | list[str] | None]) -> None:
     present = values[option.key]
     if isinstance(present, list):
         present.append(value)
+    elif isinstance(present, str) and present != option.default and str(option.metavar).endswith(",…"):
+        values[option.key] = f"{present},{value}"  # --operation read --operation write
     else:
         values[option.key] = value
 

@@ -108,6 +108,16 @@ def test_help_and_explain_of_every_command_connect_to_nothing(klamm: Klamm, comm
     assert klamm(*path, "--help-json", "-b", "localhost:1").code == 0
 
 
+def test_a_list_that_is_given_twice_is_one_list() -> None:
+    command, rest = find_command(
+        "topic", TOPIC, ["list", "--columns", "name", "--columns=size", "--sort", "a", "--sort", "b"]
+    )
+    assert command is not None
+    values = parse(command, rest).values
+    assert values.text("columns") == "name,size"
+    assert values.text("sort") == "b"
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("5s", 5), ("1m", 60), ("2", 2), ("1.5s", 1.5)])
 def test_times_have_units(text: str, seconds: float) -> None:
     assert parse_seconds(text, "--timeout") == seconds
