@@ -403,7 +403,7 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
 
 
 def object_places(names: dict[str, list[str]]) -> Iterable[tuple[str, Place]]:
-    """Return every object the session has seen, with its place: (kind, place)."""
+    """Return every object the session has seen, with its place: (screen, place)."""
     for spec in registry.SCREENS.values():
         for name in names.get(spec.names, ()) if spec.names else ():
-            yield spec.names, Place(spec.kind, name)
+            yield spec.kind, Place(spec.kind, name)
