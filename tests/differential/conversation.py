@@ -110,7 +110,7 @@ class Conversation:
         self.transcript.pop()
         return response
 
-    def is_waiting(self, pending: Pending, timeout_s: float = 1.0) -> bool:
+    def is_waiting(self, pending: Pending, timeout_s: float = 0.3) -> bool:
         """Return, and write down, whether the broker lets a request wait."""
         pending.connection.settimeout(timeout_s)
         try:
