@@ -5,6 +5,7 @@
 starts and ends the two brokers, ``driver_process`` compiles and runs the C load driver in ``driver/`` on ``batches``,
 ``group_wire`` is members over bare sockets; ``intervals``, ``noise`` and ``table`` say what came out, and how surely.
 
-Commands of their own: ``actors``, ``cli_start``, ``group_load``, ``lag``, ``messages``, ``telemetry`` and ``tui``
-measure what their names say; ``profiling`` says where time goes. Linux only: CPU and memory are read from /proc.
+Commands of their own: ``actors``, ``cli_start``, ``group_load``, ``lag``, ``messages``, ``telemetry`` (with
+``telemetry_receivers``, over ``telemetry_wire``) and ``tui`` measure what their names say; ``profiling`` says where
+time goes. Linux only: CPU and memory are read from /proc.
 """

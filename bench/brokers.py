@@ -226,9 +226,10 @@ class Klamm(Broker):
 
     name = "klamm"
 
-    def __init__(self, folder: Path, properties: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, properties: Mapping[str, str], variables: Mapping[str, str] | None = None) -> None:
         super().__init__(folder)
         self.properties = properties
+        self.variables = variables or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -244,7 +245,10 @@ class Klamm(Broker):
 
     def launch(self) -> None:
         with (self.folder / "out.log").open("ab") as log:
-            self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            environment = os.environ | self.variables
+            self._process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
 
     def end(self, number: signal.Signals) -> None:
         if self._process is None:

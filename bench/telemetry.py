@@ -12,6 +12,9 @@ stands beside the first: its ratio shows what the method itself sees where there
 threads of its own is bounded a second and not for each byte, so it is measured over a longer run without pauses, to the
 nanosecond, and added as its share of the whole. What is printed is the median of the rounds with its 95 % interval, by
 order statistics.
+
+With ``--receivers`` it measures something else: what OTLP receivers that are down, slow or refuse do to how long
+produce takes (``telemetry_receivers.py``).
 """
 
 import argparse
@@ -19,29 +22,21 @@ import random
 import shutil
 import socket
 import statistics
-import struct
 import sys
 import tempfile
 import time
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from bench import telemetry_receivers
 from bench.brokers import Klamm
 from bench.intervals import median_interval
-from klamm.client.requests import shapes
-from klamm.protocol.apis import ApiKey
-from klamm.protocol.messages import encode_request
-from klamm.records.compression import Codec
-from klamm.records.record import Record, build_batch
+from bench.telemetry_wire import RECORD_SIZE, answer, fetch_frame, produce_frame
 
-PRODUCE_VERSION, FETCH_VERSION = 9, 12
 IN_FLIGHT = 5
 SETTLE_S = 2.0
 SLICES = 60
 SLICE_BATCHES = 300
-SAMPLED_ONE_IN = 100
-RECORD_SIZE = 1024
 TOPICS = {"off": (), "off again": (), "metrics": ("otlp_metrics",), "traces": ("otlp_metrics", "otlp_spans")}
 PROPERTIES = {
     "acks.all.single": "written",
@@ -50,7 +45,6 @@ PROPERTIES = {
     "log.segment.bytes": str(64 << 20),
 }
 BUDGETS = {"metrics": 1.02, "traces": 1.03}
-FETCH_SIZE = 1 << 20
 FRAMING_SIZE = 64  # what a Produce request of one batch has around it, rounded up
 
 
@@ -83,8 +77,10 @@ class _Sample(NamedTuple):
 def main() -> int:
     """Measure and print; return the exit code: 1 if a median is above its budget."""
     options = _options()
+    if options.receivers:
+        return telemetry_receivers.measure(options.rounds, options.seconds)
     records = max(1, options.batch * 1024 // RECORD_SIZE)
-    load = _Load([_produce_frame(records, number) for number in range(16)], records)
+    load = _Load([produce_frame(records, number) for number in range(16)], records)
     count = options.megabytes * 1_000_000 // (records * RECORD_SIZE)
     samples: dict[str, list[_Sample]] = {name: [] for name in TOPICS if name != "off"}
     for round_number in range(options.rounds):
@@ -103,6 +99,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15, help="rounds: pairs of each kind")
     parser.add_argument("--megabytes", type=int, default=200, help="produced, and read back, in the longer run")
     parser.add_argument("--batch", type=int, default=16, help="KiB of a batch")
+    parser.add_argument("--receivers", action="store_true", help="what receivers that take nothing do to latency")
+    parser.add_argument("--seconds", type=float, default=3.0, help="with --receivers: of each kind in a round")
     return parser.parse_args()
 
 
@@ -182,28 +180,6 @@ def _cpu(broker: Klamm) -> _Spent:
     return _Spent(loop_s, others_s)
 
 
-def _produce_frame(records: int, number: int) -> bytes:
-    """Return a Produce request with one batch, every record of which has a traceparent."""
-    built = []
-    for index in range(records):
-        serial = number * records + index + 1
-        flags = "01" if serial % SAMPLED_ONE_IN == 0 else "00"
-        header = (b"traceparent", f"00-{serial:032x}-{serial:016x}-{flags}".encode())
-        built.append(Record(index, 0, None, b"v" * (RECORD_SIZE - 90), (header,)))
-    now_ms = time.time_ns() // 1_000_000
-    batch = bytes(build_batch([one._replace(timestamp_ms=now_ms) for one in built], codec=Codec.NONE))
-    shape: Any = shapes(ApiKey.PRODUCE)
-    request = shape.ProduceRequest(
-        transactional_id=None,
-        acks=-1,
-        timeout=timedelta(seconds=30),
-        topic_data=(
-            shape.TopicProduceData(name="load", partition_data=(shape.PartitionProduceData(index=0, records=batch),)),
-        ),
-    )
-    return bytes(encode_request(ApiKey.PRODUCE, PRODUCE_VERSION, request, 1, "bench"))
-
-
 def _work(broker: Klamm, load: _Load, count: int, offset: int) -> int:
     """Produce ``count`` batches and read them back; return the offset behind them."""
     frames, records = load
@@ -215,47 +191,15 @@ def _work(broker: Klamm, load: _Load, count: int, offset: int) -> int:
             connection.sendall(frames[number % len(frames)])
             under_way += 1
             if under_way == IN_FLIGHT:
-                _answer(connection)
+                answer(connection)
                 under_way -= 1
         for _ in range(under_way):
-            _answer(connection)
+            answer(connection)
         end = offset + count * records
         while offset < end:
-            connection.sendall(_fetch_frame(offset))
-            offset += len(_answer(connection)) // batch_size * records  # beside batches it holds less than one
+            connection.sendall(fetch_frame(offset))
+            offset += len(answer(connection)) // batch_size * records  # beside batches it holds less than one
     return end
-
-
-def _fetch_frame(offset: int) -> bytes:
-    shape: Any = shapes(ApiKey.FETCH)
-    partition = shape.FetchPartition(partition=0, fetch_offset=offset, partition_max_bytes=FETCH_SIZE)
-    request = shape.FetchRequest(
-        max_wait=timedelta(milliseconds=500),
-        min_bytes=1,
-        max_bytes=FETCH_SIZE,
-        isolation_level=0,
-        session_id=0,
-        session_epoch=-1,
-        topics=(shape.FetchTopic(topic="load", partitions=(partition,)),),
-        forgotten_topics_data=(),
-    )
-    return bytes(encode_request(ApiKey.FETCH, FETCH_VERSION, request, 1, "bench"))
-
-
-def _answer(connection: socket.socket) -> bytes:
-    (size,) = struct.unpack(">i", _exactly(connection, 4))
-    return _exactly(connection, size)
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    received = bytearray()
-    while len(received) < size:
-        some = connection.recv(min(size - len(received), 1 << 20))
-        if not some:
-            msg = "the broker closed the connection"
-            raise ConnectionError(msg)
-        received += some
-    return bytes(received)
 
 
 if __name__ == "__main__":
