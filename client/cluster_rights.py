@@ -24,21 +24,32 @@ _NOT_TOLD: Final = -(2**31)
 """Operations of a broker that has no rights to tell of."""
 
 
-async def lists_every_group(cluster: Cluster) -> bool:
-    """Return whether ListGroups gives every group: the user may DESCRIBE the cluster.
+async def may_describe(cluster: Cluster) -> bool | None:
+    """Return whether the user has DESCRIBE on the cluster; None where a broker, as before Kafka 2.8, does not say.
 
-    Without that right a broker lists only the groups that the user may DESCRIBE, and says nothing of the others
-    (``KafkaApis.handleListGroupsRequest``). A broker that does not tell of rights counts as one that lists all: one
-    before Kafka 2.8, or one that refuses.
+    Raises:
+        ClientError: The cluster cannot be asked.
     """
     if not await cluster.advertises(DESCRIBE_CLUSTER):
-        return True
+        return None
+    version, frame = await cluster.ask_encoded(DESCRIBE_CLUSTER, DESCRIBE_CLUSTER_VERSIONS, encode_describe_cluster)
     try:
-        version, frame = await cluster.ask_encoded(DESCRIBE_CLUSTER, DESCRIBE_CLUSTER_VERSIONS, encode_describe_cluster)
         operations = decode_operations(frame, version)
-    except (ClientError, ProtocolError):
+    except ProtocolError:
+        return None
+    return None if operations is None else bool(operations & _DESCRIBE)
+
+
+async def lists_every_group(cluster: Cluster) -> bool:
+    """Return whether ListGroups gives every group: the user may DESCRIBE the cluster, or nobody says.
+
+    Without that right a broker lists only the groups that the user may DESCRIBE, and says nothing of the others
+    (``KafkaApis.handleListGroupsRequest``).
+    """
+    try:
+        return await may_describe(cluster) is not False
+    except ClientError:
         return True
-    return operations is None or bool(operations & _DESCRIBE)
 
 
 def encode_describe_cluster(version: int, correlation_id: int, client_id: str) -> bytes:

@@ -11,8 +11,6 @@ from klamm.client.requests import DESCRIBE_CLUSTER_RIGHT, check, shapes, time_ms
 DESCRIBE_CLUSTER: Final = 60
 DESCRIBE_QUORUM: Final = 55
 API_VERSIONS: Final = 18
-_DESCRIBE_BIT: Final = 8
-"""Which bit of authorized operations is DESCRIBE (KIP-430: ``AclOperation.code``)."""
 _METADATA_TOPIC: Final = "__cluster_metadata"
 
 
@@ -82,22 +80,6 @@ async def cluster_info(cluster: Cluster) -> ClusterInfo:
     metadata = await cluster.metadata([])
     known = [ClusterBroker(b.broker_id, b.host, b.port, b.rack, None) for b in metadata.brokers]
     return ClusterInfo(metadata.cluster_id, metadata.controller_id, sorted(known))
-
-
-async def may_describe(cluster: Cluster) -> bool | None:
-    """Return whether we have DESCRIBE on the cluster; None where brokers before Kafka 2.8 cannot say (KIP-700).
-
-    ListGroups leaves out groups that one may not describe, without a word, unless one has that right
-    (``KafkaApis.handleListGroupsRequest``).
-    """
-    if not await cluster.advertises(DESCRIBE_CLUSTER):
-        return None
-    request = shapes(DESCRIBE_CLUSTER).DescribeClusterRequest(
-        include_cluster_authorized_operations=True, include_fenced_brokers=False
-    )
-    answer = await cluster.ask(DESCRIBE_CLUSTER, request)
-    check(answer.error_code, answer.error_message)
-    return bool(int(answer.cluster_authorized_operations) >> _DESCRIBE_BIT & 1)
 
 
 async def cluster_and_quorum(cluster: Cluster) -> tuple[ClusterInfo, Quorum | ClientError]:

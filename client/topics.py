@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -85,14 +86,12 @@ async def wait_for_leaders(cluster: Cluster, name: str, next_step: str = "") -> 
     Raises:
         ClientError: They have none after ten seconds (with ``next_step``), or the topic may not be seen.
     """
-    for _ in range(_LEADERS_TRIES):
-        _, topics, errors = await find_topics(cluster, [name])
-        for error in errors.values():
-            if error.code not in _LEADERS_COMING:
-                raise error
-        if topics and _has_leaders(topics[0]):
-            return topics[0]
-        await asyncio.sleep(_LEADERS_WAIT_S)
+    topics, errors = await _settled(cluster, {name: None})
+    for error in errors.values():
+        if error.code not in _LEADERS_COMING:
+            raise error
+    if topics and _has_leaders(topics[0]):
+        return topics[0]
     code, msg = "LEADER_NOT_AVAILABLE", f"{name} was made and has no leaders yet"
     raise ClientError(code, msg, next_step)
 
@@ -135,27 +134,27 @@ async def create_topics(
         else:
             errors[str(each.name)] = error
     if created and not validate_only:
-        await _let_them_be_known(cluster, created)
+        with contextlib.suppress(ClientError):  # they are made, whether or not they may be seen
+            await _settled(cluster, {topic.name: topic.topic_id for topic in created})
     return created, errors
 
 
-async def _let_them_be_known(cluster: Cluster, created: Sequence[CreatedTopic]) -> None:
-    """Wait until topics have leaders: Apache Kafka's controller answers before its brokers have heard of them.
+async def _settled(cluster: Cluster, ids: Mapping[str, str | None]) -> tuple[list[TopicMetadata], Errors]:
+    """Return topics that were just made, and errors, once none is still to come; what there is after ten seconds.
 
-    They are made whatever comes of it, so that nothing is raised where they may not be seen.
+    Apache Kafka's controller answers before its brokers have heard of a topic. ``ids`` is by name, where it is known.
     """
-    ids = {topic.name: topic.topic_id for topic in created}
+    topics: list[TopicMetadata] = []
+    errors: Errors = {}
     for _ in range(_LEADERS_TRIES):
-        try:
-            _, topics, errors = await find_topics(cluster, list(ids))
-        except ClientError:
-            return
+        _, topics, errors = await find_topics(cluster, list(ids))
         coming = any(error.code in _LEADERS_COMING for error in errors.values())
         if not coming and all(
-            topic_id_text(topic.topic_id) == ids[topic.name] and _has_leaders(topic) for topic in topics
+            ids[topic.name] in {None, topic_id_text(topic.topic_id)} and _has_leaders(topic) for topic in topics
         ):
-            return
+            break
         await asyncio.sleep(_LEADERS_WAIT_S)
+    return topics, errors
 
 
 def _has_leaders(topic: TopicMetadata) -> bool:

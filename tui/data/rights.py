@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from klamm.client.clusters import may_describe
+from klamm.client.cluster_rights import may_describe
 from klamm.client.errors import ClientError, UnreachableError
 from klamm.tui.session import Memory, Session
 
