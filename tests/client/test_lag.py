@@ -217,7 +217,8 @@ def test_all_groups_take_a_few_requests_to_each_broker_and_their_times_one_more(
 
 
 def test_groups_at_different_records_of_one_partition_are_all_timed() -> None:
-    part = Part(9, batches=[_batch(0, [_now_ms() - 1000 * (9 - place) for place in range(9)])])
+    now_ms = _now_ms()
+    part = Part(9, batches=[_batch(0, [now_ms - 1000 * (9 - place) for place in range(9)])])
     groups = {f"g{number}": Group({("t", 0): number}) for number in range(9)}
     ages = [row.lag_time_ms or 0 for row in _report(Scripted({"t": [part]}, groups)).rows]
     assert [early - late for early, late in itertools.pairwise(ages)] == [1000] * 8
