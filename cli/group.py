@@ -8,7 +8,7 @@ from klamm.cli import group_offsets, group_seek
 from klamm.cli.checks import known_words
 from klamm.cli.group_names import NAME, NAMES, SOME, chosen_groups
 from klamm.cli.guard import MODERATE, Plan, guard, record
-from klamm.cli.names import names_or_all, unknown_name
+from klamm.cli.names import unknown_name
 from klamm.cli.output import Column, Item, Result, Table, count_text, lag_cell, state_style
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -49,24 +49,18 @@ _TYPES = ("classic", "consumer", "share", "streams")
 
 async def list_groups(run: Run) -> Result:
     """List groups with one ListGroups request to each broker."""
-    from klamm.client.groups import list_groups as listed_groups
-
     states = known_words("--state", run.values.texts("state"), _STATES)
     types = known_words("--type", run.values.texts("type"), _TYPES)
-    groups, errors = await listed_groups(run.cluster, states, types)
-    chosen, missing = names_or_all(run.values.texts("names"), [group.group_id for group in groups])
-    selected = set(chosen)
-    items = [_listed_item(group) for group in groups if group.group_id in selected]
-    known = [group.group_id for group in groups]
-    errors += [unknown_name("group", name, known) for name in missing]
-    return Result(items, LIST_COLUMNS, errors, empty="no groups")
+    groups, errors, notes = await chosen_groups(run, states, types)
+    items = [_listed_item(group) for group in sorted(groups)]
+    return Result(items, LIST_COLUMNS, errors, empty="no groups", notes=notes)
 
 
 async def describe_groups(run: Run) -> Result:
     """Describe groups: state, members, committed offsets beside log ends."""
     from klamm.client.lag import group_lags
 
-    groups, errors = await chosen_groups(run)
+    groups, errors, notes = await chosen_groups(run)
     report = await group_lags(run.cluster, listed=groups, members=True)
     items: list[Item] = []
     tables: list[Table] = []
@@ -84,7 +78,7 @@ async def describe_groups(run: Run) -> Result:
                 item["members"] or [{}],
             )
     failures = [*errors, *(error for error in report.errors if error not in errors)]
-    return Result(items, (), failures, tables, empty="no groups")
+    return Result(items, (), failures, tables, empty="no groups", notes=notes)
 
 
 def _lag_style(row: Item) -> str:
@@ -105,7 +99,7 @@ async def show_members(run: Run) -> Result:
     """Show the members of groups and what each reads."""
     from klamm.client.groups import describe_groups as describe
 
-    groups, errors = await chosen_groups(run)
+    groups, errors, notes = await chosen_groups(run)
     described, failed = await describe(run.cluster, groups)
     items = [
         {"name": member["member_id"], "group": group.group_id, **member}
@@ -113,7 +107,7 @@ async def show_members(run: Run) -> Result:
         for member in _described_item(group)["members"]
     ]
     columns = (Column("GROUP", "group"), *MEMBER_COLUMNS)
-    return Result(items, columns, [*errors, *failed.values()], empty="no members")
+    return Result(items, columns, [*errors, *failed.values()], empty="no members", notes=notes)
 
 
 async def delete_groups(run: Run) -> Result:
@@ -121,7 +115,7 @@ async def delete_groups(run: Run) -> Result:
     from klamm.client.committed import committed_offsets
     from klamm.client.groups import delete_groups as delete
 
-    groups, errors = await chosen_groups(run)
+    groups, errors, _ = await chosen_groups(run)
     names = [group.group_id for group in groups]
     if not names:
         return Result((), (), errors)
@@ -223,7 +217,7 @@ COMMANDS = (
             Example("klamm groups", "every group"),
             Example("klamm group list --state Empty -o name", "groups nobody is in"),
         ),
-        ("Metadata", "ListGroups"),
+        ("Metadata", "ListGroups", "DescribeCluster"),
         _READ,
     ),
     Command(
@@ -237,7 +231,15 @@ COMMANDS = (
             Example("klamm group describe billing", "one group"),
             Example("klamm group describe -o json", "all groups, in as few requests as there are brokers"),
         ),
-        ("Metadata", "ListGroups", "DescribeGroups", "ConsumerGroupDescribe", "OffsetFetch", "ListOffsets"),
+        (
+            "Metadata",
+            "ListGroups",
+            "DescribeCluster",
+            "DescribeGroups",
+            "ConsumerGroupDescribe",
+            "OffsetFetch",
+            "ListOffsets",
+        ),
         (*_READ, "DESCRIBE on the topics"),
     ),
     Command(
@@ -248,7 +250,7 @@ COMMANDS = (
         (SOME,),
         (),
         (Example("klamm group members billing", "its members"),),
-        ("Metadata", "ListGroups", "DescribeGroups", "ConsumerGroupDescribe"),
+        ("Metadata", "ListGroups", "DescribeCluster", "DescribeGroups", "ConsumerGroupDescribe"),
         _READ,
     ),
     Command(

@@ -35,7 +35,7 @@ async def export_offsets(run: Run) -> Result:
     """Write a group's committed offsets as data."""
     from klamm.client.committed import committed_offsets
 
-    groups, errors = await chosen_groups(run)
+    groups, errors, notes = await chosen_groups(run)
     commits, failed = await committed_offsets(run.cluster, groups)
     items = [
         {
@@ -56,7 +56,7 @@ async def export_offsets(run: Run) -> Result:
         Column("P", "partition", right=True),
         Column("OFFSET", "offset", right=True),
     )
-    return Result(items, columns, [*errors, *failed.values()], empty="no committed offsets")
+    return Result(items, columns, [*errors, *failed.values()], empty="no committed offsets", notes=notes)
 
 
 async def import_offsets(run: Run) -> Result:
@@ -231,7 +231,7 @@ COMMANDS = (
         (SOME,),
         (),
         (Example("klamm group offsets export billing -o json > offsets.json", "keep them"),),
-        ("Metadata", "ListGroups", "OffsetFetch"),
+        ("Metadata", "ListGroups", "DescribeCluster", "OffsetFetch"),
         _READ,
     ),
     Command(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from klamm.cli.group_names import NAME
+from klamm.cli.group_names import NAME, unknown_groups
 from klamm.cli.group_offsets import commit, ensure_empty
-from klamm.cli.names import unknown_name
 from klamm.cli.output import Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
@@ -74,8 +73,9 @@ async def _group_to_seek(run: Run) -> ListedGroup:
     if group is not None:
         return group
     if not run.values.flag("create"):
-        error = unknown_name("group", name, [each.group_id for each in listed])
-        error.next_step = "klamm group list; a new group with these offsets is made with --create"
+        (error,) = await unknown_groups(run, [name], [each.group_id for each in listed])
+        if error.names_nothing:
+            error.next_step = "klamm group list; a new group with these offsets is made with --create"
         raise error
     if not run.values.texts("topic") or run.values.number("shift_by") is not None:
         msg = "a new group needs --topic NAME and --to POSITION"

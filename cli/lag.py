@@ -46,13 +46,13 @@ async def show(run: Run) -> Result:
     if people:
         board = watcher.board()
         columns = GROUP_COLUMNS if span is not None else tuple(c for c in GROUP_COLUMNS if c.key not in MOVING)
-        return Result([group_item(each) for each in board], columns, errors, empty="no groups")
+        return Result([group_item(each) for each in board], columns, errors, empty="no groups", notes=chosen.notes)
     items = [partition_item(watcher, row) for group in report.groups for row in watcher.rows(group.group_id)]
     columns = partition_columns(chosen, moving=span is not None)
     if run.form.name == "table":
         for each in watcher.board() if chosen.narrow else ():
             run.note(headline(each))
-    return Result(items, columns, errors, empty="no committed offsets")
+    return Result(items, columns, errors, empty="no committed offsets", notes=chosen.notes)
 
 
 async def _sample(run: Run, watcher: LagWatcher, span_s: float | None, chosen: Chosen) -> LagReport:
@@ -110,7 +110,7 @@ _DETAILS = (
     "the committed offset; `~` interpolated, `≥` not all of the group was timed. A name that is a group's and a "
     "topic's means the group. JSON has one item for each partition."
 )
-_REQUESTS = ("Metadata", "ListGroups", "OffsetFetch", "ListOffsets", "Fetch", "DescribeGroups",
+_REQUESTS = ("Metadata", "ListGroups", "DescribeCluster", "OffsetFetch", "ListOffsets", "Fetch", "DescribeGroups",
              "ConsumerGroupDescribe", "DescribeShareGroupOffsets", "DescribeConfigs", "DescribeLogDirs")  # fmt: skip
 _SHOW_EXAMPLES = (
     Example("klamm lag", "every group"),
@@ -164,7 +164,7 @@ COMMANDS = (
             Example("klamm lag history billing --replay night.arrows --since 03:00 --at 03:20 --every 1s", "closely"),
             Example("klamm lag history --for 30s -o csv", "the next half minute of every group"),
         ),
-        _REQUESTS[:5],
+        _REQUESTS[:6],
         _ACLS[:2],
     ),
     Command(
@@ -187,7 +187,7 @@ COMMANDS = (
             Example("klamm lag check --max-time 1m --group 'billing*'", "in a script or CI"),
             Example("klamm lag check billing --max 10000 --no-commit ok", "a new partition is no failure"),
         ),
-        ("Metadata", "ListGroups", "OffsetFetch", "ListOffsets", "Fetch"),
+        _REQUESTS[:6],
         _ACLS[:2],
         details="Prints the partitions that fail. 0: all keep up; 3: some do not; 1: something could not be read.",
     ),

@@ -69,7 +69,7 @@ async def check(run: Run) -> Result:
         run.note(f"lag check: {len(failed)} of {what} fail")
     elif not errors:
         run.note(f"lag check: {what} keep up{_worst_text(rows)}")
-    return Result(items, CHECK_COLUMNS, errors, exit_code=EXIT_ASSERTION if failed else 0)
+    return Result(items, CHECK_COLUMNS, errors, exit_code=EXIT_ASSERTION if failed else 0, notes=chosen.notes)
 
 
 def _limits(run: Run) -> Limits:

@@ -40,7 +40,7 @@ async def show_history(run: Run) -> Result:
         for name in dict.fromkeys(str(item["group"]) for item in items):
             run.note(f"{name}  {sparkline(watcher.history.sparkline(name, 40))}")
     items.sort(key=lambda item: (item["group"], item["at_ms"]))
-    return Result(items, COLUMNS, errors, empty="no groups")
+    return Result(items, COLUMNS, errors, empty="no groups", notes=chosen.notes)
 
 
 async def _live(run: Run, chosen: Chosen) -> AsyncIterator[LagWatcher]:

@@ -38,6 +38,11 @@ _FEW = 5
 """So many names are named where none is near."""
 
 
+def is_glob(name: str) -> bool:
+    """Return whether a name may select several."""
+    return any(sign in name for sign in "*?[")
+
+
 def names_or_all(names: Sequence[str], known: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return (names of ``known`` that ``names`` select, names that select none); globs select several, none all."""
     from fnmatch import fnmatchcase
@@ -47,7 +52,7 @@ def names_or_all(names: Sequence[str], known: Sequence[str]) -> tuple[list[str],
     chosen: dict[str, None] = {}
     missing: list[str] = []
     for name in names:
-        if any(sign in name for sign in "*?["):
+        if is_glob(name):
             found = [each for each in known if fnmatchcase(each, name)]
         else:
             found = [name] if name in known else []

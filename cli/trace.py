@@ -155,7 +155,7 @@ _SOURCES = (
 )
 _PATH_ARGUMENTS = (Argument("message", "TOPIC:PARTITION@OFFSET; behind the @ any position may stand"),)
 _PATH_REQUESTS = (
-    *("Metadata", "Fetch", "ListOffsets", "ListGroups", "OffsetFetch"),
+    *("Metadata", "Fetch", "ListOffsets", "ListGroups", "DescribeCluster", "OffsetFetch"),
     *("DescribeGroups", "ConsumerGroupDescribe", "DescribeConfigs"),
 )
 _PATH_ACLS = ("READ on the topic and on __consumer_offsets", "DESCRIBE on each group")
@@ -262,7 +262,7 @@ COMMANDS = (
             Example("klamm trace follow", "each traced message with how long it took until the last group"),
             Example("klamm trace follow --topic orders --all --slowest", "what waits longest, worst first"),
         ),
-        ("Metadata", "ListGroups", "OffsetFetch", "ListOffsets", "Fetch"),
+        ("Metadata", "ListGroups", "DescribeCluster", "OffsetFetch", "ListOffsets", "Fetch"),
         ("READ on the topics, on __consumer_offsets and otlp_spans", "DESCRIBE on the groups"),
         details="A message is printed once every group that reads its partition has committed past it.",
     ),

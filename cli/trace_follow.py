@@ -23,7 +23,7 @@ _TOP = 10
 
 async def follow(run: Run) -> Result:
     """Print messages with how long each took until every group had passed it."""
-    from klamm.client.tracing.bystanders import GROUPS_HIDDEN
+    from klamm.client.cluster_rights import GROUPS_HIDDEN
     from klamm.client.tracing.following import Flow
 
     if run.values.flag("slowest") and run.values.flag("errors"):

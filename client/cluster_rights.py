@@ -13,6 +13,8 @@ from klamm.client.errors import ClientError
 from klamm.client.wire_reader import INT32, Reader, framed, head, nonsense
 from klamm.protocol.errors import ProtocolError
 
+GROUPS_HIDDEN: Final = "groups you may not DESCRIBE are hidden: no DESCRIBE on the cluster"
+"""What is said beside a list of groups where :func:`lists_every_group` is false."""
 DESCRIBE_CLUSTER: Final = 60
 DESCRIBE_CLUSTER_VERSIONS: Final = (0, 2)
 _ENDPOINT_TYPE_SINCE: Final = 1

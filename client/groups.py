@@ -6,6 +6,7 @@ requests to each broker, not one to each group.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +21,7 @@ from klamm.protocol.errors import ProtocolError
 
 __all__ = [
     "DescribedGroup", "ListedGroup", "Member", "coordinators", "decode_assignment", "decode_subscription",
-    "delete_groups", "describe_groups", "find_groups", "list_groups", "remove_members",
+    "delete_groups", "describe_groups", "find_groups", "list_groups", "not_listed", "remove_members",
 ]  # fmt: skip
 
 FIND_COORDINATOR: Final = 10
@@ -29,6 +30,8 @@ DELETE_GROUPS: Final = 42
 SHARE_GROUP_DESCRIBE: Final = 77
 MEMBERLESS: Final = frozenset({"Empty", "Dead"})
 """States of a group that nobody is in. Brokers before Kafka 2.6 list groups without a state: it is "" then."""
+NOT_ALLOWED: Final = "GROUP_AUTHORIZATION_FAILED"
+_GROUP_AUTHORIZATION_FAILED: Final = 30
 _GROUP_ID_NOT_FOUND: Final = 69
 GROUP, TRANSACTION = 0, 1
 
@@ -120,12 +123,28 @@ async def find_groups(cluster: Cluster, names: Sequence[str]) -> tuple[list[List
     """Return the groups with these names, an error for each name without a group, and brokers' errors."""
     groups, broker_errors = await list_groups(cluster)
     by_name = {group.group_id: group for group in groups}
-    errors: Errors = {
-        name: ResponseError(_GROUP_ID_NOT_FOUND, f"there is no group {name!r}", name=name)
-        for name in names
-        if name not in by_name
-    }
+    errors = await not_listed(cluster, [name for name in names if name not in by_name])
     return [by_name[name] for name in names if name in by_name], errors, broker_errors
+
+
+async def not_listed(cluster: Cluster, names: Sequence[str]) -> Errors:
+    """Return why brokers do not list groups of these names: there are none, or the user may not DESCRIBE them.
+
+    A broker that is asked to describe a group refuses before it looks whether there is one
+    (``KafkaApis.handleDescribeGroupsRequest``). One request; none for no names.
+    """
+    if not names:
+        return {}
+    refused: set[str] = set()
+    with contextlib.suppress(ClientError, ProtocolError):  # it is not known better then
+        version, frame = await cluster.ask_encoded(
+            describe_wire.DESCRIBE_GROUPS,
+            describe_wire.DESCRIBE_GROUPS_VERSIONS,
+            lambda version, number, client: describe_wire.encode_describe_groups(version, number, client, names),
+        )
+        answers = describe_wire.decode_describe_groups(frame, version)
+        refused = {each.group_id for each in answers if each.error_code == _GROUP_AUTHORIZATION_FAILED}
+    return {name: _refused(name) if name in refused else _unknown(name) for name in names}
 
 
 async def describe_groups(cluster: Cluster, groups: Sequence[ListedGroup]) -> tuple[list[DescribedGroup], Errors]:
@@ -209,6 +228,16 @@ async def remove_members(
         else:
             errors[member.member_id] = failed
     return left, errors
+
+
+def _unknown(name: str) -> ClientError:
+    return ResponseError(_GROUP_ID_NOT_FOUND, f"there is no group {name!r}", name=name)
+
+
+def _refused(name: str) -> ClientError:
+    error = ResponseError(_GROUP_AUTHORIZATION_FAILED, None, name=name, needs=DESCRIBE_GROUP_RIGHT)
+    error.message = f"whether there is a group {name!r} is not known: it takes {DESCRIBE_GROUP_RIGHT}"
+    return error
 
 
 def _kind(group: ListedGroup) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, DeadlineError, ResponseError
-from klamm.client.groups import ListedGroup, list_groups
+from klamm.client.groups import ListedGroup, list_groups, not_listed
 from klamm.client.lag_commits import read_commits, read_share_commits
 from klamm.client.lag_report import GroupLag, LagReport, LagRow, Owner
 from klamm.client.offsets import LATEST, Partition, ask_leader, list_offsets
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["GroupLag", "LagReport", "LagRow", "Owner", "group_lags", "measure_times", "retentions"]
 
 RETENTION_KEYS: Final = ("cleanup.policy", "retention.bytes", "retention.ms")
-_GROUP_ID_NOT_FOUND: Final = 69
 _LEADER_NOT_AVAILABLE: Final = 5
 _UNKNOWN_TOPIC: Final = 3
 _PASSING: Final = frozenset({6, 78})
@@ -68,9 +67,7 @@ async def group_lags(
     report = LagReport(listed)
     report.topics = None if topics is None else frozenset(topics)
     report.broker_errors += broker_errors
-    for name in sorted(names - {group.group_id for group in listed}):
-        error = ResponseError(_GROUP_ID_NOT_FOUND, f"there is no group {name!r}", name=name)
-        report.group_errors[name] = error
+    report.group_errors.update(await not_listed(cluster, sorted(names - {group.group_id for group in listed})))
     partitions = None if topics is None else await _partitions(cluster, topics)
     await asyncio.gather(
         read_commits(cluster, report, partitions, broker_timeout_s),

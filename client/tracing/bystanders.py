@@ -7,10 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
-from klamm.client.cluster_rights import lists_every_group
+from klamm.client.cluster_rights import GROUPS_HIDDEN, lists_every_group
 from klamm.client.committed import Committed
 from klamm.client.errors import ClientError
-from klamm.client.groups import MEMBERLESS, DescribedGroup, ListedGroup, Member, describe_groups, list_groups
+from klamm.client.groups import (
+    MEMBERLESS,
+    NOT_ALLOWED,
+    DescribedGroup,
+    ListedGroup,
+    Member,
+    describe_groups,
+    list_groups,
+)
 from klamm.client.offsets import Partition
 from klamm.client.text import counted
 from klamm.client.tracing.asking import committed_in
@@ -18,13 +26,8 @@ from klamm.client.tracing.model import Note
 
 DESCRIBED_MAX: Final = 200
 """Groups described for one message: those that have not passed it and those with members and no commit."""
-GROUPS_HIDDEN: Final = (
-    "only groups that you may DESCRIBE are shown: without DESCRIBE on the cluster brokers list no others, and some of "
-    "those may read this"
-)
 _NAMED_MAX: Final = 10
 """Groups that an error names; more are counted."""
-_NOT_ALLOWED: Final = "GROUP_AUTHORIZATION_FAILED"
 
 
 class Bystanders(NamedTuple):
@@ -62,7 +65,7 @@ async def find_bystanders(cluster: Cluster, where: Partition, offset: int) -> By
     classic = [group for group in groups if group.type != "share"]
     committed, failed = await committed_in(cluster, classic, where)
     errors += failed
-    forbidden = {error.name for error in errors if error.code == _NOT_ALLOWED}
+    forbidden = {error.name for error in errors if error.code == NOT_ALLOWED}
     wanted = [
         group
         for group in classic
@@ -79,15 +82,15 @@ async def find_bystanders(cluster: Cluster, where: Partition, offset: int) -> By
 
 def told_once(errors: Sequence[ClientError]) -> tuple[ClientError, ...]:
     """Return errors, those of groups that may not be described as one that says what is missing because of it."""
-    names = sorted({error.name for error in errors if error.code == _NOT_ALLOWED and error.name})
-    others = tuple(error for error in errors if error.code != _NOT_ALLOWED or not error.name)
+    names = sorted({error.name for error in errors if error.code == NOT_ALLOWED and error.name})
+    others = tuple(error for error in errors if error.code != NOT_ALLOWED or not error.name)
     if not names:
         return others
     more = "" if len(names) <= _NAMED_MAX else f" and {len(names) - _NAMED_MAX:,} more"
     text = f"not allowed to DESCRIBE {counted(len(names), 'group')} ({', '.join(names[:_NAMED_MAX])}{more})"
     missing = "whether they read this partition, and how far they are, is not known"
     step = f"klamm acl create --principal NAME --operation describe --group {names[0]}"
-    return (*others, ClientError(_NOT_ALLOWED, f"{text}: {missing}", step, name=names[0]))
+    return (*others, ClientError(NOT_ALLOWED, f"{text}: {missing}", step, name=names[0]))
 
 
 def _may_wait(group: ListedGroup, committed: Committed | None, offset: int) -> bool:

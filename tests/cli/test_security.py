@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from klamm.client.cluster_rights import GROUPS_HIDDEN
 from tests.apache_kafka.node import ApacheKafkaNode
 from tests.cli.conftest import Klamm, Ran
+from tests.support.commits import commit
 from tests.support.klamm_process import KlammProcess
 from tests.support.ports import free_port
 from tests.support.process import wait_until
@@ -381,10 +383,44 @@ def test_groups_that_a_user_may_not_describe_are_missing_from_a_trace_and_it_say
         klamm("acl", "delete", "--principal", "alice", "--operation", "read", *commits[1:], "--yes", *anonymous)
 
 
+def test_groups_that_a_user_may_not_describe_are_said_to_be_hidden_and_not_to_be_none(
+    klamm: Klamm, secured: Secured, topic: str
+) -> None:
+    anonymous = ("-b", secured.bootstrap, "-o", "json")
+    alice = _at(secured, "SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=alice-secret")
+    assert klamm("topic", "create", topic, *anonymous).code == 0
+    seen, hidden = f"{topic}-seen", f"{topic}-hidden"
+    for group in (seen, hidden):
+        commit(secured.bootstrap, group, {(topic, 0): 0})
+    for what in (("--topic", topic), ("--group", seen)):
+        rights = ("--principal", "alice", "--operation", "describe", *what, "--yes")
+        assert klamm("acl", "create", *rights, *anonymous).code == 0
+    everybody = _once(klamm, lambda ran: seen in {item["name"] for item in ran.items}, "group", "list", *alice)
+    assert hidden not in {item["name"] for item in everybody.items}
+    assert [note["code"] for note in everybody.envelope["notes"]] == ["groups_hidden"]
+    assert (everybody.code, everybody.err) == (0, f"{GROUPS_HIDDEN}\n")
+    for line in ("group describe", f"group members {topic}*", "lag", f"lag {topic}", "lag check --max 9"):
+        ran = klamm(*line.split(), *alice)
+        said = [note["code"] for note in ran.envelope.get("notes", ())]
+        assert (said, GROUPS_HIDDEN in ran.err) == (["groups_hidden"], True), line
+    named = klamm("group", "list", seen, *alice)
+    assert ("notes" in named.envelope, named.err) == (False, "")
+    for words in (("group", "list"), ("group", "describe"), ("lag",), ("group", "seek", "--to", "start")):
+        ran = klamm(*words, hidden, *alice)
+        assert (ran.code, ran.codes) == (1, ["GROUP_AUTHORIZATION_FAILED"])
+        assert f"whether there is a group {hidden!r} is not known" in ran.err
+    none = klamm("group", "list", f"{seen}-none", *anonymous)
+    assert (none.code, none.codes, "notes" in none.envelope) == (2, ["GROUP_ID_NOT_FOUND"], False)
+
+
 def _trace_once(klamm: Klamm, condition: Callable[[Ran], bool], *words: str) -> Ran:
-    """Return a trace once it is as it has to be: ACLs take a moment to be known."""
+    return _once(klamm, condition, "trace", *words)
+
+
+def _once(klamm: Klamm, condition: Callable[[Ran], bool], *words: str) -> Ran:
+    """Return what a command says once it is as it has to be: ACLs take a moment to be known."""
     deadline = time.monotonic() + 60
-    while not condition(found := klamm("trace", *words)):
+    while not condition(found := klamm(*words)):
         assert time.monotonic() < deadline, found.err
         time.sleep(0.2)
     return found

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from klamm.client.cluster_rights import may_describe
+from klamm.client.cluster_rights import GROUPS_HIDDEN, may_describe
 from klamm.client.errors import ClientError, UnreachableError
 from klamm.tui.session import Memory, Session
-
-_HIDDEN: Final = "groups you may not describe are hidden: no DESCRIBE on the cluster"
 
 
 async def hidden_groups(session: Session, memory: Memory) -> list[ClientError]:
@@ -28,4 +24,4 @@ async def hidden_groups(session: Session, memory: Memory) -> list[ClientError]:
             memory["sees_groups"] = None
     if memory["sees_groups"] is not False:
         return []
-    return [ClientError("HIDDEN_GROUPS", _HIDDEN)]
+    return [ClientError("HIDDEN_GROUPS", GROUPS_HIDDEN)]
