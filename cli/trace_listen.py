@@ -20,8 +20,8 @@ from klamm.client.errors import ClientError
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
-    from klamm.client.tracing.joiner import Joiner, Place
-    from klamm.client.tracing.spans import Span
+    from klamm.client.tracing.joiner import Joiner
+    from klamm.client.tracing.spans import Place, Span
 
 _HOST, _PORT = "127.0.0.1", 4318
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.%]+)\]|(?P<host>[^:\s/\[\]]+))?(?::(?P<port>[0-9]{1,5}))?")

@@ -7,12 +7,13 @@ from typing import Final
 
 from klamm.client.errors import ClientError
 from klamm.client.groups import MEMBERLESS
+from klamm.client.text import counted
 from klamm.client.tracing.children import Children
 from klamm.client.tracing.commits import Pace, Passing
 from klamm.client.tracing.facts import Facts
-from klamm.client.tracing.joining import hops_of_flow, hops_of_spans, merge, notes_of, writer_of
-from klamm.client.tracing.model import HOP_ORDER, Hop, Trace
-from klamm.client.tracing.notes import CHILDREN_SHOWN, notes_of_facts, others_of
+from klamm.client.tracing.joining import hops_of_flow, hops_of_spans, merge, notes_of, told_apart, writer_of
+from klamm.client.tracing.model import HOP_ORDER, Hop, Note, Trace
+from klamm.client.tracing.notes import CHILDREN_SHOWN, brothers_of, notes_of_facts, others_of
 from klamm.client.tracing.propagation import Propagated, read_headers
 from klamm.client.tracing.spans import SpanId
 from klamm.records.batch import LOG_APPEND_TIME
@@ -38,14 +39,19 @@ def assemble(facts: Facts, errors: Sequence[ClientError] = ()) -> Trace:
         *_passed(facts, written_ms if written_ms is not None else _appended_ms(facts)),
         *_pending(facts, written_ms),
     ]
-    of_spans = hops_of_spans(facts.spans, context, place)
+    has_brothers = bool(brothers_of(facts, propagated))
+    spans, lost = told_apart(facts.spans, context, place) if has_brothers else (facts.spans, 0)
+    of_spans = hops_of_spans(spans, context, place)
     recorded = [*of_spans, *(hop for hop in hops_of_flow(facts.flow, place) if not _has(of_spans, hop))]
     hops = merge(inferred, recorded, place, writer_of(facts.flow, place))
     hops = [*_placed(hops, facts.children), *_children(hops, facts.children, propagated)]
     notes = [
         *notes_of_facts(facts, written_ms, kind, propagated),
-        *notes_of(facts.spans, of_spans, context),
+        *notes_of(spans, of_spans, context),
     ]
+    if lost:
+        text = f"⋯ {counted(lost, 'span')} of consumers follow on that context and name no offset: whose is not known"
+        notes.append(Note("not_told_apart", text))
     size = None if record is None else len(record.key or b"") + len(record.value or b"")
     return Trace(
         facts.topic,

@@ -10,7 +10,7 @@ from klamm.client.tracing.children import Children
 from klamm.client.tracing.commits import History, Pace
 from klamm.client.tracing.model import State
 from klamm.client.tracing.reading import FoundRecord
-from klamm.client.tracing.spans import Span
+from klamm.client.tracing.spans import Place, Span
 from klamm.client.tracing.windows import Gap
 from klamm.records.flow_schema import FlowRecord
 
@@ -20,7 +20,7 @@ class Facts(NamedTuple):
 
     ``unread`` are parts of the brokers' own topics, by their name, that the bound on reading left out. ``told`` says
     whether there is a topic in which a klamm broker would have told of its spans, ``spans_begin_ms`` since when, where
-    that is known.
+    that is known. ``brothers`` are other messages with the very same context, as far as spans name them.
     """
 
     topic: str
@@ -42,3 +42,4 @@ class Facts(NamedTuple):
     unread: tuple[tuple[str, Gap], ...] = ()
     told: bool = False
     spans_begin_ms: int | None = None
+    brothers: frozenset[Place] = frozenset()

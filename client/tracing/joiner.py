@@ -19,7 +19,7 @@ from klamm.client.messages.record import Fields, Record
 from klamm.client.messages.scan import Scan
 from klamm.client.positions import resolve_ranges
 from klamm.client.tracing.propagation import CONTEXT_NEEDLES, read_headers
-from klamm.client.tracing.spans import Span, SpanId
+from klamm.client.tracing.spans import Place, Span, SpanId
 
 PLACES_MAX: Final = 100_000
 """Records remembered, some 30 MB: the oldest go first."""
@@ -27,8 +27,6 @@ TOPICS_MAX: Final = 64
 """Topics followed at most: each takes a request under way at each of its leaders."""
 BEFORE_S: Final = 30
 """A topic is followed from this much before it was first named: exports come late, in batches."""
-
-Place = tuple[str, int, int]
 
 
 class Joiner:
@@ -52,15 +50,14 @@ class Joiner:
 
     def place_of(self, span: Span) -> Place | None:
         """Return the record that a span is about: what it says itself, or whose context it made, links to, or took."""
-        topic, partition, offset = span.topic, span.partition, span.offset
-        if topic is not None and partition is not None and offset is not None:
-            return topic, partition, offset
+        if span.place is not None:
+            return span.place
         contexts = [span.key, *span.links]
         if span.parent is not None and span.operation in {"receive", "process"}:
             contexts.append((span.trace_id, span.parent))
         for context in contexts:
             place = self._places.get(context)
-            if place is not None and topic in {None, place[0]}:
+            if place is not None and span.topic in {None, place[0]}:
                 return place
         return None
 

@@ -11,10 +11,9 @@ from typing import Final
 
 from klamm.client.text import counted
 from klamm.client.tracing.model import Hop, HopKind, Note
-from klamm.client.tracing.spans import Span, SpanId
+from klamm.client.tracing.spans import Place, Span, SpanId
 from klamm.records.flow_schema import FlowRecord
 
-Place = tuple[str, int, int]
 _OURSELVES: Final = "klamm/"
 """The client id of a person who looks: no step in a message's life."""
 _KINDS: Final[dict[str, HopKind]] = {
@@ -46,6 +45,29 @@ def hops_of_spans(spans: Iterable[Span], context: SpanId | None, place: Place) -
         or (hop.hop, hop.broker) not in own
         or (context is not None and hop.trace_id == context[0])
     ]
+
+
+def told_apart(spans: Sequence[Span], context: SpanId | None, place: Place) -> tuple[Sequence[Span], int]:
+    """Return the spans without those that may as well be about a brother, and how many of these there are.
+
+    Where several messages have one context, a consumer makes a span for each that follows on it. Those that name no
+    offset are told apart only by what comes after them; where nothing does, none of several is anybody's.
+    """
+    alike: dict[tuple[object, ...], list[Span]] = {}
+    for span in spans:
+        follows = context is not None and (context == (span.trace_id, span.parent) or context in span.links)
+        if follows and span.broker is None and span.offset is None and span.operation in {"receive", "process"}:
+            alike.setdefault((span.service, span.operation, span.group, span.client_id), []).append(span)
+    above = {(span.trace_id, span.parent) for span in spans if span.place == place}
+    lost: set[SpanId] = set()
+    for several in alike.values():
+        if len(several) > 1:
+            lost |= {span.key for span in several} - above
+    count = len(lost)
+    for span in spans:  # by time: what comes after a span begins later
+        if (span.trace_id, span.parent) in lost or not lost.isdisjoint(span.links):
+            lost.add(span.key)
+    return [span for span in spans if span.key not in lost], count
 
 
 def hops_of_flow(records: Iterable[FlowRecord], place: Place) -> list[Hop]:

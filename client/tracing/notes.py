@@ -16,6 +16,7 @@ from klamm.client.tracing.facts import Facts
 from klamm.client.tracing.model import Note
 from klamm.client.tracing.propagation import Propagated
 from klamm.client.tracing.recorded import SPANS_TOPIC
+from klamm.client.tracing.spans import Place
 from klamm.client.tracing.waterfall import duration_text
 from klamm.client.tracing.windows import Gap
 
@@ -36,6 +37,7 @@ def notes_of_facts(facts: Facts, written_ms: int | None, kind: str, propagated: 
         *_of_clocks(facts, written_ms, kind),
         *_of_headers(propagated),
         *_of_groups(facts),
+        *_of_brothers(facts, propagated),
         *_of_children(facts.children, propagated),
         *_of_inspection(facts, written_ms, propagated),
         *_of_unread(facts.unread),
@@ -50,6 +52,18 @@ def others_of(children: Children, propagated: Propagated) -> list[Child]:
     return [
         child for child in children.found if child.trace_id == context.trace_id and child.span_id != context.span_id
     ]
+
+
+def brothers_of(facts: Facts, propagated: Propagated) -> frozenset[Place]:
+    """Return the other messages with the very same context: one span has sent several, or one was sent on as it was."""
+    context = propagated.context
+    if context is None:
+        return frozenset()
+    return facts.brothers | {
+        (child.topic, child.partition, child.offset)
+        for child in facts.children.found
+        if (child.trace_id, child.span_id) == (context.trace_id, context.span_id)
+    }
 
 
 def _of_state(facts: Facts) -> list[Note]:
@@ -133,15 +147,18 @@ def _of_groups(facts: Facts) -> list[Note]:
     return notes
 
 
+def _of_brothers(facts: Facts, propagated: Propagated) -> list[Note]:
+    count, context = len(brothers_of(facts, propagated)), propagated.context
+    if not count or context is None:
+        return []
+    what = counted(count, "other message")
+    text = f"and {what} of this trace with the very same context, not drawn (klamm trace find {context.trace_id})"
+    return [Note("same_context", text)]
+
+
 def _of_children(children: Children, propagated: Propagated) -> list[Note]:
     notes: list[Note] = []
-    context = propagated.context
-    own = [child for child in children.found if context is not None and child.trace_id == context.trace_id]
     others = len(others_of(children, propagated))
-    brothers = len(own) - others
-    if brothers:
-        text = f"{counted(brothers, 'other message')} with the very same context: one span has sent them all"
-        notes.append(Note("same_context", text))
     if others > CHILDREN_SHOWN:
         text = f"{others:,} messages carry the same trace id; the first {CHILDREN_SHOWN} are shown (klamm trace find)"
         notes.append(Note("children_bounded", text))

@@ -127,6 +127,7 @@ async def _recorded(
         read_flow(cluster, metadata, where, facts.offset, from_ms, window),
         read_spans(cluster, metadata, context, place, window),
     )
+    brothers = spans.brothers | (known.brothers(context, place) if known else set())
     everything = {span.key: span for span in [*spans.spans, *(known.related(context, place) if known else ())]}
     children = Children()
     if propagated.context is not None:
@@ -137,7 +138,7 @@ async def _recorded(
     unread = [(FLOW_TOPIC, gap) for gap in flow.gaps] + [(SPANS_TOPIC, gap) for gap in spans.gaps]
     facts = facts._replace(flow=flow.flow, spans=tuple(everything.values()), children=children, unread=tuple(unread))
     told = topic_of(metadata, SPANS_TOPIC) is not None
-    facts = facts._replace(told=told, spans_begin_ms=spans.begins_ms)
+    facts = facts._replace(told=told, spans_begin_ms=spans.begins_ms, brothers=frozenset(brothers))
     return facts, [*flow.errors, *spans.errors]
 
 

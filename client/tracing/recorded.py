@@ -16,7 +16,7 @@ from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.tracing.asking import offsets_at
 from klamm.client.tracing.otlp import OtlpError, decode_json, decode_protobuf
-from klamm.client.tracing.spans import Span, SpanStore
+from klamm.client.tracing.spans import Place, Span, SpanStore
 from klamm.client.tracing.windows import Gap, Part, read_part
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.model.errors import KafkaError
@@ -34,7 +34,8 @@ _JSON_START: Final = b"{"
 class Recorded(NamedTuple):
     """What was found, and why the rest was not: what the bound left out, and errors.
 
-    ``begins_ms`` is the time of the topic's very first record, where that was among what was read.
+    ``begins_ms`` is the time of the topic's very first record, where that was among what was read; ``brothers`` are
+    other messages with the very same context.
     """
 
     flow: tuple[FlowRecord, ...] = ()
@@ -42,6 +43,7 @@ class Recorded(NamedTuple):
     gaps: tuple[Gap, ...] = ()
     errors: tuple[ClientError, ...] = ()
     begins_ms: int | None = None
+    brothers: frozenset[Place] = frozenset()
 
 
 class Window:
@@ -105,7 +107,7 @@ async def read_spans(
     cluster: Cluster,
     metadata: ClusterMetadata,
     context: tuple[str, str] | None,
-    place: tuple[str, int, int],
+    place: Place,
     window: Window,
 ) -> Recorded:
     """Return the spans of a message, following parents and links as far as what was read goes.
@@ -129,11 +131,16 @@ async def read_spans(
         further = [bytes.fromhex(trace_id) for trace_id in linked]
         store.add(_decode(value for value in values if any(each in value for each in further)))
     begins_ms = min((each.timestamp_ms for each in found.records if each.offset == 0), default=None)
-    spans = tuple(store.related(context, place))
-    return Recorded(spans=spans, gaps=tuple(found.gaps), errors=tuple(errors), begins_ms=begins_ms)
+    return Recorded(
+        spans=tuple(store.related(context, place)),
+        gaps=tuple(found.gaps),
+        errors=tuple(errors),
+        begins_ms=begins_ms,
+        brothers=frozenset(store.brothers(context, place)),
+    )
 
 
-def names_place(value: bytes, place: tuple[str, int, int]) -> bool:
+def names_place(value: bytes, place: Place) -> bool:
     """Return whether an export may hold a span that names the message's topic and offset, by its bytes alone.
 
     In protobuf an attribute is its name, then, in a field 2, a number in a field 3 or a text in a field 1.

@@ -6,6 +6,7 @@ their own: following links is how the rest of the flow is found.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
@@ -30,6 +31,11 @@ RELATED_MAX: Final = 2_000
 
 SpanId = tuple[str, str]
 """(trace id, span id) as lower-case hex."""
+Place = tuple[str, int, int]
+"""Topic, partition and offset."""
+_SENT: Final = frozenset({"send", "create"})
+_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+"""What is not of this form, as several names in one attribute, names no topic."""
 
 
 class Span(NamedTuple):
@@ -67,6 +73,12 @@ class Span(NamedTuple):
     def offset(self) -> int | None:
         """The offset it is about."""
         return number_of(self.attributes, OFFSET)
+
+    @property
+    def place(self) -> Place | None:
+        """The message it is about, if it names all of that."""
+        topic, partition, offset = self.topic, self.partition, self.offset
+        return None if topic is None or partition is None or offset is None else (topic, partition, offset)
 
     @property
     def group(self) -> str | None:
@@ -149,12 +161,12 @@ class SpanStore:
         """Return every span of a trace by time."""
         return _by_time(self._spans[key] for key in self._index.get(("trace", trace_id), ()))
 
-    def related(self, context: SpanId | None, place: tuple[str, int, int]) -> list[Span]:
+    def related(self, context: SpanId | None, place: Place) -> list[Span]:
         """Return the spans of one message by time.
 
         Those are the span that created it, spans that name its place, and whatever has one of them as parent or links
         to one, and so on: the messages that were sent while it was processed, and what became of those. With each come
-        those above it, so that what is missing shows.
+        those above it, so that what is missing shows. Not those of its :meth:`brothers`.
         """
         found: dict[SpanId, Span] = {}
         waiting = [*self._index.get(("place", *place), ())]
@@ -167,6 +179,8 @@ class SpanStore:
                 continue
             seen.add(key)
             span = self._spans.get(key)
+            if span is not None and key != context and _is_of_a_brother(span, context, place):
+                continue
             if span is not None:
                 found[key] = span
             waiting += self._index.get(("after", *key), ())
@@ -178,6 +192,15 @@ class SpanStore:
                     break
                 above = found[key] = self._spans[key]
         return _by_time(found.values())
+
+    def brothers(self, context: SpanId | None, place: Place) -> set[Place]:
+        """Return the other messages with the very same context, as far as spans name them.
+
+        One span has sent several messages, or one was sent on with its headers as they were.
+        """
+        after = () if context is None else self._index.get(("after", *context), ())
+        spans = (self._spans[key] for key in after)
+        return {span.place for span in spans if span.place is not None and _is_of_a_brother(span, context, place)}
 
     def __iter__(self) -> Iterator[Span]:
         """Yield every span, oldest first."""
@@ -191,14 +214,26 @@ class SpanStore:
                 del self._index[entry]
 
 
+def _is_of_a_brother(span: Span, context: SpanId | None, place: Place) -> bool:
+    """Whether a span is about another message with the context: it follows on that, and names another place.
+
+    A send that follows on it has made a message of its own, with another context.
+    """
+    follows = context is not None and (context == (span.trace_id, span.parent) or context in span.links)
+    if not follows or span.operation in _SENT:
+        return False
+    topic = span.topic
+    named = (topic if topic is not None and _TOPIC.fullmatch(topic) else None, span.partition, span.offset)
+    return any(said is not None and said != own for said, own in zip(named, place, strict=True))
+
+
 def _entries(span: Span) -> set[tuple[str | int, ...]]:
     """Return where a span is found in the index: its trace, what it came after, its place in a topic."""
     found: set[tuple[str | int, ...]] = {("trace", span.trace_id), *(("after", *link) for link in span.links)}
     if span.parent is not None:
         found.add(("after", span.trace_id, span.parent))
-    topic, partition, offset = span.topic, span.partition, span.offset
-    if topic is not None and partition is not None and offset is not None:
-        found.add(("place", topic, partition, offset))
+    if span.place is not None:
+        found.add(("place", *span.place))
     return found
 
 

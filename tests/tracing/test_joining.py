@@ -9,7 +9,7 @@ from klamm.client.tracing.children import Child, Children
 from klamm.client.tracing.critical import break_down
 from klamm.client.tracing.exports import to_mermaid, to_perfetto, to_spans
 from klamm.client.tracing.model import Hop, Trace
-from klamm.client.tracing.spans import Span, make_span
+from klamm.client.tracing.spans import Span, SpanStore, make_span
 from klamm.client.tracing.waterfall import waterfall
 from klamm.client.tracing.windows import Gap
 from klamm.records.flow_schema import FlowRange, FlowRecord
@@ -109,6 +109,76 @@ def test_without_spans_a_message_of_the_same_trace_is_inferred_and_brothers_are_
         ("scored", 1, "inferred"),
     ]
     assert [note.code for note in trace.notes] == ["same_context", "children_bounded"]
+
+
+def broker_span(number: int, name: str, offset: int, parent: str = SEND, **more: str) -> Span:
+    """Return a broker's span of a message that has our context."""
+    attributes = {
+        **ORDERS, "messaging.destination.partition.id": "3", "messaging.kafka.offset": offset, "klamm.broker.id": 1,
+        "messaging.operation.name": name, **more,
+    }  # fmt: skip
+    return span(number, f"{name} orders", "internal", 1, 2, "klamm", parent=parent, attributes=attributes)
+
+
+def receives(number: int, parent: str = SEND) -> Span:
+    """Return a span as kafka-python's instrumentation makes it: it names no offset."""
+    at = {**ORDERS, "messaging.kafka.partition": 3}
+    return span(number, "orders receive", "consumer", 20 + number, 21 + number, "shop", parent=parent, attributes=at)
+
+
+def related(*spans: Span) -> dict[str, Any]:
+    """Return the facts that a store of spans makes of our message."""
+    store = SpanStore()
+    store.add(spans)
+    place = ("orders", 3, OFFSET)
+    found = {"spans": tuple(store.related((TRACE, SEND), place))}
+    return {**found, "brothers": frozenset(store.brothers((TRACE, SEND), place))}
+
+
+def test_of_messages_with_one_context_only_the_hops_of_the_one_that_is_asked_for_are_drawn() -> None:
+    appends = [broker_span(10 + n, "append", OFFSET + n) for n in range(4)]
+    settles = [
+        broker_span(20 + n, "settle", OFFSET + n, appends[n].span_id, **{"messaging.consumer.group.name": "billing"})
+        for n in range(4)
+    ]
+    trace = traced(**related(CREATOR, *appends, *settles))
+    drawn = [(hop.hop, hop.offset) for hop in trace.hops if hop.broker is not None]
+    assert drawn == [("append", OFFSET), ("commit", OFFSET)]
+    assert [note.code for note in trace.notes] == ["same_context"]
+    assert "and 3 other messages of this trace" in trace.notes[0].text
+
+
+def test_brothers_that_a_span_and_a_record_tell_of_are_counted_once() -> None:
+    children = (Child("orders", 3, OFFSET + 1, WRITTEN, SEND, TRACE), Child("audit", 0, 9, WRITTEN, SEND, TRACE))
+    told = related(CREATOR, broker_span(10, "append", OFFSET), broker_span(11, "append", OFFSET + 1))
+    trace = traced(**told, children=Children(children, 10, 3, 0, 0, asked=True))
+    assert "and 2 other messages of this trace" in trace.notes[0].text
+
+
+def test_a_send_that_follows_on_the_context_is_a_step_and_no_brother() -> None:
+    trace = traced(**related(CREATOR, SCORE._replace(trace_id=TRACE, parent=SEND)))
+    assert [hop.topic for hop in trace.hops if hop.hop == "produce"] == ["orders", "scored"]
+    assert not trace.notes
+
+
+def test_spans_of_several_messages_that_name_no_offset_are_told_apart_by_what_comes_after_them() -> None:
+    brother = broker_span(11, "append", OFFSET + 1)
+    several = [receives(30), receives(31)]
+    trace = traced(**related(CREATOR, brother, *several))
+    assert [hop for hop in trace.hops if hop.service == "shop"] == []
+    assert [note.code for note in trace.notes] == ["same_context", "not_told_apart"]
+    assert "2 spans" in trace.notes[1].text
+    inside = receives(40, several[1].span_id)
+    named = inside._replace(attributes={**inside.attributes, "messaging.kafka.offset": OFFSET})
+    trace = traced(**related(CREATOR, brother, *several, named))
+    assert [hop.span_id for hop in trace.hops if hop.service == "shop"] == [several[1].span_id, named.span_id]
+    assert "1 span " in trace.notes[1].text
+
+
+def test_a_message_without_brothers_that_is_received_twice_has_both() -> None:
+    trace = traced(**related(CREATOR, receives(30), receives(31)))
+    assert len([hop for hop in trace.hops if hop.service == "shop"]) == 2
+    assert not trace.notes
 
 
 def test_a_brokers_flow_says_who_wrote_it_when_it_was_appended_visible_fetched_and_committed() -> None:

@@ -43,6 +43,25 @@ def test_spans_that_name_the_place_belong_to_the_message_without_any_context() -
     assert numbers(store.related(None, PLACE)) == [1, 3]
 
 
+def test_what_names_another_place_and_follows_on_the_context_is_of_a_brother_with_all_that_comes_after_it() -> None:
+    store = SpanStore()
+    send = span(1)
+    ours = {"messaging.destination.name": "orders", "messaging.destination.partition.id": "3"}
+    offsets = {number: {**ours, "messaging.kafka.offset": number} for number in (1842, 1843)}
+    store.add([
+        send,
+        span(2, parent=1, attributes=offsets[1842]),
+        span(3, parent=1, attributes=offsets[1843]),
+        span(4, parent=3),
+        span(5, OTHER, links=(send.key,), attributes={**ours, "messaging.destination.partition.id": "4"}),
+        span(6, parent=2, attributes=offsets[1843]),
+        span(7, parent=1, attributes={"messaging.destination.name": "orders, audit"}),
+    ])  # fmt: skip
+    assert numbers(store.related(send.key, PLACE)) == [1, 2, 6, 7]
+    assert store.brothers(send.key, PLACE) == {("orders", 3, 1843)}
+    assert store.brothers(None, PLACE) == set()
+
+
 def test_links_in_a_circle_end() -> None:
     store = SpanStore()
     store.add([span(1, links=((TRACE, f"{2:016x}"),)), span(2, links=((TRACE, f"{1:016x}"),))])
