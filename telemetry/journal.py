@@ -160,9 +160,10 @@ class Fetched:
         at_ns: When the last response was made.
         began_ns: When the first one was.
         collection: To which collection of the journal it belongs: afterwards it grows no more.
+        each: End offset and time of each response but the last, one behind another, where they are wanted.
     """
 
-    __slots__ = ("at_ns", "began_ns", "client_id", "collection", "host", "port", "ranges")
+    __slots__ = ("at_ns", "began_ns", "client_id", "collection", "each", "host", "port", "ranges")
 
     def __init__(
         self,
@@ -179,6 +180,12 @@ class Fetched:
         self.ranges = ranges
         self.at_ns = self.began_ns = at_ns
         self.collection = collection
+        self.each: list[int] = []
+
+    def given_ns(self, offset: int) -> int:
+        """Return when an offset of this note left; where each was not noted, when the last one did."""
+        at = bisect_right(self.each[::2], offset)
+        return self.each[2 * at + 1] if 2 * at < len(self.each) else self.at_ns
 
 
 class Committed(NamedTuple):
@@ -235,7 +242,7 @@ class Journal:
         lost: Notes that there was no room for, since the node started.
         collection: How often notes were collected.
         window_ns: What is written within this time is one note.
-        is_exact: Whether a note that grows keeps when each of its writes was done.
+        is_exact: Whether a note that grows keeps when each of its writes, or responses, was done.
         watched: Topics by name and id of which is noted when somebody fetches from them.
         watched_ns: When that was last; 0: never.
         on_watch: Called when somebody begins to.
@@ -323,7 +330,6 @@ class Journal:
         now_ns = perf_counter_ns()
         if (
             last is not None
-            and not self.is_exact
             and last.collection == self.collection
             and last.client_id == client_id
             and now_ns - last.began_ns < self.window_ns
@@ -332,6 +338,8 @@ class Journal:
             topic, partition, first_offset, end_offset = ranges[0]
             known, index, begin, end = last.ranges[0]
             if first_offset == end and partition == index and topic == known:
+                if self.is_exact:
+                    last.each += (end, last.at_ns)
                 last.ranges = ((topic, partition, begin, end_offset),)
                 last.at_ns = now_ns
                 return last

@@ -175,7 +175,7 @@ class MessageTracer:
                     if note.partition in self._invisible:
                         spans += self._visible(note, wall_ns)
                 case Fetched():
-                    spans += self._fetched(note, names, wall_ns(note.at_ns))
+                    spans += self._fetched(note, names, wall_ns)
                 case Committed():
                     spans += self._committed(note, wall_ns(note.at_ns))
                 case _:
@@ -327,7 +327,7 @@ class MessageTracer:
             self._invisible[note.partition] = waiting
         return spans
 
-    def _fetched(self, note: Fetched, names: Names, at_ns: int) -> list[Span]:
+    def _fetched(self, note: Fetched, names: Names, wall_ns: Callable[[int], int]) -> list[Span]:
         spans: list[Span] = []
         for key, index, first_offset, end_offset in note.ranges:
             topic = names.topic(key)
@@ -347,7 +347,7 @@ class MessageTracer:
             for one in found:
                 if who not in one.dwelt:
                     one.dwelt.add(who)
-                    start_ns = one.visible_ns or one.appended_ns
+                    start_ns, at_ns = one.visible_ns or one.appended_ns, wall_ns(note.given_ns(one.offset))
                     spans.append(_span("dwell", partition, one, start_ns, at_ns, attributes))
         return spans
 

@@ -221,7 +221,13 @@ def test_where_spans_are_wanted_each_response_keeps_its_time() -> None:
     journal = Journal()
     journal.window_ns, journal.is_exact = 2**62, True
     first = journal.fetched(None, "c", ("h", 5), (("t", 0, 0, 2),))
-    assert journal.fetched(first, "c", ("h", 5), (("t", 0, 2, 4),)) is not first
+    times = [first.at_ns]
+    for offset in (2, 4):
+        assert journal.fetched(first, "c", ("h", 5), (("t", 0, offset, offset + 2),)) is first
+        times.append(first.at_ns)
+    assert journal.notes == [first]
+    assert first.ranges == (("t", 0, 0, 6),)
+    assert [first.given_ns(offset) for offset in range(6)] == [each for each in times for _ in range(2)]
 
 
 def _row(base_offset: int, *traceparents: bytes | None) -> LogRow:
@@ -275,6 +281,14 @@ def test_a_message_dwells_until_a_fetch_and_settles_at_a_commit_each_once_a_grou
     assert spans[-1].attributes["klamm.group.match"] == "none"
     assert {one.context.trace_id for one in spans} == {int(TRACE, 16)}
     assert spans[0].parent == TraceContext(int(TRACE, 16), int(SPAN, 16))
+
+
+def test_a_message_dwells_until_the_response_that_holds_it_where_several_are_one_note() -> None:
+    tracer = _tracer(_Log(_row(0, SAMPLED, SAMPLED)))
+    fetched = Fetched("c", "h", 1, (("t", 0, 0, 2),), 40)
+    fetched.each += (1, 30)
+    spans = tracer.spans([_written(0, 2, 10), fetched], NAMES, 0.0, lambda ns: ns)
+    assert [one.end_ns for one in spans if one.name == "dwell t"] == [30, 40]
 
 
 def test_a_message_that_is_removed_before_a_group_committed_it_is_an_error() -> None:
