@@ -48,6 +48,12 @@ class MetadataDelta(NamedTuple):
     configs_changed: frozenset[ConfigResource] = frozenset()
     brokers_changed: bool = False
 
+    def touches(self, name: TopicName) -> bool:
+        """Whether that topic was made or deleted, or its partitions are other ones, or led or held by others."""
+        topics = (*self.topics_created, *self.topics_deleted)
+        partitions = (*self.partitions_created, *self.partitions_changed)
+        return any(topic.name == name for topic in topics) or any(topic.name == name for topic, _ in partitions)
+
 
 def delta_between(
     before: MetadataImage, after: MetadataImage, records: Iterable[MetadataRecord], configs: EffectiveConfigs

@@ -200,7 +200,8 @@ class GroupCoordinators:
 
     def metadata_changed(self, delta: MetadataDelta) -> None:
         """Act on a committed change of the metadata: offsets of deleted topics go."""
-        self._running.clear()
+        if delta.touches(OFFSETS_TOPIC):
+            self._running.clear()
         names = frozenset[str](topic.name for topic in delta.topics_deleted)
         if OFFSETS_TOPIC in names:
             self.stop()

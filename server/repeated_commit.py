@@ -9,6 +9,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from klamm.core.groups.messages import CommitOffsets, RepeatedCommit
+from klamm.model.ids import TopicName
 from klamm.protocol.header import LENGTH_PREFIX_SIZE
 from klamm.protocol.offset_commit_codec import NO_RETENTION_MS
 from klamm.protocol.repeated_commit import RepeatedCommitCodec, offset_positions
@@ -32,7 +33,7 @@ class RepeatedOffsetCommit:
         asked: What the coordinator was asked.
     """
 
-    __slots__ = ("_codec", "_commit", "_groups", "_image", "_node", "header", "size")
+    __slots__ = ("_codec", "_commit", "_groups", "_metadata_end", "_node", "_topics", "header", "size")
 
     def __init__(
         self, node: Node, header: RequestHeader, request: bytes, codec: RepeatedCommitCodec, asked: CommitOffsets
@@ -44,7 +45,9 @@ class RepeatedOffsetCommit:
         ]
         self._node = node
         self._groups = node.groups
-        self._image = node.image  # topics and partitions are those that were there
+        # Invariant: in the metadata that end there, these topics are those that were committed to.
+        self._metadata_end = node.image.end_offset
+        self._topics = [node.image.topics[name] for name in {TopicName(one.topic) for one in asked.topics}]
         self._codec = codec
         self._commit = RepeatedCommit(asked, CommitBatch(keys))
         self.header = header
@@ -53,8 +56,11 @@ class RepeatedOffsetCommit:
     def answer(self, received: bytes) -> bytes | None:
         """Commit, and answer, if it is this commit again and nothing stands against it; see ``Repeated``."""
         node = self._node
-        if node.image is not self._image:
-            return None
+        image = node.image
+        if image.end_offset != self._metadata_end:
+            if any(image.topics.get(topic.name) is not topic for topic in self._topics):
+                return None
+            self._metadata_end = image.end_offset
         found = self._codec.read(received)
         if found is None:
             return None

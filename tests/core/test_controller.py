@@ -134,6 +134,7 @@ def test_a_topic_deleted_and_created_anew_is_in_both() -> None:
     one.decide(CreateTopics((NewTopic("t"),)), 11)
     delta = one.commit(2)
     assert [topic.topic_id for topic in delta.topics_deleted] == [first]
+    assert (delta.touches(TopicName("t")), delta.touches(TopicName("u"))) == (True, False)
     assert [topic.topic_id for topic in delta.topics_created] != [first]
     assert TopicName("t") in delta.topic_settings
 
@@ -248,6 +249,7 @@ def test_leader_epochs_rise_after_a_crash_and_stay_after_a_clean_stop() -> None:
     assert {partition.leader_epoch for partition in one.image.topics[TopicName("t")].partitions} == {1}
     assert delta is not None
     assert len(delta.partitions_changed) == 2
+    assert (delta.touches(TopicName("t")), delta.touches(TopicName("u"))) == (True, False)
 
 
 def test_a_leader_changes_the_isr_once_for_each_partition_epoch() -> None:

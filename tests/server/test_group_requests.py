@@ -14,7 +14,7 @@ from klamm.model.errors import ErrorCode
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import decode_response, encode_request, request_class
 from klamm.server.embedded import Broker
-from klamm.server.handlers import heartbeat
+from klamm.server.handlers import heartbeat, offset_commit
 from klamm.server.message_types import request_types
 from klamm.telemetry.journal import Journal, Request
 from tests.server.replicas import create_topic, on_loop, port_of
@@ -183,6 +183,14 @@ def committed(connection: WireConnection, group: str) -> int:
     return int(fetched.groups[0].topics[0].partitions[0].committed_offset)
 
 
+def delete_topic(connection: WireConnection, name: str) -> None:
+    types = request_types(ApiKey.DELETE_TOPICS)
+    asked = types.DeleteTopicsRequest(
+        topics=(types.DeleteTopicState(name=name, topic_id=None),), timeout=timedelta(seconds=TIMEOUT_S)
+    )
+    assert exchange(connection, ApiKey.DELETE_TOPICS, 6, asked).responses[0].error_code.value == 0
+
+
 def batches_of_commits(broker: Broker) -> int:
     return sum(
         partition.log.log_end_offset
@@ -218,12 +226,32 @@ def test_a_commit_that_comes_again_is_answered_by_what_is_true_then(broker: Brok
 def test_a_commit_that_comes_again_to_a_topic_that_is_no_more_is_refused(broker: Broker) -> None:
     with WireConnection(port_of(broker), TIMEOUT_S) as connection:
         assert [commits(connection, commit(number)) for number in range(5)] == [0] * 5
-        types = request_types(ApiKey.DELETE_TOPICS)
-        deleted = types.DeleteTopicsRequest(
-            topics=(types.DeleteTopicState(name="t", topic_id=None),), timeout=timedelta(seconds=TIMEOUT_S)
-        )
-        exchange(connection, ApiKey.DELETE_TOPICS, 6, deleted)
+        delete_topic(connection, "t")
         assert commits(connection, commit(6)) == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def test_a_commit_that_comes_again_is_answered_on_the_spot_whatever_other_topics_come_and_go(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        assert [commits(connection, commit(number)) for number in range(5)] == [0] * 5
+        read: list[object] = []
+        monkeypatch.setattr(offset_commit, "decode_offset_commit", read.append)
+        create_topic(broker, "another")
+        delete_topic(connection, "another")
+        assert [commits(connection, commit(number)) for number in range(5, 10)] == [0] * 5
+        assert (committed(connection, "g"), read) == (9, [])
+
+
+def test_a_commit_that_comes_again_to_a_topic_that_was_made_anew_is_looked_at_anew(broker: Broker) -> None:
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        assert [commits(connection, commit(number)) for number in range(5)] == [0] * 5
+        (old,) = [one for client in broker.node.connections for one in client._repeated.values()]
+        delete_topic(connection, "t")
+        create_topic(broker, "t")
+        assert [commits(connection, commit(number)) for number in range(5)] == [0] * 5
+        (new,) = [one for client in broker.node.connections for one in client._repeated.values()]
+        assert new is not old
 
 
 def test_a_slow_commit_that_comes_again_is_committed_once_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
