@@ -30,7 +30,9 @@ class AboutScreen(ModalScreen[None]):
         width: {WIDTH}; max-width: 96%; height: auto; max-height: 90%; background: $surface; padding: 0 1;
     }}
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "close", "Close", id="about.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "close", "Close", priority=True, id="about.close"),
+    ]
 
     def __init__(self, app: KlammApp, title: str, facts: Sequence[tuple[str, str]], text: str = "") -> None:
         super().__init__()

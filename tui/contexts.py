@@ -34,7 +34,9 @@ class ContextsScreen(ModalScreen[None]):
     ContextsScreen { align: center middle; background: $background 60%; }
     ContextsScreen TableView { width: 84; max-width: 96%; height: 16; max-height: 90%; background: $surface; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close", id="contexts.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "Close", priority=True, id="contexts.close"),
+    ]
 
     def __init__(self, app: KlammApp) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ class PaletteInput(Input):
         Binding("up", "move(-1)", "Up", show=False, id="palette.up"),
         Binding("pagedown", "move(10)", "Page down", show=False, id="palette.page-down"),
         Binding("pageup", "move(-10)", "Page up", show=False, id="palette.page-up"),
-        Binding("escape", "screen.close", "Close", id="palette.close"),
+        Binding("escape", "screen.close", "Close", priority=True, id="palette.close"),
     ]
 
     def action_move(self, step: int) -> None:

@@ -30,7 +30,7 @@ class PromptInput(Input):
     BINDINGS: ClassVar[list[BindingType]] = [
         # Looked at first, and done before the next key is: what follows Enter at once is meant for the panel.
         Binding("enter", "send", "Send", show=False, priority=True, id="prompt.send"),
-        Binding("escape", "leave", "Leave", id="prompt.leave"),
+        Binding("escape", "leave", "Leave", priority=True, id="prompt.leave"),
         Binding("tab", "complete(1)", "Complete", id="prompt.complete"),
         Binding("shift+tab", "complete(-1)", "Complete", show=False, id="prompt.complete-back"),
         Binding("up", "older(1)", "Older line", show=False, id="prompt.older"),
@@ -44,13 +44,18 @@ class PromptInput(Input):
 
     async def action_send(self) -> None:
         """Send the line once all keys before Enter are in it."""
+        await self._typed()
+        self.prompt.send(self.value)
+
+    async def _typed(self) -> None:
+        """Wait until all keys that were pressed are in the line."""
         typed = asyncio.Event()
         self.call_later(typed.set)  # behind those keys in the same queue
         await typed.wait()
-        self.prompt.send(self.value)
 
-    def action_leave(self) -> None:
+    async def action_leave(self) -> None:
         """Leave without doing anything."""
+        await self._typed()
         self.prompt.cancel()
         self.prompt.leave()
 

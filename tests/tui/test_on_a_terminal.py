@@ -32,6 +32,10 @@ def test_commands_that_come_in_one_piece_are_understood(any_broker: Broker, tmp_
         terminal.wait_for("a topic needs a name", 60)
         terminal.type("typed-at-once\t3\t1\r")  # field by field, faster than any of them is drawn
         terminal.wait_for("klamm topic create typed-at-once --partitions 3 --replication-factor 1 ", 60)
+        terminal.type("\x1ba")  # Esc and a key in one piece are no key with Alt: the dialog closes, a menu opens
+        terminal.wait_for("━ Change ", 60)
+        terminal.type("\x1b:brokers\r")
+        terminal.wait_for("topics › brokers", 60)  # noqa: RUF001 (as above)
         terminal.type("\x03")
         assert terminal.end(60) == 0
 

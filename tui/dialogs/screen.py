@@ -117,7 +117,7 @@ class ChangeScreen(ModalScreen[Done | None]):
     ChangeScreen #confirm.-wanted { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="dialog.cancel"),
+        Binding("escape", "cancel", "Cancel", priority=True, id="dialog.cancel"),
         Binding("y,ctrl+y", "copy", "Copy the command line", id="dialog.copy"),
         Binding("pagedown", "scroll_plan(1)", "Plan down", show=False, id="dialog.plan-down"),
         Binding("pageup", "scroll_plan(-1)", "Plan up", show=False, id="dialog.plan-up"),
