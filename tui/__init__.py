@@ -24,7 +24,7 @@ for the network, whatever the cluster does.
 | ``commands``, ``help``, ``palette`` | the words of ``:``; ``?`` and Ctrl-P |
 | ``replay`` | a recording in the place of a cluster |
 | ``signs``, ``styles`` | the characters of the interface, and ASCII for each; styles of widgets |
-| ``keymap``, ``preferences`` | what keys may be, and what is remembered |
+| ``preferences``, ``keymap`` | what is remembered, and said in the configuration file; the actions that have keys |
 
 **To add a screen** (say Widgets):
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, cast
@@ -57,7 +58,7 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True, id="app.quit"),
-        Binding("escape", "step_back", "Back", show=False, id="app.step-back"),
+        Binding("escape", "step_back", "Back", show=False, priority=True, id="app.step-back"),
         Binding("q", "close_view", "Back, or quit", show=False, id="app.close-view"),
         # Looked at first, so that what follows them at once is typed into what they open.
         Binding("slash", "filter", "Filter", priority=True, id="table.filter"),
@@ -121,12 +122,28 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         self.set_keymap(self.preferences.keymap)
         self.screen.set_class(self.session.settings.env == "prod", "prod")
         await self._show(self.at)
+        self._say_what_is_not_there()
         for bar in self.query(TimeBar):
             bar.update_from(self)
         self.set_interval(1.0, self._tick)
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember_theme(theme.name))
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_updated)
         self.screen_change_signal.subscribe(self, self._screen_changed)
+
+    def _say_what_is_not_there(self) -> None:
+        """Say what the configuration file names that there is not: a theme, an action."""
+        theme, wrong = self.preferences.theme, []
+        if theme is not None and theme not in self.available_themes:
+            near = difflib.get_close_matches(theme, self.available_themes, 1)
+            wrong.append(
+                f"there is no theme {theme!r}" + (f"; did you mean {near[0]}?" if near else "; :theme lists them")
+            )
+        if self.preferences.keymap:
+            from klamm.tui.keymap import unknown_actions
+
+            wrong += unknown_actions(self.preferences.keymap)
+        if wrong:
+            self.say("  ".join(wrong), "warn")
 
     def _screen_changed(self, screen: Screen[object]) -> None:
         """Have the footer show the keys of what is on top: of a menu, a dialog, or again of the screen."""
@@ -369,7 +386,7 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         """Leave keys that are text to whoever is typing, and to dialogs."""
         if action in {"time", "play"}:
             return isinstance(self.session, ReplaySession)
-        if action in {"command_line", "filter", "help", "jump", "palette"}:
+        if action in {"command_line", "filter", "help", "jump", "palette", "step_back"}:
             return not self.is_typing and len(self.screen_stack) == 1
         return True
 

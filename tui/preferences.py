@@ -87,8 +87,30 @@ def read_preferences() -> Preferences:
         if not isinstance(table, dict):
             msg = f"{path}: ui must be a table: [ui]"
             raise SettingsError(msg, "klamm context edit")
+        _check(path, table)
         said.update(table)
     return Preferences(state_path(), said)
+
+
+def _check(path: Path, table: dict[str, Any]) -> None:
+    """Refuse what cannot be meant.
+
+    Raises:
+        SettingsError: An entry is of another kind than it must be.
+    """
+    kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
+        "theme": (str, 'a name: theme = "nord"'),
+        "refresh": ((int, float), "a number of seconds: refresh = 2"),
+        "keymap": (dict, "a table: [ui.keymap]"),
+    }
+    for key, value in table.items():
+        if key not in kinds:
+            msg = f"{path}: [ui] has no {key}; it has {', '.join(kinds)}"
+            raise SettingsError(msg, "klamm context edit")
+        kind, words = kinds[key]
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int | float) and value <= 0):
+            msg = f"{path}: [ui] {key} must be {words}"
+            raise SettingsError(msg, "klamm context edit")
 
 
 def state_path() -> Path:
