@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.control import Control
 from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import CompositorUpdate
 from textual.geometry import Offset, Region
+from textual.keys import format_key
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -31,9 +32,8 @@ SAID_FOR_S: Final = 6.0
 RETURN_SAID_MS: Final = 15_000
 """How long it is said that a broker is back."""
 _SHORT_KEYS: Final = {
-    "slash": "/", "question_mark": "?", "colon": ":", "enter": "⏎", "space": "␣", "escape": "Esc", "ctrl+p": "^P",
-    "ctrl+c": "^C", "ctrl+r": "^R", "asterisk": "*", "left_square_bracket": "[", "right_square_bracket": "]",
-    "plus": "+", "underscore": "_", "minus": "-", "ctrl+@": "^␣", "pagedown": "PgDn", "pageup": "PgUp",
+    "enter": "⏎", "space": "␣", "escape": "Esc", "ctrl+@": "^␣", "pagedown": "PgDn", "pageup": "PgUp", "delete": "Del",
+    "up": "Up", "down": "Down", "left": "Left", "right": "Right",
 }  # fmt: skip
 
 
@@ -137,7 +137,6 @@ class Header(Bar):
             left.append(Cell(f"  {settings.env.upper()}", "bad" if settings.env == "prod" else "warn"))
         if app.is_read_only:
             left.append(Cell("  read-only", "warn"))
-        left.append(Cell("  " + " › ".join(app.trail) if not signs.ascii else "  " + " > ".join(app.trail), "strong"))
         right: list[Cell] = []
         health = session.health
         if not session.live:
@@ -148,7 +147,24 @@ class Header(Bar):
             right.append(Cell(f" {clock_text(at)}", ""))
         pause_s = app.interval_s if view is None else view.pause_s
         right.append(Cell(f" {'@' if signs.ascii else '⟳'}{round(pause_s, 1):g}s ", "dim"))
+        room = self.size.width - _width(left) - _width(right) - 2
+        left.append(Cell("  " + self._trail(app.trail, room, " > " if signs.ascii else " › ", signs.cut), "strong"))
         self.show(left, right)
+
+    @staticmethod
+    def _trail(places: Sequence[str], room: int, between: str, cut: str) -> str:
+        """Return how one came here: where one is always, before it as many of the last places as there is room for."""
+        kept = list(places[-1:])
+        for place in reversed(places[:-1]):
+            if cell_len(between.join([place, *kept])) > room:
+                break
+            kept.insert(0, place)
+        text = between.join(kept)
+        return text if room <= 0 or cell_len(text) <= room else set_cell_size(text, max(0, room - 1)) + cut
+
+    def on_resize(self) -> None:
+        """Show as many places as there is room for."""
+        self.update_from(cast("KlammApp", self.app))
 
 
 class Banner(Bar):
@@ -170,9 +186,10 @@ class Banner(Bar):
             cause = health.error.message if health.error is not None else ""
             refused = health.error is not None and health.error.code == "UNREACHABLE_SASL"
             what = "credentials refused" if refused else "unreachable"
-            text = f" {signs.bad} {what} since {clock_text(health.unreachable_since_ms)} ({lasting}): {cause}"
-            if health.answered_at_ms is not None:
-                text += f"  figures are from {clock_text(health.answered_at_ms)}"
+            text = f" {signs.bad} {what} since {clock_text(health.unreachable_since_ms)} ({lasting})"
+            if health.answered_at_ms is not None:  # before the cause, which may be longer than the line
+                text += f", figures are from {clock_text(health.answered_at_ms)}"
+            text += f": {cause}"
         elif silence is not None:
             since = clock_text(now - int(silence[0] * 1000))
             text = f" {signs.warn} no answer since {since}, waiting for {silence[1] or 'the cluster'}"
@@ -274,7 +291,11 @@ def key_text(key: str) -> str:
     """Return a key as it stands on the keyboard."""
     if key in _SHORT_KEYS:
         return _SHORT_KEYS[key]
-    return f"^{key.removeprefix('ctrl+').upper()}" if key.startswith("ctrl+") else key
+    *modifiers, name = key.split("+")
+    shown = name if len(name) == 1 else _SHORT_KEYS.get(name) or format_key(name).title()
+    if modifiers == ["ctrl"]:
+        return f"^{shown.upper()}"
+    return "-".join([*map(str.title, modifiers), shown])
 
 
 def clock_text(at_ms: int) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from klamm.client.text import printable
+
+TEXT_MIN: Final = 6
+"""Cells of a text that are worth showing."""
 
 
 class Cell(NamedTuple):
@@ -75,8 +78,8 @@ class Column:
 def fit(columns: list[Column], widths: list[int], available: int) -> list[tuple[Column, int]]:
     """Return the columns that fit with their widths; ``widths`` is what each would like.
 
-    Columns that may be dropped go one by one; then flexible ones share what is left. None gets less than its ``width``
-    if it needs that.
+    Columns that may be dropped go one by one, then the last ones: of a figure no half is shown, of a text what there is
+    room for. Flexible ones share what is left. None gets less than its ``width`` if it needs that, but for the last.
     """
     chosen = list(zip(columns, widths, strict=True))
 
@@ -86,7 +89,11 @@ def fit(columns: list[Column], widths: list[int], available: int) -> list[tuple[
     while len(chosen) > 1 and sum(least(*each) + 1 for each in chosen) > available + 1:
         droppable = [each for each in chosen if each[0].drop > 0]
         if not droppable:
-            break
+            column, _ = chosen.pop()
+            left = available - sum(least(*each) + 1 for each in chosen)
+            if not column.right and left >= TEXT_MIN:
+                chosen.append((column, left))
+            continue
         chosen.remove(max(droppable, key=lambda each: each[0].drop))
     spare = available - sum(least(*each) + 1 for each in chosen) + 1
     fitted: list[tuple[Column, int]] = []

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, TypeVar
 
 from klamm.client.cluster import Cluster
-from klamm.client.errors import ClientError, DeadlineError, UnreachableError
+from klamm.client.errors import ClientError, DeadlineError, UnreachableError, UnsupportedApiError
 from klamm.client.settings import Settings
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
@@ -213,10 +213,13 @@ def is_due(session: Session, memory: Memory, looked_at_ms: int, every_ms: int) -
     return bool(memory.pop("changed", False)) or session.now_ms - looked_at_ms >= every_ms
 
 
-async def panel(session: Session, work: Awaitable[tuple[Any, Any] | list[Any]], note: str = "") -> Part:
+async def panel(
+    session: Session, work: Awaitable[tuple[Any, Any] | list[Any]], note: str = "", *, what: str = ""
+) -> Part:
     """Return a panel's part: the rows that ``work`` finds, or its error, which is then this panel's alone.
 
-    ``work`` returns rows, or rows with the errors of what is missing from them (a list, or a mapping's values).
+    ``what`` says what there is none of where brokers do not serve what is asked for. ``work`` returns rows, or rows
+    with the errors of what is missing from them (a list, or a mapping's values).
 
     Raises:
         UnreachableError: The cluster cannot be reached: that is the whole screen's.
@@ -225,6 +228,10 @@ async def panel(session: Session, work: Awaitable[tuple[Any, Any] | list[Any]], 
         found = await work
     except UnreachableError:
         raise
+    except UnsupportedApiError as error:
+        if what:
+            error.message, error.next_step = f"this cluster has no {what}: {error.message}", ""
+        return Part(None, error, session.now_ms)
     except ClientError as error:
         return Part(None, error, session.now_ms)
     rows, failed = found if isinstance(found, tuple) else (found, ())

@@ -46,7 +46,8 @@ class TableLines(ScrollView, inherit_bindings=False):
     """The lines of a panel of rows.
 
     ``name`` is the part it shows, ``title`` what stands above it; ``empty`` says what it means that there is nothing
-    and what one may do about it. ``sort`` is a column's key, with a dash for descending.
+    and what one may do about it. ``sort`` is a column's key, with a dash for descending. ``counted`` says whether the
+    title tells how many rows there are.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -79,12 +80,14 @@ class TableLines(ScrollView, inherit_bindings=False):
         key: Callable[[Any], Any] = lambda row: row[0],
         sort: str = "",
         empty: str = "nothing here",
+        counted: bool = True,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(name=name)
         self.rows = Rows(columns, key, sort)
         self.title = title
         self.empty = empty
+        self.counted = counted
         self.part = Part()
         self.signs = Signs()
         self._now_ms = now_ms or (lambda: int(time.time() * 1000))
@@ -187,7 +190,7 @@ class TableLines(ScrollView, inherit_bindings=False):
         rows, part = self.rows, self.part
         shown, total = len(rows.shown), len(rows.all)
         count = "" if part.rows is None else count_text(total) if shown == total else f"{shown:,} of {total:,}"
-        words = [f"{self.title} {count}".rstrip()]
+        words = [f"{self.title} {count if self.counted else ''}".rstrip()]
         if rows.marks:
             words.append(f"{self.signs.mark} {len(rows.marks)} marked")
         if rows.filter.text:
@@ -201,9 +204,9 @@ class TableLines(ScrollView, inherit_bindings=False):
         if part.error is not None and rows.shown:  # in front, where no name and no filter can push it off the screen
             words.insert(0, f"{self.signs.bad} {printable(part.error.message)}")
         elif part.error is not None and self.size.height == 1:  # folded to its title
-            words.append(f"{self.signs.warn} {part.error.code}")
+            words.append(f"{self.signs.warn} {printable(part.error.message)}")
         right = f"{self.signs.sorted(rows.sort)}" if rows.sort else ""
-        age = self._now_ms() - part.at_ms if part.at_ms else 0
+        age = self._now_ms() - part.at_ms if part.at_ms and part.rows is not None else 0
         if age >= OLD_MS:
             right = f"{right}  {age // 1000}s old" if age < _MINUTE_MS else f"{right}  {duration_text(age)} old"
         return "\x00".join(("  ".join(words), right, "focus" if self.has_focus else "", self._title_style()))

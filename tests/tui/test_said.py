@@ -126,7 +126,7 @@ async def test_a_panel_folded_to_its_title_says_why_it_is_empty() -> None:
         assert app.view is not None
         table = app.view.table("acls")
         await settle(app, pilot, lambda: table.size.height == 1)
-        assert "▲ CLUSTER_AUTHORIZATION_FAILED" in table.render_line(0).text
+        assert "▲ not allowed on this cluster" in table.render_line(0).text
     app.session.close()
 
 

@@ -31,17 +31,17 @@ class QuotaRow(NamedTuple):
 
 async def load_acls(session: Session, _place: Place, _memory: Memory) -> Loaded:
     """Return every entry."""
-    return Loaded(session.now_ms, {"acls": await panel(session, list_acls(session.cluster))})
+    return Loaded(session.now_ms, {"acls": await panel(session, list_acls(session.cluster), what="access rules")})
 
 
 async def load_users(session: Session, _place: Place, _memory: Memory) -> Loaded:
     """Return every SCRAM user."""
-    return Loaded(session.now_ms, {"users": await panel(session, _users(session))})
+    return Loaded(session.now_ms, {"users": await panel(session, _users(session), what="users with passwords")})
 
 
 async def load_quotas(session: Session, _place: Place, _memory: Memory) -> Loaded:
     """Return every value of every entity."""
-    return Loaded(session.now_ms, {"quotas": await panel(session, _quotas(session))})
+    return Loaded(session.now_ms, {"quotas": await panel(session, _quotas(session), what="quotas")})
 
 
 async def _users(session: Session) -> tuple[list[UserRow], dict[str, ClientError]]:

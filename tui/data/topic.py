@@ -94,7 +94,7 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
         known.sizes = await _sizes(session, topic)
         parts["configs"] = await panel(session, _configs(session, topic.name))
         parts["consumers"] = await panel(session, _consumers(session, topic.name, ends, known))
-        parts["acls"] = await panel(session, _acls(session, topic.name))
+        parts["acls"] = await panel(session, _acls(session, topic.name), what="access rules")
     rows = [_row(topic, index, ends, errors, known) for index in range(len(topic.partitions))]
     rate = sum(row.rate for row in rows if row.rate is not None) if any(row.rate is not None for row in rows) else None
     replicas = len(topic.partitions[0].replicas) if topic.partitions else 0

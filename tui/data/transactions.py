@@ -29,7 +29,7 @@ class TransactionRow(NamedTuple):
 
 async def load(session: Session, _place: Place, _memory: Memory) -> Loaded:
     """Return every transactional id; open ones with their age and partitions."""
-    return Loaded(session.now_ms, {"transactions": await panel(session, _rows(session))})
+    return Loaded(session.now_ms, {"transactions": await panel(session, _rows(session), what="transactions")})
 
 
 async def _rows(session: Session) -> tuple[list[TransactionRow], list[ClientError]]:

@@ -27,7 +27,9 @@ class MenuScreen(ModalScreen[None]):
     MenuScreen { align: center middle; background: $background 60%; }
     MenuScreen TableView { width: 60; max-width: 96%; max-height: 90%; background: $surface; padding: 0 1; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close", id="menu.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "Close", priority=True, id="menu.close"),
+    ]
 
     def __init__(self, app: KlammApp, title: str, items: Sequence[MenuItem]) -> None:
         super().__init__()
@@ -38,7 +40,7 @@ class MenuScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Yield the list."""
         columns = [Column("label", "", lambda row: row.label, None, 40, flex=True, search=True)]
-        yield TableView("menu", columns, title=self._title, empty="There is nothing to change here.")
+        yield TableView("menu", columns, title=self._title, empty="There is nothing to change here.", counted=False)
 
     def on_mount(self) -> None:
         """Show it."""

@@ -18,6 +18,10 @@ from klamm.tui.view import View
 
 SPARK_MAX = 60
 LEADERS_MAX = 12
+LOW = 14
+"""Lines below which the figures go: their panel has up to eight."""
+ALL_SEEN = "Nothing needs attention."
+SOME_SEEN = "Nothing of what is seen needs attention; the line above says what is not."
 _LONG_MS = 1000
 
 
@@ -87,6 +91,7 @@ class HomeView(View):
     )
     DEFAULT_CSS = """
     HomeView #figures { height: 6; }
+    HomeView.-low #figures { display: none; }
     """
 
     def compose(self) -> ComposeResult:
@@ -95,14 +100,25 @@ class HomeView(View):
             "attention",
             columns(self.signs),
             title="Attention",
-            empty=f"{self.signs.good} Nothing needs attention.\n\n:topics  :groups  :brokers  or  ? for help",
+            empty=self._nothing(ALL_SEEN),
         )
         figures = TextPane("cluster", title="Cluster")
         figures.id = "figures"
         yield figures
 
+    def _nothing(self, seen: str) -> str:
+        return f"{self.signs.good} {seen}\n\n:topics  :groups  :brokers  or  ? for help"
+
+    def on_resize(self) -> None:
+        """Leave a low terminal to what needs attention."""
+        super().on_resize()
+        self.set_class(self.size.height < LOW, "-low")
+
     def received(self, loaded: Loaded) -> None:
-        """Write the figures."""
+        """Write the figures, and whether all was seen where nothing needs attention."""
+        attention = self.table("attention")
+        attention.empty = self._nothing(SOME_SEEN if attention.part.warnings else ALL_SEEN)
+        attention.redraw()
         part = loaded.parts.get("figures", Part())
         pane = self.query_one("#figures", TextPane)
         if part.rows:
