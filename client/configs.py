@@ -86,7 +86,7 @@ async def describe_configs(
         response = await cluster.ask(DESCRIBE_CONFIGS, request, target)
         for result in response.results:
             resource = (_RESOURCE_NAMES.get(int(result.resource_type), "unknown"), str(result.resource_name))
-            error = failure(result.error_code, result.error_message, resource[1], needs=_right(resource))
+            error = failure(result.error_code, result.error_message, _named(resource), needs=_right(resource))
             if error is None:
                 found[resource] = sorted(_entry(resource[0], each) for each in result.configs)
             else:
@@ -127,10 +127,16 @@ async def alter_configs(
         response = await cluster.ask(INCREMENTAL_ALTER_CONFIGS, request, target)
         for result in response.responses:
             resource = (_RESOURCE_NAMES.get(int(result.resource_type), "unknown"), str(result.resource_name))
-            error = failure(result.error_code, result.error_message, resource[1])
+            error = failure(result.error_code, result.error_message, _named(resource))
             if error is not None:
                 errors[resource] = error
     return errors
+
+
+def _named(resource: Resource) -> str:
+    """Return what a resource is called where its name alone would be a number, or nothing."""
+    kind, name = resource
+    return name if not kind.startswith("broker") else f"{kind} {name}" if name else "all brokers"
 
 
 def _right(resource: Resource) -> str:

@@ -62,12 +62,22 @@ async def authenticate(connection: BrokerConnection, settings: Settings) -> None
             answer = await connection.request(_AUTHENTICATE, request(auth_bytes=token))
             if messages.error_of(answer.error_code):
                 why = answer.error_message or "wrong user or password"
-                raise refused(why, "check sasl.username and sasl.password: klamm context show --origin")
+                raise refused(why, _next_step(settings))
             token = talk.send(bytes(answer.auth_bytes))
     except StopIteration:
         return
     except PermissionError as error:
-        raise refused(str(error), "check sasl.username and sasl.password") from error
+        raise refused(str(error), _next_step(settings)) from error
+
+
+def _next_step(settings: Settings) -> str:
+    """Return what to look at when the credentials are refused."""
+    if settings.mechanism != "OAUTHBEARER":
+        return "check sasl.username and sasl.password: klamm context show --origin"
+    if settings.properties.get("sasl.oauthbearer.token"):
+        fetched = 'with "${cmd:…}" in the context one is fetched whenever that is opened (klamm ui: :ctx NAME)'
+        return f"sasl.oauthbearer.token has expired or is not valid; {fetched}"
+    return "the token that was fetched is not valid here: klamm context show --origin says from where"
 
 
 async def conversation(settings: Settings) -> Conversation:

@@ -26,17 +26,18 @@ def next_steps(loaded: Loaded) -> set[str]:
     return {part.error.next_step for part in loaded.parts.values() if part.error is not None}
 
 
-@pytest.mark.parametrize("kind", ["topic", "messages", "group"])
+@pytest.mark.parametrize("kind", ["topic", "messages", "group", "trace"])
 async def test_a_misspelt_name_leads_to_the_one_that_is_near(kind: str, any_broker: Broker, topic: str) -> None:
     async with group_at_2(any_broker, topic) as session:
         memory: Memory = {}
+        record = ":0@1" if kind == "trace" else ""
         async with asyncio.timeout(60):
-            loaded = await session.load(Place(kind, f"{topic}x"), memory)
+            loaded = await session.load(Place(kind, f"{topic}x{record}"), memory)
             while not next_steps(loaded):  # messages are looked for in the background
-                loaded = await session.load(Place(kind, f"{topic}x"), memory)
+                loaded = await session.load(Place(kind, f"{topic}x{record}"), memory)
         steps = next_steps(loaded)
         assert len(steps) == 1
-        assert f":{kind} {topic}" in next(iter(steps)).split(" or ")
+        assert f":{kind} {topic}{record}" in next(iter(steps)).split(" or ")
 
 
 async def test_a_name_that_is_near_none_leads_to_the_list(any_broker: Broker) -> None:

@@ -29,6 +29,7 @@ class Touch(Change):
     """A change of one thing that notes that it was made, or fails, or has nothing to do."""
 
     title = "Delete things"
+    past = "deleted"
     fields: Sequence[Field] = (Field("how", "How", "x"),)
 
     def __init__(self, name: str, made: list[str], *, problem: str = "", idle: bool = False, fails: str = "") -> None:
@@ -64,7 +65,7 @@ async def test_several_changes_have_one_plan_and_a_command_line_each() -> None:
     assert found.apply is not None
     done = await found.apply()
     assert made == ["a", "b"]
-    assert done.summary == "deleted things of 2 things"
+    assert done.summary == "deleted 2 things"
     assert [each["names"] for each in done.inverse] == [["b"], ["a"]], "what was made last is taken back first"
 
 

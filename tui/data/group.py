@@ -14,10 +14,12 @@ from klamm.client.groups import DescribedGroup, describe_groups
 from klamm.client.lag_watch import LagWatcher
 from klamm.client.text import printable
 from klamm.tui.data.groups import PartitionRow, one_of_each, partition_row
+from klamm.tui.data.rights import hidden_groups
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
 
+_NO_SUCH_GROUP: Final = "GROUP_ID_NOT_FOUND"
 EVENTS_KEPT: Final = 500
 """Changes of the group that are remembered while its screen is open."""
 
@@ -63,6 +65,8 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     now = session.now_ms
     refused = report.group_errors.get(name)
     if refused is not None:
+        if refused.code == _NO_SUCH_GROUP and await hidden_groups(session, memory):
+            refused.message += ", or you may not DESCRIBE it"
         return Loaded(now, {part: Part(None, refused, now) for part in ("partitions", "members", "events", "flow")})
     found, errors = await describe_groups(cluster, report.groups)
     described = found[0] if found else None

@@ -39,9 +39,11 @@ async def suggest_names(session: Session, place: Place, memory: Memory, loaded: 
         kind = _NO_SUCH.get(error.number) if isinstance(error, ResponseError) else None
         if error is None or kind is None:
             continue
+        name = place.name.rpartition(":")[0] if place.kind == "trace" else place.name  # TOPIC:PARTITION@OFFSET
         if "near" not in memory:
             if kind not in session.names:
                 await learn_names(session)
-            memory["near"] = difflib.get_close_matches(place.name, session.names.get(kind, ()), _NEAR_MAX)
+            memory["near"] = difflib.get_close_matches(name, session.names.get(kind, ()), _NEAR_MAX)
         near: list[str] = memory["near"]
-        error.next_step = " or ".join(f":{place.kind} {name}" for name in near) or f":{kind}s lists what there is"
+        rest = place.name.removeprefix(name)
+        error.next_step = " or ".join(f":{place.kind} {each}{rest}" for each in near) or f":{kind}s lists what there is"

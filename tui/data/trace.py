@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from klamm.client.errors import SettingsError
+from klamm.client.errors import ResponseError, SettingsError
 from klamm.client.tracing.model import Trace
 from klamm.client.tracing.neighbours import traces_before
 from klamm.client.tracing.path import trace_path
@@ -36,7 +36,10 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
         raise SettingsError(msg, "TOPIC:PARTITION@OFFSET, for example orders:3@1842")
     trace: Trace | None = memory.get("trace")
     if trace is None or session.now_ms - memory["asked_ms"] >= ASKED_EVERY_MS:
-        trace = await trace_path(session.cluster, found["topic"], int(found["partition"]), int(found["offset"]))
+        try:
+            trace = await trace_path(session.cluster, found["topic"], int(found["partition"]), int(found["offset"]))
+        except ResponseError as error:
+            return Loaded(session.now_ms, {"trace": Part(None, error, session.now_ms)})
         memory["trace"], memory["asked_ms"] = trace, session.now_ms
     if memory.get("diff") and "others" not in memory and trace.state == "stored":
         memory["others"] = await traces_before(session.cluster, trace)

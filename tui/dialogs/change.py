@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from klamm.client.errors import ClientError
 from klamm.client.guard import SEVERE, Plan, journal_change, level_of
@@ -76,6 +76,8 @@ class Change:
     """One kind of change about some objects. Subclasses fill in what it is."""
 
     title = ""
+    past: ClassVar[str] = ""
+    """What was done, before the names of several objects it was done to: ``moved the offsets of``."""
     fields: Sequence[Field] = ()
     asks: bool = True
     """Whether the first empty field waits to be filled in; Cancel has the focus otherwise."""

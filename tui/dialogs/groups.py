@@ -36,6 +36,7 @@ class SeekGroup(Change):
     """A group's committed offsets set to a position, or moved by some offsets: all, a topic's, some partitions'."""
 
     title = "Reset offsets"
+    past = "moved the offsets of"
 
     def __init__(self, group: str, topic: str = "", partitions: str = "") -> None:
         self.group = group

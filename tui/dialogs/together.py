@@ -47,13 +47,17 @@ class Together(Change):
         lines += [f"{each.plan.what}: {each.problem}" for each in found if each.idle]
         cannot = next((each.plan.cannot_undo for each in made if each.plan.cannot_undo), "")
         names = [each.plan.name for each in made]
-        what = f"{self.title.lower()} of {self._what}" + (
-            f", {len(found) - len(made)} left out" if made != found else ""
+        left_out = f", {len(found) - len(made)} left out" if made != found else ""
+        plan = Plan(
+            f"{self.title.lower()} of {self._what}{left_out}",
+            max(each.plan.level for each in made),
+            ",".join(names),
+            lines,
+            cannot,
         )
-        plan = Plan(what, max(each.plan.level for each in made), ",".join(names), lines, cannot)
 
         async def apply() -> Done:
-            return await _apply(made, what.replace("delete ", "deleted ", 1).replace("edit ", "edited ", 1))
+            return await _apply(made, f"{self.changes[0].past} {self._what}{left_out}")
 
         also = [each.words for each in made[1:]]
         return Prepared(plan, made[0].words, apply, made[0].undo, _problem(made), also=also, names=names)

@@ -108,6 +108,7 @@ class TrimTopic(Change):
     """Records below a position."""
 
     title = "Delete records"
+    past = "deleted records of"
     fields = (Field("before", "Before", "end", "end, an offset, +100, -100, -1h, @2026-11-23T10:00"),)
 
     def __init__(self, name: str) -> None:
@@ -177,6 +178,7 @@ class EditConfig(Change):
     """One config of a topic, a broker or all brokers."""
 
     title = "Edit a config"
+    past = "set a config of"
 
     def __init__(self, resource: tuple[str, str], key: str, value: str | None) -> None:
         self.resource = resource
