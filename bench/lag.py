@@ -35,7 +35,7 @@ FIND_COORDINATOR = 10
 _INT16, _INT32 = Struct(">h"), Struct(">i")
 _HEADER = Struct(">hhi")
 _COMMIT = Struct(">iqih")
-AT_ONCE = 14
+AT_ONCE = 3
 """As many groups as klamm asks for at once where each has 3,000 commits."""
 RECORDS = 3
 """In each partition; what is committed is the first."""

@@ -24,9 +24,11 @@ GROUPS_AT_FIRST: Final = 32
 """Groups of the first OffsetFetch to a broker; from what it brings follows how many the next asks for."""
 GROWTH_MAX: Final = 8
 """The next asks for at most so many times the groups: the first ones may have committed less than the others."""
-ANSWER_SIZE_BYTES: Final = 1 << 20
-"""What one OffsetFetch is meant to bring: some 40,000 commits."""
-REQUESTS_AT_ONCE: Final = 2
+ANSWER_SIZE_BYTES: Final = 1 << 18
+"""What one OffsetFetch is meant to bring: some 10,000 commits. In answers of a megabyte
+Apache Kafka takes twice as long for the same, and longer the larger they are (docs/cli-speed.md)."""
+REQUESTS_AT_ONCE: Final = 4
+"""On their way to one broker: it has the next one before an answer has been read, also where the network is slow."""
 _DESCRIBE_SHARE_GROUP_OFFSETS: Final = 90
 
 
@@ -76,9 +78,7 @@ async def _fetch_commits(
 ) -> AsyncIterator[list[GroupCommits]]:
     """Yield the commits of groups, some at a time.
 
-    How many groups one request asks for follows from what the ones before brought: an answer of many megabytes takes a
-    broker of Apache Kafka several times as long as the same in pieces (docs/cli-speed.md). Two are on their way at a
-    time, so that the broker works while an answer is read.
+    How many groups one request asks for follows from what the ones before brought.
     """
     connection = await cluster.broker(broker_id)
     low, high = offset_fetch_wire.OFFSET_FETCH_VERSIONS
