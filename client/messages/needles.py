@@ -208,12 +208,12 @@ class Hits:
         self._end = end
         self._next = [(needle, self._find(needle, start)) for needle in needles]
 
-    def within(self, start: int, end: int) -> bool:
-        """Return whether one begins in [start, end); ``start`` never goes back."""
+    def first(self, start: int) -> int:
+        """Return where the first of them from ``start`` on begins, the end if none does; ``start`` never goes back."""
         for place, (needle, at) in enumerate(self._next):
             if at < start:
                 self._next[place] = (needle, self._find(needle, start))
-        return any(at < end for _, at in self._next)
+        return min(at for _, at in self._next)
 
     def _find(self, needle: Needle, start: int) -> int:
         at = find(needle, self._frame, start, self._end)

@@ -302,6 +302,23 @@ def decode_columns(header: BatchHeader, plain: bytes) -> Columns:  # noqa: C901,
     return found
 
 
+def end_of_record(header: BatchHeader, plain: bytes, position: int) -> int:
+    """Return where the record at a position ends; ``plain`` as in :func:`decode_fields`.
+
+    Raises:
+        CorruptMessageError: None ends within the bytes.
+    """
+    try:
+        size, start = _varint(plain, position)
+    except IndexError:
+        size, start = -1, position
+    end = start + (size >> 1)
+    if size & 1 or not start < end <= len(plain):
+        msg = f"a record at offset {header.base_offset} or behind it has no end"
+        raise CorruptMessageError(msg)
+    return end
+
+
 def _count(header: BatchHeader, plain: bytes) -> int:
     if not 0 <= header.record_count * _RECORD_SIZE_MIN <= len(plain):
         msg = f"record_count={header.record_count} in {len(plain)} bytes"

@@ -15,6 +15,7 @@ from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, ResponseError
 from klamm.client.messages.batches import plain_bytes
 from klamm.client.messages.fetching import PATIENCE_S, Fetched, Fetcher, Gap
+from klamm.client.messages.narrowing import decode_hits
 from klamm.client.messages.needles import Clause, Hits, find
 from klamm.client.messages.record import (
     Columns,
@@ -293,9 +294,9 @@ class Scan:
         self._looked_at = []
         found: list[tuple[BatchHeader, list[Fields]]] = []
         for position, header in self._candidates(fetched, coverage):
-            rows = self._decode(fetched, position, header)
-            coverage.scanned += len(rows)
-            self._looked_at.append((fetched, position, header, len(rows)))
+            count, rows = self._may_match(fetched, position, header)
+            coverage.scanned += count
+            self._looked_at.append((fetched, position, header, count))
             if condition is not None:
                 if condition.prepare is not None:
                     await condition.prepare(rows)
@@ -305,6 +306,19 @@ class Scan:
             if rows:
                 found.append((header, rows))
         return found
+
+    def _may_match(self, fetched: Fetched, position: int, header: BatchHeader) -> tuple[int, list[Fields]]:
+        """Return how many records of a batch are in the range, and those that may match; none if it is corrupt."""
+        needles = [] if self._condition is None else self._condition.needles
+        if not needles or not self._is_inside(fetched, header):
+            rows = self._decode(fetched, position, header)
+            return len(rows), rows
+        try:
+            rows = decode_hits(header, plain_bytes(fetched.frame, position, header), needles[0])
+        except KafkaError as error:
+            self._note_corrupt(fetched.where, header, error)
+            return 0, []
+        return header.record_count, rows
 
     def _decode(self, fetched: Fetched, position: int, header: BatchHeader) -> list[Fields]:
         """Return the records of a batch that are in the range; none if it is corrupt."""
@@ -347,7 +361,7 @@ class Scan:
             if header.attributes & CODEC_MASK:
                 possible = self._may_match_compressed(fetched.where, position, header, frame)
             else:
-                possible = hits.within(position, end) and all(
+                possible = hits.first(position) < end and all(
                     any(find(each, frame, position + HEADER_SIZE, end) >= 0 for each in clause)
                     for clause in needles[1:]
                 )
