@@ -60,16 +60,29 @@ class Listener:
         """The connections open now."""
         return frozenset(self._connections)
 
-    async def start(self, host: str, port: int, *, backlog: int) -> tuple[str, int]:
-        """Listen; return the host and port that were bound (a port of 0 becomes a free one).
+    async def bind(self, host: str, port: int, *, backlog: int) -> tuple[str, int]:
+        """Take an address; return the host and port that were bound (a port of 0 becomes a free one).
+
+        Whoever connects is refused until :meth:`serve`.
 
         Raises:
             OSError: The address cannot be listened on.
         """
-        self._server = await self.loop.create_server(lambda: Connection(self), host, port, backlog=backlog)
-        self._idle_check = self.loop.call_later(IDLE_CHECK_S, self._close_idle)
+        self._server = await self.loop.create_server(
+            lambda: Connection(self), host, port, backlog=backlog, start_serving=False
+        )
         bound = self._server.sockets[0].getsockname()
         return str(bound[0]), int(bound[1])
+
+    async def serve(self) -> None:
+        """Take connections from now on.
+
+        Raises:
+            OSError: Somebody else has begun to listen on the address.
+        """
+        assert self._server is not None, "serve before bind"
+        await self._server.start_serving()
+        self._idle_check = self.loop.call_later(IDLE_CHECK_S, self._close_idle)
 
     async def stop(self) -> None:
         """Accept nothing more, close every connection once what is being sent is out."""

@@ -298,9 +298,10 @@ class Node:
             self._listener.apis = self.apis
             self._listener.journal = self.journal
             listen = self.options.listen
-            host, port = await self._listener.start(listen.host, listen.port, backlog=config.socket_listen_backlog_size)
+            host, port = await self._listener.bind(listen.host, listen.port, backlog=config.socket_listen_backlog_size)
             self.advertised = self._advertise(Address(host, port))
             await self._register()
+            await self._listener.serve()  # before it is registered, metadata would name no broker
             self._maintain_later()
             if self.journal is not None:
                 self._tell_later(self.journal)

@@ -21,6 +21,7 @@ import pytest
 import klamm
 from klamm.model.errors import InvalidConfigError
 from klamm.server.embedded import Broker
+from klamm.server.node import Node
 from klamm.storage.errors import StorageError
 from tests.server.replicas import create_topic, on_loop, port_of, produce
 from tests.support.process import wait_until
@@ -61,6 +62,28 @@ def high_watermark(broker: Broker) -> int:
 
 def threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread is not threading.main_thread()}
+
+
+def test_nobody_can_connect_before_the_broker_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[bool] = []
+    register = Node._register
+
+    def connect(port: int) -> None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=30).close()
+            refused.append(False)
+        except ConnectionRefusedError:
+            refused.append(True)
+
+    async def look_then_register(node: Node) -> None:
+        await asyncio.to_thread(connect, node.advertised.port)
+        await register(node)
+
+    monkeypatch.setattr(Node, "_register", look_then_register)
+    with Broker() as broker:
+        assert refused == [True]
+        connect(port_of(broker))
+    assert refused == [True, False]
 
 
 def test_several_brokers_run_in_one_process_and_share_nothing() -> None:
