@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from klamm.cli.guard import MILD, Plan, guard, record
+from klamm.cli.guard import MILD, Plan, guard, record_made
 from klamm.cli.names import unknown_name
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
 from klamm.cli.run import Run
-from klamm.client import operations
 from klamm.client.errors import ClientError, RefusedError
 from klamm.client.text import counted
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from klamm.cli.message_source import Source
+    from klamm.client.cloning import Likeness
     from klamm.client.cluster import Cluster
     from klamm.client.copying import CopyResult, CopyState
     from klamm.client.messages.filters import Filter
@@ -101,17 +101,8 @@ async def _run_copy(
 
 
 def _told(run: Run, state: CopyState, result: CopyResult) -> Result:
-    errors = list(result.errors)
-    if errors:
+    if result.errors:
         run.note(f"Go on with: {_resume_line()}")
-    elif not result.is_verified:
-        code = "NOT_VERIFIED"
-        msg = (
-            f"{state.target} holds {result.target_count:,} records with hash {(result.target_hash or '')[:16]}…, "
-            f"{state.source} had {result.count:,} with {result.source_hash[:16]}…"
-        )
-        hint = "did somebody else write there, or retention or compaction take some away?"
-        errors.append(ClientError(code, msg, hint))
     item: Item = {
         "source": state.source,
         "target": state.target,
@@ -129,13 +120,12 @@ def _told(run: Run, state: CopyState, result: CopyResult) -> Result:
             for index, (start, end) in state.ranges.items()
         ],
     }
-    return Result([item], COLUMNS, errors)
+    return Result([item], COLUMNS, result.problems(state))
 
 
 async def _prepare(run: Run, source: Source, target: Cluster, name: str, *, clone: bool) -> CopyState | None:
     """Settle what is copied, have it confirmed, make the destination if need be; None in a dry run."""
-    from klamm.client.copying import CopyState
-    from klamm.client.offsets import start_and_end
+    from klamm.client.cloning import plan_copy, plan_likeness
 
     ranges = await _ranges(run, source)
     topic = await _find(target, name)
@@ -151,6 +141,10 @@ async def _prepare(run: Run, source: Source, target: Cluster, name: str, *, clon
         there = counted(len(topic.partitions), "partition")
         msg = f"{name} has {there}, and records of partition {partitions - 1} are to be kept"
         raise ClientError(code, msg, f"klamm topic add-partitions {name} --to {partitions}, or add --repartition")
+    likeness = None
+    if topic is None:
+        original = next(each for each in source.metadata.topics if each.name == source.topic)
+        likeness = await plan_likeness(run.cluster, original, target, name)
     span = sum((each.end or 0) - each.start for each in ranges.values())
     if clone and run.values.flag("empty"):
         ranges, span = {}, 0
@@ -163,25 +157,18 @@ async def _prepare(run: Run, source: Source, target: Cluster, name: str, *, clon
     if not await guard(run, Plan(what, MILD, name, [each for each in lines if each], CANNOT_UNDO), target):
         return None
     if topic is None:
-        topic = await _create(run, source, target, name)
-    wanted = [(name, part.partition) for part in topic.partitions]
-    ends, errors = await start_and_end(target, await target.metadata([name]), wanted, committed_only=True)
-    for error in errors.values():
-        raise error
-    keeps = await _keeps_timestamps(target, name)
-    if not keeps:
-        run.note(f"note: {name} has message.timestamp.type=LogAppendTime, so timestamps are not kept")
-    return CopyState(
-        await run.cluster.cluster_id() or "",
-        source.topic,
-        await target.cluster_id() or "",
-        name,
-        {index: (each.start, each.end or each.start) for (_, index), each in ranges.items()},
-        {index: end for (_, index), (_, end) in ends.items()},
-        _conditions(run),
-        not repartition,
-        keeps,
+        assert likeness is not None, "planned above where there is no topic"
+        topic = await _create(run, likeness, target)
+    state = await plan_copy(
+        (run.cluster, source.topic),
+        ranges,
+        (target, topic),
+        conditions=_conditions(run),
+        keeps_partitions=not repartition,
     )
+    if not state.keeps_timestamps:
+        run.note(f"note: {name} has message.timestamp.type=LogAppendTime, so timestamps are not kept")
+    return state
 
 
 async def _ranges(run: Run, source: Source) -> dict[tuple[str, int], Range]:
@@ -200,22 +187,14 @@ async def _ranges(run: Run, source: Source) -> dict[tuple[str, int], Range]:
     return found.ranges
 
 
-async def _create(run: Run, source: Source, target: Cluster, name: str) -> TopicMetadata:
-    from klamm.client.blast import topic_specs
-    from klamm.client.topics import NewTopic, create_topics, wait_for_leaders
-
-    topic = next(each for each in source.metadata.topics if each.name == source.topic)
-    spec = (await topic_specs(run.cluster, [topic]))[0]
-    brokers = len((await target.metadata([])).brokers)
-    if brokers < spec["replication_factor"]:
-        wanted = spec["replication_factor"]
-        run.note(f"note: {name} gets {counted(brokers, 'replica')}, not {wanted}: so many brokers there are")
-    new = NewTopic(name, spec["partitions"], min(brokers, spec["replication_factor"]), spec["configs"])
-    _, errors = await create_topics(target, [new])
-    for error in errors.values():
-        raise error
-    await record(run, f"created {name}", [operations.delete_topics([name])], cluster=target)
-    return await wait_for_leaders(target, name, "the same line again, with cp instead of clone")
+async def _create(run: Run, likeness: Likeness, target: Cluster) -> TopicMetadata:
+    new = likeness.new
+    if new.replication_factor < likeness.replicas_wanted:
+        got, wanted = counted(new.replication_factor, "replica"), likeness.replicas_wanted
+        run.note(f"note: {new.name} gets {got}, not {wanted}: so many brokers there are")
+    topic, made = await likeness.make(target)
+    await record_made(run, made, target)
+    return topic
 
 
 async def _no_destination(source: Source, target: Cluster, name: str) -> ClientError:
@@ -235,13 +214,6 @@ async def _find(cluster: Cluster, name: str) -> TopicMetadata | None:
         if error.code != "UNKNOWN_TOPIC_OR_PARTITION":
             raise error
     return topics[0] if topics else None
-
-
-async def _keeps_timestamps(cluster: Cluster, name: str) -> bool:
-    from klamm.client.configs import describe_configs
-
-    found, _ = await describe_configs(cluster, [("topic", name)], ["message.timestamp.type"])
-    return all(each.value != "LogAppendTime" for each in found.get(("topic", name), ()))
 
 
 async def _state_file(run: Run, source: str, target: Cluster, name: str) -> Path:

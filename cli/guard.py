@@ -10,10 +10,10 @@ from typing import Any
 from klamm.cli.run import Run
 from klamm.client.cluster import Cluster
 from klamm.client.errors import RefusedError
-from klamm.client.guard import ADDITIVE, MILD, MODERATE, SEVERE, Plan, journal_change, level_of
+from klamm.client.guard import ADDITIVE, MILD, MODERATE, SEVERE, Made, Plan, journal_change, level_of
 from klamm.client.text import printable
 
-__all__ = ["ADDITIVE", "MILD", "MODERATE", "SEVERE", "Plan", "guard", "record"]
+__all__ = ["ADDITIVE", "MILD", "MODERATE", "SEVERE", "Plan", "guard", "record", "record_made"]
 
 
 async def guard(run: Run, plan: Plan, cluster: Cluster | None = None) -> bool:
@@ -63,6 +63,12 @@ async def record(
     if inverse:
         run.note(f"Undo with: klamm undo {entry.number}" + (f" (not {cannot})" if cannot else ""))
     return entry.number
+
+
+async def record_made(run: Run, made: Made, cluster: Cluster | None = None) -> None:
+    """Write what came of a change to the undo journal, unless nothing did."""
+    if made.names:
+        await record(run, made.summary, [dict(each) for each in made.inverse], made.cannot_undo, cluster)
 
 
 async def _confirm(run: Run, plan: Plan) -> None:

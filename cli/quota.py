@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from klamm.cli.guard import MODERATE, Plan, guard, record
+from klamm.cli.guard import guard, record_made
 from klamm.cli.output import Column, Result
-from klamm.cli.parser import UsageError, suggestion
+from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
-from klamm.client import operations
-from klamm.client.text import counted
+from klamm.client.errors import SettingsError
 
 if TYPE_CHECKING:
     from klamm.client.quotas import Entity
@@ -51,22 +50,33 @@ async def describe(run: Run) -> Result:
 
 async def alter(run: Run) -> Result:
     """Set or remove quotas of one entity."""
-    from klamm.client.quotas import alter_quotas, entity_text, list_quotas
+    from klamm.client.quotas import entity_text, plan_quotas, quota_values
 
     entity = _entity(run)
     if not entity:
         msg = "klamm quota alter needs --user, --client-id or --ip"
         raise UsageError(msg)
-    values = _values(run)
-    name = entity_text(entity)
-    before = next((q.values for q in await list_quotas(run.cluster, entity, strict=True)), {})
-    lines = [f"{name}: {key} {_number(before.get(key))} → {_number(value)}" for key, value in values.items()]
-    await alter_quotas(run.cluster, entity, values, validate_only=True)
-    go = await guard(run, Plan(f"change {counted(len(values), 'quota')}", MODERATE, name, lines))
+    try:
+        values = quota_values(run.values.texts("pairs"))
+    except SettingsError as error:
+        raise UsageError(error.message) from None
+    change = await plan_quotas(run.cluster, entity, values)
+    go = bool(change.values) and await guard(run, change.plan)
     if go:
-        await alter_quotas(run.cluster, entity, values)
-        await record(run, "; ".join(lines), [operations.quotas_as_before(entity, before, values)])
-    items = [{"name": name, "key": k, "before": before.get(k), "after": v, "changed": go} for k, v in values.items()]
+        await record_made(run, await change.apply(run.cluster))
+    elif not change.values:
+        run.note("nothing to change: that is what they are now")
+    name = entity_text(entity)
+    items = [
+        {
+            "name": name,
+            "key": key,
+            "before": change.before.get(key),
+            "after": value,
+            "changed": go and key in change.values,
+        }
+        for key, value in values.items()
+    ]
     return Result(items, CHANGE_COLUMNS)
 
 
@@ -91,26 +101,6 @@ def _entity(run: Run) -> Entity:
         if name is not None:
             parts.append((kind, None if name == "default" else name))
     return tuple(parts)
-
-
-def _values(run: Run) -> dict[str, float | None]:
-    from klamm.client.quotas import KEYS
-
-    values: dict[str, float | None] = {}
-    for pair in run.values.texts("pairs"):
-        key, equals, text = pair.partition("=")
-        if key not in KEYS:
-            msg = f"{key!r} is no quota.{suggestion(key, KEYS)} There is: {', '.join(KEYS)}"
-            raise UsageError(msg)
-        try:
-            values[key] = float(text) if text else None
-        except ValueError:
-            msg = f"{pair!r}: {text!r} is no number"
-            raise UsageError(msg) from None
-        if not equals:
-            msg = f"{pair!r} is no KEY=VALUE; KEY= removes"
-            raise UsageError(msg)
-    return values
 
 
 COMMANDS = (

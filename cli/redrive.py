@@ -19,7 +19,7 @@ from klamm.cli.resend import (
     TO_CONTEXT,
     WRITE_ACLS,
     changes_of,
-    check_topics,
+    check_places,
 )
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -72,7 +72,7 @@ async def redrive(run: Run) -> Result:
                     f"nothing to redrive: of {plan.scanned:,} records none {'is left' if before else 'matches'}{told}"
                 )
                 return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
-            await check_topics(run, target, set(plan.targets), [])
+            await check_places(run, target, dict.fromkeys(plan.targets, 0))
             if not await guard(run, Plan(plan.what, MODERATE, source.topic, plan.lines(run), CANNOT_UNDO), target):
                 return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
             sent, errors = await _redrive(run, source, ranges, target, state)

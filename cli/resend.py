@@ -11,12 +11,15 @@ from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
-from klamm.client.errors import ClientError, RefusedError, SettingsError
+from klamm.client.errors import RefusedError, SettingsError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from klamm.client.cluster import Cluster
     from klamm.client.messages.jsonl import Draft
-    from klamm.client.messages.record import Fields
+    from klamm.client.messages.record import Record
     from klamm.client.resending import Changes
 
 CANNOT_UNDO = "records that are written stay"
@@ -26,33 +29,32 @@ async def resend(run: Run) -> Result:
     """Send single records again, changed or not."""
     from klamm.cli.copying import target_cluster
     from klamm.cli.message_get import place_of, rows_at
+    from klamm.client.messages.record import CREATE, Record
+    from klamm.client.resending import differing, places_of, send
 
     places = [place_of(text) for text in run.values.texts("places")]
-    found: list[tuple[str, int, int, Fields]] = []
+    found: list[Record] = []
     for topic, partition, offset in places:
         rows = await rows_at(run, topic, partition, offset)
-        found += [(topic, partition, offset, fields) for _, batch in rows for fields in batch]
-    drafts: list[Draft] = []
-    for topic, partition, offset, fields in found:
-        draft = _changed(run, topic, partition, fields)
-        drafts.append(await _edited(run, f"{topic}:{partition}@{offset}", draft) if run.values.flag("edit") else draft)
-    async with target_cluster(run) as target:
-        await check_topics(run, target, {draft.topic or "" for draft in drafts}, drafts)
-        lines = [
-            f"{topic}:{partition}@{offset} → {_where(draft)}  {_told(fields, draft)}"
-            for (topic, partition, offset, fields), draft in zip(found, drafts, strict=True)
+        found += [
+            Record(topic, partition, offset, timestamp_ms, CREATE, key, value, headers)
+            for _, batch in rows
+            for _, timestamp_ms, key, value, headers in batch
         ]
-        what = f"send {len(drafts)} record{'' if len(drafts) == 1 else 's'} again"
-        go = await guard(run, Plan(what, MILD, drafts[0].topic or "", lines, CANNOT_UNDO), target)
-        errors = await _send(target, drafts) if go else []
+    drafts: list[Draft] = []
+    for each in found:
+        draft = _changed(run, each)
+        drafts.append(await _edited(run, each.name, draft) if run.values.flag("edit") else draft)
+    async with target_cluster(run) as target:
+        await check_places(run, target, places_of(drafts))
+        pairs = list(zip(found, drafts, strict=True))
+        lines = [f"{each.name} → {_where(draft)}  {_told(differing(each, draft))}" for each, draft in pairs]
+        plan = Plan(f"send {counted(len(drafts), 'record')} again", MILD, drafts[0].topic or "", lines, CANNOT_UNDO)
+        go = await guard(run, plan, target)
+        errors = await send(target, drafts) if go else []
     items: list[Item] = [
-        {
-            "source": f"{topic}:{partition}@{offset}",
-            "target": draft.topic,
-            "partition": draft.partition,
-            "sent": go and not errors,
-        }
-        for (topic, partition, offset, _), draft in zip(found, drafts, strict=True)
+        {"source": each.name, "target": draft.topic, "partition": draft.partition, "sent": go and not errors}
+        for each, draft in pairs
     ]
     columns = (Column("FROM", "source"), Column("TO", "target"), Column("P", "partition"), Column("SENT", "sent"))
     return Result(items, columns, errors)
@@ -74,27 +76,25 @@ def changes_of(run: Run) -> Changes:
     return Changes(headers=headers, drop=values.texts("drop_header"), keep_timestamp=values.flag("keep_timestamp"))
 
 
-def _changed(run: Run, topic: str, partition: int, fields: Fields) -> Draft:
+def _changed(run: Run, record: Record) -> Draft:
     """Return a record as the line wants it sent."""
     from klamm.cli.message_input import raw
-    from klamm.client.resending import again
+    from klamm.client.resending import again, placed
 
     values = run.values
     key, value = values.text("key"), values.text("value")
     if value is not None and values.flag("tombstone"):
         msg = "--value and --tombstone exclude each other"
         raise UsageError(msg)
-    to = values.text("to") or topic
     elsewhere = any(values.text(name) is not None for name in ("to_context", "to_bootstrap"))
-    same_place = to == topic and key is None and not elsewhere
-    chosen = values.number("partition")
     changes = changes_of(run)._replace(
-        topic=to,
-        partition=chosen if chosen is not None else partition if same_place else None,
+        topic=values.text("to") or record.topic,
+        partition=values.number("partition"),
         key=None if key is None else (raw(key),),
         value=(None,) if values.flag("tombstone") else None if value is None else (raw(value),),
     )
-    return again(fields, changes)
+    fields = (record.offset, record.timestamp_ms, record.key, record.value, record.headers)
+    return placed(record, again(fields, changes), elsewhere=elsewhere)
 
 
 async def _edited(run: Run, place: str, draft: Draft) -> Draft:
@@ -160,54 +160,34 @@ def _edit(text: str, place: str) -> str:
         return path.read_text()
 
 
-async def check_topics(run: Run, cluster: Cluster, names: set[str], drafts: list[Draft]) -> None:
+async def check_places(run: Run, cluster: Cluster, places: Mapping[str, int]) -> None:
     """Check that the destinations are there: sending must not make topics.
 
     Raises:
         ClientError: One is not, or lacks a partition.
     """
     from klamm.cli.names import unknown_name
-    from klamm.client.topics import all_topics, find_topics
+    from klamm.client.resending import missing_places
+    from klamm.client.topics import all_topics
 
-    _, topics, errors = await find_topics(cluster, sorted(names))
-    for name, error in errors.items():
+    for error in await missing_places(cluster, places):
+        if isinstance(error, SettingsError):
+            raise UsageError(error.message)
         if error.code == "UNKNOWN_TOPIC_OR_PARTITION":
             _, known = await all_topics(cluster)
+            name = error.name or ""
             missing = unknown_name("topic", name, [each.name for each in known], f"klamm topic create {name}")
             missing.names_nothing = name in run.values.words()  # otherwise a record's header named it
             raise missing
         raise error
-    counts = {topic.name: len(topic.partitions) for topic in topics}
-    for draft in drafts:
-        if draft.partition is not None and draft.partition >= counts[draft.topic or ""]:
-            msg = f"{draft.topic} has no partition {draft.partition}; it has 0 to {counts[draft.topic or ''] - 1}"
-            raise UsageError(msg)
-
-
-async def _send(cluster: Cluster, drafts: list[Draft]) -> list[ClientError]:
-    from klamm.client.messages.producing import Sender
-
-    async with Sender(cluster) as sender:
-        await sender.send(drafts, "")
-    return sender.errors
 
 
 def _where(draft: Draft) -> str:
     return f"{draft.topic}" + ("" if draft.partition is None else f":{draft.partition}")
 
 
-def _told(fields: Fields, draft: Draft) -> str:
-    """Say what is different."""
-    from klamm.client.resending import as_sent
-
-    changed = [
-        name
-        for name, before, after in (("key", fields[2], draft.key), ("value", fields[3], draft.value))
-        if before != after
-    ]
-    if as_sent(fields[4]) != as_sent(draft.headers):
-        changed.append("headers")
-    return f"(other {', '.join(changed)})" if changed else "(as it was)"
+def _told(differing: list[str]) -> str:
+    return f"(other {', '.join(differing)})" if differing else "(as it was)"
 
 
 TO_CONTEXT = Option(("--to-context",), "context of the destination", "NAME")

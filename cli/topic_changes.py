@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from klamm.cli.checks import pair_of
 from klamm.cli.config_keys import explain_keys
-from klamm.cli.guard import ADDITIVE, MODERATE, SEVERE, Plan, guard, record
+from klamm.cli.guard import ADDITIVE, MODERATE, SEVERE, Plan, guard, record, record_made
 from klamm.cli.output import Column, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
-from klamm.cli.topic_names import chosen_partitions, find_topics, listed
+from klamm.cli.topic_names import chosen_partitions, find_topics
 from klamm.client import operations
-from klamm.client.text import counted
+from klamm.client.text import counted, topics_text
 
 CREATE_COLUMNS = (
     Column("NAME", "name"),
@@ -39,7 +39,7 @@ async def create_topics(run: Run) -> Result:
         )
         for name in names
     ]
-    go = await guard(run, Plan(f"create {listed(names)}", ADDITIVE, names[0]))
+    go = await guard(run, Plan(f"create {topics_text(names)}", ADDITIVE, names[0]))
     created, errors = await create(run.cluster, new, validate_only=not go)
     for error in errors.values():
         explain_keys(error, "topic", configs)
@@ -51,32 +51,23 @@ async def create_topics(run: Run) -> Result:
     items = [{**topic._asdict(), "created": go} for topic in created]
     if go and created:
         made = [topic.name for topic in created]
-        await record(run, f"created {listed(made)}", [operations.delete_topics(made)])
+        await record(run, f"created {topics_text(made)}", [operations.delete_topics(made)])
     return Result(items, CREATE_COLUMNS, list(errors.values()))
 
 
 async def delete_topics(run: Run) -> Result:
     """Delete topics, after showing what goes with them."""
-    from klamm.client.blast import blast_radius, topic_specs
-    from klamm.client.topics import delete_topics as delete
+    from klamm.client.deleting import plan_deletion
 
     metadata, topics, errors = await find_topics(run, run.values.texts("names"))
-    names = [topic.name for topic in topics]
-    if not names:
+    if not topics:
         return Result((), (), errors)
-    run.cluster.ensure_unprotected(names)
-    radius = await blast_radius(run.cluster, metadata, topics)
-    specs = await topic_specs(run.cluster, topics)
-    plan = Plan(
-        f"delete {listed(names)}", SEVERE, ",".join(names), [each.text() for each in radius], "the records are gone"
-    )
-    if not await guard(run, plan):
-        return Result([{"name": name, "deleted": False} for name in names], DELETE_COLUMNS, errors)
-    done, failed = await delete(run.cluster, names)
-    if done:
-        inverse = [operations.create_topics(spec for spec in specs if spec["name"] in done)]
-        await record(run, f"deleted {listed(done)}", inverse, "the records")
-    return Result([{"name": name, "deleted": True} for name in done], DELETE_COLUMNS, [*errors, *failed.values()])
+    deletion = await plan_deletion(run.cluster, metadata, topics)
+    if not await guard(run, deletion.plan):
+        return Result([{"name": name, "deleted": False} for name in deletion.names], DELETE_COLUMNS, errors)
+    made = await deletion.apply(run.cluster)
+    await record_made(run, made)
+    return Result([{"name": name, "deleted": True} for name in made.names], DELETE_COLUMNS, [*errors, *made.errors])
 
 
 DELETE_COLUMNS = (Column("NAME", "name"), Column("DELETED", "deleted"))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 NAMES = Argument("names", "topics, by name or glob; all if none", required=False, repeat=True, completes="topic")
 NAME = Argument("name", "topic", completes="topic")
 SOME = Argument("names", "topics, by name or glob", repeat=True, completes="topic")
-_NAMES_SHOWN = 5
 
 
 async def find_topics(run: Run, names: Sequence[str]) -> tuple[ClusterMetadata, list[TopicMetadata], list[ClientError]]:
@@ -50,11 +49,3 @@ def chosen_partitions(run: Run, option: str, name: str, known: Sequence[int]) ->
         msg = f"{name} has no partition {wrong[0]}; it has 0 to {len(known) - 1}"
         raise UsageError(msg)
     return chosen
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return topics as a sentence has them; of many, the first."""
-    if len(names) == 1:
-        return f"topic {names[0]}"
-    more = ", …" if len(names) > _NAMES_SHOWN else ""
-    return f"{len(names)} topics ({', '.join(names[:_NAMES_SHOWN])}{more})"

@@ -30,13 +30,15 @@ found, and the errors beside it: one broker, group or partition that fails harms
 | `groups.py`, `committed.py` | groups and their members; what they have committed |
 | `lag.py`, `lag_commits.py`, `lag_report.py` | lag of groups: read, and what it amounts to |
 | `lag_times.py`, `lag_history.py`, `lag_watch.py` | lag as time, and over time |
-| `copying.py`, `resending.py`, `redriving.py` | records sent again: a topic into another, single ones, dead letters |
+| `copying.py`, `cloning.py` | a topic's records into another; a topic made like another |
+| `resending.py`, `redriving.py` | records sent again: single ones, dead letters |
 
 **Changes, and how they are taken back**
 
 | file | owns |
 |---|---|
-| `guard.py` | how much has to be confirmed before a change |
+| `guard.py` | how much has to be confirmed before a change, and what came of it |
+| `deleting.py` | topics deleted; changes of quotas, clones, records sent again are planned in those files |
 | `operations.py`, `journal.py`, `undo.py`, `redo.py` | what takes a change back: as data, kept, carried out, undone |
 | `declared*.py`, `reconcile*.py`, `steps.py` | declarative files: read, compared with what is there, carried out |
 

@@ -100,6 +100,18 @@ class CopyResult:
         """Whether the destination holds exactly what was read."""
         return (self.count, self.source_hash) == (self.target_count, self.target_hash)
 
+    def problems(self, state: CopyState) -> list[ClientError]:
+        """Return what went wrong: what was met on the way, else that the destination holds something else."""
+        if self.errors or self.is_verified:
+            return list(self.errors)
+        code = "NOT_VERIFIED"
+        msg = (
+            f"{state.target} holds {self.target_count:,} records with hash {(self.target_hash or '')[:16]}…, "
+            f"{state.source} had {self.count:,} with {self.source_hash[:16]}…"
+        )
+        hint = "did somebody else write there, or retention or compaction take some away?"
+        return [ClientError(code, msg, hint)]
+
 
 class UnorderedHash:
     """A hash of records in whatever order and partition: for a copy that puts keys into other partitions."""

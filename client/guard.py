@@ -17,7 +17,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError
 from klamm.client.journal import Entry
+from klamm.client.operations import Operation
 from klamm.client.settings import Settings
 
 ADDITIVE, MILD, MODERATE, SEVERE = range(4)
@@ -31,6 +33,19 @@ class Plan(NamedTuple):
     level: int
     name: str
     lines: Sequence[str] = ()
+    cannot_undo: str = ""
+
+
+class Made(NamedTuple):
+    """What came of a change: in a few words, to what of what was meant it was made, and what failed.
+
+    ``inverse`` takes it back, but for what ``cannot_undo`` names.
+    """
+
+    summary: str
+    names: Sequence[str] = ()
+    errors: Sequence[ClientError] = ()
+    inverse: Sequence[Operation] = ()
     cannot_undo: str = ""
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from klamm.client import operations
 from klamm.client.cluster import Cluster
+from klamm.client.errors import SettingsError
+from klamm.client.guard import MODERATE, Made, Plan
 from klamm.client.requests import check, shapes
-from klamm.client.text import size_text
+from klamm.client.text import counted, size_text
 
 DESCRIBE_CLIENT_QUOTAS: Final = 48
 ALTER_CLIENT_QUOTAS: Final = 49
@@ -29,6 +34,75 @@ class Quota(NamedTuple):
 
     entity: Entity
     values: dict[str, float]
+
+
+class QuotaChange(NamedTuple):
+    """What is about to change of one entity's quotas: ``values`` that differ from ``before``; None removes."""
+
+    entity: Entity
+    before: Mapping[str, float]
+    values: Mapping[str, float | None]
+
+    @property
+    def plan(self) -> Plan:
+        """What it would do."""
+        name, lines = entity_text(self.entity), []
+        for key, value in self.values.items():
+            lines += [f"- {key}  {quota_text(key, self.before[key])}"] if key in self.before else []
+            none = "none: a less specific quota holds, if there is one"
+            lines.append(f"+ {key}  {none if value is None else quota_text(key, value)}")
+        return Plan(f"change {counted(len(self.values), 'quota')} of {name}", MODERATE, name, lines)
+
+    async def apply(self, cluster: Cluster) -> Made:
+        """Make it.
+
+        Raises:
+            ResponseError: The broker refused.
+        """
+        await alter_quotas(cluster, self.entity, self.values)
+        name = entity_text(self.entity)
+        inverse = [operations.quotas_as_before(self.entity, self.before, self.values)]
+        return Made(f"changed {counted(len(self.values), 'quota')} of {name}", [name], (), inverse)
+
+
+async def plan_quotas(cluster: Cluster, entity: Entity, wanted: Mapping[str, float | None]) -> QuotaChange:
+    """Return what setting these quotas of an entity would change, after the broker has checked it.
+
+    Raises:
+        ResponseError: The broker would refuse.
+    """
+    before = next((quota.values for quota in await list_quotas(cluster, entity, strict=True)), {})
+    values = {key: value for key, value in wanted.items() if value != before.get(key)}
+    if values:
+        await alter_quotas(cluster, entity, values, validate_only=True)
+    return QuotaChange(entity, before, values)
+
+
+def quota_values(words: Iterable[str]) -> dict[str, float | None]:
+    """Return the quotas that words say, ``KEY=VALUE`` or ``KEY=``; None removes.
+
+    Raises:
+        SettingsError: A word is none.
+    """
+    values: dict[str, float | None] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, 1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            msg = f"{key!r} is no quota.{meant} There is: {', '.join(KEYS)}"
+            raise SettingsError(msg)
+        if not equals:
+            msg = f"{word!r} is no KEY=VALUE; KEY= removes"
+            raise SettingsError(msg)
+        try:
+            values[key] = float(text) if text else None
+        except ValueError:
+            values[key] = math.nan
+        if not math.isfinite(values[key] or 0.0):
+            msg = f"{word!r}: {text!r} is no number"
+            raise SettingsError(msg)
+    return values
 
 
 def entity_text(entity: Entity) -> str:

@@ -1,4 +1,4 @@
-"""A record that was read, made into one to be sent again.
+"""A record that was read, made into one to be sent again, and sent.
 
 Headers that are set replace those of that name; nothing is appended beside them, since some readers take the first and
 some the last. So does ``traceparent``, in whatever case: the sending again is a step of the same trace, with an id of
@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ClientError, SettingsError
 from klamm.client.messages.jsonl import Draft
-from klamm.client.messages.record import TRACEPARENT, Fields, Headers, is_traceparent
+from klamm.client.messages.producing import Sender
+from klamm.client.messages.record import TRACEPARENT, Fields, Headers, Record, is_traceparent
+from klamm.client.topics import find_topics
 
 _TRACEPARENT: Final = re.compile(rb"([0-9a-f]{2}-[0-9a-f]{32}-)[0-9a-f]{16}(-[0-9a-f]{2}.*)", re.DOTALL)
 
@@ -67,6 +71,52 @@ def headers_again(headers: Headers, changes: Changes) -> Headers:
             found.append(replaced[key])
     found += [each for key, each in replaced.items() if key not in placed]
     return tuple(found)
+
+
+def placed(record: Record, draft: Draft, *, elsewhere: bool = False) -> Draft:
+    """Return a record that is sent again with the partition it is in, unless its topic, key or cluster is another."""
+    same = not elsewhere and (draft.topic, draft.key) == (record.topic, record.key)
+    return draft._replace(partition=record.partition) if draft.partition is None and same else draft
+
+
+def differing(record: Record, draft: Draft) -> list[str]:
+    """Return what of key, value and headers is another in what is sent again."""
+    pairs = {
+        "key": (record.key, draft.key),
+        "value": (record.value, draft.value),
+        "headers": (as_sent(record.headers), as_sent(draft.headers)),
+    }
+    return [name for name, (before, after) in pairs.items() if before != after]
+
+
+def places_of(drafts: Iterable[Draft]) -> dict[str, int]:
+    """Return where records are meant to go: the highest partition named of each topic, 0 where none is."""
+    places: dict[str, int] = {}
+    for draft in drafts:
+        places[draft.topic or ""] = max(places.get(draft.topic or "", 0), draft.partition or 0)
+    return places
+
+
+async def missing_places(cluster: Cluster, places: Mapping[str, int]) -> list[ClientError]:
+    """Return why records cannot be sent there: no such topic, or no such partition of it. One Metadata.
+
+    Sending must not make topics. ``places`` are what :func:`places_of` returns.
+    """
+    _, topics, missing = await find_topics(cluster, sorted(places))
+    errors: list[ClientError] = list(missing.values())
+    for topic in topics:
+        count, highest = len(topic.partitions), places[topic.name]
+        if highest >= count:
+            msg = f"{topic.name} has no partition {highest}; it has 0 to {count - 1}"
+            errors.append(SettingsError(msg))
+    return errors
+
+
+async def send(cluster: Cluster, drafts: Sequence[Draft]) -> list[ClientError]:
+    """Send records and wait for their acknowledgements; return what failed."""
+    async with Sender(cluster) as sender:
+        await sender.send(list(drafts), "")
+    return sender.errors
 
 
 def as_sent(headers: Headers) -> list[tuple[str, bytes | None]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+_NAMES_SHOWN = 5
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
 
 
@@ -66,6 +69,14 @@ def duration_text(milliseconds: float) -> str:
 def counted(count: int, noun: str) -> str:
     """Return ``1 broker``, ``2 brokers``, ``1,204 records``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def topics_text(names: Sequence[str]) -> str:
+    """Return topics as a sentence has them; of many, the first: ``topic orders``, ``2 topics (orders, payments)``."""
+    if len(names) == 1:
+        return f"topic {names[0]}"
+    more = ", …" if len(names) > _NAMES_SHOWN else ""
+    return f"{len(names)} topics ({', '.join(names[:_NAMES_SHOWN])}{more})"
 
 
 def reason_of(error: OSError | ValueError) -> str:

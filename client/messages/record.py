@@ -56,6 +56,11 @@ class Record(NamedTuple):
     leader_epoch: int = -1
     producer_id: int = -1
 
+    @property
+    def name(self) -> str:
+        """``TOPIC:PARTITION@OFFSET``."""
+        return f"{self.topic}:{self.partition}@{self.offset}"
+
 
 def is_traceparent(name: str) -> bool:
     """Return whether a header is the ``traceparent``: its case does not matter (W3C Trace Context, section 3.2.1)."""

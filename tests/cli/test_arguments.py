@@ -62,6 +62,7 @@ NOWHERE = ("-b", "127.0.0.1:1", "--no-input")
         ("quota alter consumer_byte_rate=1", "needs --user, --client-id or --ip"),
         ("quota alter --user alice consumer_byte_rat=1", "Did you mean 'consumer_byte_rate'"),
         ("quota alter --user alice consumer_byte_rate=fast", "'fast' is no number"),
+        ("quota alter --user alice consumer_byte_rate=nan", "'nan' is no number"),
         ("txn list --state Ongonig", "Did you mean 'ongoing'"),
         ("txn abort orders", "needs --partition N and --producer-id N"),
         ("txn find-hanging --older-than soon", "takes a time"),

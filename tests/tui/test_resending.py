@@ -9,10 +9,11 @@ import pytest
 from klamm.client.cluster import Cluster
 from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.record import Headers, Record
+from klamm.client.resending import placed
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.client.topics import NewTopic, create_topics
 from klamm.tui import registry
-from klamm.tui.dialogs.messages import ProduceRecord, SendEdited, _told, differences, placed, resend_words
+from klamm.tui.dialogs.messages import ProduceRecord, SendEdited, _told, differences, resend_words
 from klamm.tui.session import Session
 from tests.support.brokers import Broker
 

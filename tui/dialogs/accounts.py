@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from klamm.client import operations
 from klamm.client.acls import AclFilter, list_acls
-from klamm.client.errors import ClientError, SettingsError
+from klamm.client.errors import ClientError
 from klamm.client.guard import MODERATE, Plan
-from klamm.client.quotas import KEYS, Entity, alter_quotas, entity_text, list_quotas, quota_text
+from klamm.client.quotas import KEYS, Entity, entity_text, list_quotas, plan_quotas, quota_text, quota_values
 from klamm.client.text import counted
 from klamm.client.users import (
     ITERATIONS_DEFAULT,
@@ -121,7 +121,7 @@ class AlterQuotas(Change):
         """Show before and after, and have the broker check it."""
         cluster = session.cluster
         entity = tuple((kind, None if name == _DEFAULT else name) for kind in _KINDS if (name := values[kind].strip()))
-        name, wanted = entity_text(entity), quota_values(values["values"])
+        name, wanted = entity_text(entity), quota_values(values["values"].split())
         words = [
             "quota",
             "alter",
@@ -131,24 +131,17 @@ class AlterQuotas(Change):
         plan = Plan(f"change {counted(len(wanted), 'quota')} of {name or '…'}", MODERATE, name)
         if not entity:
             return Prepared(plan, words, problem="whose? a user, a client id or an address")
-        before = next((quota.values for quota in await list_quotas(cluster, entity, strict=True)), {})
-        changed = {key: value for key, value in wanted.items() if value != before.get(key)}
-        plan = plan._replace(
-            what=f"change {counted(len(changed), 'quota')} of {name}", lines=_quota_lines(before, changed)
-        )
+        change = await plan_quotas(cluster, entity, wanted)
         if not wanted:
-            known = [f"{key}  {quota_text(key, value)}" for key, value in before.items()]
-            return Prepared(plan._replace(lines=known), words, problem=f"which? there is {', '.join(KEYS)}")
-        if not changed:
-            return Prepared(plan, words, problem="that is what they are now")
-        await alter_quotas(cluster, entity, changed, validate_only=True)
+            known = [f"{key}  {quota_text(key, value)}" for key, value in change.before.items()]
+            return Prepared(change.plan._replace(lines=known), words, problem=f"which? there is {', '.join(KEYS)}")
+        if not change.values:
+            return Prepared(change.plan, words, problem="that is what they are now")
 
         async def apply() -> Done:
-            await alter_quotas(cluster, entity, changed)
-            inverse = operations.quotas_as_before(entity, before, changed)
-            return Done(plan.what.replace("change", "changed"), (), [inverse])
+            return Done.of(await change.apply(cluster))
 
-        return Prepared(plan, words, apply, "sets them back to what they were")
+        return Prepared(change.plan, words, apply, "sets them back to what they were")
 
 
 class RemoveQuotas(AlterQuotas):
@@ -165,37 +158,6 @@ class RemoveQuotas(AlterQuotas):
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Show what goes."""
         return await super().prepare(session, self._values)
-
-
-def quota_values(text: str) -> dict[str, float | None]:
-    """Return the quotas of ``KEY=VALUE KEY=``; None removes.
-
-    Raises:
-        SettingsError: A word is none.
-    """
-    values: dict[str, float | None] = {}
-    for word in text.split():
-        key, equals, value = word.partition("=")
-        if key not in KEYS or not equals:
-            msg = f"Quotas: {word!r} is no KEY=VALUE; there is {', '.join(KEYS)}"
-            raise SettingsError(msg)
-        try:
-            values[key] = float(value) if value else None
-        except ValueError:
-            msg = f"Quotas: {word!r}: {value!r} is no number"
-            raise SettingsError(msg) from None
-    return values
-
-
-def _quota_lines(before: Mapping[str, float], changed: Mapping[str, float | None]) -> list[str]:
-    lines: list[str] = []
-    for key, value in changed.items():
-        lines += [f"- {key}  {quota_text(key, before[key])}"] if key in before else []
-        lines.append(
-            f"+ {key}  "
-            + ("none: a less specific quota holds, if there is one" if value is None else quota_text(key, value))
-        )
-    return lines
 
 
 def _passwords(has: Mapping[str, int]) -> list[str]:

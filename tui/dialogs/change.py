@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from klamm.client.errors import ClientError
-from klamm.client.guard import SEVERE, Plan, journal_change, level_of
+from klamm.client.guard import SEVERE, Made, Plan, journal_change, level_of
 from klamm.client.settings import Settings
 from klamm.tui.place import Place
 from klamm.tui.session import Session
@@ -37,6 +37,11 @@ class Done(NamedTuple):
     cannot_undo: str = ""
     changed: bool = True
     place: Place | None = None
+
+    @classmethod
+    def of(cls, made: Made) -> Done:
+        """Return what a change of ``client/`` says came of it."""
+        return cls(made.summary, made.errors, made.inverse, made.cannot_undo, bool(made.names))
 
 
 class Prepared(NamedTuple):

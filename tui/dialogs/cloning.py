@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from klamm.client import operations
-from klamm.client.blast import topic_specs
+from klamm.client.cloning import Likeness, plan_copy, plan_likeness
 from klamm.client.cluster import Cluster
-from klamm.client.copying import CopyState, TopicCopy
-from klamm.client.errors import ClientError
+from klamm.client.copying import TopicCopy
+from klamm.client.errors import ClientError, ResponseError
 from klamm.client.guard import MILD, Plan
+from klamm.client.offsets import Partition
 from klamm.client.positions import Range, resolve_ranges
 from klamm.client.text import count_text, counted
-from klamm.client.topics import NewTopic, create_topics, require_topics, wait_for_leaders
-from klamm.client.wire import ClusterMetadata, TopicMetadata
+from klamm.client.topics import require_topics
+from klamm.client.wire import ClusterMetadata
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.place import Place
 from klamm.tui.session import Session
@@ -49,11 +48,11 @@ class CloneTopic(Change):
         plan = Plan(f"clone {name} into {target or '…'}", MILD, target)
         if not target:
             return Prepared(plan, words, problem="a topic needs a name")
-        spec = (await topic_specs(cluster, topics))[0]
-        new = NewTopic(target, spec["partitions"], spec["replication_factor"], spec["configs"])
-        _, refused = await create_topics(cluster, [new], validate_only=True)
-        for refusal in refused.values():
+        try:
+            likeness = await plan_likeness(cluster, topics[0], cluster, target)
+        except ResponseError as refusal:
             return Prepared(plan, words, problem=refusal.message)
+        new = likeness.new
         partitions = [(name, part.partition) for part in topics[0].partitions]
         found = await resolve_ranges(cluster, metadata, partitions, start, "end", committed_only=True)
         for failure in found.errors.values():
@@ -67,57 +66,32 @@ class CloneTopic(Change):
         plan = plan._replace(lines=lines)
 
         async def apply() -> Done:
-            return await self._clone(cluster, metadata, new, found.ranges if span else {}, span)
+            return await self._clone(cluster, metadata, likeness, found.ranges if span else {}, span)
 
         return Prepared(plan, words, apply, "deletes the new topic again")
 
     async def _clone(
-        self, cluster: Cluster, metadata: ClusterMetadata, new: NewTopic, ranges: Mapping[Any, Range], span: int
+        self,
+        cluster: Cluster,
+        metadata: ClusterMetadata,
+        likeness: Likeness,
+        ranges: Mapping[Partition, Range],
+        span: int,
     ) -> Done:
-        name, target = self.name, new.name
-        _, failed = await create_topics(cluster, [new])
-        for error in failed.values():
-            raise error
-        inverse = [operations.delete_topics([target])]
-        there = await wait_for_leaders(cluster, target)
+        name, target = self.name, likeness.new.name
+        there, made = await likeness.make(cluster)
         if not span:
-            return Done(f"made {target} like {name}", (), inverse, "", place=Place("topic", target))
-        keeps = new.configs.get("message.timestamp.type") != "LogAppendTime"
-        state = await _state(cluster, name, there, target, ranges, keeps_timestamps=keeps)
+            return Done(f"made {target} like {name}", (), made.inverse, "", place=Place("topic", target))
         self.progress = (0, span)
 
         def copied(left: int) -> None:
             self.progress = (span - left, span)
 
         try:
+            state = await plan_copy((cluster, name), ranges, (cluster, there))
             result = await TopicCopy(cluster, metadata, cluster, state, on_progress=copied).run()
         except ClientError as error:  # the topic is made: that belongs into the journal
-            return Done(f"made {target} like {name}, not all records copied", [error], inverse, "")
+            return Done(f"made {target} like {name}, not all records copied", [error], made.inverse, "")
         self.progress = (span, span)
-        errors = list(result.errors)
-        if not errors and not result.is_verified:
-            code, msg = "NOT_VERIFIED", f"{target} does not hold what {name} had: did somebody else write there?"
-            errors.append(ClientError(code, msg))
         said = f"cloned {name} into {target}: {count_text(result.sent)} records, compared by hash"
-        return Done(said, errors, inverse, "", place=Place("topic", target))
-
-
-async def _state(
-    cluster: Cluster,
-    source: str,
-    there: TopicMetadata,
-    target: str,
-    ranges: Mapping[Any, Range],
-    *,
-    keeps_timestamps: bool,
-) -> CopyState:
-    cluster_id = await cluster.cluster_id() or ""
-    return CopyState(
-        cluster_id,
-        source,
-        cluster_id,
-        target,
-        {index: (each.start, each.end or each.start) for (_, index), each in ranges.items()},
-        {part.partition: 0 for part in there.partitions},
-        keeps_timestamps=keeps_timestamps,
-    )
+        return Done(said, result.problems(state), made.inverse, "", place=Place("topic", target))

@@ -13,9 +13,8 @@ from typing import Final
 from klamm.client.errors import SettingsError
 from klamm.client.guard import MILD, Plan
 from klamm.client.messages.jsonl import Draft
-from klamm.client.messages.producing import Sender
 from klamm.client.messages.record import Headers, Record
-from klamm.client.resending import Changes, as_sent, headers_again
+from klamm.client.resending import Changes, as_sent, differing, headers_again, missing_places, placed, places_of, send
 from klamm.client.text import counted, size_text
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.session import Session
@@ -52,7 +51,7 @@ class ProduceRecord(Change):
 
     def where(self) -> str:
         """Return what it is about."""
-        return self.topic if self.record is None else _place(self.record)
+        return self.topic if self.record is None else self.record.name
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Check the topic; nothing is sent."""
@@ -85,17 +84,11 @@ class SendEdited(Change):
 
     def where(self) -> str:
         """Return what it is about."""
-        return _place(self.record)
+        return self.record.name
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Check the topic; nothing is sent."""
         return await _prepared(session, self.draft, resend_words(self.record, self.draft), differences(*self._texts))
-
-
-def placed(record: Record, draft: Draft) -> Draft:
-    """Return a record that is sent again with the partition it is in, unless its topic or its key is another."""
-    same = (draft.topic, draft.key) == (record.topic, record.key)
-    return draft._replace(partition=record.partition) if draft.partition is None and same else draft
 
 
 def differences(before: str, after: str) -> list[str]:
@@ -127,19 +120,16 @@ async def _prepared(session: Session, draft: Draft, words: Sequence[str], lines:
     """Return what sending a record would do, after a look at its topic."""
     topic = draft.topic or ""
     plan = Plan(f"send one record to {topic or '…'}", MILD, topic, (), "a record that was sent is there")
-    metadata = await session.cluster.metadata([topic]) if topic else None
-    if metadata is None or metadata.topics[0].error_code:
-        return Prepared(plan, words, problem=f"there is no topic {topic!r}")
-    count = len(metadata.topics[0].partitions)
-    if draft.partition is not None and draft.partition >= count:
-        return Prepared(plan, words, problem=f"{topic} has partitions 0 to {count - 1}")
+    if not topic:
+        return Prepared(plan, words, problem="to which topic?")
+    for error in await missing_places(session.cluster, places_of([draft])):
+        return Prepared(plan, words, problem=error.message)
     where = "partition by the key" if draft.partition is None else f"partition {draft.partition}"
     sizes = f"key {_size(draft.key)}, value {_size(draft.value)}, {counted(len(draft.headers), 'header')}, {where}"
 
     async def apply() -> Done:
-        async with Sender(session.cluster) as sender:
-            await sender.send([draft], topic)
-        return Done(f"sent one record to {topic}", sender.errors, (), plan.cannot_undo)
+        errors = await send(session.cluster, [draft])
+        return Done(f"sent one record to {topic}", errors, (), plan.cannot_undo)
 
     return Prepared(plan._replace(lines=[sizes, *lines]), words, apply)
 
@@ -157,7 +147,7 @@ def produce_words(draft: Draft) -> list[str]:
 
 def resend_words(record: Record, draft: Draft) -> list[str]:
     """Return the command that sends a record again; what a line cannot hold is edited by hand there too."""
-    words = ["message", "resend", _place(record)]
+    words = ["message", "resend", record.name]
     words += ["--to", draft.topic or ""] if draft.topic != record.topic else []
     if draft.partition is not None and draft.partition != placed(record, draft._replace(partition=None)).partition:
         words += ["--partition", str(draft.partition)]
@@ -179,22 +169,10 @@ def resend_words(record: Record, draft: Draft) -> list[str]:
 
 
 def _told(record: Record, draft: Draft) -> list[str]:
-    changed = [
-        f"{name} is another"
-        for name, before, after in (
-            ("key", record.key, draft.key),
-            ("value", record.value, draft.value),
-            ("headers", as_sent(record.headers), as_sent(draft.headers)),
-        )
-        if before != after
-    ]
+    changed = [f"{name} is another" if name != "headers" else "headers are others" for name in differing(record, draft)]
     if draft.headers != record.headers and not changed:
         changed.append("traceparent: the same trace, an id of its own")
     return changed or ["as it was"]
-
-
-def _place(record: Record) -> str:
-    return f"{record.topic}:{record.partition}@{record.offset}"
 
 
 def _is_plain(data: bytes | None) -> bool:

@@ -6,9 +6,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from klamm.client import operations
-from klamm.client.blast import blast_radius, topic_specs
+from klamm.client.blast import blast_radius
 from klamm.client.configs import Change as ConfigChange
 from klamm.client.configs import alter_configs, describe_configs
+from klamm.client.deleting import plan_deletion
 from klamm.client.errors import ResponseError, SettingsError
 from klamm.client.guard import ADDITIVE, MODERATE, SEVERE, Plan, config_level
 from klamm.client.positions import resolve_positions
@@ -19,7 +20,6 @@ from klamm.client.topics import (
     add_partitions,
     create_topics,
     delete_records,
-    delete_topics,
     require_topics,
 )
 from klamm.client.wire import ClusterMetadata, TopicMetadata
@@ -88,20 +88,13 @@ class DeleteTopics(Change):
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Look at what hangs on the topics."""
         cluster = session.cluster
-        metadata, topics = await require_topics(cluster, self.names)
-        cluster.ensure_unprotected(self.names)
-        radius = await blast_radius(cluster, metadata, topics)
-        specs = await topic_specs(cluster, topics)
-        what = f"delete {self.names[0]}" if len(self.names) == 1 else f"delete {len(self.names)} topics"
-        plan = Plan(what, SEVERE, ",".join(self.names), [each.text() for each in radius], "the records are gone")
+        deletion = await plan_deletion(cluster, *await require_topics(cluster, self.names))
 
         async def apply() -> Done:
-            done, failed = await delete_topics(cluster, self.names)
-            inverse = [operations.create_topics(spec for spec in specs if spec["name"] in done)]
-            return Done(what.replace("delete", "deleted"), list(failed.values()), inverse, "the records", bool(done))
+            return Done.of(await deletion.apply(cluster))
 
-        words = ["topic", "delete", *self.names, "--confirm", plan.name]
-        return Prepared(plan, words, apply, "makes the topics again, with their configs and without records")
+        words = ["topic", "delete", *self.names, "--confirm", deletion.plan.name]
+        return Prepared(deletion.plan, words, apply, "makes the topics again, with their configs and without records")
 
 
 class TrimTopic(Change):
