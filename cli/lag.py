@@ -50,8 +50,10 @@ async def show(run: Run) -> Result:
     items = [partition_item(watcher, row) for group in report.groups for row in watcher.rows(group.group_id)]
     columns = partition_columns(chosen, moving=span is not None)
     if run.form.name == "table":
+        shown = {str(item["group"]) for item in items}
         for each in watcher.board() if chosen.narrow else ():
-            run.note(headline(each))
+            if chosen.topics is None or each.total.group in shown:  # who reads a topic, not who does not
+                run.note(headline(each))
     return Result(items, columns, errors, empty="no committed offsets", notes=chosen.notes)
 
 

@@ -16,6 +16,7 @@ from klamm.client.tracing.model import HOP_ORDER, Hop, Note, Trace
 from klamm.client.tracing.notes import CHILDREN_SHOWN, brothers_of, notes_of_facts, others_of
 from klamm.client.tracing.propagation import Propagated, read_headers
 from klamm.client.tracing.spans import SpanId
+from klamm.client.tracing.waterfall import duration_text
 from klamm.records.batch import LOG_APPEND_TIME
 
 _FOREVER: Final = float("inf")
@@ -256,7 +257,7 @@ def _pending_state(facts: Facts, name: str, pace: Pace | None) -> str:
         return "no_commit"
     if facts.bystanders.states.get(name) in MEMBERLESS:
         return "empty"
-    return "stalled" if pace is None or pace.rate_per_s is None else "reading"
+    return "stalled" if pace is None or pace.rate_per_s is None or pace.is_silent(facts.now_ms) else "reading"
 
 
 def _pending_note(facts: Facts, hop: Hop, pace: Pace | None) -> str:
@@ -269,6 +270,9 @@ def _pending_note(facts: Facts, hop: Hop, pace: Pace | None) -> str:
         notes.append("a member has the partition; nothing is committed yet")
     elif hop.state == "stalled" and pace is None:
         notes.append("no commit in the last minute")
+    elif hop.state == "stalled" and pace.every_ms is not None and pace.is_silent(facts.now_ms):
+        silence, before = duration_text(facts.now_ms - pace.last_ms), duration_text(pace.every_ms)
+        notes.append(f"no commit for {silence}, before that one each {before}")
     elif hop.state == "stalled":
         notes.append("no progress in the last minute")
     passing = facts.history.passings.get(hop.group or "")

@@ -38,6 +38,8 @@ _NEAR: Final = 4_000
 """Offsets that one stretch holds: from there on reading is quicker than halving."""
 RATE_WINDOW_MS: Final = 60_000
 """Commits of the last minute tell how fast a group goes."""
+SILENT_MS: Final = 5_000
+SILENT_TIMES: Final = 5
 _INT16: Final = Struct(">h")
 _INT32: Final = Struct(">i")
 _ABORT: Final = b"\x00\x00\x00\x00"
@@ -76,11 +78,24 @@ class Passing(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """How a group goes lately: records a second that it commits, None with fewer than two commits to tell from."""
+    """How a group goes lately.
+
+    Attributes:
+        rate_per_s: Records a second that it commits, None with fewer than two commits to tell from.
+        every_ms: Between two commits, on average.
+    """
 
     rate_per_s: float | None
     last_ms: int
     last_offset: int
+    every_ms: float | None = None
+
+    def is_silent(self, now_ms: float) -> bool:
+        """Whether it commits no more: nothing came for several times as long as there was between two commits.
+
+        A member that crashed or hangs is a member until its session has timed out.
+        """
+        return self.every_ms is not None and now_ms - self.last_ms > max(SILENT_MS, SILENT_TIMES * self.every_ms)
 
 
 class History(NamedTuple):
@@ -298,6 +313,7 @@ async def find_paces(
     since_ms = now_ms - RATE_WINDOW_MS
     first: dict[str, Commit] = {}
     last: dict[str, Commit] = {}
+    counts: dict[str, int] = {}
 
     async def search(reading: _Reading, start: int, wanted: set[str]) -> None:
         async for commit in reading.commits(start, SCAN_SIZE_BYTES_MAX):
@@ -306,6 +322,8 @@ async def find_paces(
             previous = last.get(commit.group)
             if previous is None or commit.offset < previous.offset:  # it was moved back: the pace starts anew
                 first[commit.group] = commit
+                counts[commit.group] = 0
+            counts[commit.group] += 1
             last[commit.group] = commit
 
     errors = await _each_partition(cluster, metadata, groups, where, since_ms, search)
@@ -314,7 +332,8 @@ async def find_paces(
         begin = first[group]
         elapsed_ms = commit.at_ms - begin.at_ms
         rate = (commit.offset - begin.offset) * 1000 / elapsed_ms if elapsed_ms > 0 else None
-        paces[group] = Pace(rate or None, commit.at_ms, commit.offset)
+        every_ms = elapsed_ms / (counts[group] - 1) if elapsed_ms > 0 else None
+        paces[group] = Pace(rate or None, commit.at_ms, commit.offset, every_ms)
     return paces, errors
 
 

@@ -136,7 +136,10 @@ def test_a_groups_pace_is_that_of_its_last_minute_since_it_was_last_moved_back(
     log = filled(Log(), rows)
     paces, errors = asyncio.run(find_paces(NOBODY, log.attach(monkeypatch), ["a", "b", "c", "d"], WHERE, 100_000))
     assert not errors
-    assert paces["a"] == Pace(2.0, 91_000, 160)
+    assert paces["a"] == Pace(2.0, 91_000, 160, 30_000.0)
     assert paces["b"] == Pace(None, 92_000, 500)
-    assert paces["c"] == Pace(5.0, 96_000, 20)
-    assert paces["d"] == Pace(None, 98_000, 5)
+    assert paces["c"] == Pace(5.0, 96_000, 20, 2_000.0)
+    assert paces["d"] == Pace(None, 98_000, 5, 1_000.0)
+    assert [paces["c"].is_silent(now_ms) for now_ms in (106_000, 106_001)] == [False, True]
+    assert not paces["b"].is_silent(10**9)
+    assert Pace(9.0, 0, 9, 10.0).is_silent(5_001)

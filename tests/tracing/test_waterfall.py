@@ -99,6 +99,15 @@ def test_durations_are_short(duration_ms: float, text: str) -> None:
     assert duration_text(duration_ms) == text
 
 
+def test_a_group_that_commits_no_more_has_no_eta_though_its_session_has_not_timed_out() -> None:
+    pace = Pace(2.0, WRITTEN + 1_000, OFFSET - 9, 500.0)
+    for now_ms, state in ((WRITTEN + 6_000, "reading"), (WRITTEN + 6_100, "stalled")):
+        made = facts.trace(facts.found(), committed={"slow": OFFSET - 9}, paces={"slow": pace}, now=now_ms)
+        [hop] = [hop for hop in made.hops if hop.hop == "pending"]
+        assert (hop.state, hop.eta_ms is None) == (state, state == "stalled")
+    assert hop.note == "no commit for 5.1s, before that one each 500ms"
+
+
 def test_a_group_that_is_not_listed_is_gone_or_where_a_right_is_missing_perhaps_only_hidden() -> None:
     history = History({"gone": passing("gone", 10)}, (), {}, 0)
     for lists_all, note in ((True, "no longer exists"), (False, "no longer exists, or you may not DESCRIBE it")):
