@@ -3,7 +3,7 @@
 | file | owns |
 |---|---|
 | `runtime.py`, `mailbox.py`, `future.py` | `LoopActor`, its mailbox and ref, what an ask answers with |
-| `dispatchers.py`, `ports.py` | who runs actors, and how they reach the world |
+| `dispatchers.py`, `ports.py`, `thread_names.py` | who runs actors, and how they reach the world |
 | `supervisor.py` | actors that failed are started anew |
 | `simulation.py`, `simulated_network.py` | the same actors in virtual time, from a seed |
 | `messages.py` | what is said to a partition |

@@ -23,6 +23,7 @@ import pykka
 
 from klamm.actors.future import current
 from klamm.actors.runtime import Dispatcher, LoopActor, LoopActorRef, Mailbox
+from klamm.actors.thread_names import name_thread
 from klamm.telemetry.actors import ActorSnapshot, RuntimeCounters
 
 __all__ = ["Dispatcher", "LoopDispatcher", "PoolDispatcher", "ThreadDispatcher"]
@@ -271,6 +272,7 @@ class PoolDispatcher(_ThreadedDispatcher):
             thread.join(timeout_s)
 
     def _work(self) -> None:
+        name_thread(threading.current_thread().name)
         while True:
             mailbox = self._ready.get()
             if mailbox is None:

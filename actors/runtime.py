@@ -30,6 +30,7 @@ from pykka._envelope import Envelope
 from klamm.actors.future import LoopFuture
 from klamm.actors.mailbox import ActorTimer, Failure, LoopActorRef, Mailbox, Monitor, Scheduler, TimerCall
 from klamm.actors.ports import TimerHandle, Timers
+from klamm.actors.thread_names import name_thread
 from klamm.telemetry.actors import ActorSnapshot, ActorStats
 
 __all__ = ["Dispatcher", "LoopActor", "LoopActorRef", "LoopFuture", "Mailbox"]
@@ -239,6 +240,7 @@ class LoopActor(pykka.ThreadingActor):
             self._end()
 
     def _actor_loop_running(self) -> None:
+        name_thread(f"klamm-{self.dispatcher.name}")
         mailbox = self.actor_inbox
         while not mailbox.closed:
             mailbox.wake.get()

@@ -270,7 +270,7 @@ def _pending_note(facts: Facts, hop: Hop, pace: Pace | None) -> str:
         notes.append("a member has the partition; nothing is committed yet")
     elif hop.state == "stalled" and pace is None:
         notes.append("no commit in the last minute")
-    elif hop.state == "stalled" and pace.every_ms is not None and pace.is_silent(facts.now_ms):
+    elif hop.state == "stalled" and pace is not None and pace.every_ms and pace.is_silent(facts.now_ms):
         silence, before = duration_text(facts.now_ms - pace.last_ms), duration_text(pace.every_ms)
         notes.append(f"no commit for {silence}, before that one each {before}")
     elif hop.state == "stalled":

@@ -129,7 +129,7 @@ def _of_headers(propagated: Propagated) -> list[Note]:
         notes.append(Note("repeated_headers", f"{names} stands there with different values; the last one counts"))
     context = propagated.context
     if context is not None and context.sampled is False:
-        notes.append(Note("unsampled", "⋯ unsampled: its producer took no sample, so no spans of it exist"))
+        notes.append(Note("unsampled", "⋯ unsampled: its producer took no sample, so applications made no spans of it"))
     return notes
 
 
