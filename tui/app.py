@@ -24,7 +24,6 @@ from klamm.tui.signs import Signs, signs_of_terminal
 from klamm.tui.table import TableView
 
 if TYPE_CHECKING:
-    from textual._compositor import CompositorUpdate
     from textual.driver import Driver
     from textual.screen import ModalScreen, Screen
     from textual.widget import Widget
@@ -224,10 +223,6 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         for bar in self._bars:
             if bar.is_attached:
                 bar.update_from(self)
-
-    def draw_piece(self, piece: CompositorUpdate) -> None:
-        """Draw a part of what is on the screen, and nothing else."""
-        self._display(self.screen, piece)  # type: ignore[arg-type]  # which takes one, and is not typed so
 
     # Actions
 

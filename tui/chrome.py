@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.control import Control
 from rich.segment import Segment
 from rich.style import Style
-from textual._compositor import CompositorUpdate
-from textual.geometry import Offset, Region
+from textual.geometry import Region
 from textual.keys import format_key
 from textual.strip import Strip
 from textual.widget import Widget
@@ -71,24 +68,9 @@ class Bar(Widget):
         self._left, self._right = tuple(left), tuple(right)
         if self._left != before_left or _width(self._right) != _width(before_right):
             self.refresh()
-        elif self._right != before_right:
-            self._draw_right()
-
-    def _draw_right(self) -> None:
-        """Draw what stands at the right, which takes as many cells as before.
-
-        That is the clock, each second: to have all lines composed for it would be most of what an idle screen costs.
-        Only where nothing lies over it.
-        """
-        size, width = self.size, _width(self._right)
-        app = cast("KlammApp", self.app)
-        if not 0 < width <= size.width or self.screen is not app.screen:
-            self.refresh()
-            return
-        line = Region(0, 0, size.width, 1)
-        self._styles_cache.set_dirty(line)
-        piece = self.render_lines(line)[0].crop(size.width - width)
-        app.draw_piece(_Piece(self.region.offset + Offset(size.width - width, 0), piece))
+        elif self._right != before_right:  # that is the clock, each second
+            width = _width(self._right)
+            self.refresh(Region(self.size.width - width, 0, width, 1))
 
     def render_line(self, y: int) -> Strip:
         """Return the line."""
@@ -112,17 +94,6 @@ class Bar(Widget):
         if found is None:
             found = self._styles[name] = component_style(self, f"bar--{name}")
         return found
-
-
-class _Piece(CompositorUpdate):
-    """A part of a line, where it stands on the screen."""
-
-    def __init__(self, offset: Offset, strip: Strip) -> None:
-        self._offset, self._strip = offset, strip
-
-    def render_segments(self, console: Console) -> str:
-        """Return what draws it."""
-        return (Control.move_to(*self._offset).segment.text or "") + self._strip.render(console)
 
 
 class Header(Bar):
