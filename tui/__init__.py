@@ -13,6 +13,7 @@ for the network, whatever the cluster does.
 | ``table``, ``table_lines`` | a panel of rows: moving about in it; its lines, of which only those in view are drawn |
 | ``text_pane`` | the other kind of panel: lines of text |
 | ``view`` | the base of every screen: its panels, its poller, its keys |
+| ``pace`` | how long a screen waits from one refresh to the next |
 | ``screens/`` | one module a screen |
 | ``dialogs/`` | changes: what a dialog shows and asks, and each change |
 | ``chart``, ``bars``, ``sparkline`` | what is drawn rather than written |

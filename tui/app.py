@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -206,6 +207,12 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
             self.run_worker(lambda: copy_by_tmux(text), thread=True, group="clipboard")
 
     # Around the screens
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take what the terminal says; a key or the mouse tells that somebody is there."""
+        if isinstance(event, events.InputEvent) and self.view is not None:
+            self.view.attend()
+        await super().on_event(event)
 
     def _tick(self) -> None:
         """Draw what changes with time alone: ages, the banner, the footer's message; play a recording on."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from textual.binding import Binding, BindingType
@@ -16,6 +15,7 @@ from textual.containers import Vertical
 from textual.events import DescendantFocus
 
 from klamm.tui import registry
+from klamm.tui.pace import Pace
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
@@ -33,13 +33,6 @@ Pane = TableView | TextPane
 WIDE: Final = 150
 HIGH: Final = 30
 """From this size on panels stand side by side."""
-CPU_SHARE_MAX: Final = 0.1
-"""Refreshes take at most this share of a core: of a cluster so large that one takes longer, they come more seldom."""
-PAUSE_S_MAX: Final = 10.0
-FRESH_S: Final = 1.5
-"""A refresh draws all that changes with time; the clock's tick, each second, needs not do so again this soon."""
-_COSTS_KEPT: Final = 4
-"""Refreshes whose costs count, on average: some look at more than the others."""
 
 
 class View(Vertical):
@@ -51,6 +44,7 @@ class View(Vertical):
         memory: What its loader keeps; ``in_view`` are the keys of the first table's rows on the screen.
         loaded: The last refresh.
         refreshes: How many there were.
+        pace: How long it waits from one to the next.
     """
 
     HELP: ClassVar[str | None] = ""
@@ -91,7 +85,7 @@ class View(Vertical):
         self.loaded: Loaded | None = None
         self.refreshes = 0
         self._taken_at_s = 0.0
-        self._costs_s: deque[float] = deque(maxlen=_COSTS_KEPT)
+        self.pace = Pace()
         self._wanted = asyncio.Event()
         self._shown = asyncio.Event()
         self._zoomed = False
@@ -254,19 +248,22 @@ class View(Vertical):
 
     @property
     def pause_s(self) -> float:
-        """Seconds from one refresh to the next: as asked for, or more where they would take too much of a core."""
-        costs = self._costs_s
-        needed = sum(costs) / len(costs) / CPU_SHARE_MAX if len(costs) == _COSTS_KEPT else 0.0
-        return max(self.klamm.interval_s, min(PAUSE_S_MAX, needed))
+        """Seconds from one refresh to the next."""
+        return self.pace.pause_s(self.klamm.interval_s, goes_on="live" in self.memory)
+
+    def attend(self) -> None:
+        """Note that somebody is there."""
+        if self.pace.attend():
+            self.refresh_now()
 
     @property
     def is_fresh(self) -> bool:
         """Whether the last refresh was a moment ago."""
-        return time.monotonic() - self._taken_at_s < FRESH_S
+        return time.monotonic() - self._taken_at_s < self.pace.fresh_s
 
     def _take(self, loaded: Loaded) -> None:
         self._taken_at_s = time.monotonic()
-        self._costs_s.append(loaded.cpu_s)
+        self.pace.took(loaded, self.loaded)
         self.loaded = loaded.over(self.loaded)
         self.refreshes += 1
         self.show_parts(self.loaded)

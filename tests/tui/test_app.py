@@ -19,7 +19,6 @@ from klamm.tui.data.topics import TopicRow
 from klamm.tui.part import Loaded
 from klamm.tui.place import Place
 from klamm.tui.table import TableView
-from klamm.tui.view import PAUSE_S_MAX
 from tests.tui.scripted import NOW_MS, ScriptedSession, loaded, make_app, settle
 
 TOPICS = [TopicRow(f"topic-{number:03}", 3, 3, 0, 0, records=number * 10, rate=float(number)) for number in range(100)]
@@ -444,20 +443,4 @@ async def test_whoever_looks_for_resetting_offsets_finds_it(keys: list[str]) -> 
         await settle(app, pilot, lambda: isinstance(app.screen, ChangeScreen))
         assert isinstance(app.screen, ChangeScreen)
         assert isinstance(app.screen.change, SeekGroup)
-    app.session.close()
-
-
-async def test_refreshes_that_take_long_come_more_seldom() -> None:
-    app = make_app(ScriptedSession(SCRIPT), Place("groups"))
-    async with app.run_test(size=(100, 30)) as pilot:
-        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
-        view = app.view
-        assert view is not None
-        costs = view._costs_s
-        costs.extend([0.01, 0.01, 0.01, 0.2])  # one that looked at more than the others
-        assert view.pause_s == app.interval_s
-        costs.extend([0.02, 0.7, 0.02, 0.7])  # every second one does
-        assert view.pause_s == pytest.approx(3.6)
-        costs.extend([60.0] * 4)
-        assert view.pause_s == PAUSE_S_MAX
     app.session.close()
