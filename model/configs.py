@@ -106,6 +106,11 @@ class ConfigKey(NamedTuple):
     update_mode: UpdateMode = UpdateMode.READ_ONLY
 
     @property
+    def unused(self) -> bool:
+        """Whether klamm takes it and does nothing with it; its documentation then says "Accepted"."""
+        return "Accepted" in self.documentation
+
+    @property
     def sensitive(self) -> bool:
         """Whether a client never gets to see the value."""
         return self.type is ConfigType.PASSWORD

@@ -24,21 +24,14 @@ class BrokerConfig:
     advertised_listeners: tuple[str, ...] | None
     auto_create_topics_enable: bool
     broker_rack: str | None
-    broker_heartbeat_interval_ms: int
-    broker_session_timeout_ms: int
     connections_max_idle_ms: int
     default_replication_factor: int
     delete_topic_enable: bool
     fetch_max_bytes: int
     group_consumer_assignment_interval_ms: int
-    group_consumer_assignors: tuple[str, ...]
     group_consumer_heartbeat_interval_ms: int
-    group_consumer_max_heartbeat_interval_ms: int
-    group_consumer_max_session_timeout_ms: int
     group_consumer_max_size: int
     group_consumer_migration_policy: str
-    group_consumer_min_heartbeat_interval_ms: int
-    group_consumer_min_session_timeout_ms: int
     group_consumer_session_timeout_ms: int
     group_initial_rebalance_delay_ms: int
     group_max_session_timeout_ms: int
@@ -48,7 +41,6 @@ class BrokerConfig:
     klamm_telemetry_batches_per_second: int
     klamm_telemetry_enable: bool
     klamm_telemetry_messages_per_second: int
-    listener_security_protocol_map: str
     listeners: tuple[str, ...]
     log_cleaner_backoff_ms: int
     log_cleaner_dedupe_buffer_size: int
@@ -57,21 +49,15 @@ class BrokerConfig:
     log_cleaner_threads: int
     log_dir: tuple[str, ...] | None
     log_dirs: tuple[str, ...] | None
-    log_flush_offset_checkpoint_interval_ms: int
-    log_flush_start_offset_checkpoint_interval_ms: int
     log_retention_check_interval_ms: int
     max_connections: int
-    max_connections_per_ip: int
     max_incremental_fetch_session_cache_slots: int
     max_request_partition_size_limit: int
     metadata_log_max_record_bytes_between_snapshots: int
     metadata_log_max_snapshot_interval_ms: int
     metadata_log_segment_bytes: int
-    metadata_log_segment_ms: int
     node_id: int
     num_partitions: int
-    num_recovery_threads_per_data_dir: int
-    num_replica_fetchers: int
     offset_metadata_max_bytes: int
     offsets_commit_timeout_ms: int
     offsets_retention_check_interval_ms: int
@@ -80,26 +66,17 @@ class BrokerConfig:
     offsets_topic_replication_factor: int
     offsets_topic_segment_bytes: int
     producer_id_expiration_ms: int
-    queued_max_request_bytes: int
-    replica_fetch_backoff_ms: int
     replica_fetch_max_bytes: int
     replica_fetch_min_bytes: int
     replica_fetch_response_max_bytes: int
     replica_fetch_wait_max_ms: int
-    replica_high_watermark_checkpoint_interval_ms: int
-    replica_lag_time_max_ms: int
-    request_timeout_ms: int
     socket_listen_backlog_size: int
-    socket_receive_buffer_bytes: int
     socket_request_max_bytes: int
-    socket_send_buffer_bytes: int
     telemetry_max_bytes: int
-    transaction_max_timeout_ms: int
     transaction_state_log_min_isr: int
     transaction_state_log_num_partitions: int
     transaction_state_log_replication_factor: int
     transaction_state_log_segment_bytes: int
-    transactional_id_expiration_ms: int
 
     @classmethod
     def build(cls, layers: ConfigLayers) -> BrokerConfig:
@@ -124,13 +101,15 @@ class BrokerConfig:
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> tuple[BrokerConfig, list[str]]:
-        """Return the config of these properties, and a sentence for each key that klamm does not use.
+        """Return the config of these properties, and a sentence for each key that changes nothing.
+
+        Of Kafka's keys that klamm accepts without effect, only values other than the default are told of.
 
         Raises:
             InvalidConfigError: A value is no value of its key, or out of its range.
         """
         known = {name: text for name, text in properties.items() if name in BROKER_CONFIGS}
-        warnings = [_warning(name) for name in properties if name not in BROKER_CONFIGS]
+        warnings = [warning for name, text in properties.items() if (warning := _warning(name, text))]
         return cls.build(ConfigLayers(static=known)), warnings
 
     def with_dynamic(self, dynamic_broker: Mapping[str, str], dynamic_default: Mapping[str, str]) -> BrokerConfig:
@@ -150,7 +129,10 @@ class BrokerConfig:
         return TopicSettings.build(overrides, self.layers)
 
 
-def _warning(name: str) -> str:
+def _warning(name: str, text: str) -> str | None:
+    key = BROKER_CONFIGS.get(name)
+    if key is not None:
+        return f"config {name} has no effect in klamm" if key.unused and text != key.default else None
     from klamm.model.configs_unused import KAFKA_KEYS_UNUSED, PREFIXES_UNUSED  # noqa: PLC0415 - only for odd keys
 
     if name in KAFKA_KEYS_UNUSED or name.startswith(PREFIXES_UNUSED):

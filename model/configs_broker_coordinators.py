@@ -24,7 +24,7 @@ COORDINATORS_CONFIGS: Final = [
         "group.consumer.assignors",
         ConfigType.LIST,
         "uniform,range",
-        "Server-side assignors of consumer groups, the first being the default.",
+        "Server-side assignors of consumer groups, the first being the default. Accepted: it is always both.",
     ),
     ConfigKey(
         "group.consumer.heartbeat.interval.ms",
@@ -115,7 +115,7 @@ COORDINATORS_CONFIGS: Final = [
         "offsets.load.buffer.size",
         ConfigType.INT,
         "5242880",
-        "Bytes read at once when a group coordinator loads.",
+        "Bytes read at once when a group coordinator loads. Accepted.",
         minimum=1,
     ),
     ConfigKey(
@@ -132,7 +132,12 @@ COORDINATORS_CONFIGS: Final = [
         "How long a group's offsets are kept after its last member has left.",
         minimum=1,
     ),
-    ConfigKey("offsets.topic.compression.codec", ConfigType.INT, "0", "Codec of __consumer_offsets, by its number."),
+    ConfigKey(
+        "offsets.topic.compression.codec",
+        ConfigType.INT,
+        "0",
+        "Codec of __consumer_offsets, by its number. Accepted: it is never compressed.",
+    ),
     ConfigKey("offsets.topic.num.partitions", ConfigType.INT, "50", "Partitions of __consumer_offsets.", minimum=1),
     ConfigKey(
         "offsets.topic.replication.factor",
@@ -160,7 +165,7 @@ COORDINATORS_CONFIGS: Final = [
         "transaction.max.timeout.ms",
         ConfigType.INT,
         "900000",
-        "The longest transaction timeout that a producer may ask for.",
+        "The longest transaction timeout that a producer may ask for. Accepted: there are no transactions.",
         minimum=1,
     ),
     ConfigKey(
@@ -191,7 +196,7 @@ COORDINATORS_CONFIGS: Final = [
         "transactional.id.expiration.ms",
         ConfigType.INT,
         "604800000",
-        "How long a transactional id is remembered after its last use.",
+        "How long a transactional id is remembered after its last use. Accepted: there are no transactions.",
         minimum=1,
     ),
 ]

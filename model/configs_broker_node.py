@@ -53,13 +53,17 @@ NODE_CONFIGS: Final = [
         "Where this broker stands, for placing replicas and for reading from near ones.",
     ),
     ConfigKey(
-        "broker.heartbeat.interval.ms", ConfigType.INT, "2000", "How often a broker tells the controller that it lives."
+        "broker.heartbeat.interval.ms",
+        ConfigType.INT,
+        "2000",
+        "How often a broker tells the controller that it lives. Accepted: the controller is in the same process.",
     ),
     ConfigKey(
         "broker.session.timeout.ms",
         ConfigType.INT,
         "9000",
-        "How long a broker may be silent before the controller fences it.",
+        "How long a broker may be silent before the controller fences it. "
+        "Accepted: the controller is in the same process.",
     ),
     ConfigKey(
         "connections.max.idle.ms",
@@ -96,7 +100,12 @@ NODE_CONFIGS: Final = [
         "The most bytes that one fetch response carries (one batch more, if it is the first).",
         minimum=1024,
     ),
-    ConfigKey("inter.broker.listener.name", ConfigType.STRING, None, "The listener that brokers use among themselves."),
+    ConfigKey(
+        "inter.broker.listener.name",
+        ConfigType.STRING,
+        None,
+        "The listener that brokers use among themselves. Accepted: one broker is the cluster.",
+    ),
     ConfigKey(
         "klamm.metrics.listen",
         ConfigType.STRING,
@@ -130,7 +139,7 @@ NODE_CONFIGS: Final = [
         "listener.security.protocol.map",
         ConfigType.STRING,
         "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
-        "Which security protocol each listener speaks.",
+        "Which security protocol each listener speaks. Accepted: all are PLAINTEXT.",
     ),
     ConfigKey(
         "listeners",
@@ -150,7 +159,7 @@ NODE_CONFIGS: Final = [
         "max.connections.per.ip",
         ConfigType.INT,
         "2147483647",
-        "The most connections at once from one address.",
+        "The most connections at once from one address. Accepted: max.connections counts all addresses.",
         minimum=0,
         update_mode=UpdateMode.DYNAMIC,
     ),
@@ -196,7 +205,7 @@ NODE_CONFIGS: Final = [
         "num.recovery.threads.per.data.dir",
         ConfigType.INT,
         "2",
-        "Threads that recover logs at the start.",
+        "Threads that recover logs at the start. Accepted: the disk dispatcher has its own size.",
         minimum=1,
         update_mode=UpdateMode.DYNAMIC,
     ),
@@ -204,7 +213,7 @@ NODE_CONFIGS: Final = [
         "num.replica.fetchers",
         ConfigType.INT,
         "1",
-        "Connections over which replicas are fetched from each broker.",
+        "Connections over which replicas are fetched from each broker. Accepted: one broker is the cluster.",
         update_mode=UpdateMode.DYNAMIC,
     ),
     ConfigKey("process.roles", ConfigType.LIST, "broker,controller", "What this process is. klamm is both."),
@@ -212,7 +221,8 @@ NODE_CONFIGS: Final = [
         "queued.max.request.bytes",
         ConfigType.LONG,
         "-1",
-        "The most bytes of requests in flight over all connections; -1: no limit but those of each connection.",
+        "The most bytes of requests in flight over all connections; -1: no limit but those of each connection. "
+        "Accepted: each connection has its own limit.",
     ),
     ConfigKey(
         "queued.max.requests",
@@ -222,7 +232,11 @@ NODE_CONFIGS: Final = [
         minimum=1,
     ),
     ConfigKey(
-        "replica.fetch.backoff.ms", ConfigType.INT, "1000", "How long a follower rests after a failed fetch.", minimum=0
+        "replica.fetch.backoff.ms",
+        ConfigType.INT,
+        "1000",
+        "How long a follower rests after a failed fetch. Accepted: one broker is the cluster.",
+        minimum=0,
     ),
     ConfigKey(
         "replica.fetch.max.bytes",
@@ -244,21 +258,27 @@ NODE_CONFIGS: Final = [
         "replica.high.watermark.checkpoint.interval.ms",
         ConfigType.LONG,
         "5000",
-        "How often high watermarks are noted on disk.",
+        "How often high watermarks are noted on disk. Accepted: one broker is the cluster.",
     ),
     ConfigKey(
         "replica.lag.time.max.ms",
         ConfigType.LONG,
         "30000",
-        "A follower that has not caught up for this long leaves the in-sync replicas.",
+        "A follower that has not caught up for this long leaves the in-sync replicas. "
+        "Accepted: one broker is the cluster.",
     ),
     ConfigKey("replica.selector.class", ConfigType.STRING, None, "How a consumer finds a near replica. Accepted."),
-    ConfigKey("request.timeout.ms", ConfigType.INT, "30000", "How long a request between brokers may take."),
+    ConfigKey(
+        "request.timeout.ms",
+        ConfigType.INT,
+        "30000",
+        "How long a request between brokers may take. Accepted: one broker is the cluster.",
+    ),
     ConfigKey(
         "security.inter.broker.protocol",
         ConfigType.STRING,
         "PLAINTEXT",
-        "Security protocol between brokers, if no listener is named for it.",
+        "Security protocol between brokers, if no listener is named for it. Accepted: one broker is the cluster.",
     ),
     ConfigKey(
         "socket.listen.backlog.size", ConfigType.INT, "50", "Connections that may wait to be accepted.", minimum=1
@@ -267,7 +287,7 @@ NODE_CONFIGS: Final = [
         "socket.receive.buffer.bytes",
         ConfigType.INT,
         "102400",
-        "Size of a socket's receive buffer; -1: the system's own.",
+        "Size of a socket's receive buffer; -1: the system's own. Accepted: it is the system's own.",
     ),
     ConfigKey(
         "socket.request.max.bytes",
@@ -277,7 +297,10 @@ NODE_CONFIGS: Final = [
         minimum=1,
     ),
     ConfigKey(
-        "socket.send.buffer.bytes", ConfigType.INT, "102400", "Size of a socket's send buffer; -1: the system's own."
+        "socket.send.buffer.bytes",
+        ConfigType.INT,
+        "102400",
+        "Size of a socket's send buffer; -1: the system's own. Accepted: it is the system's own.",
     ),
     ConfigKey(
         "telemetry.max.bytes",

@@ -47,7 +47,7 @@ class Broker:
         port: Where it listens; 0 is a free port.
         memory: Keep everything in memory; ``data`` must be None.
         config: Broker configs by Kafka's names, e.g. ``{"num.partitions": "3"}``, over :data:`EMBEDDED_CONFIG`. A name
-            that there is not is warned of (``UserWarning``), with the nearest one.
+            that there is not is warned of (``UserWarning``), with the nearest one, and so is one without effect.
         telemetry: Write the broker's own topics, and export metrics and traces (docs/observability.md).
 
     Raises:

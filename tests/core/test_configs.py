@@ -1,11 +1,14 @@
 """The config tables, their values, and which of several texts is in effect."""
 
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import klamm
 from klamm.model.configs import (
     ConfigEntry,
     ConfigKey,
@@ -34,6 +37,8 @@ PYTHON_TYPES = {
     ConfigType.DOUBLE: "float",
     ConfigType.LIST: "tuple[str, ...]",
 }
+USED_UNREAD = {"broker.id", "process.roles"}  # a synonym, and what klamm is anyway
+NAMED_UNUSED = {"unclean.leader.election.enable"}  # set for internal topics as Kafka sets it
 EVERY_KEY = [
     *TOPIC_CONFIGS.values(),
     *BROKER_CONFIGS.values(),
@@ -207,6 +212,30 @@ def test_a_key_that_only_apache_kafka_uses_is_not_taken_for_a_misspelling() -> N
         "config ssl.keystore.location has no effect in klamm",
         "config num.replica.alter.log.dirs.threads has no effect in klamm",
     ]
+
+
+def test_a_key_that_klamm_takes_without_effect_is_told_of_once_it_is_set_to_something_else() -> None:
+    _, warnings = BrokerConfig.from_properties({"max.connections.per.ip": "10", "num.io.threads": "8"})
+    assert warnings == ["config max.connections.per.ip has no effect in klamm"]
+
+
+def test_every_config_changes_something_or_says_that_it_does_not() -> None:
+    sources = "".join(path.read_text() for path in modules_that_read_configs())
+    read = set(re.findall(r"\.(\w+)", sources))
+    named = set(re.findall(r'"([a-z.]+)"', sources)) - NAMED_UNUSED
+    means = {synonym.name: key.name for key in TOPIC_CONFIGS.values() for synonym in key.synonyms}
+    for key in {**TOPIC_CONFIGS, **BROKER_CONFIGS}.values():
+        names = {key.name, means.get(key.name, key.name)}
+        used = any(name in named or name.replace(".", "_") in read for name in names) or key.name in USED_UNREAD
+        assert used is not key.unused, key.name
+
+
+def modules_that_read_configs() -> list[Path]:
+    package = Path(klamm.__file__).parent
+    tables = {"configs_topic_keys.py", "configs_broker_node.py", "configs_broker_log.py"}
+    folders = ("model", "core", "actors", "server")
+    paths = [path for folder in folders for path in (package / folder).rglob("*.py")]
+    return [path for path in paths if path.name not in tables | {"configs_broker_coordinators.py"}]
 
 
 def test_what_is_like_nothing_has_no_nearest_key() -> None:
