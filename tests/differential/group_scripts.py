@@ -151,12 +151,17 @@ def until_empty(c: Conversation, group: str) -> None:
 
     It waits at all only while a member id that was handed out has not joined.
     """
+    until(c, group, "Empty")
+
+
+def until(c: Conversation, group: str, wanted: str) -> None:
+    """Wait until the group is in that state."""
     deadline = time.monotonic() + 20
     state = ""
     while time.monotonic() < deadline:
         asked = {"groups": (group,), "include_authorized_operations": False}
         state = c.quietly(ApiKey.DESCRIBE_GROUPS, **asked).groups[0].group_state
-        if state == "Empty":
+        if state == wanted:
             return
         time.sleep(0.01)
     msg = f"{group} is {state}"

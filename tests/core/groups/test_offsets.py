@@ -1,10 +1,9 @@
-"""Committed offsets: who may commit, what is kept, when it expires."""
+"""Committed offsets: who may commit, what is kept, what is deleted."""
 
 from __future__ import annotations
 
 import pytest
 
-from klamm.core.groups.config import GroupConfig
 from klamm.core.groups.embedded import Subscription, write_subscription
 from klamm.core.groups.messages import (
     DeleteGroups,
@@ -16,8 +15,6 @@ from klamm.core.groups.messages import (
 from klamm.model.errors import ErrorCode
 from tests.core.groups.driver import Driver
 
-WEEK_MS = 7 * 24 * 3_600_000
-
 
 @pytest.fixture
 def driver() -> Driver:
@@ -28,10 +25,6 @@ def fetched(driver: Driver, topic: str = "t", partition: int = 0, group: str = "
     result = driver.ask(FetchOffsets(group, None, -1, (FetchedTopic(topic, (partition,)),)))
     assert isinstance(result, FetchOffsetsResult)
     return result.topics[0][1][partition].offset
-
-
-def clean_up(driver: Driver) -> None:
-    driver.apply(driver.coordinator.clean_up(driver.now))
 
 
 def test_a_group_that_only_commits_exists_by_its_commit(driver: Driver) -> None:
@@ -123,53 +116,6 @@ def test_metadata_over_the_limit_is_refused(driver: Driver) -> None:
     assert fetched(driver) == 5
 
 
-def test_an_offset_of_an_empty_group_expires_a_retention_after_the_last_member_left(driver: Driver) -> None:
-    (member,), generation = driver.stable_group()
-    driver.commit(5, member_id=member, generation_id=generation)
-    driver.advance(9_000)
-    driver.leave((member, None))
-    driver.advance(WEEK_MS - 1)
-    clean_up(driver)
-    assert fetched(driver) == 5
-    driver.advance(1)
-    clean_up(driver)
-    assert fetched(driver) == -1
-    assert "g" not in driver.coordinator.groups
-    driver.reload()
-    assert not driver.coordinator.groups
-
-
-def test_an_offset_of_a_group_that_only_commits_expires_a_retention_after_its_commit(driver: Driver) -> None:
-    driver.commit(5)
-    driver.advance(WEEK_MS - 1)
-    driver.commit(6, partition=1)
-    driver.advance(1)
-    clean_up(driver)
-    assert (fetched(driver), fetched(driver, partition=1)) == (-1, 6)
-
-
-def test_a_running_group_loses_offsets_of_topics_it_left_only(driver: Driver) -> None:
-    subscription = write_subscription(Subscription(("t",)))
-    token = driver.join(known_id=False, protocols=(("range", subscription),), session_ms=1_800_000)
-    driver.advance(3_000)
-    member = driver.joined(token).member_id
-    driver.sync(member, 1, {})
-    driver.commit(5, member_id=member, generation_id=1)
-    driver.commit(5, member_id=member, generation_id=1, topic="left")
-    for _ in range(600):
-        driver.advance(WEEK_MS // 500)
-        driver.heartbeat(member, 1)
-    clean_up(driver)
-    assert (fetched(driver), fetched(driver, "left")) == (5, -1)
-
-
-def test_a_commit_may_bring_its_own_retention(driver: Driver) -> None:
-    driver.commit(5, retention_ms=1_000)
-    driver.advance(1_000)
-    clean_up(driver)
-    assert fetched(driver) == -1
-
-
 def test_offsets_of_a_subscribed_topic_are_not_deleted(driver: Driver) -> None:
     subscription = write_subscription(Subscription(("t",)))
     token = driver.join(known_id=False, protocols=(("range", subscription),))
@@ -204,11 +150,3 @@ def test_an_empty_group_is_deleted_with_its_offsets(driver: Driver) -> None:
     driver.reload()
     assert not driver.coordinator.groups
     assert driver.coordinator.offsets.count() == 0
-
-
-def test_retention_follows_its_config() -> None:
-    driver = Driver(GroupConfig(offsets_retention_minutes=1))
-    driver.commit(5)
-    driver.advance(60_000)
-    clean_up(driver)
-    assert fetched(driver) == -1
