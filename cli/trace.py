@@ -151,7 +151,7 @@ _SOURCES = (
         "FILE",
         repeat=True,
     ),
-    Option(("--children",), "how long to look for messages of the same trace (default: 100ms; 0: not)", "TIME"),
+    Option(("--children",), "how long to look for messages of the same trace (default: 50ms; 0: not)", "TIME"),
 )
 _PATH_ARGUMENTS = (Argument("message", "TOPIC:PARTITION@OFFSET; behind the @ any position may stand"),)
 _PATH_REQUESTS = (

@@ -29,7 +29,7 @@ from klamm.client.wire import ClusterMetadata, PartitionMetadata, TopicMetadata
 from klamm.model.errors import KafkaError
 from klamm.records.record import Record
 
-CHILDREN_S: Final = 0.1
+CHILDREN_S: Final = 0.05
 """A path is to be drawn at once: what takes longer is asked for."""
 TRACES_MAX: Final = 20
 """Further traces whose messages are looked for: each makes every record's bytes be searched once more."""

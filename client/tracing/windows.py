@@ -7,7 +7,7 @@ of times. Everything between them that the bound left out is a :class:`Gap`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
@@ -16,9 +16,9 @@ from klamm.client.offsets import LATEST
 from klamm.client.tracing.asking import offsets_at
 from klamm.client.tracing.reading import OFFSET_OUT_OF_RANGE, STRETCH_SIZE_BYTES, fetch_stretch
 from klamm.client.wire import ClusterMetadata, PartitionMetadata, TopicMetadata
-from klamm.records.batch import iter_batches
-from klamm.records.compression import Codec
-from klamm.records.record import Record, decode_records
+from klamm.records.batch import HEADER_SIZE, BatchHeader, iter_batches
+from klamm.records.compression import decompress
+from klamm.records.record import Record, decode_records, decode_records_at
 
 MOMENTS_MAX: Final = 8
 """Moments around which is read, at most: each costs a request for its offset and some fetches."""
@@ -37,7 +37,7 @@ class Gap(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What was read of one partition: records of batches with a hit, and what was not looked at."""
+    """What was read of one partition: records with a hit, and what was not looked at."""
 
     records: list[Record]
     gaps: list[Gap]
@@ -71,7 +71,7 @@ async def read_part(
         partition: Its partition.
         start: The first offset that matters.
         moments_ms: Times around which something is known to have happened.
-        needles: Only batches whose bytes hold one of them are decoded, or which are compressed; none: every batch.
+        needles: Only records whose bytes hold one of them are decoded; none: every record.
         size_bytes_max: Bytes to read at most; a stretch more may be read.
 
     Raises:
@@ -167,8 +167,21 @@ class _Reading:
                 return bound, place, times
             position = header.last_offset + 1
             times.append(header.max_timestamp)
-            end = place + header.size
-            hit = not self._needles or any(data.find(needle, place, end) >= 0 for needle in self._needles)
-            if not header.is_control and (hit or header.codec is not Codec.NONE):
-                self.records += decode_records(data, place)
+            if not header.is_control:
+                self.records += self._records(data, place, header)
         return position, len(data), times
+
+    def _records(self, data: bytes, place: int, header: BatchHeader) -> list[Record]:
+        """Return the records of a batch in which a needle begins; all of them if there are no needles."""
+        if not self._needles:
+            return decode_records(data, place)
+        plain = bytes(decompress(header.codec, memoryview(data)[place + HEADER_SIZE : place + header.size]))
+        hits = sorted(hit for needle in self._needles for hit in _places(plain, needle))
+        return decode_records_at(header, memoryview(plain), hits) if hits else []
+
+
+def _places(plain: bytes, needle: bytes) -> Iterator[int]:
+    at = plain.find(needle)
+    while at >= 0:
+        yield at
+        at = plain.find(needle, at + 1)

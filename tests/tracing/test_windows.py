@@ -9,6 +9,8 @@ import pytest
 from klamm.client.cluster import Cluster
 from klamm.client.tracing import windows
 from klamm.client.tracing.windows import Gap, Part, read_part
+from klamm.records.compression import Codec
+from klamm.records.record import Record, build_batch
 from tests.tracing.logs import Log, filled
 
 NOBODY = cast("Cluster", None)  # the log in memory stands in for it
@@ -16,12 +18,19 @@ SECOND = 1000
 COUNT = 3000  # one commit a second
 
 
-def read(monkeypatch: pytest.MonkeyPatch, log: Log, start: int, moments: Sequence[int], size: int) -> Part:
+def read(
+    monkeypatch: pytest.MonkeyPatch,
+    log: Log,
+    start: int,
+    moments: Sequence[int],
+    size: int,
+    needles: Sequence[bytes] = (),
+) -> Part:
     metadata = log.attach(monkeypatch)
     monkeypatch.setattr(windows, "fetch_stretch", log.fetch)
     monkeypatch.setattr(windows, "offsets_at", log.offsets_at)
     [topic] = metadata.topics
-    return asyncio.run(read_part(NOBODY, metadata, topic, topic.partitions[0], start, moments, (), size))
+    return asyncio.run(read_part(NOBODY, metadata, topic, topic.partitions[0], start, moments, needles, size))
 
 
 def long_log() -> Log:
@@ -55,6 +64,20 @@ def test_the_start_what_surrounds_a_moment_and_the_end_are_read_and_the_rest_is_
 
 def missing(offset: int, found: list[int]) -> bool:
     return offset < COUNT and offset not in found
+
+
+@pytest.mark.parametrize("codec", [Codec.NONE, Codec.LZ4])
+def test_of_a_batch_only_the_records_that_hold_a_needle_are_decoded(
+    monkeypatch: pytest.MonkeyPatch, codec: Codec
+) -> None:
+    log = Log()
+    values = [b"here", b"there", b"here and here", b"", b"here"]
+    records = [Record(number, 0, b"k", value) for number, value in enumerate(values)]
+    batch = build_batch(records, codec=codec)
+    log.batches.append((len(records) - 1, 0, batch))
+    part = read(monkeypatch, log, 0, [], 1 << 24, [b"and", b"there"])
+    assert [(record.offset, record.value) for record in part.records] == [(1, b"there"), (2, b"here and here")]
+    assert read(monkeypatch, log, 0, [], 1 << 24, [b"nowhere"]).records == []
 
 
 def test_a_moment_that_was_read_already_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
