@@ -101,6 +101,8 @@ class Series:
         """Return (change a second, milliseconds it was measured over) since a time; None with fewer than two."""
         if len(self.times) < 2:  # noqa: PLR2004 (a rate is between two)
             return None
+        if self.values[-1] == self.values[-2] and self.times[-2] <= since_ms < self.times[-1]:
+            return 0.0, self.times[-1] - since_ms  # as most do
         first = max(0, bisect_right(self.times, since_ms) - 1)
         start = max(self.times[first], since_ms if self._flat(first) else self.times[first])
         elapsed = self.times[-1] - start
@@ -242,6 +244,8 @@ class LagHistory:
         first, last = series.times[0], series.times[-1]
         if first == last:
             return [series.values[-1]]
+        if len(series.values) == 2 and series.values[0] == series.values[1]:  # noqa: PLR2004 (the first and the last)
+            return [series.values[0]] * width
         places = [first + (last - first) * step // (width - 1) for step in range(width)]
         return [series.at(place) for place in places]
 

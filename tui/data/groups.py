@@ -126,7 +126,8 @@ def board(known: Known, report: LagReport, in_view: Sequence[str]) -> list[Group
     turn = {names[(start + step) % len(names)] for step in range(min(JUDGED_MAX, len(names)))} if names else set[str]()
     known.next_judged = (start + JUDGED_MAX) % max(1, len(names))
     wanted = turn.union(in_view)
-    judged = {name: each for name, each in known.judged.items() if name in set(names)}
+    there = set(names)
+    judged = {name: each for name, each in known.judged.items() if name in there}
     for total in totals:
         if total.group in wanted:
             judged[total.group] = known.watcher.watched(total)
