@@ -11,7 +11,7 @@
 | `pieces.py` | what a response is made of: bytes, or a file's |
 | `fetch_client.py` | Fetch from the client's side |
 | `messages.py` | every message in its newest shape: what handlers and the client use |
-| `sliced_response.py` | one of them whose one large array is encoded in slices |
+| `sliced_request.py`, `sliced_response.py` | large ones of them, decoded and encoded in slices |
 | `adapters.py`, `ignorable.py` | messages whose shape changed between versions; what an older one may leave out |
 | `decoder.py`, `encoder.py`, `conversion.py`, `schema.py` | how `messages.py` does it, over `kio`'s dataclasses |
 | `offset_commit.py`, `offset_fetch.py`, `*_messages.py` | newest shapes with what only older versions have |

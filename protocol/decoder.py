@@ -17,7 +17,7 @@ from enum import IntEnum
 from itertools import groupby
 from struct import Struct
 from struct import error as struct_error
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from klamm.protocol.errors import ProtocolError
@@ -38,6 +38,10 @@ from klamm.protocol.schema import (
 )
 from klamm.protocol.varint import read_unsigned_varint
 
+DECODING_ERRORS: Final = (IndexError, struct_error, OverflowError)
+"""What reading bytes raises that are not the message."""
+_CUT_SHORT: Final = "the frame ends inside the message"
+
 Budget = list[int]
 Read = Callable[[memoryview, int, Budget], tuple[Any, int]]
 _Step = tuple[tuple[str, ...], Struct | None, str | None, Read]
@@ -47,7 +51,31 @@ _NO_UUID: Final = bytes(16)
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
+
+class ArrayPlan(NamedTuple):
+    """How an array of structures is read: how many there are (None: null), and each of them."""
+
+    read_count: Callable[[memoryview, int, Budget], tuple[int | None, int]]
+    read_element: Read
+    schema: type[Message]
+    shape: type[Message]
+    nested: bool
+    """Whether the structures hold such arrays themselves."""
+
+
+class Plan(NamedTuple):
+    """How a structure is read."""
+
+    defaults: dict[str, Any]
+    steps: list[_Step]
+    tagged: dict[int, tuple[str | None, Read]]
+    flexible: bool
+
+
 _readers: dict[tuple[type, type], Read] = {}
+_plans: dict[tuple[type, type], Plan] = {}
+array_plans: Final[dict[Read, ArrayPlan]] = {}
+"""How the arrays of structures are read that these functions read."""
 
 
 def decode(schema: type[Message], shape: type[Message], view: memoryview, elements_max: int) -> Message:
@@ -58,13 +86,14 @@ def decode(schema: type[Message], shape: type[Message], view: memoryview, elemen
     """
     try:
         message, _ = reader(schema, shape)(view, 0, [elements_max])
-    except (IndexError, struct_error) as error:
-        msg = "the frame ends inside the message"
-        raise ProtocolError(msg) from error
-    except OverflowError as error:
-        msg = "a time that cannot be"
-        raise ProtocolError(msg) from error
+    except DECODING_ERRORS as error:
+        raise protocol_error(error) from error
     return message
+
+
+def protocol_error(error: Exception) -> ProtocolError:
+    """Return what one of :data:`DECODING_ERRORS` means."""
+    return ProtocolError("a time that cannot be" if isinstance(error, OverflowError) else _CUT_SHORT)
 
 
 def reader(schema: type[Message], shape: type[Message]) -> Read:
@@ -73,6 +102,12 @@ def reader(schema: type[Message], shape: type[Message]) -> Read:
     if found is None:
         found = _readers[schema, shape] = _compile(schema, shape)
     return found
+
+
+def plan(schema: type[Message], shape: type[Message]) -> Plan:
+    """Return how :func:`reader` reads a ``schema`` into a ``shape``."""
+    reader(schema, shape)
+    return _plans[schema, shape]
 
 
 def _compile(schema: type[Message], shape: type[Message]) -> Read:
@@ -91,6 +126,7 @@ def _compile(schema: type[Message], shape: type[Message]) -> Read:
         if target is not None:
             defaults[each.name] = target.default
     steps = list(_steps(untagged, targets, flexible=flexible))
+    _plans[schema, shape] = Plan(defaults, steps, tagged, flexible)
 
     def read(view: memoryview, position: int, budget: Budget) -> tuple[Message, int]:
         values = dict(defaults)
@@ -104,7 +140,7 @@ def _compile(schema: type[Message], shape: type[Message]) -> Read:
                 values[name] = value
         if flexible:
             if view[position]:
-                position = _read_tagged(view, position, budget, tagged, values)
+                position = read_tagged(view, position, budget, tagged, values)
             else:
                 position += 1
         return shape(**values), position
@@ -134,7 +170,7 @@ def _nothing(_view: memoryview, position: int, _: Budget) -> tuple[Any, int]:
     return None, position
 
 
-def _read_tagged(
+def read_tagged(
     view: memoryview,
     position: int,
     budget: Budget,
@@ -168,7 +204,7 @@ def _field_reader(each: SchemaField, target: SchemaField, *, flexible: bool) -> 
     nullable = each.is_nullable
     name = each.name
 
-    def read_array(view: memoryview, position: int, budget: Budget) -> tuple[tuple[Any, ...] | None, int]:
+    def read_count(view: memoryview, position: int, budget: Budget) -> tuple[int | None, int]:
         count, position = read_nullable_array_size(view, position, element_min, flexible=flexible)
         if count is None:
             if not nullable:
@@ -179,12 +215,21 @@ def _field_reader(each: SchemaField, target: SchemaField, *, flexible: bool) -> 
         if budget[0] < 0:
             msg = f"too many elements, the last ones in {name}"
             raise ProtocolError(msg)
+        return count, position
+
+    def read_array(view: memoryview, position: int, budget: Budget) -> tuple[tuple[Any, ...] | None, int]:
+        count, position = read_count(view, position, budget)
+        if count is None:
+            return None, position
         values: list[Any] = []
         for _ in range(count):
             value, position = read_element(view, position, budget)
             values.append(value)
         return tuple(values), position
 
+    if is_dataclass(each.inner):
+        nested = any(one.is_array and is_dataclass(one.inner) for one in schema_fields(each.inner))
+        array_plans[read_array] = ArrayPlan(read_count, read_element, each.inner, target.inner, nested)
     return read_array
 
 

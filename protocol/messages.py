@@ -9,7 +9,7 @@ version; :func:`prewarm` loads the newest of some keys ahead of time.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -34,6 +34,7 @@ from klamm.protocol.kio_loader import (
     load_response_schema,
 )
 from klamm.protocol.schema import Message
+from klamm.protocol.sliced_request import decode_in_slices
 from klamm.protocol.varint import Buffer
 
 _SHAPE_MODULES: Final = {
@@ -77,6 +78,22 @@ def decode_request(api_key: int, api_version: int, body: Buffer) -> Message:
         ProtocolError: The bytes are not that request.
     """
     return _decode(_request_codec(api_key, api_version), api_key, api_version, body)
+
+
+def decode_request_in_slices(api_key: int, api_version: int, body: Buffer) -> Generator[None, None, Message]:
+    """Decode as :func:`decode_request` does, and yield now and then: others may be served meanwhile.
+
+    Raises:
+        UnsupportedVersionError: Kafka 4.3 has no such key or version.
+        ProtocolError: The bytes are not that request.
+    """
+    codec = _request_codec(api_key, api_version)
+    shape = codec.newest if codec.widen is None else codec.schema
+    try:
+        message = yield from decode_in_slices(codec.schema, shape, memoryview(body), codec.elements_max)
+    except ProtocolError as error:
+        raise _told(error, api_key, api_version) from error
+    return _widened(codec, message)
 
 
 def encode_response(api_key: int, api_version: int, response: Message, correlation_id: int) -> bytearray:
@@ -153,15 +170,23 @@ def error_of(code: WireError) -> ErrorCode:
 
 
 def _decode(codec: _Codec, api_key: int, api_version: int, body: Buffer) -> Message:
-    view = memoryview(body)
+    shape = codec.newest if codec.widen is None else codec.schema
     try:
-        if codec.widen is None:
-            return decode(codec.schema, codec.newest, view, codec.elements_max)
-        old = decode(codec.schema, codec.schema, view, codec.elements_max)
+        message = decode(codec.schema, shape, memoryview(body), codec.elements_max)
     except ProtocolError as error:
-        msg = f"{API_NAMES[ApiKey(api_key)]} version {api_version}: {error}"
-        raise ProtocolError(msg) from error
-    return codec.widen(old, conversion(codec.schema, codec.newest)(old))
+        raise _told(error, api_key, api_version) from error
+    return _widened(codec, message)
+
+
+def _told(error: ProtocolError, api_key: int, api_version: int) -> ProtocolError:
+    return ProtocolError(f"{API_NAMES[ApiKey(api_key)]} version {api_version}: {error}")
+
+
+def _widened(codec: _Codec, message: Message) -> Message:
+    """Return a message as it was decoded in the newest shape."""
+    if codec.widen is None:
+        return message
+    return codec.widen(message, conversion(codec.schema, codec.newest)(message))
 
 
 def _encode(codec: _Codec, header: bytes, message: Message) -> bytearray:

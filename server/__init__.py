@@ -7,6 +7,7 @@
 | `listener.py` | the listening socket |
 | `apis.py`, `served_apis.py` | what an API is; the table of all that are served |
 | `handlers/` | one file for each group of APIs |
+| `slices.py` | large requests and answers worked on in slices, others in between |
 | `fetch_sessions.py` | what consumers read (KIP-227) |
 | `partitions.py` | the partitions of this node, their actors, their recovery |
 | `unopened.py` | partitions whose logs the disk would not open: tried again until it does |

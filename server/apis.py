@@ -19,11 +19,12 @@ from klamm.model.errors import KafkaError, UnsupportedVersionError
 from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.header import RequestHeader, response_header
-from klamm.protocol.messages import decode_request, encode_response
+from klamm.protocol.messages import decode_request, decode_request_in_slices, encode_response
 from klamm.server.connection import Connection
 from klamm.server.error_responses import error_response
 from klamm.server.requests import RequestContext
 from klamm.server.response_slot import ResponseSlot
+from klamm.server.slices import rest_in_slices
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LARGE_REQUEST: Final = 16 * 1024
+"""Bytes of a body that is decoded in slices: a few hundred elements, a millisecond or two."""
 _LENGTH: Final = Struct(">i")
 _Entry = TypeVar("_Entry")
 
@@ -121,26 +124,48 @@ class HandledApi(_LoadedApi[Handler]):
     def receive(self, connection: Connection, header: RequestHeader, frame: memoryview) -> ResponseSlot:
         """Decode, handle, encode: at once, or when the handler's awaitable is done."""
         slot = ResponseSlot(connection)
+        body = frame[header.body_position :]
+        if len(body) > LARGE_REQUEST:
+            connection.pin(slot, len(body))
+            connection.run(self._receive_large(slot, header, body))
+            return slot
         try:
-            request = decode_request(self.key, header.api_version, frame[header.body_position :])
+            request = decode_request(self.key, header.api_version, body)
         except UnsupportedVersionError as error:
             raise ProtocolError(str(error)) from error
-        try:
-            handler = self._entry or self.load()
-            result = handler(self._node, connection.context(header), request)
-        except KafkaError as error:
-            result = self._refused(slot, error)
+        result = self._handled(slot, header, request)
         if inspect.isawaitable(result):
             connection.run(self._finish(slot, header, result))
         else:
-            slot.complete([encode_response(self.key, header.api_version, result, header.correlation_id)])
+            self._complete(slot, header, result)
         return slot
+
+    def _handled(self, slot: ResponseSlot, header: RequestHeader, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+        try:
+            return (self._entry or self.load())(self._node, slot.connection.context(header), request)
+        except KafkaError as error:
+            return self._refused(slot, error)
+
+    async def _receive_large(self, slot: ResponseSlot, header: RequestHeader, body: memoryview) -> None:
+        try:
+            request = await rest_in_slices(decode_request_in_slices(self.key, header.api_version, body))
+        except (UnsupportedVersionError, ProtocolError) as error:
+            slot.connection.abort(str(error))
+            return
+        result = self._handled(slot, header, request)
+        if inspect.isawaitable(result):
+            await self._finish(slot, header, result)
+        else:
+            self._complete(slot, header, result)
 
     async def _finish(self, slot: ResponseSlot, header: RequestHeader, awaitable: Awaitable[Any]) -> None:
         try:
             result = await awaitable
         except KafkaError as error:
             result = self._refused(slot, error)
+        self._complete(slot, header, result)
+
+    def _complete(self, slot: ResponseSlot, header: RequestHeader, result: Any) -> None:  # noqa: ANN401 (kio messages)
         if type(result) is Encoded:
             head = response_header(header.correlation_id, self.key, header.api_version)
             slot.complete(_framed([head, *result.parts]))

@@ -175,7 +175,7 @@ class PartitionTable:
         created = {topic.name for topic in delta.topics_created}
         for name, settings in delta.topic_settings.items():
             if name not in created:
-                self._change_settings(name, settings)
+                self._change_settings(delta.image.topics[TopicName(name)], settings)
         self._fetchers.brokers_changed()
         self._loading = False
 
@@ -258,12 +258,14 @@ class PartitionTable:
             )
             self._fetchers.follow(partition, image)
 
-    def _change_settings(self, topic: str, settings: TopicSettings) -> None:
-        self.unopened.change_settings(topic, settings)
-        for partition in self.by_key.values():
-            if partition.topic == topic:
+    def _change_settings(self, topic: TopicImage, settings: TopicSettings) -> None:
+        self.unopened.change_settings(topic.name, settings)
+        changed = SettingsChanged(self._partition_settings(topic.name, settings), log_settings(settings))
+        for image in topic.partitions:
+            partition = self.by_key.get((topic.name, image.partition))
+            if partition is not None:
                 partition.settings = settings
-                partition.ref.tell(SettingsChanged(self._partition_settings(topic, settings), log_settings(settings)))
+                partition.ref.tell(changed)
 
     def _delete(self, topic: TopicImage) -> None:
         self.topic_names.pop(topic.topic_id, None)

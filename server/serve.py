@@ -35,6 +35,10 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 YOUNG_OBJECTS_MAX: Final = 50_000
 """Allocations between collections of cyclic garbage: the hot path makes none, so they are rarely worth their pause."""
 
+COLLECTIONS: Final = 1, 400
+"""After how many of those the survivors of the last ones are looked at too, and after how many of these all objects.
+What survives is looked at while it is little: a million objects at once take a fifth of a second."""
+
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a thread that computes may keep the interpreter while the node's loop waits for it: the loop gives it up
 with every system call, and would wait for Python's 5 ms each time while telemetry or compaction has something to do."""
@@ -200,7 +204,7 @@ async def _serve(config: BrokerConfig, options: NodeOptions, loop: asyncio.Abstr
         _say(banner(node), sys.stdout)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 20)
+    gc.set_threshold(YOUNG_OBJECTS_MAX, *COLLECTIONS)
     gc.enable()
     await stopping.wait()
     if not quiet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from datetime import timedelta
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from klamm.core.controller_topics import CLUSTER_METADATA
@@ -12,17 +13,25 @@ from klamm.core.metadata_image import BrokerImage
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
+from klamm.protocol.primitives import write_size, write_string
+from klamm.protocol.sliced_response import SlicedResponse
+from klamm.server.apis import Encoded
 from klamm.server.message_types import response_types
 from klamm.server.operations import CLUSTER_OPERATIONS, NOT_ASKED_FOR
+from klamm.server.slices import Steps, in_slices
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler
     from klamm.server.node import Node
+    from klamm.server.partitions import Partition
     from klamm.server.requests import RequestContext
 
 ENDPOINT_BROKER: Final = 1
 ENDPOINT_CONTROLLER: Final = 2
 SIZE_UNKNOWN: Final = -1
+_LOG_DIR_PARTITION: Final = Struct(">iqq?"), Struct(">iqq?x")
+"""Index, size, offset lag and whether it is a copy on its way to another directory: there is one only. The pad is: no
+tagged fields."""
 MEMORY_LOG_DIR: Final = "memory"  # what is named where nothing is kept on a disk
 
 
@@ -75,39 +84,57 @@ def describe_quorum(node: Node, _context: RequestContext, request: Any) -> Any: 
     )
 
 
-def describe_log_dirs(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+def describe_log_dirs(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Describe the data directory: its room, and the size of each partition asked for (null: all)."""
+    return in_slices(_log_dirs(node, context.api_version, request))
+
+
+def _log_dirs(node: Node, version: int, request: Any) -> Steps[Encoded]:  # noqa: ANN401 (a kio message)
     types = response_types(ApiKey.DESCRIBE_LOG_DIRS)
     wanted = None
     if request.topics is not None:
         wanted = {(topic.topic, index) for topic in request.topics for index in topic.partitions}
-    topics: dict[str, list[Any]] = defaultdict(list)
-    for (topic, index), partition in node.partitions.items():
+    topics: dict[str, list[tuple[int, Partition]]] = defaultdict(list)
+    for (topic, index), partition in list(node.partitions.items()):
         if topic is not None and (wanted is None or (topic, index) in wanted):
-            topics[topic].append(
-                types.DescribeLogDirsPartition(
-                    partition_index=index,
-                    partition_size=partition.log.size_bytes,
-                    offset_lag=0,  # how far a copy lags that is on its way to another directory: there is one only
-                    is_future_key=False,
-                )
-            )
+            topics[topic].append((index, partition))
+        yield
     total, usable = SIZE_UNKNOWN, SIZE_UNKNOWN
     if node.options.data is not None:
         total, _, usable = shutil.disk_usage(node.options.data)
-    result = types.DescribeLogDirsResult(
-        error_code=wire_error(ErrorCode.NONE),
-        log_dir=MEMORY_LOG_DIR if node.options.data is None else str(node.options.data.absolute()),
-        topics=tuple(
-            types.DescribeLogDirsTopic(name=name, partitions=tuple(partitions)) for name, partitions in topics.items()
-        ),
-        total_bytes=total,
-        usable_bytes=usable,
-        is_cordoned=False,
-    )
-    return types.DescribeLogDirsResponse(
-        throttle_time=timedelta(0), error_code=wire_error(ErrorCode.NONE), results=(result,)
-    )
+
+    def build(described: tuple[Any, ...]) -> Any:  # noqa: ANN401 (a kio message)
+        result = types.DescribeLogDirsResult(
+            error_code=wire_error(ErrorCode.NONE),
+            log_dir=MEMORY_LOG_DIR if node.options.data is None else str(node.options.data.absolute()),
+            topics=described,
+            total_bytes=total,
+            usable_bytes=usable,
+            is_cordoned=False,
+        )
+        return types.DescribeLogDirsResponse(
+            throttle_time=timedelta(0), error_code=wire_error(ErrorCode.NONE), results=(result,)
+        )
+
+    response = SlicedResponse(ApiKey.DESCRIBE_LOG_DIRS, version, build)
+    response.elements((types.DescribeLogDirsTopic(name="", partitions=()),))  # so it learns where they stand
+    encoded = bytearray()
+    for name, partitions in topics.items():
+        yield from _log_dir_topic(encoded, name, partitions, flexible=response.flexible)
+    return Encoded(response.parts(len(topics), encoded))
+
+
+def _log_dir_topic(
+    encoded: bytearray, name: str, partitions: list[tuple[int, Partition]], *, flexible: bool
+) -> Steps[None]:
+    pack = _LOG_DIR_PARTITION[flexible].pack
+    write_string(encoded, name, flexible=flexible)
+    write_size(encoded, len(partitions), flexible=flexible)
+    for index, partition in partitions:
+        encoded += pack(index, partition.log.size_bytes, 0, False)  # noqa: FBT003 (in the order of the wire)
+        yield
+    if flexible:
+        encoded.append(0)
 
 
 def _broker(types: Any, broker: BrokerImage) -> Any:  # noqa: ANN401 (kio messages)

@@ -6,11 +6,9 @@ messages are Apache Kafka 4.3's, tried against it. There are no broker loggers t
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.core.controller_requests import (
@@ -50,6 +48,7 @@ from klamm.protocol.sliced_response import SlicedResponse
 from klamm.server.apis import Encoded
 from klamm.server.message_types import response_types
 from klamm.server.options import Address
+from klamm.server.slices import Steps, in_slices
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler
@@ -61,24 +60,28 @@ _SOURCES: Final = {
     ResourceType.GROUP: ConfigSource.DYNAMIC_GROUP,
     ResourceType.CLIENT_METRICS: ConfigSource.DYNAMIC_CLIENT_METRICS,
 }
-SLICE_S: Final = 0.005
-"""How long one request's answer is worked on before others get their turn."""
 _ALIKE_MAX: Final = 256
 """Different configs of topics kept while a request is answered: some kilobytes each."""
 _Described = list[tuple[ConfigKey, list[ConfigEntry]]]
 
 
-async def describe_configs(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+def describe_configs(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Describe the configs of each resource; an empty list of keys means all of them, as null does.
 
-    Topics with the same configs of their own are encoded once, and others are served every few milliseconds: all topics
-    of a cluster may be asked for.
+    Topics with the same configs of their own are encoded once: all topics of a cluster may be asked for.
     """
+    return in_slices(_described_resources(node, context.api_version, request))
+
+
+def _described_resources(node: Node, version: int, request: Any) -> Steps[Encoded]:  # noqa: ANN401 (kio messages)
     types = response_types(ApiKey.DESCRIBE_CONFIGS)
-    empty = types.DescribeConfigsResponse(throttle_time=timedelta(0), results=())
-    response = SlicedResponse(ApiKey.DESCRIBE_CONFIGS, context.api_version, empty, "results")
+    response = SlicedResponse(
+        ApiKey.DESCRIBE_CONFIGS,
+        version,
+        lambda results: types.DescribeConfigsResponse(throttle_time=timedelta(0), results=results),
+    )
+    start = 4 if response.flexible else 5  # the code, an empty message, the type
     encoded, alike = bytearray(), dict[tuple[Any, ...], tuple[bytearray, bytearray]]()
-    slice_end = perf_counter() + SLICE_S
     for resource in request.resources:
         name = resource.resource_name
         if resource.resource_type == ResourceType.TOPIC and name in node.image.topics:
@@ -86,7 +89,7 @@ async def describe_configs(node: Node, context: RequestContext, request: Any) ->
             kind = (*sorted(own.items()), *(resource.configuration_keys or ()))
             around = alike.get(kind)
             if around is None:
-                around = _around_name(response, _result(node, types, request, resource))
+                around = response.around(_result(node, types, request, resource), name, start)
                 if len(alike) < _ALIKE_MAX:
                     alike[kind] = around
             encoded += around[0]
@@ -94,18 +97,8 @@ async def describe_configs(node: Node, context: RequestContext, request: Any) ->
             encoded += around[1]
         else:
             encoded += response.elements((_result(node, types, request, resource),))
-        if perf_counter() > slice_end:
-            await asyncio.sleep(0)
-            slice_end = perf_counter() + SLICE_S
+        yield
     return Encoded(response.parts(len(request.resources), encoded))
-
-
-def _around_name(response: SlicedResponse, result: Any) -> tuple[bytearray, bytearray]:  # noqa: ANN401 (a kio message)
-    """Return what stands before and behind the name of a resource that is described without an error."""
-    encoded, name = response.elements((result,)), bytearray()
-    write_string(name, result.resource_name, flexible=response.flexible)
-    start = 4 if response.flexible else 5  # the code, an empty message, the type
-    return encoded[:start], encoded[start + len(name) :]
 
 
 def _result(node: Node, types: Any, request: Any, resource: Any) -> Any:  # noqa: ANN401 (kio messages)

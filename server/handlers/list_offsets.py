@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from datetime import timedelta
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from klamm.model.errors import ErrorCode, KafkaError, KafkaStorageError
-from klamm.protocol.apis import ApiKey
-from klamm.protocol.messages import wire_error
+from klamm.protocol.apis import ApiKey, is_flexible
+from klamm.protocol.primitives import write_size, write_string
+from klamm.server.apis import Encoded
 from klamm.server.handlers.fetch import READ_COMMITTED
-from klamm.server.message_types import response_types
 from klamm.server.partitions import find_partition
+from klamm.server.slices import Steps, in_slices
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ LATEST_SINCE: Final = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EA
 """The version of ListOffsets that each newer special timestamp came with."""
 
 NOTHING: Final = -1
+_THROTTLE_SINCE: Final = 2
+_EPOCH_SINCE: Final = 4
+"""The versions of ListOffsets that a throttle time and a leader epoch came with."""
 
 
 class Found(NamedTuple):
@@ -45,52 +49,66 @@ class Found(NamedTuple):
 
 def list_offsets(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Answer ListOffsets for every partition asked for, each with its own error."""
-    types = response_types(ApiKey.LIST_OFFSETS)
-    topics = []
-    for topic in request.topics:
-        partitions = []
-        for wanted in topic.partitions:
-
-            def find(partition: Partition, wanted: Any = wanted) -> Found:  # noqa: ANN401 (a kio message)
-                return _find_offset(partition, wanted.timestamp, request, context.api_version)
-
-            code, found = _look(node, topic.name, wanted.partition_index, wanted.current_leader_epoch, find)
-            partitions.append(
-                types.ListOffsetsPartitionResponse(
-                    partition_index=wanted.partition_index,
-                    error_code=wire_error(code),
-                    timestamp=found.timestamp,
-                    offset=found.offset,
-                    leader_epoch=found.leader_epoch,
-                )
-            )
-        topics.append(types.ListOffsetsTopicResponse(name=topic.name, partitions=tuple(partitions)))
-    return types.ListOffsetsResponse(throttle_time=timedelta(0), topics=tuple(topics))
+    return in_slices(_listed(node, context.api_version, request))
 
 
-def offset_for_leader_epoch(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+def offset_for_leader_epoch(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Answer where a leader epoch ends in our log, so that a reader sees where its own parted from it (KIP-320)."""
-    types = response_types(ApiKey.OFFSET_FOR_LEADER_EPOCH)
-    topics = []
+    return in_slices(_epoch_ends(node, context.api_version, request))
+
+
+def _listed(node: Node, version: int, request: Any) -> Steps[Encoded]:  # noqa: ANN401 (a kio message)
+    flexible = is_flexible(ApiKey.LIST_OFFSETS, version)
+    has_epoch = version >= _EPOCH_SINCE
+    pack = Struct(">ihqq" + "i" * has_epoch + "x" * flexible).pack  # the pad is: no tagged fields
+    frame = bytearray(4 if version >= _THROTTLE_SINCE else 0)
+    write_size(frame, len(request.topics), flexible=flexible)
     for topic in request.topics:
-        partitions = []
+        name = topic.name
+        write_string(frame, name, flexible=flexible)
+        write_size(frame, len(topic.partitions), flexible=flexible)
+        for wanted in topic.partitions:
+            index = wanted.partition_index
+
+            def find(partition: Partition, timestamp: int = wanted.timestamp) -> Found:
+                return _find_offset(partition, timestamp, request, version)
+
+            code, found = _look(node, name, index, wanted.current_leader_epoch, find)
+            if has_epoch:
+                frame += pack(index, code, found.timestamp, found.offset, found.leader_epoch)
+            else:
+                frame += pack(index, code, found.timestamp, found.offset)
+            yield
+        if flexible:
+            frame.append(0)
+    if flexible:
+        frame.append(0)
+    return Encoded((frame,))
+
+
+def _epoch_ends(node: Node, version: int, request: Any) -> Steps[Encoded]:  # noqa: ANN401 (a kio message)
+    flexible = is_flexible(ApiKey.OFFSET_FOR_LEADER_EPOCH, version)
+    pack = Struct(">hiiq" + "x" * flexible).pack
+    frame = bytearray(4)  # nothing is throttled
+    write_size(frame, len(request.topics), flexible=flexible)
+    for topic in request.topics:
+        name = topic.topic
+        write_string(frame, name, flexible=flexible)
+        write_size(frame, len(topic.partitions), flexible=flexible)
         for wanted in topic.partitions:
 
-            def find(partition: Partition, wanted: Any = wanted) -> Found:  # noqa: ANN401 (a kio message)
-                epoch, end_offset = partition.log.end_offset_for_epoch(wanted.leader_epoch)
-                return Found(end_offset, leader_epoch=epoch)
+            def find(partition: Partition, epoch: int = wanted.leader_epoch) -> Found:
+                known, end_offset = partition.log.end_offset_for_epoch(epoch)
+                return Found(end_offset, leader_epoch=known)
 
-            code, found = _look(node, topic.topic, wanted.partition, wanted.current_leader_epoch, find)
-            partitions.append(
-                types.EpochEndOffset(
-                    error_code=wire_error(code),
-                    partition=wanted.partition,
-                    leader_epoch=found.leader_epoch,
-                    end_offset=found.offset,
-                )
-            )
-        topics.append(types.OffsetForLeaderTopicResult(topic=topic.topic, partitions=tuple(partitions)))
-    return types.OffsetForLeaderEpochResponse(throttle_time=timedelta(0), topics=tuple(topics))
+            code, found = _look(node, name, wanted.partition, wanted.current_leader_epoch, find)
+            frame += pack(code, wanted.partition, found.leader_epoch, found.offset)
+            yield
+        if flexible:
+            frame.append(0)
+    if flexible:
+        frame.append(0)
+    return Encoded((frame,))
 
 
 def _look(

@@ -14,8 +14,11 @@ from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import PartitionIndex, TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
+from klamm.protocol.sliced_response import SlicedResponse
+from klamm.server.apis import Encoded
 from klamm.server.handlers.topic_partitions import describe_topic_partitions
 from klamm.server.message_types import response_types
+from klamm.server.slices import Steps, in_slices, rest_in_slices
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler
@@ -24,47 +27,72 @@ if TYPE_CHECKING:
 
 ELECTION_PREFERRED: Final = 0
 ELECTION_UNCLEAN: Final = 1
+DELETIONS_AT_ONCE: Final = 100
+"""Partitions of one DeleteRecords that are asked together: some milliseconds of the loop's time."""
 NO_WATERMARK: Final = -1
 NO_COORDINATOR_EPOCH: Final = -1
 NO_TRANSACTION: Final = -1
 _NOT_HERE: Final = "This server does not host this topic-partition."
 
 
-async def delete_records(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+async def delete_records(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Move the log start offsets of partitions up (KIP-107); -1 for their high watermark."""
     timeout_s = request.timeout.total_seconds()
     asked = [(topic.name, one.partition_index, one.offset) for topic in request.topics for one in topic.partitions]
-    results = await asyncio.gather(*(_delete_records(node, *one, timeout_s) for one in asked))
+    results: list[tuple[ErrorCode, int]] = []
+    for first in range(0, len(asked), DELETIONS_AT_ONCE):
+        some = asked[first : first + DELETIONS_AT_ONCE]
+        results += await asyncio.gather(*(_delete_records(node, *one, timeout_s) for one in some))
+    return await rest_in_slices(_deleted(context.api_version, asked, results))
+
+
+def _deleted(
+    version: int, asked: Iterable[tuple[str, int, int]], results: Iterable[tuple[ErrorCode, int]]
+) -> Steps[Encoded]:
     types = response_types(ApiKey.DELETE_RECORDS)
-    topics: dict[str, list[Any]] = defaultdict(list)
+    response = SlicedResponse(
+        ApiKey.DELETE_RECORDS,
+        version,
+        lambda topics: types.DeleteRecordsResponse(throttle_time=timedelta(0), topics=topics),
+    )
+    topics: dict[str, list[tuple[int, ErrorCode, int]]] = defaultdict(list)
     for (name, index, _), (code, low_watermark) in zip(asked, results, strict=True):
-        topics[name].append(
-            types.DeleteRecordsPartitionResult(
-                partition_index=index, low_watermark=low_watermark, error_code=wire_error(code)
-            )
+        topics[name].append((index, code, low_watermark))
+    answered = (
+        types.DeleteRecordsTopicResult(
+            name=name,
+            partitions=tuple(
+                types.DeleteRecordsPartitionResult(
+                    partition_index=index, low_watermark=low_watermark, error_code=wire_error(code)
+                )
+                for index, code, low_watermark in partitions
+            ),
         )
-    return types.DeleteRecordsResponse(
-        throttle_time=timedelta(0),
-        topics=tuple(
-            types.DeleteRecordsTopicResult(name=name, partitions=tuple(partitions))
-            for name, partitions in topics.items()
-        ),
+        for name, partitions in topics.items()
     )
+    return Encoded((yield from response.whole(answered)))
 
 
-def describe_producers(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+def describe_producers(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Describe the idempotent producers that partitions remember (KIP-664)."""
+    return in_slices(_described_producers(node, context.api_version, request))
+
+
+def _described_producers(node: Node, version: int, request: Any) -> Steps[Encoded]:  # noqa: ANN401 (a kio message)
     types = response_types(ApiKey.DESCRIBE_PRODUCERS)
-    return types.DescribeProducersResponse(
-        throttle_time=timedelta(0),
-        topics=tuple(
-            types.TopicResponse(
-                name=topic.name,
-                partitions=tuple(_producers(node, types, topic.name, index) for index in topic.partition_indexes),
-            )
-            for topic in request.topics
-        ),
+    response = SlicedResponse(
+        ApiKey.DESCRIBE_PRODUCERS,
+        version,
+        lambda topics: types.DescribeProducersResponse(throttle_time=timedelta(0), topics=topics),
     )
+    described = (
+        types.TopicResponse(
+            name=topic.name,
+            partitions=tuple(_producers(node, types, topic.name, index) for index in topic.partition_indexes),
+        )
+        for topic in request.topics
+    )
+    return Encoded((yield from response.whole(described)))
 
 
 async def elect_leaders(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)

@@ -12,9 +12,12 @@ from klamm.model.errors import ErrorCode, InvalidTopicError
 from klamm.model.ids import TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
+from klamm.protocol.sliced_response import SlicedResponse
+from klamm.server.apis import Encoded
 from klamm.server.handlers.metadata import partition_fields
 from klamm.server.message_types import response_types
 from klamm.server.operations import NOT_ASKED_FOR, TOPIC_OPERATIONS
+from klamm.server.slices import Steps, in_slices
 
 if TYPE_CHECKING:
     from klamm.server.node import Node
@@ -32,7 +35,7 @@ class _Page(NamedTuple):
 
 def describe_topic_partitions(
     node: Node,
-    _context: RequestContext,
+    context: RequestContext,
     request: Any,  # noqa: ANN401 (kio messages)
 ) -> Any:  # noqa: ANN401 (kio messages)
     """Describe partitions in the order of topic names, from the cursor on, up to the limit.
@@ -49,13 +52,19 @@ def describe_topic_partitions(
     limit = max(1, min(request.response_partition_limit, node.config.max_request_partition_size_limit))
     image = node.image
     pages, next_cursor = _pages(image, sorted(set(names) or image.topics), cursor, limit)
-    return types.DescribeTopicPartitionsResponse(
-        throttle_time=timedelta(0),
-        topics=tuple(_described(image, types, page) for page in pages),
-        next_cursor=None
-        if next_cursor is None
-        else types.Cursor(topic_name=next_cursor[0], partition_index=next_cursor[1]),
+    after = None if next_cursor is None else types.Cursor(topic_name=next_cursor[0], partition_index=next_cursor[1])
+    response = SlicedResponse(
+        ApiKey.DESCRIBE_TOPIC_PARTITIONS,
+        context.api_version,
+        lambda topics: types.DescribeTopicPartitionsResponse(
+            throttle_time=timedelta(0), topics=topics, next_cursor=after
+        ),
     )
+
+    def answer() -> Steps[Encoded]:
+        return Encoded((yield from response.whole(_described(image, types, page) for page in pages)))
+
+    return in_slices(answer())
 
 
 def _pages(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.core.controller_requests import (
     CreatePartitions,
@@ -20,15 +20,22 @@ from klamm.model.errors import KafkaError
 from klamm.model.ids import NO_TOPIC_ID, TopicId
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
+from klamm.protocol.primitives import write_string
+from klamm.protocol.sliced_response import SlicedResponse
+from klamm.server.apis import Encoded
 from klamm.server.message_types import response_types
+from klamm.server.slices import Steps, rest_in_slices
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler
     from klamm.server.node import Node
     from klamm.server.requests import RequestContext
 
+_TOPIC_ID_SINCE: Final = 7
+"""The version of CreateTopics whose answer has the topics' ids."""
 
-async def create_topics(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+
+async def create_topics(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Create topics; when this answers, their partitions take records."""
     topics = tuple(
         NewTopic(
@@ -44,27 +51,42 @@ async def create_topics(node: Node, _context: RequestContext, request: Any) -> A
         outcomes = await _ask(node, CreateTopics(topics, request.validate_only))
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(topic.name, error.error_code, error.message) for topic in topics)
+    return await rest_in_slices(_created(node, context.api_version, outcomes))
+
+
+def _created(node: Node, version: int, outcomes: tuple[TopicOutcome, ...]) -> Steps[Encoded]:
+    """Return the answer; 1,000 topics mostly have the same configs: what stands behind name and id is encoded once."""
     types = response_types(ApiKey.CREATE_TOPICS)
-    described: dict[tuple[tuple[str, str], ...], tuple[Any, ...]] = {}  # 1,000 topics mostly have the same configs
+    response = SlicedResponse(
+        ApiKey.CREATE_TOPICS,
+        version,
+        lambda topics: types.CreateTopicsResponse(throttle_time=timedelta(0), topics=topics),
+    )
+    id_size = 16 if version >= _TOPIC_ID_SINCE else 0
+    encoded, alike = bytearray(), dict[tuple[Any, ...], bytearray]()
     for outcome in outcomes:
-        overrides = tuple(outcome.configs.items())
-        if overrides not in described:
-            described[overrides] = _configs(node, types, outcome)
-    return types.CreateTopicsResponse(
-        throttle_time=timedelta(0),
-        topics=tuple(
-            types.CreatableTopicResult(
-                name=outcome.name,
-                topic_id=outcome.topic_id,
-                error_code=wire_error(outcome.error),
-                error_message=outcome.message,
-                topic_config_error_code=0,
-                num_partitions=outcome.num_partitions,
-                replication_factor=outcome.replication_factor,
-                configs=() if outcome.error else described[tuple(outcome.configs.items())],  # null fails Java's Admin
-            )
-            for outcome in outcomes
-        ),
+        kind = outcome[1:3] + outcome[4:6] + tuple(outcome.configs.items())
+        behind = alike.get(kind)
+        if behind is None:
+            _, around = response.around(_created_topic(node, types, outcome), outcome.name, 0)
+            behind = alike[kind] = around[id_size:]
+        write_string(encoded, outcome.name, flexible=response.flexible)
+        encoded += outcome.topic_id.bytes[:id_size]
+        encoded += behind
+        yield
+    return Encoded(response.parts(len(outcomes), encoded))
+
+
+def _created_topic(node: Node, types: Any, outcome: TopicOutcome) -> Any:  # noqa: ANN401 (kio messages)
+    return types.CreatableTopicResult(
+        name=outcome.name,
+        topic_id=outcome.topic_id,
+        error_code=wire_error(outcome.error),
+        error_message=outcome.message,
+        topic_config_error_code=0,
+        num_partitions=outcome.num_partitions,
+        replication_factor=outcome.replication_factor,
+        configs=() if outcome.error else _configs(node, types, outcome),  # null fails Java's Admin
     )
 
 

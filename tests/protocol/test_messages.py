@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from datetime import timedelta
 from struct import pack
@@ -17,7 +18,13 @@ from klamm.protocol.apis import API_VERSIONS, KAFKA_4_VERSIONS, ApiKey, is_flexi
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.header import parse_request_header, response_header
 from klamm.protocol.kio_loader import load_request_schema, load_response_schema
-from klamm.protocol.messages import decode_request, decode_response, encode_request, encode_response
+from klamm.protocol.messages import (
+    decode_request,
+    decode_request_in_slices,
+    decode_response,
+    encode_request,
+    encode_response,
+)
 from tests.protocol.random_messages import bytes_by_kio, random_message
 
 INSTANCES = 12
@@ -54,6 +61,15 @@ def response_of(key: ApiKey, version: int, body: bytes) -> Any:
     return response
 
 
+def in_slices(key: ApiKey, version: int, body: bytes) -> Any:
+    steps = decode_request_in_slices(key, version, body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
 def beside(newest: type[Any], name: str) -> Any:
     return getattr(sys.modules[newest.__module__], name)
 
@@ -67,6 +83,7 @@ def test_a_request_comes_back_with_kio_s_bytes(key: ApiKey, version: int) -> Non
         newest = request_of(key, version, body)
         assert type(newest) is messages.request_class(key)
         assert request_body(key, version, newest) == body
+        assert in_slices(key, version, body) == newest
 
 
 @pytest.mark.parametrize(("key", "version"), EVERY_VERSION, ids=IDS)
@@ -97,9 +114,14 @@ def test_broken_bytes_are_a_protocol_error_or_another_message(key: ApiKey, versi
             if source.random() < 0.1:
                 broken = bytearray(source.randbytes(source.randrange(64)))
             try:
-                decode(key, version, bytes(broken))
-            except (ProtocolError, UnsupportedVersionError):
+                message = decode(key, version, bytes(broken))
+            except (ProtocolError, UnsupportedVersionError) as error:
+                if decode is request_of:
+                    with pytest.raises(type(error), match=re.escape(str(error))):
+                        in_slices(key, version, bytes(broken))
                 continue
+            if decode is request_of:
+                assert repr(in_slices(key, version, bytes(broken))) == repr(message)  # a NaN is not equal to itself
 
 
 @pytest.mark.parametrize(

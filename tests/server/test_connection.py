@@ -258,3 +258,31 @@ def test_lz4_is_taken_in_the_oldest_requests(connection: WireConnection, topic: 
 def test_a_topic_that_is_named_in_utf_8_is_looked_up_and_not_found(connection: WireConnection) -> None:
     body = connection.request(METADATA, 4, struct.pack(">i", 1) + string("käse") + b"\0")
     assert "käse".encode() in body
+
+
+def many_topics(correlation: int, *, cut: int = 0) -> bytes:
+    """Return a Metadata request that is decoded in slices; ``cut`` bytes of it are missing."""
+    body = struct.pack(">i", 3_000) + b"".join(string(f"none-{at:06}") for at in range(3_000)) + b"\x00"
+    return frame(METADATA, 4, correlation, body[: len(body) - cut])
+
+
+def test_large_requests_are_answered_whole_and_in_their_order(connection: WireConnection, topic: str) -> None:
+    small = frame(METADATA, 4, 3, struct.pack(">i", 1) + string(topic) + b"\x00")
+    connection.socket.sendall(many_topics(1) + many_topics(2) + small + produced(topic, 4, b"value"))
+    for expected in (1, 2):
+        response = connection.receive_frame()
+        assert struct.unpack_from(">i", response) == (expected,)
+        assert response.count(b"none-") == 3_000
+        assert response.endswith(string("none-002999") + b"\x00" + struct.pack(">i", 0))
+    assert correlation_id(connection) == 3
+    assert produce_outcome(connection, topic) == (4, 0, 0)
+
+
+def test_a_large_request_that_is_cut_short_closes_its_connection_with_one_log_line(
+    connection: WireConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        connection.socket.sendall(many_topics(1, cut=5))
+        assert connection.is_closed_by_peer()
+    (line,) = caplog.records
+    assert "Metadata version 4: a string of 11 bytes in " in line.getMessage()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from klamm.protocol.header import response_header
 from klamm.protocol.messages import encode_response
 from klamm.server.handlers.configs import describe_configs
 from klamm.server.message_types import response_types
+from tests.server.answers import finished
 
 KEY = ApiKey.DESCRIBE_CONFIGS
 VERSIONS = range(API_VERSIONS[KEY].min, API_VERSIONS[KEY].max + 1)
@@ -42,7 +42,7 @@ def broker() -> Iterator[klamm.Broker]:
 def described(broker: klamm.Broker, version: int, resources: list[Any], *, details: bool) -> bytes:
     request = SimpleNamespace(resources=resources, include_synonyms=details, include_documentation=details)
     context = cast("Any", SimpleNamespace(api_version=version))
-    return b"".join(asyncio.run(describe_configs(broker.node, context, request)).parts)
+    return b"".join(finished(describe_configs(broker.node, context, request)).parts)
 
 
 @pytest.mark.parametrize("details", [True, False])
