@@ -40,11 +40,19 @@ Reply = Callable[[ControllerOutcome | KafkaError], None]
 """Takes the outcome of a request, once, on the controller's dispatcher."""
 
 
+Later = Callable[[Callable[[], None]], None]
+"""Takes what is to be called, from any thread, once a change was acted on."""
+
+
 class MetadataListener(Protocol):
     """Whoever acts on changes of the metadata."""
 
-    def metadata_changed(self, delta: MetadataDelta) -> None:
-        """Take a committed change. Called on the controller's dispatcher, before the replies leave."""
+    def metadata_changed(self, delta: MetadataDelta) -> Later | None:
+        """Take a committed change. Called on the controller's dispatcher, before the replies leave.
+
+        What cannot be acted on at once is returned as something to be called: the replies leave, and the next change
+        comes, once that is done.
+        """
 
 
 class MetadataFlusher(Protocol):
@@ -87,6 +95,10 @@ class _SnapshotSaved(NamedTuple):
     failure: str | None
 
 
+class _ActedOn(NamedTuple):
+    """The listener has acted on the change that it did not act on at once."""
+
+
 class _Waiting(NamedTuple):
     """An outcome whose records, or those before it, are not flushed yet."""
 
@@ -125,6 +137,9 @@ class ControllerActor(LoopActor):
         self._decided: list[tuple[Decision, Reply]] = []
         self._next_offset = log.end_offset
         self._waiting: deque[_Waiting] = deque()
+        self._flushed_end_offset = log.end_offset
+        self._published: list[_Waiting] | None = None
+        """Committed, to be answered once the listener has acted on them; None: it has acted on all."""
         self._flushing = False
         self._saving = False
         self._unusable: str | None = None
@@ -136,7 +151,8 @@ class ControllerActor(LoopActor):
 
     def on_start(self) -> None:
         """Tell the listener what was loaded."""
-        self._publish(self._core.loaded())
+        later = self._publish(self._core.loaded())
+        assert later is None, "what is loaded is acted on before anybody can ask"
 
     def on_receive(self, message: object) -> None:
         """Take one message; requests are decided now and written at the end of the drain."""
@@ -145,8 +161,12 @@ class ControllerActor(LoopActor):
                 self._decide(request, reply)
             case Flushed(end_offset):
                 self._flushing = False
-                self._commit(end_offset)
+                self._flushed_end_offset = end_offset
+                self._commit()
                 self._flush()
+            case _ActedOn():
+                self._acted_on()
+                self._commit()
             case FlushFailed(reason):
                 self._flushing = False
                 self._flush_failed(reason)
@@ -175,7 +195,7 @@ class ControllerActor(LoopActor):
             if end_offset > self._log.end_offset:
                 self._refuse(decided[at:], reason or "the metadata log is shorter than what was appended")
                 break
-            if decision.records or self._waiting:
+            if decision.records or self._waiting or self._published is not None:
                 self._waiting.append(_Waiting(end_offset, bool(decision.records), decision.outcome, reply))
             else:
                 reply(decision.outcome)
@@ -195,9 +215,10 @@ class ControllerActor(LoopActor):
         """Refuse whoever waits; the metadata as committed stays in force until the next start."""
         decided, self._decided = self._decided, []
         waiting, self._waiting = self._waiting, deque()
+        published, self._published = self._published or [], None
         for _, reply in decided:
             reply(_stopped())
-        for one in waiting:
+        for one in (*published, *waiting):
             one.reply(_stopped())
 
     def _decide(self, request: ControllerRequest, reply: Reply) -> None:
@@ -221,34 +242,47 @@ class ControllerActor(LoopActor):
             reply(KafkaStorageError(reason))
 
     def _flush(self) -> None:
-        if self._waiting and not self._flushing:
+        if self._waiting and self._waiting[-1].end_offset > self._flushed_end_offset and not self._flushing:
             self._flushing = True
             self._ports.flusher.flush(self._log.log, self.actor_ref.tell)
 
-    def _commit(self, end_offset: int) -> None:
-        done: list[_Waiting] = []
-        while self._waiting and self._waiting[0].end_offset <= end_offset:
+    def _commit(self) -> None:
+        """Publish what is flushed and was not yet: one change after the other."""
+        if self._published is not None:
+            return
+        done = self._published = []
+        while self._waiting and self._waiting[0].end_offset <= self._flushed_end_offset:
             done.append(self._waiting.popleft())
         decisions = sum(one.has_records for one in done)
-        if decisions:
-            self._publish(self._core.commit(decisions))
-        for one in done:
+        later = self._publish(self._core.commit(decisions)) if decisions else None
+        if later is None:
+            self._acted_on()
+        else:
+            tell = self.actor_ref.tell
+            later(lambda: tell(_ActedOn()))
+
+    def _acted_on(self) -> None:
+        published, self._published = self._published or [], None
+        for one in published:
             one.reply(one.outcome)
         if self._log.size_since_snapshot >= self._snapshot_size:
             self._save_snapshot()
 
-    def _publish(self, delta: MetadataDelta) -> None:
+    def _publish(self, delta: MetadataDelta) -> Later | None:
         try:
-            self._ports.listener.metadata_changed(delta)
+            return self._ports.listener.metadata_changed(delta)
         except Exception:  # committed is committed: what the listener could not do must not cost the controller
             logger.exception("a change of the metadata could not be acted on")
+            return None
 
     def _flush_failed(self, reason: str) -> None:
         logger.error("metadata cannot be flushed; no change is accepted until the next start", extra={"reason": reason})
         self._unusable = reason
-        waiting, self._waiting = self._waiting, deque()
-        self._core.abandon(sum(one.has_records for one in waiting))
-        for one in waiting:
+        flushed = [one for one in self._waiting if one.end_offset <= self._flushed_end_offset]
+        lost = list(self._waiting)[len(flushed) :]
+        self._waiting = deque(flushed)
+        self._core.abandon(sum(one.has_records for one in lost))
+        for one in lost:
             one.reply(KafkaStorageError(reason))
 
     def _save_snapshot(self) -> None:

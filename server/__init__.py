@@ -10,6 +10,7 @@
 | `slices.py` | large requests and answers worked on in slices, others in between |
 | `fetch_sessions.py` | what consumers read (KIP-227) |
 | `partitions.py` | the partitions of this node, their actors, their recovery |
+| `creations.py` | many new partitions, made in slices |
 | `unopened.py` | partitions whose logs the disk would not open: tried again until it does |
 | `group_coordinators.py` | the group coordinators of this node |
 | `encoded_offsets.py` | OffsetFetch's answers about whole groups, kept as bytes until a commit changes them |

@@ -12,9 +12,10 @@ import logging
 import random
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, SaveSnapshot
+from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, Later, SaveSnapshot
 from klamm.actors.disk import DISK_ACTORS, Disk
 from klamm.actors.dispatchers import LoopDispatcher, PoolDispatcher
 from klamm.actors.metadata_log import METADATA_TOPIC, METADATA_TOPIC_ID, MetadataLog
@@ -36,10 +37,11 @@ from klamm.model.configs import ResourceType
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import BrokerId, PartitionIndex, TopicName, TopicPartition
 from klamm.model.own_topics import STATE
+from klamm.server.creations import Creations
 from klamm.server.data_store import DataStore
 from klamm.server.listener import Listener
 from klamm.server.log_cleaning import LogCleaning
-from klamm.server.options import Address, NodeOptions
+from klamm.server.options import WILDCARD, Address, NodeOptions
 from klamm.server.partitions import Partition, PartitionTable
 from klamm.server.served_apis import prewarm, serve_apis
 from klamm.storage.checkpoint import PartitionCheckpoint
@@ -100,6 +102,7 @@ class Node:
         self._ports = PartitionPorts(self.clock, LoopTimers(loop), self.disk, self.journal)
         self.supervisor = Supervisor.start(self.clock, self._ports.timers, dispatcher=self.dispatcher)
         self._table = PartitionTable(self)
+        self._creations = Creations(self, self._table)
         self._cleaning = LogCleaning(self)
         self._groups: GroupCoordinators | None = None
         self._client_metrics: ClientMetrics | None = None
@@ -256,8 +259,14 @@ class Node:
 
     # --- metadata -------------------------------------------------------------------------------------------------
 
-    def metadata_changed(self, delta: MetadataDelta) -> None:
-        """Act on a committed change of the metadata (MetadataListener)."""
+    def metadata_changed(self, delta: MetadataDelta) -> Later | None:
+        """Act on a committed change of the metadata (MetadataListener); many new partitions are made in slices."""
+        if self._creations.are_many(delta):
+            return partial(self._creations.make, delta, self._act_on)
+        self._act_on(delta)
+        return None
+
+    def _act_on(self, delta: MetadataDelta) -> None:
         self.image = delta.image
         if delta.broker_config is not None:
             self.config = delta.broker_config
@@ -332,10 +341,11 @@ class Node:
         self.dispatcher.run_ready()
 
     def _advertise(self, bound: Address) -> Address:
-        if self.options.advertised is not None:
-            return self.options.advertised
+        advertised = self.options.advertised
+        if advertised is not None:
+            return Address(advertised.host, advertised.port or bound.port)
         host = self.options.listen.host
-        return Address("localhost" if host in ("0.0.0.0", "::") else host, bound.port)  # noqa: S104
+        return Address("localhost" if host in WILDCARD else host, bound.port)
 
     async def _register(self) -> None:
         endpoint = Endpoint("PLAINTEXT", self.advertised.host, self.advertised.port)
@@ -380,6 +390,7 @@ class Node:
         if self._groups is not None:
             self._groups.stop()
         await self._cleaning.stop()
+        await self._creations.finished()
         await self.supervisor.stop(block=False)
         states, clean = await self._table.close()
         if self._metadata_log is not None:

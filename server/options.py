@@ -9,6 +9,8 @@ from typing import Final
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 9092
 PORT_MAX: Final = 65535
+WILDCARD: Final = ("0.0.0.0", "::")  # noqa: S104
+"""Listens on every interface of the host; nobody can connect to it from another one."""
 
 
 class AddressError(ValueError):
@@ -59,7 +61,7 @@ class NodeOptions:
     Attributes:
         data: The folder of its data; None keeps everything in memory.
         listen: Where it listens; port 0 is a free one.
-        advertised: What clients are told to connect to; None: where it listens.
+        advertised: What clients are told to connect to, port 0 for that where it listens; None: where it listens.
     """
 
     data: Path | None

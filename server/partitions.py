@@ -154,7 +154,7 @@ class PartitionTable:
         self._node = node
         self.unopened = UnopenedPartitions(node.loop, node.disk.run, self._opened_late)
         self._fetchers = ReplicaFetchers(node)
-        self._loading = True
+        self.loading = True
 
     def apply(self, delta: MetadataDelta) -> None:
         """Make the node's partitions what the metadata says; the first delta is what was loaded at the start."""
@@ -162,9 +162,8 @@ class PartitionTable:
             self._delete(topic)
         for topic in delta.topics_created:
             self.topic_names[topic.topic_id] = topic.name
-        for topic, image in delta.partitions_created:
-            if self._node.broker_id in image.replicas:
-                self._create(topic, image, delta.topic_settings[topic.name])
+        for topic, image in self.to_create(delta):
+            self.create(topic, image, delta.topic_settings[topic.name])
         for topic, image in delta.partitions_changed:
             partition = self.by_key.get((topic.name, image.partition))
             unopened = self.unopened.get(topic.name, image.partition)
@@ -177,14 +176,34 @@ class PartitionTable:
             if name not in created:
                 self._change_settings(delta.image.topics[TopicName(name)], settings)
         self._fetchers.brokers_changed()
-        self._loading = False
+        self.loading = False
 
-    def _create(self, topic: TopicImage, image: PartitionImage, settings: TopicSettings) -> None:
-        key = TopicPartition(topic.name, image.partition)
-        open_log = self._node.data.open_log if self._loading else self._node.data.new_log
-        open_it = partial(open_log, key, topic.topic_id, log_settings(settings))
+    def to_create(self, delta: MetadataDelta) -> list[tuple[TopicImage, PartitionImage]]:
+        """Return the new partitions that this node hosts and does not have yet."""
+        return [
+            (topic, image)
+            for topic, image in delta.partitions_created
+            if self._node.broker_id in image.replicas
+            and (topic.name, image.partition) not in self.by_key
+            and (topic.name, image.partition) not in self.unopened
+        ]
+
+    def opening(self, topic: TopicImage, image: PartitionImage, settings: TopicSettings) -> Callable[[], PartitionLog]:
+        """Return what opens the log of a partition, on any thread; it raises StorageFailureError."""
+        open_log = self._node.data.open_log if self.loading else self._node.data.new_log
+        return partial(open_log, TopicPartition(topic.name, image.partition), topic.topic_id, log_settings(settings))
+
+    def create(
+        self,
+        topic: TopicImage,
+        image: PartitionImage,
+        settings: TopicSettings,
+        opened: Callable[[], PartitionLog] | None = None,
+    ) -> None:
+        """Make a partition; ``opened`` returns its log, or raises why it could not be opened."""
+        open_it = self.opening(topic, image, settings)
         try:
-            log = open_it()
+            log = (opened or open_it)()
         except StorageFailureError as failure:  # the other partitions are served nevertheless
             self.unopened.add(UnopenedPartition(topic, image, settings, open_it), failure)
         else:

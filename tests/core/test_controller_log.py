@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, SaveSnapshot
+from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, Later, SaveSnapshot
 from klamm.actors.messages import Flushed, FlushFailed
 from klamm.actors.metadata_log import (
     METADATA_TOPIC,
@@ -213,8 +213,9 @@ class Broker:
         self.ref = ControllerActor.start(core, self.log, ports, snapshot_size, 1_000, dispatcher=node.dispatcher())
         self.run()
 
-    def metadata_changed(self, delta: MetadataDelta) -> None:
+    def metadata_changed(self, delta: MetadataDelta) -> Later | None:
         self.deltas.append(delta)
+        return None
 
     @staticmethod
     def perform(work: Callable[[], None]) -> None:
@@ -347,6 +348,64 @@ def test_a_listener_that_fails_does_not_stop_the_controller(caplog: pytest.LogCa
     broker.run()
     assert errors(broker)[-1:] == [ErrorCode.TOPIC_ALREADY_EXISTS]
     assert "a change of the metadata could not be acted on" in caplog.text
+    broker.end()
+
+
+class Slow(Broker):
+    """One whose listener acts on new topics when it is told to: by calling what is ``pending``."""
+
+    def __init__(self, filesystem: Filesystem) -> None:
+        self.pending: list[Callable[[], None]] = []
+        super().__init__(filesystem)
+        self.ask(register(1))
+        self.run()
+        self.flush_now()
+        self.replies.clear()
+        self.deltas.clear()
+
+    def metadata_changed(self, delta: MetadataDelta) -> Later | None:
+        super().metadata_changed(delta)
+        return self.pending.append if delta.topics_created else None
+
+    def created(self) -> list[list[str]]:
+        return [[topic.name for topic in delta.topics_created] for delta in self.deltas]
+
+
+def test_replies_and_the_next_change_wait_for_a_listener_that_takes_its_time() -> None:
+    broker = Slow(MemoryFilesystem())
+    broker.ask(create("a"))
+    broker.run()
+    broker.flush_now()
+    broker.ask(create("b"), create("a"))
+    broker.run()
+    broker.flush_now()
+    assert (broker.created(), broker.replies) == ([["a"]], [])
+    broker.pending.pop()()
+    broker.run()
+    assert (broker.created(), len(broker.replies)) == ([["a"], ["b"]], 1)
+    broker.pending.pop()()
+    broker.run()
+    assert errors(broker) == [ErrorCode.NONE, ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS]
+    broker.end()
+
+
+def test_what_was_flushed_before_a_flush_failed_is_acted_on_all_the_same() -> None:
+    broker = Slow(MemoryFilesystem())
+    for name in ("a", "b"):
+        broker.ask(create(name))
+        broker.run()
+        broker.flush_now()
+    broker.flush_fails = True
+    broker.ask(create("c"))
+    broker.run()
+    broker.flush_now()
+    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR]
+    broker.pending.pop()()
+    broker.run()
+    broker.pending.pop()()
+    broker.run()
+    assert broker.created() == [["a"], ["b"]]
+    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.NONE, ErrorCode.NONE]
     broker.end()
 
 

@@ -94,7 +94,7 @@ class Replicas:
             if known is None:
                 topic = self.brokers[1].node.image.topics[TopicName(TOPIC)]
                 node._table.topic_names[topic.topic_id] = topic.name
-                node._table._create(topic, image, self.partition(1).settings)
+                node._table.create(topic, image, self.partition(1).settings)
             else:
                 node._table._lead_or_follow(known, image)
 

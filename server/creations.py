@@ -1,0 +1,114 @@
+"""Many partitions at once, made in slices: their folders on the disk's threads, the rest with turns for others between.
+
+A folder takes the kernel a quarter of a millisecond: 1,000 topics would keep the loop from everybody for that time. No
+client is told of them before all are made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from klamm.core.metadata_delta import MetadataDelta
+from klamm.core.metadata_image import PartitionImage, TopicImage
+from klamm.model.configs_topic import TopicSettings
+from klamm.server.slices import Steps, rest_in_slices
+from klamm.storage.errors import StorageFailureError
+from klamm.storage.partition_log import PartitionLog
+
+if TYPE_CHECKING:
+    from klamm.server.node import Node
+    from klamm.server.partitions import PartitionTable
+
+logger = logging.getLogger(__name__)
+
+FEW: Final = 20
+"""So many partitions are made on the spot, in some milliseconds."""
+OPENED_TOGETHER: Final = 50
+"""Logs that a thread opens before it looks after flushes again: some 15 ms."""
+
+Opened = Callable[[], PartitionLog]
+"""Returns an opened log, or raises why it could not be opened."""
+_New = tuple[TopicImage, PartitionImage, TopicSettings]
+
+
+class Creations:
+    """Makes the partitions of large changes of the metadata."""
+
+    def __init__(self, node: Node, table: PartitionTable) -> None:
+        self._node = node
+        self._table = table
+        self._task: asyncio.Task[None] | None = None
+
+    def are_many(self, delta: MetadataDelta) -> bool:
+        """Whether a change is to be made here; not at a start, nor where a deleted topic's folder may be in the way."""
+        return (
+            len(delta.partitions_created) > FEW
+            and not self._table.loading
+            and not delta.topics_deleted
+            and len(self._table.to_create(delta)) > FEW
+        )
+
+    def make(
+        self, delta: MetadataDelta, act_on_rest: Callable[[MetadataDelta], None], done: Callable[[], None]
+    ) -> None:
+        """Make the new partitions, then have the rest of the change acted on, and call ``done``."""
+        assert self._task is None, "one change after the other"
+        self._task = self._node.loop.create_task(self._make(delta, act_on_rest, done))
+
+    async def finished(self) -> None:
+        """Return when nothing is being made."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _make(
+        self, delta: MetadataDelta, act_on_rest: Callable[[MetadataDelta], None], done: Callable[[], None]
+    ) -> None:
+        try:
+            new = [(topic, image, delta.topic_settings[topic.name]) for topic, image in self._table.to_create(delta)]
+            groups = [new[first : first + OPENED_TOGETHER] for first in range(0, len(new), OPENED_TOGETHER)]
+            opened = await asyncio.gather(*map(self._open, groups))
+            await rest_in_slices(self._create(new, [one for group in opened for one in group]))
+            act_on_rest(delta)
+        except Exception:  # committed is committed, as in the controller
+            logger.exception("a change of the metadata could not be acted on")
+        finally:
+            self._task = None
+            done()
+
+    def _open(self, group: Sequence[_New]) -> asyncio.Future[list[Opened]]:
+        """Have logs opened on a thread of the disk."""
+        loop = self._node.loop
+        answer: asyncio.Future[list[Opened]] = loop.create_future()
+        openings = [self._table.opening(*one) for one in group]
+
+        def work() -> None:
+            try:
+                opened = [_opened(open_log) for open_log in openings]
+            except Exception as error:  # noqa: BLE001 (whoever waits tells of it)
+                loop.call_soon_threadsafe(answer.set_exception, error)
+            else:
+                loop.call_soon_threadsafe(answer.set_result, opened)
+
+        self._node.disk.run(work)
+        return answer
+
+    def _create(self, new: Sequence[_New], opened: Sequence[Opened]) -> Steps[None]:
+        for one, log in zip(new, opened, strict=True):
+            self._table.create(*one, log)
+            yield
+
+
+def _opened(open_log: Opened) -> Opened:
+    try:
+        log = open_log()
+    except StorageFailureError as failure:
+        return partial(_raise, failure)
+    return lambda: log
+
+
+def _raise(failure: StorageFailureError) -> PartitionLog:
+    raise failure
