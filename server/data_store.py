@@ -42,6 +42,10 @@ class DataStore:
         meta = self._directory.meta
         self._new = meta is None
         if meta is None:
+            if self._directory.partitions():
+                logger.warning(
+                    "klamm.json is missing beside data: the cluster gets a new id", extra={"path": self.path}
+                )
             meta = DirectoryMeta(_new_cluster_id(), broker_id)
             self._directory.write_meta(meta)
         elif meta.broker_id != broker_id:

@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -23,14 +24,18 @@ from klamm.model.version import VERSION
 from klamm.server.event_loop import new_event_loop
 from klamm.server.exports_wanted import wanted
 from klamm.server.node import Node
-from klamm.server.options import DEFAULT_HOST, DEFAULT_PORT, Address, AddressError, NodeOptions
+from klamm.server.options import DEFAULT_HOST, DEFAULT_PORT, WILDCARD, Address, AddressError, NodeOptions
 from klamm.storage.errors import StorageError
+
+logger = logging.getLogger(__name__)
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What stops a broker cleanly: Ctrl-C, a service manager, a terminal that is closed."""
 
 YOUNG_OBJECTS_MAX: Final = 50_000
 """Allocations between collections of cyclic garbage: the hot path makes none, so they are rarely worth their pause."""
@@ -64,6 +69,7 @@ class UsageError(Exception):
 
 def run(options: ServeOptions) -> int:
     """Serve until Ctrl-C or SIGTERM; return the process's exit code."""
+    _open_standard_files()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     _log_with_fields()
     try:
@@ -81,10 +87,24 @@ def run(options: ServeOptions) -> int:
         return _fail(str(error), EXIT_FAILED)
     except OSError as error:
         where = node_options.listen
-        reason = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own text says the address again
+        if isinstance(error, socket.gaierror):
+            reason = "no address is known for that name"
+        else:
+            reason = (
+                os.strerror(error.errno) if error.errno else str(error)
+            )  # asyncio's own text says the address again
         return _fail(f"cannot listen on {where}: {reason}; {_listen_hint(error)}", EXIT_FAILED)
     finally:
         loop.close()
+
+
+def _open_standard_files() -> None:
+    """Open what is closed of the three: a socket or a segment would get its number, and what is printed there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def _raise_open_files() -> None:
@@ -121,12 +141,21 @@ def configure(options: ServeOptions) -> tuple[BrokerConfig, NodeOptions, list[st
         metrics = wanted(os.environ, config.klamm_metrics_listen)
         listen = Address.parse(options.listen or _first(config.listeners) or f"{DEFAULT_HOST}:{DEFAULT_PORT}")
         advertised_text = options.advertise or _first(config.advertised_listeners)
-        advertised = Address.parse(advertised_text) if advertised_text else None
+        advertised = Address.parse(advertised_text, listen.port) if advertised_text else None
     except (InvalidConfigError, AddressError) as error:
         raise UsageError(str(error)) from error
     if options.memory and options.data is not None:
         msg = "--memory keeps nothing, --data keeps it: give one of them"
         raise UsageError(msg)
+    if advertised is not None and advertised.host in WILDCARD:
+        msg = (
+            f"clients cannot connect to {advertised}: give --advertise the name or address that they reach this host by"
+        )
+        raise UsageError(msg)
+    if listen.host in WILDCARD and advertised is None:
+        warnings.append(
+            "clients on other hosts are sent to localhost: tell them where this one is with --advertise HOST"
+        )
     if listen.host not in LOOPBACK:
         warnings.append(
             f"listening on {listen} without authentication: whoever reaches this port can read and write all"
@@ -163,7 +192,7 @@ def _properties(options: ServeOptions) -> dict[str, str]:
         try:
             properties.update(parse_properties(options.config.read_text("utf-8")))
         except OSError as error:
-            msg = f"cannot read {options.config}: {error.strerror}"
+            msg = f"cannot read {options.config}: {error.strerror}; give --config a file of key=value lines"
             raise UsageError(msg) from error
         except (InvalidConfigError, UnicodeDecodeError) as error:
             msg = f"{options.config}: {error}"
@@ -195,8 +224,9 @@ def _data_directory(options: ServeOptions, config: BrokerConfig) -> Path:
 
 async def _serve(config: BrokerConfig, options: NodeOptions, loop: asyncio.AbstractEventLoop, *, quiet: bool) -> int:
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    for number in STOPPING:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup has it ignored
+            loop.add_signal_handler(number, stopping.set)
     gc.disable()  # what a start makes lives on: with 10,000 partitions a third of its time would go into looking at it
     node = Node(config, options, loop)
     await node.start()
@@ -206,11 +236,21 @@ async def _serve(config: BrokerConfig, options: NodeOptions, loop: asyncio.Abstr
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX, *COLLECTIONS)
     gc.enable()
+    if options.advertised is not None:
+        threading.Thread(target=_look_up, args=(options.advertised.host,), daemon=True).start()
     await stopping.wait()
     if not quiet:
         _say("stopping: flushing and closing every partition", sys.stderr)
     await node.stop()
     return EXIT_OK
+
+
+def _look_up(host: str) -> None:
+    """Warn if clients are told a name that is not known here."""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        logger.warning("clients are told to connect to a name that is not known here", extra={"advertise": host})
 
 
 def _say(text: str, stream: TextIO) -> None:

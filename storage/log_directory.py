@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 LOCK_NAME: Final = ".lock"
 META_NAME: Final = "klamm.json"
+KAFKA_META_NAME: Final = "meta.properties"
 CHECKPOINT_NAME: Final = "checkpoint"
 CLEAN_SHUTDOWN_NAME: Final = "clean-shutdown"
 SEGMENTS_SHARE: Final = 0.5
@@ -198,6 +199,9 @@ def read_meta(filesystem: Filesystem, path: str) -> DirectoryMeta | None:
     """
     name = f"{path}/{META_NAME}"
     if not filesystem.exists(name):
+        if filesystem.exists(f"{path}/{KAFKA_META_NAME}"):
+            msg = f"{path} holds the data of Apache Kafka, whose format is another: give a directory of klamm's own"
+            raise LogDirectoryError(msg)
         return None
     try:
         found = json.loads(filesystem.read_file(name))

@@ -37,7 +37,7 @@ def test_it_says_in_one_screen_what_it_serves_and_where(klamm_server: KlammProce
     assert "WARNING" not in log
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_with_exit_code_0(klamm_process: KlammFactory, number: signal.Signals) -> None:
     server = klamm_process().start()
     make_admin(server).list_topics(timeout=TIMEOUT_S)
@@ -45,6 +45,40 @@ def test_a_signal_ends_it_with_exit_code_0(klamm_process: KlammFactory, number: 
     process.signal(number)
     assert process.wait(TIMEOUT_S) == 0
     assert "Traceback" not in server.log()
+    assert (server.data_directory / CLEAN_SHUTDOWN_NAME).exists()
+
+
+def in_shell(before: str, after: str, *arguments: str | Path) -> list[str]:
+    """Return the command line of ``klamm serve`` in a shell that does something before, and with its streams."""
+    return ["sh", "-c", f'{before}; exec "$@" {after}', "sh", *klamm_command("serve", *map(str, arguments))]
+
+
+def test_under_nohup_it_outlives_its_terminal() -> None:
+    port = free_port()
+    command = in_shell("trap '' HUP", ">/dev/null 2>&1", "--memory", "--listen", f"127.0.0.1:{port}")
+    with subprocess.Popen(command) as process:
+        try:
+            wait_until(lambda: is_serving(port), TIMEOUT_S, "it serves")
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(
+                signal.SIGTERM
+            )  # the first of two that wait is handled first: SIGHUP has the lower number
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()
+
+
+def test_it_serves_and_stops_cleanly_with_its_streams_closed(tmp_path: Path) -> None:
+    port, data = free_port(), tmp_path / "data"
+    command = in_shell(":", "<&- >&- 2>&-", "--data", data, "--listen", f"127.0.0.1:{port}")
+    with subprocess.Popen(command) as process:
+        try:
+            wait_until(lambda: is_serving(port), TIMEOUT_S, "it serves")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()
+    assert (data / CLEAN_SHUTDOWN_NAME).exists()
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
@@ -87,6 +121,7 @@ def test_an_address_of_another_machine_is_not_said_to_be_in_use(host: str) -> No
     message = refused("--memory", "--listen", f"{host}:9092")
     assert f"{host}:9092" in message
     assert "an address of this machine" in message
+    assert "Unknown error" not in message
     assert "another broker" not in message
 
 
@@ -106,6 +141,21 @@ def test_a_data_directory_of_a_newer_format_is_refused_and_left_alone(klamm_proc
     message = refused("--data", server.data_directory, "--listen", server.bootstrap)
     assert "9999" in message
     assert meta.read_text() == newer
+
+
+def test_a_data_directory_of_apache_kafka_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "meta.properties").write_text("version=1\ncluster.id=abc\nnode.id=1\n")
+    assert "Apache Kafka" in refused("--data", tmp_path, "--listen", f"127.0.0.1:{free_port()}")
+    assert not (tmp_path / "klamm.json").exists()
+
+
+def test_data_whose_klamm_json_is_gone_is_served_with_a_warning(klamm_server: KlammProcess, topic: str) -> None:
+    produce_values(make_producer(klamm_server), topic, [b"value"])
+    klamm_server.stop()
+    (klamm_server.data_directory / "klamm.json").unlink()
+    klamm_server.start()
+    assert topic in make_admin(klamm_server).list_topics(timeout=TIMEOUT_S).topics
+    assert "klamm.json is missing beside data" in klamm_server.log()
 
 
 def test_a_data_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -51,6 +51,17 @@ def test_x_is_above_the_file_and_flags_are_above_both(properties: Path, tmp_path
     assert (options.data, options.listen.port, options.advertised) == (tmp_path / "flag", 2, Address("me", 3))
 
 
+def test_an_advertised_name_has_the_port_that_is_listened_on_if_none_is_given() -> None:
+    _, options, _ = configure(ServeOptions(memory=True, listen="127.0.0.1:19092", advertise="broker.example"))
+    assert options.advertised == Address("broker.example", 19092)
+
+
+@pytest.mark.parametrize(("advertise", "warned"), [("", True), ("broker.example", False)])
+def test_listening_everywhere_warns_that_clients_are_sent_to_localhost(advertise: str, *, warned: bool) -> None:
+    _, _, warnings = configure(ServeOptions(memory=True, listen="0.0.0.0:9092", advertise=advertise))
+    assert any("sent to localhost" in warning for warning in warnings) == warned
+
+
 def test_memory_keeps_nothing_and_waits_for_no_flush_unless_asked_to() -> None:
     config, options, _ = configure(ServeOptions(memory=True))
     assert (options.data, config.acks_all_single) == (None, "written")
@@ -87,6 +98,8 @@ def test_listening_on_the_loopback_warns_of_nothing(listen: str) -> None:
         (ServeOptions(listen="SSL://127.0.0.1:1"), "only PLAINTEXT"),
         (ServeOptions(listen="::1:9092"), "brackets"),
         (ServeOptions(advertise="host:port"), "port"),
+        (ServeOptions(advertise="0.0.0.0:9092"), "clients cannot connect to 0.0.0.0:9092"),
+        (ServeOptions(advertise=":9092"), "give --advertise the name or address"),
         (ServeOptions(data=Path("d"), memory=True), "--memory"),
         (ServeOptions(config=Path("no/such/file")), "cannot read"),
     ],
