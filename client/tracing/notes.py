@@ -127,6 +127,11 @@ def _of_headers(propagated: Propagated) -> list[Note]:
     if propagated.repeated:
         names = ", ".join(propagated.repeated)
         notes.append(Note("repeated_headers", f"{names} stands there with different values; the last one counts"))
+    if propagated.correlation:
+        import shlex  # noqa: PLC0415 (few messages have one)
+
+        for name, value in propagated.correlation.items():
+            notes.append(Note("correlation", f"{name} {value} (klamm trace find {shlex.quote(value)})"))
     context = propagated.context
     if context is not None and context.sampled is False:
         notes.append(Note("unsampled", "⋯ unsampled: its producer took no sample, so applications made no spans of it"))

@@ -181,6 +181,13 @@ def test_a_message_without_brothers_that_is_received_twice_has_both() -> None:
     assert not trace.notes
 
 
+def test_correlation_ids_are_said_with_how_to_find_the_others() -> None:
+    trace = facts.trace(facts.found([(b"Correlation-Id", b"7 7"), (b"x-request-id", b"\xff"), (b"other", b"1")]))
+    assert [note.text for note in trace.notes if note.code == "correlation"] == [
+        "Correlation-Id 7 7 (klamm trace find '7 7')"
+    ]
+
+
 def test_a_brokers_flow_says_who_wrote_it_when_it_was_appended_visible_fetched_and_committed() -> None:
     trace = traced(flow=FLOW)
     assert hops(trace) == [
