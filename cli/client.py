@@ -9,6 +9,7 @@ from klamm.cli.output import Column, Item, Result, Table, count_text, size_text
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example
 from klamm.client.errors import ClientError
+from klamm.client.text import duration_text
 
 if TYPE_CHECKING:
     from klamm.client.state import Round
@@ -20,10 +21,6 @@ _MS_IN_S = 1000
 
 def _rate(value: float) -> str:
     return f"{size_text(round(value))}/s"
-
-
-def _seconds(value: float) -> str:
-    return f"{value / _MS_IN_S:,.0f}s"
 
 
 LIST_COLUMNS = (
@@ -64,14 +61,14 @@ def _lines(item: Item) -> list[Item]:
     waiting = f"{item['unanswered']} unanswered"
     return [
         {"what": "software", "value": item["software"]},
-        {"what": "connected for", "value": _seconds(item["connected_for_ms"])},
-        {"what": "idle for", "value": _seconds(item["idle_ms"])},
+        {"what": "connected for", "value": duration_text(item["connected_for_ms"])},
+        {"what": "idle for", "value": duration_text(item["idle_ms"])},
         {"what": "in", "value": f"{_rate(item['in_per_s'])}, {size_text(item['received_size'])} in all"},
         {"what": "out", "value": f"{_rate(item['out_per_s'])}, {size_text(item['sent_size'])} in all"},
         {"what": "requests", "value": f"{item['requests']:,}, {waiting}, the last {item['last_api'] or '-'}"},
         {"what": "errors", "value": f"{item['errors']:,}, the last {item['last_error'] or '-'}"},
         {"what": "groups", "value": ",".join(item["groups"]) or None},
-        {"what": "client instance id", "value": item["client_instance_id"]},
+        {"what": "client instance id", "value": item["client_instance_id"] or "none: it pushes no metrics"},
     ]
 
 
