@@ -4,16 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := actors cli client core model protocol records server storage telemetry tui src/klamm/__init__.py src/klamm/__main__.py tests bench examples
 
-.PHONY: demo test check lint types contract bench bench-full sim test-collector clean setup
+.PHONY: help demo test check lint types contract bench bench-full sim test-collector clean setup
+
+help:  ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml tests/constraints.txt
-	@test -n "$(PYTHON)" || { echo "klamm needs Python 3.11 or newer; set PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "klamm needs Python 3.11 or newer$(if $(PYTHON),; $(PYTHON) is none); set PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c tests/constraints.txt -e '.[dev]'
 	$(BIN)/python -m compileall -q $(filter-out tests bench examples,$(SOURCES))  # no start needs the compiler, even where Python may not write caches
 	@touch $@
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.ready  ## .venv with all that tests need; the others make it by themselves
 
 demo: $(VENV)/.ready  ## the embedded broker at work: orders go in, come out, nothing is lost
 	$(BIN)/python examples/demo.py
@@ -21,15 +25,15 @@ demo: $(VENV)/.ready  ## the embedded broker at work: orders go in, come out, no
 test: $(VENV)/.ready  ## every test; what this machine lacks is skipped loudly
 	$(BIN)/python -m pytest -q -n logical --dist loadgroup
 
-lint: $(VENV)/.ready
+lint: $(VENV)/.ready  ## format and lint
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 
-types: $(VENV)/.ready
+types: $(VENV)/.ready  ## mypy and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-contract: $(VENV)/.ready
+contract: $(VENV)/.ready  ## which folder may import which
 	$(BIN)/lint-imports
 
 SEEDS ?= 1000
@@ -47,5 +51,5 @@ bench: $(VENV)/.ready  ## klamm beside Apache Kafka, 10 minutes at most; needs a
 bench-full: $(VENV)/.ready  ## every row, hours
 	$(BIN)/python bench/run.py --full
 
-clean:
+clean:  ## removes .venv and what was built
 	rm -rf $(VENV) build *.egg-info src/*.egg-info
