@@ -19,7 +19,8 @@ for the network, whatever the cluster does.
 | ``chart``, ``bars``, ``sparkline`` | what is drawn rather than written |
 | ``prompt``, ``jump``, ``outside`` | the line one types in, Ctrl-O, and programs beside: editor, pager, tmux |
 | ``about``, ``contexts`` | over a screen: all of one row; the contexts there are |
-| ``app``, ``navigation`` | the application and its keys; where one is and was |
+| ``app`` | the application and its keys |
+| ``navigation``, ``opening`` | where one is and was; what opens over a screen |
 | ``chrome`` | header, banner, footer |
 | ``interpreter``, ``driver`` | how the two threads share one interpreter; how keys are waited for |
 | ``commands``, ``help``, ``palette`` | the words of ``:``; ``?`` and Ctrl-P |

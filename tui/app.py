@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import events
 from textual.app import ComposeResult
@@ -16,7 +16,7 @@ from textual.containers import Vertical
 from klamm.client.text import size_text
 from klamm.tui import registry
 from klamm.tui.chrome import Banner, Footer, Header, TimeBar
-from klamm.tui.navigation import NavigatingApp
+from klamm.tui.opening import OpeningApp
 from klamm.tui.place import Place
 from klamm.tui.preferences import INTERVALS_S, Preferences
 from klamm.tui.replay import ReplaySession
@@ -26,11 +26,8 @@ from klamm.tui.table import TableView
 
 if TYPE_CHECKING:
     from textual.driver import Driver
-    from textual.screen import ModalScreen, Screen
-    from textual.widget import Widget
+    from textual.screen import Screen
 
-    from klamm.tui.dialogs.change import Change, MenuItem
-    from klamm.tui.prompt import Prompt
 
 THEME: Final = "textual-dark"
 THEME_OF_16_COLOURS: Final = "ansi-dark"
@@ -39,7 +36,7 @@ COPIED_BYTES_MAX: Final = 1 << 20
 """Terminals take from 100 KB to some megabytes by OSC 52, and drop what is longer without a word."""
 
 
-class KlammApp(NavigatingApp, inherit_bindings=False):
+class KlammApp(OpeningApp, inherit_bindings=False):
     """``klamm ui``.
 
     Attributes:
@@ -276,87 +273,10 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         self.say(f"refresh every {self.interval_s:g} s")
         self._header.update_from(self)
 
-    async def action_command_line(self) -> None:
-        """Type a command."""
-        from klamm.tui.prompt import CommandPrompt
-
-        prompt = CommandPrompt()
-        await self.open_prompt(prompt)
-        self.learn_names(prompt.look_again)
-
-    async def action_filter(self) -> None:
-        """Type a filter of the focused table."""
-        prompt = None if self.view is None else self.view.make_filter_prompt()
-        if prompt is not None:
-            await self.open_prompt(prompt)
-
-    def open_change(self, change: Change) -> None:
-        """Open the dialog of a change."""
-        from klamm.tui.dialogs.screen import ChangeScreen
-
-        self.push_screen(ChangeScreen(self, change))
-
-    async def open_menu(self, title: str, items: Sequence[MenuItem]) -> None:
-        """Open a menu of changes."""
-        from klamm.tui.dialogs.menu import MenuScreen
-
-        await self._open_over(MenuScreen(self, title, items), "TableView")
-
-    async def _open_over(self, screen: ModalScreen[None], focus: str = "") -> None:
-        """Open a screen over the others and give it the keys before the next one is looked at."""
-        await self.push_screen(screen)
-        if focus:
-            screen.set_focus(screen.query_one(focus))
-
     def refresh_view(self) -> None:
         """Load what is shown at once, all of it: something was changed."""
         if self.view is not None:
             self.view.refresh_all()
-
-    def action_undo(self) -> None:
-        """Open the plan that takes back the last change."""
-        from klamm.tui.dialogs.undo import UndoLast
-
-        self.open_change(UndoLast())
-
-    def action_redo(self) -> None:
-        """Open the plan that does again what was undone last."""
-        from klamm.tui.dialogs.undo import RedoLast
-
-        self.open_change(RedoLast())
-
-    async def action_help(self) -> None:
-        """Show the keys of the focused panel."""
-        from klamm.tui.help import HelpScreen
-
-        await self._open_over(HelpScreen(self), "TextPane")
-
-    async def action_jump(self) -> None:
-        """Show a letter on every panel; the next key goes there."""
-        from klamm.tui.jump import JumpScreen
-
-        await self._open_over(JumpScreen(self))
-
-    async def action_palette(self) -> None:
-        """Find an action or an object."""
-        from klamm.tui.palette import PaletteScreen
-
-        palette = PaletteScreen(self)
-        await self._open_over(palette, "Input")
-        self.learn_names(palette.look_again)
-
-    def learn_names(self, then: Callable[[], None]) -> None:
-        """Find out what there is by name, where no screen has been that shows it, and do something then."""
-        if all(kind in self.session.names for kind in ("topic", "group", "broker")):
-            return
-
-        async def learn() -> None:
-            from klamm.tui.data.names import learn_names
-
-            await self.session.run(lambda: learn_names(self.session))
-            then()
-
-        self.run_worker(learn(), group="names", exclusive=True)
 
     async def run_chosen(self, action: str) -> None:
         """Do an action as if its key had been pressed where the focus is."""
@@ -366,24 +286,6 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
                 await self.run_action(action, each)
                 return
 
-    async def open_prompt(self, prompt: Prompt) -> None:
-        """Mount a prompt and focus its input before the next key is looked at: nothing typed quickly is lost."""
-        prompt.came_from = self.focused
-        await self.screen.query("#prompt").remove()
-        await self.screen.mount(prompt)
-        self.screen.set_focus(prompt.query_one("Input"))  # Widget.focus() would wait for a turn of the loop
-
-    def focus_on(self, widget: Widget) -> None:
-        """Give a panel the keys at once; while a line is being typed, as soon as it is sent.
-
-        ``Widget.focus()`` would do it a turn of the loop later, and take the keys from a line opened meanwhile.
-        """
-        open_ones = [prompt for prompt in widget.screen.query("#prompt") if getattr(prompt, "is_open", False)]
-        if open_ones:
-            cast("Prompt", open_ones[0]).came_from = widget
-        else:
-            widget.screen.set_focus(widget)
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave keys that are text to whoever is typing, and to dialogs."""
         if action in {"time", "play"}:
@@ -391,11 +293,6 @@ class KlammApp(NavigatingApp, inherit_bindings=False):
         if action in {"command_line", "filter", "help", "jump", "palette", "step_back"}:
             return not self.is_typing and len(self.screen_stack) == 1
         return True
-
-    @property
-    def is_typing(self) -> bool:
-        """Whether keys are text now."""
-        return self.focused is not None and self.focused.__class__.__name__.endswith(("Input", "TextArea"))
 
     def switch_context(self, name: str) -> None:
         """Change to another context."""
