@@ -17,7 +17,7 @@ from textual.widget import Widget
 from klamm.client.text import duration_text, printable
 from klamm.tui.columns import Cell
 from klamm.tui.replay import ReplaySession
-from klamm.tui.styles import component_style
+from klamm.tui.styles import component_style, legible
 from klamm.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Bar(Widget):
             return Style.null()
         found = self._styles.get(name)
         if found is None:
-            found = self._styles[name] = component_style(self, f"bar--{name}")
+            found = self._styles[name] = legible(component_style(self, f"bar--{name}"), self.rich_style)
         return found
 
 

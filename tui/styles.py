@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.style import Style
 from textual.color import Color
 from textual.widget import Widget
+
+LEGIBLE: Final = 3.0
+"""The contrast below which letters cannot be read (WCAG 2.1, 1.4.11)."""
+
+
+def legible(style: Style, base: Style) -> Style:
+    """Return a style over a base, with the base's colour where its own could not be read there."""
+    over = base + style
+    found = contrast(over)
+    return over if found is None or found >= LEGIBLE or base.color is None else over + Style(color=base.color)
+
+
+def contrast(style: Style) -> float | None:
+    """Return the contrast of letters and ground, 1 to 21 (WCAG 2.1); None for the terminal's own 16 colours."""
+    ink, ground = style.color, style.bgcolor
+    if ink is None or ground is None or ink.triplet is None or ground.triplet is None:
+        return None
+    lighter, darker = sorted((_luminance(*ink.triplet), _luminance(*ground.triplet)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(*parts: int) -> float:
+    black = 10  # of 255: below it sRGB is linear
+    linear = [part / 255 / 12.92 if part <= black else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def component_style(widget: Widget, name: str) -> Style:

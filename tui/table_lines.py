@@ -25,7 +25,7 @@ from klamm.tui.columns import Cell, Column, fit
 from klamm.tui.part import Part
 from klamm.tui.rows import Rows
 from klamm.tui.signs import Signs
-from klamm.tui.styles import component_style
+from klamm.tui.styles import component_style, legible
 
 TOP: Final = 2
 """Lines above the rows: title and column names."""
@@ -248,7 +248,8 @@ class TableLines(ScrollView, inherit_bindings=False):
         segments = [Segment((signs.cursor if current else " ") + (signs.mark if marked else " "), base)]
         used = GUTTER
         for cell, (column, cell_width) in zip(cells, self._fitted, strict=True):
-            style = base + self._style("marked" if marked and not cell.style else cell.style)
+            style = self._style("marked" if marked and not cell.style else cell.style)
+            style = legible(style, base) if current else base + style
             text = _cell_text(cell.text, cell_width, right=column.right, cut=signs.cut)
             segments += [Segment(text, style), Segment(" ", base)]
             used += cell_width + 1
