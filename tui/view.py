@@ -33,6 +33,8 @@ Pane = TableView | TextPane
 WIDE: Final = 150
 HIGH: Final = 30
 """From this size on panels stand side by side."""
+OPENERS: Final = frozenset({"change_menu", "danger_menu", "copy", "write", "produce", "resend", "edit"})
+"""Actions that open something one types in, or may: their keys are looked at before whoever has the focus."""
 
 
 class View(Vertical):
@@ -69,10 +71,10 @@ class View(Vertical):
         Binding("shift+tab", "pane(-1)", "Pane before", show=False, id="view.previous-pane"),
         Binding("plus", "zoom", "Zoom the pane", show=False, id="view.zoom"),
         Binding("underscore", "unzoom", "All panes", show=False, id="view.unzoom"),
-        Binding("y", "copy", "Copy", show=False, id="view.copy"),
         Binding("m", "messages", "Messages", show=False, id="view.messages"),
         Binding("D", "diff", "Compare what is marked", show=False, id="view.diff"),
-        # Looked at first, so that what follows them at once goes to the menu.
+        # Looked at first, so that what follows them at once goes to what they open.
+        Binding("y", "copy", "Copy", show=False, priority=True, id="view.copy"),
         Binding("a", "change_menu", "Change…", priority=True, id="view.change-menu"),
         Binding("X", "danger_menu", "Destroy…", priority=True, id="view.danger-menu"),
     ]
@@ -289,9 +291,11 @@ class View(Vertical):
     # Messages and actions
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the menus of changes only where there are changes."""
+        """Leave keys that are text to whoever is typing; offer the menus of changes only where there are changes."""
+        if action in OPENERS and self.klamm.is_typing:
+            return False
         if action in {"change_menu", "danger_menu"}:
-            return type(self).changes is not View.changes and not self.klamm.is_typing
+            return type(self).changes is not View.changes
         return super().check_action(action, parameters)
 
     def on_table_view_opened(self, event: TableView.Opened) -> None:
@@ -392,7 +396,7 @@ class View(Vertical):
         else:
             self.klamm.say(f"there is nothing to {title.lower()} here", "dim")
 
-    def action_copy(self) -> None:
+    async def action_copy(self) -> None:
         """Copy the row's name; with nothing under the cursor the command line of this screen."""
         focused = self.app.focused
         rows = focused.rows.chosen() if isinstance(focused, TableView) else []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from klamm.client.committed import Committed, commit_offsets
-from klamm.client.groups import coordinators
+from klamm.client.groups import coordinators, delete_groups, list_groups
 from klamm.client.topics import NewTopic, create_topics, delete_topics
 from klamm.tui.app import KlammApp
 from klamm.tui.help import HelpScreen
@@ -73,6 +73,27 @@ async def test_a_topic_that_is_deleted_while_it_is_open_is_said_and_the_rest_goe
         assert topic not in {row.name for row in app.view.table("topics").rows.all} if app.view else False
         await pilot.press("escape")
         await settle(app, pilot, lambda: app.history[app.at].place.kind == kind)
+
+
+async def test_a_group_that_is_deleted_while_it_is_open_is_said(ui: Ui, topic: str) -> None:
+    name = topic[-40:]
+    app = ui(Place("group", name))
+    await prepare(app, name)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 2)
+        await settle(app, pilot, lambda: name in shown_rows(app))
+
+        async def delete_it() -> Any:
+            listed, _ = await list_groups(app.session.cluster)
+            return await delete_groups(app.session.cluster, [each for each in listed if each.group_id == name])
+
+        await app.session.run(delete_it)
+        await settle(app, pilot, lambda: "the group has been deleted" in shown(app))
+        table = app.view.table("partitions") if app.view is not None else None
+        assert table is not None
+        assert table.part.error is not None
+        assert f":group {name}" not in table.part.error.next_step.split(" or "), "it leads to what is there no more"
+        assert table.rows.shown, "what it had stays to be seen"
 
 
 def shown_rows(app: KlammApp) -> str:

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from klamm.client.errors import ClientError
 from klamm.client.groups import DescribedGroup, describe_groups
 from klamm.client.lag_watch import LagWatcher
 from klamm.client.text import printable
@@ -65,9 +66,12 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     now = session.now_ms
     refused = report.group_errors.get(name)
     if refused is not None:
+        if refused.code == _NO_SUCH_GROUP and known.before is not None:
+            refused.message = "the group has been deleted"
+            return _refused(refused, now)
         if refused.code == _NO_SUCH_GROUP and await hidden_groups(session, memory):
             refused.message += ", or you may not DESCRIBE it"
-        return Loaded(now, {part: Part(None, refused, now) for part in ("partitions", "members", "events", "flow")})
+        return _refused(refused, now)
     found, errors = await describe_groups(cluster, report.groups)
     described = found[0] if found else None
     rows = [partition_row(known.watcher, row, described) for row in known.watcher.rows(name)]
@@ -87,6 +91,10 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
         ),
     }  # fmt: skip
     return Loaded(now, parts, more=len(known.watcher.history) == 1)
+
+
+def _refused(error: ClientError, now_ms: int) -> Loaded:
+    return Loaded(now_ms, {part: Part(None, error, now_ms) for part in ("partitions", "members", "events", "flow")})
 
 
 def lags_of(watcher: LagWatcher, name: str) -> list[tuple[int, float]]:

@@ -43,7 +43,7 @@ async def suggest_names(session: Session, place: Place, memory: Memory, loaded: 
         if "near" not in memory:
             if kind not in session.names:
                 await learn_names(session)
-            memory["near"] = difflib.get_close_matches(name, session.names.get(kind, ()), _NEAR_MAX)
+            memory["near"] = difflib.get_close_matches(name, set(session.names.get(kind, ())) - {name}, _NEAR_MAX)
         near: list[str] = memory["near"]
         rest = place.name.removeprefix(name)
         error.next_step = " or ".join(f":{place.kind} {each}{rest}" for each in near) or f":{kind}s lists what there is"

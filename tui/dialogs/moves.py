@@ -85,7 +85,8 @@ class Reassign(Change):
             done = [where for where in targets if where not in failed]
             inverse = operations.reassign({where: before[where] for where in done})
             place = Place("cluster", "", "moving") if done and not failed else None
-            return Done(f"{len(done)} partitions are moving", list(failed.values()), [inverse], "", bool(done), place)
+            said = f"began to move {counted(len(done), 'partition')}"
+            return Done(said, list(failed.values()), [inverse], "", bool(done), place)
 
         return Prepared(plan, words, apply, "moves them back", "", then)
 

@@ -50,7 +50,7 @@ class ConfigsView(View):
     """A screen with a panel of configs, which ``e`` edits one by one and ``E`` together, in the person's editor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "edit", "Edit a config", show=False, id="configs.edit"),
+        Binding("e", "edit", "Edit a config", show=False, priority=True, id="configs.edit"),
         Binding("E", "edit_all", "Edit all configs in $EDITOR", show=False, id="configs.edit-all"),
     ]
 

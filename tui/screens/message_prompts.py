@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from klamm.client.messages import jsonl
+from klamm.client.text import counted, reason_of
 from klamm.tui.data.messages import MessageRow
 from klamm.tui.prompt import Prompt
 
@@ -41,7 +42,7 @@ class SearchPrompt(Prompt):
 class CopyPrompt(Prompt):
     """What to copy: one letter is enough."""
 
-    SIGN: ClassVar[str] = "copy"
+    SIGN: ClassVar[str] = "copy "
     lines: ClassVar[list[str]] = []
     WORDS: ClassVar[tuple[str, ...]] = ("value", "key", "headers", "offset", "json", "command")
 
@@ -74,7 +75,7 @@ class CopyPrompt(Prompt):
 class WritePrompt(Prompt):
     """A file for the marked records, or for all that are shown: JSON lines that ``klamm produce`` takes."""
 
-    SIGN: ClassVar[str] = "write to"
+    SIGN: ClassVar[str] = "write to "
     lines: ClassVar[list[str]] = []
 
     def __init__(self, view: MessagesView) -> None:
@@ -102,9 +103,9 @@ async def _write(view: MessagesView, path: Path, rows: Sequence[MessageRow]) -> 
     try:
         await asyncio.to_thread(write)
     except OSError as error:
-        view.klamm.say(f"{path}: {error.strerror or error}", "bad")
+        view.klamm.say(f"cannot write {path}: {reason_of(error)}", "bad")
     else:
-        view.klamm.say(f"{len(rows)} records written to {path}", "good")
+        view.klamm.say(f"{counted(len(rows), 'record')} written to {path}", "good")
 
 
 def _plain(data: bytes | None) -> str:

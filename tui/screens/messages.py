@@ -105,11 +105,11 @@ class MessagesView(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "follow", "Follow/pause", id="messages.follow"),
         Binding("T", "trace", "Trace", id="messages.trace"),
-        Binding("R", "resend", "Resend…", id="messages.resend"),
+        Binding("R", "resend", "Resend…", priority=True, id="messages.resend"),
         Binding("e", "edit", "Edit…", id="messages.edit"),
-        Binding("p", "produce", "Produce…", id="messages.produce"),
+        Binding("p", "produce", "Produce…", priority=True, id="messages.produce"),
         Binding("o", "pager", "Value in the pager", show=False, id="messages.pager"),
-        Binding("w", "write", "Write to a file", id="messages.write"),
+        Binding("w", "write", "Write to a file", priority=True, id="messages.write"),
         *(
             Binding(str(number), f"form('{form}')", f"Value as {form}", show=False, id=f"messages.as-{form}")
             for number, form in enumerate(FORMS, 1)
@@ -398,14 +398,14 @@ class MessagesView(View):
 
         outside.page(self.klamm, f"value.{'json' if form == 'json' else 'txt'}", await self.session.run(found))
 
-    def action_copy(self) -> None:
+    async def action_copy(self) -> None:
         """Ask what of the record is to be copied."""
         row = self.current
         if row is None:
             self.klamm.copy(self.command_line())
         else:
-            self.run_worker(self.klamm.open_prompt(CopyPrompt(self, row)), group="prompt")
+            await self.klamm.open_prompt(CopyPrompt(self, row))
 
-    def action_write(self) -> None:
+    async def action_write(self) -> None:
         """Ask which file the marked records go to, or all that are shown."""
-        self.run_worker(self.klamm.open_prompt(WritePrompt(self)), group="prompt")
+        await self.klamm.open_prompt(WritePrompt(self))
