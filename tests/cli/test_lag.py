@@ -120,6 +120,16 @@ def test_a_topic_is_shown_with_everybody_who_reads_it(klamm: Klamm, any_broker: 
     assert [item["lag_state"] for item in klamm("lag", topic, *at).items][1::2] == ["no_commit", "no_commit"]
 
 
+def test_who_does_not_read_the_topic_is_not_named_beside_it(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    _filled(klamm, any_broker, topic, 1)
+    assert klamm("topic", "create", f"{topic}-other", "-b", any_broker.bootstrap).code == 0
+    _commit(any_broker, f"{topic}-reader", topic, {0: 4})
+    _commit(any_broker, f"{topic}-stranger", f"{topic}-other", {0: 0})
+    ran = klamm("lag", topic, "-b", any_broker.bootstrap)
+    assert f"{topic}-reader   Empty" in ran.err
+    assert f"{topic}-stranger" not in ran.err + ran.out
+
+
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_owners_are_named(klamm: Klamm, any_broker: Broker, topic: str, protocol: str) -> None:
     _filled(klamm, any_broker, topic)
