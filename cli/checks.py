@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from klamm.cli.parser import UsageError, number_of, suggestion
 
 _SINGLE = ("--to", "--before")
+_FROM_ZERO = ("--exact", "--max")
 """Options that take one position for all partitions, and no range."""
 
 
@@ -52,6 +53,13 @@ def pair_of(option: str, text: str) -> tuple[str, str]:
     return key, value
 
 
+def _count(option: str, text: str) -> None:
+    least = 0 if option in _FROM_ZERO else 1
+    if number_of(option, text) < least:
+        msg = f"{option} takes a number from {least} on, not {text}"
+        raise UsageError(msg)
+
+
 def _position(option: str, text: str) -> None:
     from klamm.client.errors import SettingsError
     from klamm.client.positions import check_position, checked
@@ -75,7 +83,7 @@ def _condition(option: str, text: str) -> None:
 
 BY_METAVAR: dict[str, Callable[[str, str], object]] = {
     "N": number_of,
-    "COUNT": number_of,
+    "COUNT": _count,
     "N,…": numbers_of,
     "ID,…": numbers_of,
     "KEY=VALUE": pair_of,

@@ -55,7 +55,7 @@ class Workload:
 
     def start(self) -> None:
         """Create the topics and start everything."""
-        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
         for future in admin.create_topics([NewTopic(name, count) for name, count in TOPICS.items()]).values():
             future.result()
         # The slow group begins at the start everywhere: where it has not been yet it would have no commit, and no lag.

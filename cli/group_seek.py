@@ -131,7 +131,7 @@ COMMANDS = (
         (NAME,),
         (
             Option(("--to",), "start, end, now, 12345, +100, -100, -1h or @2026-11-23T10:00", "POSITION"),
-            Option(("--shift-by",), "move by so many offsets instead: 1 skips a record, -10 reads ten again", "COUNT"),
+            Option(("--shift-by",), "move by so many offsets instead: 1 skips a record, -10 reads ten again", "N"),
             Option(("--topic",), "only of this topic", "NAME", repeat=True),
             Option(("-p", "--partition"), "only these partitions of the topic", "N,…"),
             Option(("--create",), "make the group if there is none"),

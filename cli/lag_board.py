@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from klamm.cli.lag_names import Chosen
 from klamm.cli.lag_table import GROUP_COLUMNS, SOON_MS, TIMED_DEFAULT, group_item, trend_cell
 from klamm.cli.output import Column, Format, Item, Result, envelope, render, table
-from klamm.cli.parser import UsageError
 from klamm.cli.run import Run, parse_seconds
 from klamm.client.errors import ClientError
 from klamm.client.lag_watch import LagWatcher
@@ -52,9 +51,6 @@ async def run_board(run: Run, chosen: Chosen) -> Result:
     """Sample until ``--count`` samples were shown or somebody ends it."""
     every = parse_seconds(run.values.text("every") or "1s", "--every")
     count = run.values.number("count")
-    if count is not None and count < 1:
-        msg = f"--count must be at least 1, not {count}"
-        raise UsageError(msg)
     if chosen.missing and not (chosen.groups or chosen.topics):
         return Result((), (), chosen.missing)
     timed_max = run.values.number("exact")

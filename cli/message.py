@@ -179,7 +179,7 @@ def _produce(path: str) -> Command:
             Option(("--rate",), "records a second of a template: 100, 100/s, 5/m", "RATE"),
             Option(("--count",), "how many records of a template", "COUNT"),
             Option(("--create",), "create the topic if there is none"),
-            Option(("--partitions",), "with --create: how many, instead of the broker's default", "N"),
+            Option(("--partitions",), "with --create: how many, instead of the broker's default", "COUNT"),
             Option(("--repartition",), "with --input jsonl: let keys say the partition, instead of the records"),
             Option(("--acks",), "all (default), 1 or 0", "ACKS", choices=("all", "-1", "1", "0")),
             Option(

@@ -10,6 +10,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.client import operations
 from klamm.client.errors import ClientError
+from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.messages.jsonl import Draft
@@ -72,5 +73,5 @@ async def _create(run: Run, name: str, partitions: int | None) -> None:
     created, errors = await create_topics(run.cluster, [new])
     for error in errors.values():
         raise error
-    run.note(f"created {name} with {created[0].partitions} partitions")
+    run.note(f"created {name} with {counted(created[0].partitions, 'partition')}")
     await record(run, f"created {name}", [operations.delete_topics([name])])

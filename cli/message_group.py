@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.message_output import Sink, choose_sink
-from klamm.cli.message_source import find_source, limit_of, make_condition, open_ended
+from klamm.cli.message_source import find_source, make_condition, open_ended
 from klamm.cli.output import Result
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
@@ -39,7 +39,7 @@ async def consume_in_group(run: Run) -> Result:
     if until not in {None, "end"} or values.text("partition") is not None:
         msg = "with --group there is only --until end, and the group assigns partitions: leave --partition out"
         raise UsageError(msg)
-    limit = limit_of(run)
+    limit = run.values.number("n")
     condition = await make_condition(run)
     sink = await choose_sink(run, values.required("topic"), people=False)
     with open_ended(run):

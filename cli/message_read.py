@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from klamm.cli.message_coverage import coverage_items, gap_errors, tell_coverage, tell_resume
-from klamm.cli.message_source import conditions_of, find_source, limit_of, make_condition, make_scan, open_ended
+from klamm.cli.message_source import conditions_of, find_source, make_condition, make_scan, open_ended
 from klamm.cli.output import Result
 from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
@@ -49,7 +49,7 @@ def _until(run: Run) -> str | None:
 async def _read(run: Run, *, until: str | None, people: bool) -> Result:
     from klamm.cli.message_output import Counting, choose_sink
 
-    limit = limit_of(run)
+    limit = run.values.number("n")
     where_to = await choose_sink(run, run.values.required("topic"), people=people)
     condition = await make_condition(run)
     with open_ended(run):

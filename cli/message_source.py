@@ -47,19 +47,6 @@ class open_ended:  # noqa: N801 (used like a function)
             self._stopped.__exit__(None, None, None)
 
 
-def limit_of(run: Run) -> int | None:
-    """Return how many records the line wants at most (``-n``), None for all.
-
-    Raises:
-        UsageError: Less than one.
-    """
-    limit = run.values.number("n")
-    if limit is not None and limit < 1:
-        msg = f"-n takes a number from 1 on, not {limit}"
-        raise UsageError(msg)
-    return limit
-
-
 async def find_source(run: Run) -> Source:
     """Return the topic of the line and the partitions that are asked for.
 

@@ -184,9 +184,6 @@ def _partitions(run: Run) -> int | None:
     if count is not None and not run.values.flag("create"):
         msg = "--partitions is of a topic that --create makes"
         raise UsageError(msg)
-    if count is not None and count < 1:
-        msg = f"--partitions takes a number from 1 on, not {count}"
-        raise UsageError(msg)
     return count
 
 

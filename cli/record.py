@@ -28,9 +28,6 @@ async def record(run: Run) -> Result:
     every = parse_seconds(run.values.text("every") or "1s", "--every")
     count, span = run.values.number("count"), run.values.text("for")
     files = run.values.number("files")
-    if (count is not None and count < 1) or (files is not None and files < 1):
-        msg = "--count and --files must be at least 1"
-        raise UsageError(msg)
     ends = None if span is None else time.monotonic() + parse_seconds(span, "--for")
     size = _size(run.values.text("max_size"), FILE_SIZE_MAX)
     path = Path(run.values.required("file"))

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from klamm.cli.guard import MODERATE, Plan, guard
-from klamm.cli.message_source import Source, find_source, limit_of, make_condition, open_ended
+from klamm.cli.message_source import Source, find_source, make_condition, open_ended
 from klamm.cli.output import Column, Item, Result, count_text, time_text
 from klamm.cli.parser import UsageError
 from klamm.cli.resend import (
@@ -153,7 +153,7 @@ class _Survey:
 async def _survey(run: Run, source: Source, ranges: dict[Partition, Range], state: RedriveState) -> _Survey:
     """Look at everything that would be sent."""
     found = _Survey()
-    left = limit_of(run)
+    left = run.values.number("n")
     again = run.values.flag("again")
     scan = await _scan(run, source, ranges)
     async for rows in scan.rows():
@@ -222,7 +222,7 @@ async def _chunks(run: Run, scan: Scan, state: RedriveState) -> AsyncIterator[li
     from klamm.client.redriving import CHUNK
     from klamm.client.resending import again as sent_again
 
-    left = limit_of(run)
+    left = run.values.number("n")
     again = run.values.flag("again")
     changes = changes_of(run)
     keep_partition = run.values.flag("keep_partition")

@@ -24,9 +24,6 @@ _LAST_WRITE = Column("LAST WRITE", "last_write_ms", show=time_text)
 async def topic_stats(run: Run) -> Result:
     """Show size, offset span, last write and skew of topics; with ``--sample`` what their records are like."""
     count = run.values.number("sample")
-    if count is not None and count < 1:
-        msg = f"--sample takes a number from 1 on, not {count}"
-        raise UsageError(msg)
     from klamm.client.offsets import MAX_TIMESTAMP, list_offsets, start_and_end
 
     metadata, topics, errors = await find_topics(run, run.values.texts("names"))

@@ -254,8 +254,8 @@ COMMANDS = (
             ),
             Option(("--all",), "every message, not only those with a sampled trace"),
             Option(("--every",), "how often --slowest looks (default: 2s)", "TIME"),
-            Option(("--top",), "how many --slowest shows (default: 10)", "N"),
-            Option(("--count",), "end after so many", "N"),
+            Option(("--top",), "how many --slowest shows (default: 10)", "COUNT"),
+            Option(("--count",), "end after so many", "COUNT"),
             Option(("--for",), "end after so long", "TIME"),
         ),
         (
@@ -275,7 +275,7 @@ COMMANDS = (
         (
             Option(("--save",), "append every export to this file, as lines of OTLP JSON", "FILE"),
             Option(("--topic",), "print only spans about this topic", "NAME", repeat=True),
-            Option(("--count",), "end after so many spans", "N"),
+            Option(("--count",), "end after so many spans", "COUNT"),
             Option(("--for",), "end after so long", "TIME"),
             Option(("--no-join",), "do not look up records: no cluster is needed"),
         ),
