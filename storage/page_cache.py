@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import mmap
 import sys
-from array import array
 from collections.abc import Callable
 from typing import Any, Final
 
 _CACHESTAT: Final = 451
 """The number of the system call on every architecture but Alpha (scripts/syscall.tbl)."""
+_WHERE: Final = 2
+"""Of struct cachestat_range, 64 bits each: position, size."""
 _COUNTS: Final = 5
 """Of struct cachestat, 64 bits each: pages cached, dirty, being written, evicted, recently evicted."""
 _UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EPERM})
@@ -41,11 +42,12 @@ def _asking() -> Callable[[int, int, int], int]:
     import ctypes  # noqa: PLC0415  # a broker that serves no large fetch never needs it
 
     call: Any = ctypes.CDLL(None, use_errno=True).syscall
+    byref, numbers = ctypes.byref, ctypes.c_uint64 * (_WHERE + _COUNTS)
+    counts_at = _WHERE * ctypes.sizeof(ctypes.c_uint64)
 
     def ask(descriptor: int, size: int, position: int) -> int:
-        where, counts = array("Q", (position, size)), array("Q", bytes(8 * _COUNTS))
-        to_where, to_counts = (ctypes.c_void_p(each.buffer_info()[0]) for each in (where, counts))
-        failed = call(_CACHESTAT, descriptor, to_where, to_counts, 0)
-        return -ctypes.get_errno() if failed else counts[0]
+        both = numbers(position, size)
+        failed = call(_CACHESTAT, descriptor, byref(both), byref(both, counts_at), 0)
+        return -ctypes.get_errno() if failed else both[_WHERE]
 
     return ask
