@@ -135,6 +135,18 @@ def decode_fetch(view: memoryview, position: int, version: int) -> FetchRequest:
         raise ProtocolError(msg) from error
 
 
+def fetch_offset_position(view: memoryview, position: int, version: int) -> int:
+    """Return where in a sound request, whose body starts at ``position``, the first partition's fetch offset stands."""
+    flexible = version >= FLEXIBLE_SINCE
+    if version < REPLICA_STATE_SINCE:
+        position += _INT32.size
+    position += _LIMITS.size + (_SESSION.size if version >= SESSION_SINCE else 0)
+    _, position = read_array_size(view, position, _TOPIC_SIZE_MIN, flexible=flexible)
+    _, _, position = _read_topic(view, position, version, flexible=flexible)
+    _, position = read_array_size(view, position, _partition_layout(version).size, flexible=flexible)
+    return position + (2 if version >= LEADER_EPOCH_SINCE else 1) * _INT32.size  # behind index and leader epoch
+
+
 def encode_fetch_response(
     version: int,
     correlation_id: int,

@@ -8,7 +8,7 @@
 | `apis.py`, `served_apis.py` | what an API is; the table of all that are served |
 | `handlers/` | one file for each group of APIs |
 | `slices.py` | large requests and answers worked on in slices, others in between |
-| `fetch_sessions.py` | what consumers read (KIP-227) |
+| `fetch_sessions.py`, `fetch_reads.py` | what consumers read (KIP-227); how one partition is read for them |
 | `partitions.py` | the partitions of this node, their actors, their recovery |
 | `creations.py` | many new partitions, made in slices |
 | `unopened.py` | partitions whose logs the disk would not open: tried again until it does |
@@ -25,5 +25,5 @@
 | `replica_fetchers.py`, `replica_fetch_port.py` | which partitions are copied, and how a follower reaches its leader |
 | `topic_settings.py`, `operations.py` | what configs mean below; the operations that answers name |
 | `message_types.py`, `error_responses.py`, `requests.py`, `event_loop.py` | helpers of the handlers |
-| `repeated_request.py`, `repeated_commit.py` | requests that come again, nearly the same bytes each time |
+| `repeated_request.py`, `repeated_commit.py`, `repeated_fetch.py` | requests that come again, nearly the same |
 """

@@ -122,6 +122,7 @@ class Connection(asyncio.BufferedProtocol):
             self._task.cancel()
         self._slots.clear()
         self._answers.clear()
+        self._repeated.clear()
         self._buffer, self._spare = ReceiveBuffer(0), None  # cyclic garbage is collected rarely: free what is large now
         self._listener.closed(self, exc)
 
@@ -314,9 +315,10 @@ class Connection(asyncio.BufferedProtocol):
         stats.received_size += repeated.size
         now_ns = perf_counter_ns()
         elapsed_ns = now_ns - received_ns
-        if elapsed_ns > stats.slow_ns:  # to be noted
+        if not isinstance(answer, bytes) or elapsed_ns > stats.slow_ns:  # records, or to be noted
+            slot = self._answered_slot(answer) if isinstance(answer, bytes) else answer
             header = repeated.header._replace(correlation_id=correlation_id_in(received))
-            self._append_slot(self._answered_slot(answer), stats, header, repeated.size, received_ns)
+            self._append_slot(slot, stats, header, repeated.size, received_ns)
             self._send()
             return True
         size = len(answer)

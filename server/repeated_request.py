@@ -1,8 +1,8 @@
 """Requests that a connection sends again and again: nearly the same bytes each time.
 
 Members of groups send the same heartbeat until their generation or epoch changes, and commits of the same partitions,
-thousands of them one every few seconds, each on a connection of its own. To read header and body anew each time would
-take longer than to answer.
+thousands of them one every few seconds, each on a connection of its own; a consumer that catches up asks for one batch
+after the other. To read header and body anew each time would take longer than to answer.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Final, Protocol
 
 from klamm.protocol.header import RequestHeader
+from klamm.server.response_slot import ResponseSlot
 
 REPEATED_SIZE_MAX: Final = 512
 """Bytes of a request that is kept: four times what the Java client's heartbeat has."""
@@ -38,8 +39,8 @@ class Repeated(Protocol):
     header: RequestHeader
     size: int
 
-    def answer(self, received: bytes) -> bytes | None:
-        """Return the response frame if ``received``, of :attr:`size` bytes, is this request again.
+    def answer(self, received: bytes) -> bytes | ResponseSlot | None:
+        """Return the response frame, or a slot that holds it, if ``received``, of :attr:`size` bytes, is this request.
 
         None: it is another, or it must be handled as any other; nothing has been done for it.
         """

@@ -22,31 +22,26 @@ from klamm.actors.messages import FetchWaits, FollowerFetched
 from klamm.model.errors import (
     KafkaError,
     KafkaStorageError,
-    OffsetOutOfRangeError,
 )
 from klamm.protocol.apis import API_VERSIONS, ApiKey
-from klamm.protocol.fetch import FetchedPartition, FetchPartition, FetchRequest, decode_fetch, encode_fetch_response
+from klamm.protocol.fetch import FetchedPartition, FetchRequest, decode_fetch, encode_fetch_response
 from klamm.protocol.header import RequestHeader
+from klamm.protocol.varint import Buffer
 from klamm.server.connection import Connection
+from klamm.server.fetch_reads import RESPONSE_SIZE_MAX, diverging_epoch, end_offset_for, note_fetched, read_partition
 from klamm.server.fetch_sessions import FetchSession, FetchSessions, SessionPartition, TopicKey, requested
 from klamm.server.partitions import find_partition
+from klamm.server.repeated_fetch import RepeatedFetch, may_repeat
 from klamm.server.response_slot import ResponseSlot
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.partition_log import ColdRead
 from klamm.storage.slicing import LogSlice
-from klamm.telemetry.journal import Journal
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
     from klamm.server.node import Node
-    from klamm.server.partitions import Partition
 
 TOPIC_ID_SINCE: Final = 13
-READ_COMMITTED: Final = 1
-RESPONSE_SIZE_MAX: Final = 4 * 1024 * 1024
-"""Bytes of records in one response, whatever the client allows: reading 50 MB at once keeps everybody else waiting for
-20 ms. A client that gets less than it allowed simply asks again."""
-
 _Read = tuple[SessionPartition, FetchedPartition]
 
 
@@ -69,6 +64,8 @@ class FetchApi:
         request = decode_fetch(frame, header.body_position, header.api_version)
         response = FetchResponse(connection, self, header, request)
         response.start()
+        if response.buffers is not None and len(response.buffers) > 1 and may_repeat(request, len(frame)):
+            connection.repeats(RepeatedFetch(self.node, connection, header, frame, request))
         return response
 
 
@@ -171,7 +168,14 @@ class FetchResponse(ResponseSlot):
         except KafkaError as error:
             return self._refused(index, error), None
         try:
-            return self._read_partition(partition, wanted.request, left, at_least_one=at_least_one)
+            fetched, cold = read_partition(
+                partition,
+                self._request,
+                wanted.request,
+                left,
+                at_least_one=at_least_one,
+                sends_files=self.connection.sends_files,
+            )
         except KafkaError as error:
             return self._refused(index, error), None
         except CorruptSegmentError as error:
@@ -179,51 +183,14 @@ class FetchResponse(ResponseSlot):
             return FetchedPartition(index, KafkaStorageError.code), None
         except StorageFailureError as error:
             return self._refused(index, KafkaStorageError(str(error))), None
+        if fetched.size and not isinstance(fetched.buffers[0], Buffer):
+            self.has_files = True
+        return fetched, cold
 
     def _refused(self, index: int, error: KafkaError) -> FetchedPartition:
         self._api.stats.errors += 1
         self.error_code = error.error_code
         return FetchedPartition(index, error.error_code)
-
-    def _read_partition(
-        self, partition: Partition, request: FetchPartition, left: int, *, at_least_one: bool
-    ) -> tuple[FetchedPartition, ColdRead | None]:
-        state, log = partition.state, partition.log
-        state.check_leader(request.current_leader_epoch)
-        found = FetchedPartition(
-            request.partition,
-            0,
-            state.high_watermark,
-            state.last_stable_offset,
-            log.log_start_offset,
-            [] if self._request.isolation_level == READ_COMMITTED else None,
-        )
-        diverging = _diverging_epoch(partition, request)
-        if diverging is not None:
-            return found._replace(diverging_epoch=diverging), None
-        offset = request.fetch_offset
-        if not log.log_start_offset <= offset <= state.log_end_offset:
-            msg = f"offset {offset} is not in [{log.log_start_offset}, {state.log_end_offset}]"
-            raise OffsetOutOfRangeError(msg)
-        end_offset = self._end_offset(partition)
-        if offset >= end_offset or (left <= 0 and not at_least_one):
-            return found, None
-        size_max = min(request.partition_max_bytes, left)
-        ranges = log.ranges(offset, end_offset, size_max) if self.connection.sends_files else None
-        if ranges is not None:
-            self.has_files = True
-            return found._replace(buffers=ranges.ranges, size=ranges.size, next_offset=ranges.next_offset), None
-        read = log.read(offset, end_offset, size_max, at_least_one=at_least_one)
-        if isinstance(read, ColdRead):
-            return found, read
-        return found._replace(buffers=read.buffers, size=read.size, next_offset=read.next_offset), None
-
-    def _end_offset(self, partition: Partition) -> int:
-        if self._request.replica_id >= 0:
-            return partition.state.log_end_offset
-        if self._request.isolation_level == READ_COMMITTED:
-            return partition.state.last_stable_offset
-        return partition.state.high_watermark
 
     def _read_cold(self, reads: list[_Read], cold: list[tuple[int, ColdRead]]) -> None:
         """Have the disk dispatcher perform the reads that would block, then answer with what they bring."""
@@ -263,7 +230,7 @@ class FetchResponse(ResponseSlot):
         for wanted in self._partitions:
             try:
                 partition = find_partition(node, wanted.topic, wanted.request.partition)
-                partition.ref.tell(FetchWaits(self, self._end_offset(partition), follower))
+                partition.ref.tell(FetchWaits(self, end_offset_for(partition, request), follower))
             except (KafkaError, ActorDeadError):
                 continue  # its error is found, and answered, at the next try
 
@@ -277,7 +244,7 @@ class FetchResponse(ResponseSlot):
             try:
                 partition = find_partition(self._api.node, wanted.topic, request.partition)
                 partition.state.check_leader(request.current_leader_epoch)
-                if _diverging_epoch(partition, request) is None:
+                if diverging_epoch(partition, request) is None:
                     partition.ref.tell(FollowerFetched(self._request.replica_id, request.fetch_offset))
             except (KafkaError, ActorDeadError):
                 continue  # its error is found, and answered, when it is read
@@ -287,7 +254,8 @@ class FetchResponse(ResponseSlot):
         session = self._session
         journal = self._api.node.journal
         if journal is not None and self._request.replica_id < 0:
-            self._note(journal, reads)
+            noted = [(wanted.topic, wanted.request.fetch_offset, fetched) for wanted, fetched in reads]
+            note_fetched(journal, self.connection, self._client_id, noted)
         topics: list[tuple[str | None, UUID | None, list[FetchedPartition]]] = []
         last_topic: TopicKey | None = None
         for wanted, fetched in reads:
@@ -304,24 +272,6 @@ class FetchResponse(ResponseSlot):
         session_id = session.session_id if session is not None else 0
         self.complete(encode_fetch_response(self._version, self._correlation_id, 0, session_id, topics))
 
-    def _note(self, journal: Journal, reads: list[_Read]) -> None:
-        """Note what a consumer is given, and that somebody watches a topic of the broker's own."""
-        watched = journal.watched
-        ranges = tuple(
-            [
-                (wanted.topic, fetched.partition, wanted.request.fetch_offset, fetched.next_offset)
-                for wanted, fetched in reads
-                if fetched.size
-            ]
-        )
-        if ranges:
-            connection = self.connection
-            address = connection.client_host, connection.client_port
-            connection.fetched = journal.fetched(connection.fetched, self._client_id, address, ranges)
-        for wanted, _ in reads:
-            if wanted.topic in watched:
-                journal.watch()
-
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -337,13 +287,3 @@ def _is_news(wanted: SessionPartition, fetched: FetchedPartition) -> bool:
         or fetched.high_watermark != wanted.high_watermark
         or fetched.log_start_offset != wanted.log_start_offset
     )
-
-
-def _diverging_epoch(partition: Partition, request: FetchPartition) -> tuple[int, int] | None:
-    """Return (epoch, end offset) if the reader's log parted from ours (KIP-595's diverging epoch), else None."""
-    if request.last_fetched_epoch < 0:
-        return None
-    epoch, end_offset = partition.log.end_offset_for_epoch(request.last_fetched_epoch)
-    if epoch < request.last_fetched_epoch or end_offset < request.fetch_offset:
-        return epoch, end_offset
-    return None

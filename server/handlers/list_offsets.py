@@ -11,7 +11,7 @@ from klamm.model.errors import ErrorCode, KafkaError, KafkaStorageError
 from klamm.protocol.apis import ApiKey, is_flexible
 from klamm.protocol.primitives import write_size, write_string
 from klamm.server.apis import Encoded
-from klamm.server.handlers.fetch import READ_COMMITTED
+from klamm.server.fetch_reads import READ_COMMITTED
 from klamm.server.partitions import find_partition
 from klamm.server.slices import Steps, in_slices
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 import klamm
-from klamm.server.handlers.fetch import RESPONSE_SIZE_MAX
+from klamm.server.fetch_reads import RESPONSE_SIZE_MAX
 from tests.server.replicas import create_topic
 
 RECORD_SIZE = 500_000

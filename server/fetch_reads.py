@@ -1,0 +1,113 @@
+"""What a Fetch reads from one partition, and what telemetry is told of it: the same for every way a request takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from klamm.model.errors import OffsetOutOfRangeError
+from klamm.protocol.fetch import FetchedPartition, FetchPartition, FetchRequest
+from klamm.storage.partition_log import ColdRead
+from klamm.telemetry.journal import Journal, TopicKey
+
+if TYPE_CHECKING:
+    from klamm.server.connection import Connection
+    from klamm.server.partitions import Partition
+
+READ_COMMITTED: Final = 1
+RESPONSE_SIZE_MAX: Final = 4 * 1024 * 1024
+"""Bytes of records in one response, whatever the client allows: reading 50 MB at once keeps everybody else waiting for
+20 ms. A client that gets less than it allowed simply asks again."""
+
+
+def read_partition(
+    partition: Partition,
+    request: FetchRequest,
+    wanted: FetchPartition,
+    left: int,
+    *,
+    at_least_one: bool,
+    sends_files: bool,
+) -> tuple[FetchedPartition, ColdRead | None]:
+    """Return what one partition answers, and the read that the disk has to perform first, if any.
+
+    At most ``left`` bytes, but for ``at_least_one``: then the first batch comes whole.
+
+    Raises:
+        KafkaError: This partition refuses.
+        CorruptSegmentError: What was asked for is damaged.
+        StorageFailureError: The disk refused.
+    """
+    state, log = partition.state, partition.log
+    state.check_leader(wanted.current_leader_epoch)
+    found = FetchedPartition(
+        wanted.partition,
+        0,
+        state.high_watermark,
+        state.last_stable_offset,
+        log.log_start_offset,
+        [] if request.isolation_level == READ_COMMITTED else None,
+    )
+    diverging = diverging_epoch(partition, wanted)
+    if diverging is not None:
+        return found._replace(diverging_epoch=diverging), None
+    offset = wanted.fetch_offset
+    if not log.log_start_offset <= offset <= state.log_end_offset:
+        msg = f"offset {offset} is not in [{log.log_start_offset}, {state.log_end_offset}]"
+        raise OffsetOutOfRangeError(msg)
+    end_offset = end_offset_for(partition, request)
+    if offset >= end_offset or (left <= 0 and not at_least_one):
+        return found, None
+    size_max = min(wanted.partition_max_bytes, left)
+    ranges = log.ranges(offset, end_offset, size_max) if sends_files else None
+    if ranges is not None:
+        return found._replace(buffers=ranges.ranges, size=ranges.size, next_offset=ranges.next_offset), None
+    read = log.read(offset, end_offset, size_max, at_least_one=at_least_one)
+    if isinstance(read, ColdRead):
+        return found, read
+    return found._replace(buffers=read.buffers, size=read.size, next_offset=read.next_offset), None
+
+
+def end_offset_for(partition: Partition, request: FetchRequest) -> int:
+    """Return the offset up to which whoever sent ``request`` may read, exclusive."""
+    if request.replica_id >= 0:
+        return partition.state.log_end_offset
+    if request.isolation_level == READ_COMMITTED:
+        return partition.state.last_stable_offset
+    return partition.state.high_watermark
+
+
+def diverging_epoch(partition: Partition, wanted: FetchPartition) -> tuple[int, int] | None:
+    """Return (epoch, end offset) if the reader's log parted from ours (KIP-595's diverging epoch), else None."""
+    if wanted.last_fetched_epoch < 0:
+        return None
+    epoch, end_offset = partition.log.end_offset_for_epoch(wanted.last_fetched_epoch)
+    if epoch < wanted.last_fetched_epoch or end_offset < wanted.fetch_offset:
+        return epoch, end_offset
+    return None
+
+
+def note_fetched(
+    journal: Journal,
+    connection: Connection,
+    client_id: str | None,
+    reads: Iterable[tuple[TopicKey, int, FetchedPartition]],
+) -> None:
+    """Note what a consumer is given, and that somebody watches a topic of the broker's own.
+
+    ``reads`` are (topic, fetch offset, what is answered).
+    """
+    watched = journal.watched
+    ranges = tuple(
+        [
+            (topic, fetched.partition, fetch_offset, fetched.next_offset)
+            for topic, fetch_offset, fetched in reads
+            if fetched.size
+        ]
+    )
+    if ranges:
+        address = connection.client_host, connection.client_port
+        connection.fetched = journal.fetched(connection.fetched, client_id, address, ranges)
+    for topic, _, _ in reads:
+        if topic in watched:
+            journal.watch()
