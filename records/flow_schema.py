@@ -23,7 +23,8 @@ kind          an offset of the range                                     who
 ============  =========================================================  ======================================
 
 A Fetch names no group: ``group`` stands there only if exactly one group has a member of this client id and host. A
-commit's range begins at the commit before it, or is empty (first = end) where that is not known.
+commit's range begins at the commit before it, or is empty (first = end) where that is not known; the same offset again
+is not recorded.
 """
 
 from __future__ import annotations

@@ -121,10 +121,12 @@ class FlowRecorder:
         if len(self._commits) > COMMITS_MAX:
             self._commits.clear()
         for topic, index, offset in note.offsets:
-            first = self._commits.get((note.group, topic, index), offset)
+            first = self._commits.get((note.group, topic, index))
+            if first == offset:
+                continue  # it passed nothing: who waits for records commits the same again and again
             self._commits[note.group, topic, index] = offset
             key = FlowKey("commit", topic, index, note.client_id, note.group)
-            _add(found, key, FlowRange(min(first, offset), offset, time_us))
+            _add(found, key, FlowRange(offset if first is None else min(first, offset), offset, time_us))
 
 
 def split_partition(name: str) -> tuple[str, int]:

@@ -178,6 +178,16 @@ def test_flow_knows_what_became_visible_was_replicated_and_committed_since_the_l
     assert flow["commit"] == (FlowRange(2, 5, 5), FlowRange(1, 1, 6))
 
 
+def test_a_commit_of_the_same_offset_again_is_not_told() -> None:
+    recorder = FlowRecorder(1)
+    again = [Committed("g", "c", (("t", 0, 2), ("t", 1, 3 + number)), 1) for number in range(2)]
+    assert _flow(recorder, again[0])["commit"] == (FlowRange(3, 3, 0),), "of the last partition"
+    records = recorder.records([again[1]], NAMES, lambda ns: ns // 1000)
+    assert [(one.partition, one.ranges) for one in records] == [(1, (FlowRange(3, 4, 0),))]
+    assert _flow(recorder, again[1]) == {}
+    assert _flow(recorder, Committed("g", "c", (("t", 0, 7),), 1))["commit"] == (FlowRange(2, 7, 0),)
+
+
 def test_a_fetch_of_a_topic_that_is_not_recorded_says_nothing() -> None:
     unknown = UUID(int=7)
     assert _flow(FlowRecorder(1), Fetched("c", "h", 5, ((unknown, 0, 0, 5),), 1)) == {}
