@@ -354,13 +354,14 @@ class Scan:
         if not needles or not fetched.batches:
             return fetched.batches
         frame = fetched.frame
-        hits = Hits(frame, needles[0], fetched.batches[0][0], _end_of(fetched.batches[-1]))
+        hits: Hits | None = None  # compressed bytes hold nothing that is looked for
         found: list[tuple[int, BatchHeader]] = []
         for position, header in fetched.batches:
             end = position + header.size
             if header.attributes & CODEC_MASK:
                 possible = self._may_match_compressed(fetched.where, position, header, frame)
             else:
+                hits = hits or Hits(frame, needles[0], position, _end_of(fetched.batches[-1]))
                 possible = hits.first(position) < end and all(
                     any(find(each, frame, position + HEADER_SIZE, end) >= 0 for each in clause)
                     for clause in needles[1:]

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klamm.client.cluster import Cluster
+from klamm.client.messages.any_case import AnyCase
 from klamm.client.messages.conditions import parse
 from klamm.client.messages.fetching import Fetched
-from klamm.client.messages.filters import build, literal_filter
+from klamm.client.messages.filters import Filter, build, literal_filter
 from klamm.client.messages.formats import Format
 from klamm.client.messages.hashing import ContentHash
 from klamm.client.messages.record import Record
@@ -346,6 +347,43 @@ def test_what_is_printed_of_columns_is_what_is_printed_of_records(
     assert asyncio.run(of_columns(fast)) == asyncio.run(of_records(careful))
     assert fast.coverage == careful.coverage
     assert (fast.corrupt, fast.corrupt_count) == (careful.corrupt, careful.corrupt_count)
+
+
+class _Watched(AnyCase):
+    """Says in which buffers it was looked for."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text)
+        self.searched: list[bytes | bytearray] = []
+
+    def find(self, data: bytes | bytearray, start: int, end: int) -> int:
+        self.searched.append(data)
+        return super().find(data, start, end)
+
+
+@pytest.mark.parametrize("codecs", [(Codec.LZ4, Codec.GZIP), (Codec.LZ4, Codec.NONE, Codec.ZSTD), (Codec.NONE,)])
+def test_a_frame_is_searched_for_a_literal_only_where_a_batch_of_it_is_not_compressed(
+    codecs: tuple[Codec, ...],
+) -> None:
+    batches = [
+        build_batch([PlainRecord(10 * n + k, 0, None, b"HIT" if k == 3 else b"no") for k in range(10)], codec=codec)
+        for n, codec in enumerate(codecs)
+    ]
+    frame, count = b"".join(map(bytes, batches)), 10 * len(codecs)
+    fetched = Fetched(_WHERE, 0, count, frame, list(iter_batches(frame)), count, count)
+    needle = _Watched(b"hit")
+    condition = Filter(literal_filter(text=b"HIT").check, [(needle,)])
+    scan = Scan(
+        Cluster(Settings((), {})), ClusterMetadata([], None, -1, []), {_WHERE: Range(0, count, 0, count)}, condition
+    )
+    scan._fetcher = _Once(fetched)  # type: ignore[assignment]
+
+    async def offsets() -> list[int]:
+        return [record.offset async for record in scan]
+
+    assert asyncio.run(offsets()) == [10 * n + 3 for n in range(len(codecs))]
+    assert scan.scanned == count
+    assert any(data is frame for data in needle.searched) == (Codec.NONE in codecs)
 
 
 def test_a_cluster_that_is_away_for_too_long_is_an_error_and_no_wait_for_ever(
