@@ -80,8 +80,8 @@ class InProcessCluster(Cluster):
         """
         for connection in self._in_process.values():
             return connection
-        code, msg = "NO_BROKER", "there is no broker in it"
-        raise ClientError(code, msg)
+        code, msg = "NO_BROKER", "no broker answered when this was recorded"
+        raise ClientError(code, msg, "look at another time: --at, or , and . in klamm ui")
 
     async def broker(self, broker_id: int) -> BrokerConnection:
         """Return the connection to one broker.

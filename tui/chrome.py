@@ -102,8 +102,7 @@ class Header(Bar):
     def update_from(self, app: KlammApp) -> None:
         """Show what holds now."""
         session, settings, signs = app.session, app.session.settings, app.signs
-        where = settings.context or ",".join(str(address) for address in settings.bootstrap[:2])
-        left = [Cell(" klamm ", "strong"), Cell(f"{signs.cursor} "), Cell(printable(where), "accent")]
+        left = [Cell(" klamm ", "strong"), Cell(f"{signs.cursor} "), Cell(printable(session.name), "accent")]
         if settings.env:
             left.append(Cell(f"  {settings.env.upper()}", "bad" if settings.env == "prod" else "warn"))
         if app.is_read_only:

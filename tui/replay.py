@@ -56,10 +56,16 @@ class ReplaySession(Session):
         super().__init__(current.settings, loader_of, clock=self._recorded_time, live=False)
         self._current = current
         self.cluster = cast("Cluster", current)
+        self._name = recording.path.name
         self.times = list(recording.times)
         self.at_ms = self.times[-1] if at_ms is None else self._nearest(at_ms)
         self.shown_ms = self.at_ms
         self.playing = False
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self._name
 
     def move(self, milliseconds: int) -> None:
         """Go forward or back in time; to the next sample at least, if there is one."""

@@ -72,6 +72,7 @@ class Session:
         self.away: dict[int, int] = {}  # brokers that cannot be reached, and since when, in milliseconds
         self.returned: tuple[int, int, int] | None = None  # the one that came back last, when, after how long
         self.names: dict[str, list[str]] = {}  # topics, groups, brokers seen last: for completion and the palette
+        self.shared: Memory = {}  # what goes on from one screen to the next
         self._loader_of = loader_of
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="klamm-session", daemon=True)
@@ -88,6 +89,11 @@ class Session:
             return
         self._loop.call_soon_threadsafe(self._stop)
         self._thread.join(REQUEST_TIMEOUT_S)
+
+    @property
+    def name(self) -> str:
+        """What the cluster is called: its context, else where it was reached first."""
+        return self.settings.context or ",".join(str(address) for address in self.settings.bootstrap[:2])
 
     @property
     def now_ms(self) -> int:

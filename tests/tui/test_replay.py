@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from klamm.client.recording.reading import Recording
 from klamm.client.recording.writing import Recorder
 from klamm.tui.app import KlammApp
-from klamm.tui.chrome import TimeBar
+from klamm.tui.chrome import Header, TimeBar
 from klamm.tui.place import Place
 from klamm.tui.preferences import Preferences
 from klamm.tui.replay import ReplaySession
@@ -59,6 +59,7 @@ async def test_each_time_of_the_slider_shows_what_was_then(replay: ReplaySession
         slider = app.query_one(TimeBar)
         await shows(app, pilot, 36)
         assert replay.position == 1.0
+        assert "▸ r.arrows " in app.query_one(Header).text, "the header names the file"
         line = slider.render_line(0).text
         await pilot.press("comma")  # a second back is further than it goes
         await shows(app, pilot, 40)
