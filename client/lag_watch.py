@@ -6,6 +6,7 @@ disk) is read once a minute.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
@@ -68,6 +69,7 @@ class LagWatcher:
         self._members = members
         self._timed_max = timed_max
         self._listed = listed
+        self._sampling = asyncio.Lock()  # a sample that ends after a later one would tell of a time gone by
         self._retention_read_s: dict[str, float] = {}  # when each topic's was
         self._refused_s = self._sizes_read_s = -RETENTION_EVERY_S
         self._offset_sizes: dict[Partition, float] = {}
@@ -82,6 +84,12 @@ class LagWatcher:
         Raises:
             ClientError: The cluster does not answer; what was sampled before stays.
         """
+        async with self._sampling:
+            return await self._sample(with_retention=with_retention, cluster=cluster, known=known)
+
+    async def _sample(
+        self, *, with_retention: bool, cluster: Cluster | None, known: ClusterMetadata | None
+    ) -> LagReport:
         if cluster is not None:
             self._cluster = cluster
         listed, self._listed = self._listed, None

@@ -85,7 +85,7 @@ async def load(session: Session, place: Place, memory: Memory) -> Loaded:
     parts = {
         "partitions": Part(rows, None, now, note, one_of_each([*report.broker_errors])),
         "events": Part(list(reversed(known.events)), None, now),
-        "flow": Part(lags_of(known.watcher, name), None, now),
+        "flow": Part(lags_of(session, known.watcher, name), None, now),
         "members": Part(members_of(described, rows), errors.get(name), now) if described is not None else Part(
             None, errors.get(name), now
         ),
@@ -97,10 +97,14 @@ def _refused(error: ClientError, now_ms: int) -> Loaded:
     return Loaded(now_ms, {part: Part(None, error, now_ms) for part in ("partitions", "members", "events", "flow")})
 
 
-def lags_of(watcher: LagWatcher, name: str) -> list[tuple[int, float]]:
-    """Return the group's lag over time, as far back as the watcher remembers: (milliseconds, offsets)."""
-    series = watcher.history.totals.get(name)
-    return [] if series is None else [(at, float(value)) for at, value in zip(series.times, series.values, strict=True)]
+def lags_of(session: Session, watcher: LagWatcher, name: str) -> list[tuple[int, float]]:
+    """Return the group's lag over time, as far back as any screen remembers: (milliseconds, offsets)."""
+    all_groups: LagWatcher | None = session.shared.get("lag")
+    lags: dict[int, float] = {}
+    for each in (all_groups, watcher):
+        series = None if each is None else each.history.totals.get(name)
+        lags |= {} if series is None else dict(zip(series.times, map(float, series.values), strict=True))
+    return sorted(lags.items())
 
 
 def members_of(described: DescribedGroup, rows: list[PartitionRow]) -> list[MemberRow]:

@@ -93,9 +93,13 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
     """Return groups, and the partitions of the one under the cursor. The first refresh is the list alone."""
     cluster = session.cluster
     known: Known | None = memory.get("known")
+    if known is None and (latest := watcher_of(session).history.latest) is not None:
+        known = memory["known"] = Known(watcher_of(session))
+        rows = board(known, latest, memory.get("in_view", ()))
+        return Loaded(session.now_ms, {"groups": Part(rows, None, latest.ends_at_ms)}, more=True)
     if known is None:
         listed, warnings = await list_groups(cluster)
-        memory["known"] = Known(LagWatcher(cluster, timed_max=TIMED_MAX, listed=listed))
+        memory["known"] = Known(watcher_of(session, listed))
         session.names["group"] = [group.group_id for group in listed]
         rows = [_listed(group) for group in listed]
         return Loaded(session.now_ms, {"groups": Part(rows, None, session.now_ms, "", warnings)}, more=True)
@@ -116,6 +120,20 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
         "partitions": Part(None if refused else detail, refused, now, chosen),
     }
     return Loaded(now, parts)
+
+
+def watcher_of(session: Session, listed: Sequence[ListedGroup] | None = None) -> LagWatcher:
+    """Return what watches the lag of all groups: one for all screens, whose history goes on from each to the next.
+
+    Of a recording it is another for each screen, as time goes back there. ``listed`` is what was listed a moment ago.
+    """
+    shared: LagWatcher | None = session.shared.get("lag")
+    if shared is not None:
+        return shared
+    found = LagWatcher(session.cluster, timed_max=TIMED_MAX, listed=listed)
+    if session.live:
+        session.shared["lag"] = found
+    return found
 
 
 def board(known: Known, report: LagReport, in_view: Sequence[str]) -> list[GroupRow]:

@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 
 from klamm.client.configs import describe_configs
 from klamm.client.errors import ClientError, DeadlineError, UnreachableError
-from klamm.client.lag_watch import LagWatcher
 from klamm.client.state import quantile_ms
 from klamm.client.text import counted, duration_text, short_count
 from klamm.client.wire import ClusterMetadata, TopicMetadata
@@ -267,7 +266,7 @@ async def _sample_topics(session: Session, known: Known) -> list[ClientError]:
 async def _sample_groups(session: Session, known: Known, metadata: ClusterMetadata) -> None:
     try:
         if known.board is None:
-            known.board = lag_board.Known(LagWatcher(session.cluster, timed_max=lag_board.TIMED_MAX))
+            known.board = lag_board.Known(lag_board.watcher_of(session))
         report = await known.board.watcher.sample(known=metadata)
         known.rows = lag_board.board(known.board, report, ())
         known.group_error = next(iter([*report.broker_errors, *report.group_errors.values()]), None)
