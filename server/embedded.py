@@ -7,6 +7,7 @@ actors are never touched. Several brokers may run in one process.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import shutil
@@ -126,6 +127,7 @@ class Broker:
         self._started.clear()
         if self._data is None and not self._memory:
             self._temporary = Path(tempfile.mkdtemp(prefix="klamm-"))
+            atexit.register(self._leave_nothing)
         self._thread = threading.Thread(target=self._run, name="klamm-broker", daemon=True)
         self._thread.start()
         if not self._started.wait(START_TIMEOUT_S):
@@ -193,7 +195,11 @@ class Broker:
         self._loop, self._stopping = loop, asyncio.Event()
         folder = None if self._memory else self.data
         node = Node(self._config, NodeOptions(folder, self._listen), loop)
-        await node.start()
+        try:
+            await node.start()
+        except OSError as error:
+            msg = f"cannot listen on {self._listen}: {error.strerror or error}; port=0 takes a free port of 127.0.0.1"
+            raise OSError(error.errno, msg) from error
         self._node = node
         self._started.set()
         try:
@@ -206,6 +212,13 @@ class Broker:
             with contextlib.suppress(FileNotFoundError):  # the host program has removed it itself
                 shutil.rmtree(self._temporary)
             self._temporary = None
+            atexit.unregister(self._leave_nothing)
+
+    def _leave_nothing(self) -> None:
+        """Remove the temporary folder of a broker that runs to the program's end; a forked child has none."""
+        if self._process_id == os.getpid():
+            with contextlib.suppress(OSError):  # the broker still runs: what it makes meanwhile may stay
+                self._remove_temporary()
 
 
 def _text(value: object) -> str:

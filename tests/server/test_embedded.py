@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import logging
 import multiprocessing
+import os
 import resource
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -138,7 +141,7 @@ def test_a_broker_that_cannot_start_leaves_nothing_behind(tmp_path: Path) -> Non
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(OSError, match=r"in use; port=0 takes a free port"):
             Broker(port=taken.getsockname()[1], data=tmp_path / "one").start()
     with Broker(data=tmp_path / "two") as holder:
         held = threads()
@@ -326,3 +329,18 @@ def test_a_broker_that_ended_by_itself_says_why_when_it_is_stopped() -> None:
     ended.join(10)
     with pytest.raises(asyncio.CancelledError):
         broker.stop()
+
+
+def test_a_program_that_ends_without_stopping_its_broker_leaves_no_folder_behind(tmp_path: Path) -> None:
+    program = (
+        "import klamm, os, sys\n"
+        "broker = klamm.Broker().start()\n"
+        "if os.fork() == 0:\n"
+        "    sys.exit(0)\n"
+        "os.wait()\n"
+        "assert broker.data.exists(), 'a child ends with nothing of its parent'\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
