@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from uuid import uuid4
 
-from tests.differential import admin_scripts, group_scripts, malformed_scripts, refused_scripts
+from tests.differential import admin_scripts, group_scripts, malformed_scripts, offset_scripts, refused_scripts
 from tests.differential.compare import differences
 
 
@@ -16,6 +16,7 @@ def main() -> int:
         *admin_scripts.SCRIPTS,
         *group_scripts.SCRIPTS,
         *malformed_scripts.SCRIPTS,
+        *offset_scripts.SCRIPTS,
         *refused_scripts.SCRIPTS,
     ):
         if names and script.__name__ not in names:

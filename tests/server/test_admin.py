@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from klamm.actors.messages import Maintain
 from klamm.model.configs import ConfigSource
 from klamm.model.configs_broker_keys import BROKER_CONFIGS
 from klamm.model.configs_topic_keys import TOPIC_CONFIGS
@@ -21,6 +22,8 @@ from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.records.record import Record, build_batch
 from klamm.server.embedded import Broker
 from tests.differential.conversation import Conversation
+from tests.server.replicas import on_loop
+from tests.support.process import wait_until
 
 TIMEOUT = timedelta(seconds=20)
 TOPIC, BROKER = 2, 4
@@ -258,3 +261,58 @@ def test_a_thousand_topics_are_created_by_one_request_and_found_again(tmp_path: 
         assert {error(topic) for topic in created} == {"none"}
     with Broker(data=tmp_path) as broker:
         assert {error(topic) for topic in look_up(talk_to(broker), *names).topics} == {"none"}
+
+
+def codec_of(partition: Any) -> int:
+    """Return the codec of the last batch, and with 8 added whether it has the broker's time (attributes, KIP-32)."""
+    *_, row = partition.log.rows_from(0)
+    return int(bytes(row.payload)[22]) & 0x0F
+
+
+def test_every_topic_config_about_records_is_obeyed_from_the_next_request_on(
+    shared: Broker, talk: Conversation
+) -> None:
+    (topic,) = create(talk, {"name": "live"})
+    partition = shared.node.partition("live", 0)
+    assert partition is not None
+
+    def set_and_produce(key: str, value: str, size: int = 5_000) -> str:
+        alter(talk, TOPIC, "live", key, value)
+        return produce(talk, topic.topic_id, size)
+
+    assert produce(talk, topic.topic_id, 10) == "none"
+    assert on_loop(shared, lambda: codec_of(partition)) == 0
+    assert set_and_produce("compression.type", "gzip") == "none"
+    assert on_loop(shared, lambda: codec_of(partition)) == 1
+    assert set_and_produce("message.timestamp.type", "LogAppendTime") == "none"
+    assert on_loop(shared, lambda: codec_of(partition)) == 1 + 8
+    assert set_and_produce("min.insync.replicas", "2") == "not_enough_replicas"
+    assert set_and_produce("min.insync.replicas", "1") == "none"
+
+
+def test_every_topic_config_about_the_log_is_obeyed_from_the_next_request_on(
+    shared: Broker, talk: Conversation
+) -> None:
+    (topic,) = create(talk, {"name": "rolling"})
+    partition = shared.node.partition("rolling", 0)
+    assert partition is not None
+    log = partition.log
+    for _ in range(3):
+        assert produce(talk, topic.topic_id, 600_000) == "none"
+    assert len(on_loop(shared, log.state).segments) == 1
+    alter(talk, TOPIC, "rolling", "segment.bytes", str(1024 * 1024))
+    for _ in range(3):
+        assert produce(talk, topic.topic_id, 600_000) == "none"
+    assert len(on_loop(shared, log.state).segments) > 1
+    assert on_loop(shared, lambda: log.log_start_offset) == 0
+    alter(talk, TOPIC, "rolling", "retention.bytes", "1")
+    on_loop(shared, lambda: partition.ref.tell(Maintain()))
+    wait_until(lambda: log.log_start_offset > 0, 60, "retention by size")
+    before = log.flushed_end_offset
+    alter(talk, TOPIC, "rolling", "flush.messages", "1")
+    assert produce(talk, topic.topic_id, 10) == "none"
+    wait_until(lambda: log.flushed_end_offset == log.log_end_offset > before, 60, "flush.messages")
+    alter(talk, TOPIC, "rolling", "flush.messages", None)
+    alter(talk, TOPIC, "rolling", "flush.ms", "1")
+    assert produce(talk, topic.topic_id, 10) == "none"
+    wait_until(lambda: log.flushed_end_offset == log.log_end_offset, 60, "flush.ms")

@@ -1,0 +1,23 @@
+"""klamm's answers about offsets beside Apache Kafka's, request by request."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from tests.apache_kafka.node import ApacheKafkaNode
+from tests.differential.compare import differences
+from tests.differential.conversation import Script
+from tests.differential.offset_scripts import SCRIPTS
+from tests.support.klamm_process import KlammProcess
+
+
+@pytest.mark.apache
+@pytest.mark.wire
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+def test_klamm_finds_offsets_as_apache_kafka_does(
+    script: Script, shared_klamm: KlammProcess, apache_kafka: ApacheKafkaNode
+) -> None:
+    found = differences(script, shared_klamm.port, apache_kafka.port, uuid4().hex[:8])
+    assert not found, "\n".join(found)
