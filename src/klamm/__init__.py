@@ -25,3 +25,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562: the type is the att
         return importlib.import_module("klamm.server.embedded").Broker
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those included that are not loaded yet."""
+    return __all__

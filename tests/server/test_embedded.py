@@ -282,6 +282,10 @@ def test_a_broker_that_a_test_forgot_does_not_keep_python_from_ending(pytester: 
     result.stdout.fnmatch_lines(["started"])
 
 
+def test_its_name_is_offered_before_it_is_loaded() -> None:
+    assert "Broker" in dir(klamm)
+
+
 def test_the_package_brings_a_pytest_fixture(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
