@@ -89,31 +89,44 @@ _JSON_FORMS = ("-o json", "-ojson", "-o=json", "--output json", "--output=json")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _code(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()  # here it can still be said that there is no room
+    except OSError as error:
+        from klamm.cli.usage import end_unwritten, unwritable
+
+        if not unwritable(error):
+            raise
+        code = end_unwritten(error)
+    sys.exit(code)
+
+
+def _code(words: list[str]) -> int:
+    """Run one command line; return its exit code."""
     place = _noun_place(words)
     if place is None:
-        sys.exit(_without_noun(words))
+        return _without_noun(words)
     word = words[place]
     noun = _ALIASES.get(word, word)
     if noun not in NOUNS:
-        sys.exit(_usage(f"klamm has no {word!r}.{_near(word)} See: klamm --help", words))
+        return _usage(f"klamm has no {word!r}.{_near(word)} See: klamm --help", words)
     rest = words[:place] + words[place + 1 :]
     try:
         module = import_module(NOUNS[noun].module)
     except ModuleNotFoundError as error:
         if error.name != NOUNS[noun].module:
             raise
-        sys.exit(_usage(f"this build of klamm has no {noun!r}", words))
+        return _usage(f"this build of klamm has no {noun!r}", words)
     quick = getattr(module, "quick", None)
     code = None if quick is None else quick(rest)
     if code is not None:
-        sys.exit(code)
+        return int(code)
     app = getattr(module, "app", None)
     if app is not None:
-        app(args=rest, prog_name=f"klamm {noun}")
-        return
+        app(args=rest, prog_name=f"klamm {noun}")  # which exits
+        return 0
     commands = [command for command in module.COMMANDS if command.path.split(" ", 1)[0] == noun]
-    sys.exit(_run(noun, commands, rest, plural=word in _ALIASES))
+    return _run(noun, commands, rest, plural=word in _ALIASES)
 
 
 def _run(noun: str, commands: Sequence[Command], words: list[str], *, plural: bool) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from klamm.cli.output import Format, Result, parse_format, render
 from klamm.cli.parser import Line, UsageError, Values
 from klamm.cli.spec import Command
 from klamm.cli.termination import EXIT_TERMINATED, Termination
-from klamm.cli.usage import EXIT_USAGE, report
+from klamm.cli.usage import EXIT_FAILED, EXIT_USAGE, report, unwritable
 from klamm.client.cluster import Cluster
 from klamm.client.contexts import Layers, Resolved, resolve
 from klamm.client.errors import ClientError, DeadlineError, RefusedError, SettingsError, UnreachableError
@@ -27,11 +26,9 @@ if TYPE_CHECKING:
     from klamm.client.recording.reading import Recording
 
 TIMEOUT_S_DEFAULT = 60.0
-EXIT_FAILED, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 1, 4, 5, 124, 130
+EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 4, 5, 124, 130
 EXIT_ASSERTION = 3
 """What was asserted is false."""
-EXIT_PIPE_CLOSED = 141
-"""128 + SIGPIPE: what a program ends with that is killed by its reader's end."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -194,12 +191,8 @@ def run_line(line: Line) -> int:
     except asyncio.CancelledError:
         assert run.termination.came, "nothing else cancels a command"
         return EXIT_TERMINATED
-    except BrokenPipeError:
-        # Nothing may be written any more, not even by the interpreter when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE_CLOSED
     except Exception as error:
-        if values.flag("debug"):
+        if values.flag("debug") or unwritable(error):
             raise
         sys.stderr.write(
             f"klamm: internal error: {type(error).__name__}: {error}\n  next: run it with --debug, report it\n"

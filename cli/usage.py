@@ -1,10 +1,15 @@
-"""How a mistake in the line is told."""
+"""How a mistake in the line is told, and that what is printed cannot be written."""
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
-EXIT_USAGE = 2
+EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_PIPE_CLOSED = 141
+"""128 + SIGPIPE: what a program ends with that is killed by its reader's end."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def report(message: str, *, in_json: bool) -> int:
@@ -19,3 +24,18 @@ def report(message: str, *, in_json: bool) -> int:
         envelope = {"kind": "Error", "version": 1, "context": None, "items": [], "errors": [error]}
         sys.stdout.write(json.dumps(envelope) + "\n")
     return EXIT_USAGE
+
+
+def unwritable(error: BaseException) -> bool:
+    """Return whether nobody takes what is written: the reader of a pipe went away, or a disk is full."""
+    return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno in _NO_ROOM)
+
+
+def end_unwritten(error: OSError) -> int:
+    """Say that a disk is full; return the exit code. Nothing is written any more, by the interpreter's end either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return EXIT_PIPE_CLOSED
+    assert error.errno is not None, "asked of what unwritable() takes"
+    sys.stderr.write(f"klamm: cannot write: {os.strerror(error.errno)}\n  next: make room, or write elsewhere\n")
+    return EXIT_FAILED

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -93,3 +94,23 @@ def test_an_interrupted_command_ends_with_130(apache_kafka: ApacheKafkaNode) -> 
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["topic", "list", "--help"], ["completion", "bash"]])
+def test_a_full_disk_is_said_and_is_no_bug(words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "klamm", *words],
+            stdout=full, stderr=subprocess.PIPE, text=True, env=_environment(), check=False,
+        )  # fmt: skip
+    assert process.returncode == 1
+    assert process.stderr == "klamm: cannot write: No space left on device\n  next: make room, or write elsewhere\n"
+
+
+def test_help_that_nobody_reads_ends_as_any_output_does() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "-m", "klamm", "--help"]
+    process = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, env=_environment(), check=False)
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (141, b"")
