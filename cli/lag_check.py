@@ -40,9 +40,13 @@ class Limits:
         if row.lost_offsets:
             return f"{counted(row.lost_offsets, 'offset')} deleted unread"
         if row.lag_time_ms is None:
-            return "time lag unknown: the record has no timestamp" if self.unavailable == "fail" else ""
+            why = row.reason.removeprefix("time unknown: ") or "the record has no timestamp"
+            return f"time lag unknown: {why}" if self.unavailable == "fail" else ""
         if row.lag_time_ms > self.time_ms:
-            return f"{duration_text(row.lag_time_ms)} > {duration_text(self.time_ms)}"
+            least = "at least " if row.lag_time_kind == "partial" else ""
+            return f"{least}{duration_text(row.lag_time_ms)} > {duration_text(self.time_ms)}"
+        if row.lag_time_kind == "partial" and self.unavailable == "fail":
+            return f"time lag unknown, at least {duration_text(row.lag_time_ms)}: {row.reason}"
         return ""
 
 

@@ -84,9 +84,10 @@ async def group_lags(
 async def measure_times(
     cluster: Cluster, report: LagReport, rows: Iterable[LagRow], broker_timeout_s: float = BROKER_TIMEOUT_S
 ) -> None:
-    """Find the exact time lag of some rows: one Fetch to each broker where all goes well, more for large batches.
+    """Find the exact time lag of some rows: ListOffsets and Fetch once to each broker, more for large batches.
 
-    The report's rows and totals have it afterwards, with last stable offsets and losses. What fails stays unknown.
+    The report's rows and totals have it afterwards, with last stable offsets and losses. What fails stays unknown, and
+    says why. Of what is only in tiered storage it is said how old it is at least.
     """
     from klamm.client.lag_times import record_times  # noqa: PLC0415 (offsets alone need no record read)
 
@@ -100,14 +101,14 @@ async def measure_times(
         return
     try:
         async with asyncio.timeout(broker_timeout_s):
-            found, _ = await record_times(cluster, report.leaders, places)
+            found, errors = await record_times(cluster, report.leaders, places)
             held = {
                 (topic, index, each.last_stable_offset)
                 for (topic, index, _), each in found.items()
                 if 0 <= each.last_stable_offset < each.high_watermark
             }
             stable, _ = await record_times(cluster, report.leaders, held)
-            report.add_times(found, stable)
+            report.add_times(found, stable, errors)
     except TimeoutError:
         msg = f"no record came within {broker_timeout_s:g} s: the time lag is not known"
         report.broker_errors.append(DeadlineError(msg))

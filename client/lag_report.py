@@ -23,7 +23,8 @@ UNAVAILABLE: Final = "unavailable"
 EXACT: Final = "exact"
 INTERPOLATED: Final = "interpolated"
 PARTIAL: Final = "partial"
-"""Of a group of which only some partitions were timed: its lag is at least that."""
+"""Of a group of which only some partitions were timed, or of a record that was not read: lag is at least that."""
+TIERED: Final = "in tiered storage, which lag does not read"
 
 
 class Owner(NamedTuple):
@@ -40,9 +41,11 @@ class LagRow(NamedTuple):
     Attributes:
         lag: End minus committed offset, as it was read: negative where the commit lies beyond the end (the topic was
             made anew, or its log truncated). Displays clamp it.
-        lag_state: "ok", "no_commit" or "unavailable"; ``reason`` says why it is unavailable.
+        lag_state: "ok", "no_commit" or "unavailable".
+        reason: Why it is unavailable, or its time is not exact.
         lag_time_ms: Age of the record at the committed offset when ends were read; 0 where nothing is left to read.
-        lag_time_kind: "exact", or "interpolated" where that record was not read itself.
+        lag_time_kind: "exact", "interpolated" where that record was not read itself, or "partial": at least so long,
+            where it is only in tiered storage.
         lag_time_source: "create" (the producer's clock) or "append" (the broker's).
         lost_offsets: Offsets between the commit and the log start: deleted before the group read them.
         last_stable_offset: Where readers of committed records end now, where that is known.
@@ -147,6 +150,7 @@ class LagReport:
         self.leaders: dict[Partition, int] = {}
         self.times: dict[Place, RecordTime] = {}
         self.stable_times: dict[Place, RecordTime] = {}
+        self.time_errors: dict[Place, ClientError] = {}
         self.timed: dict[str, dict[Partition, LagRow]] = {}
         self.owners: dict[str, dict[Partition, Owner]] = {}
         self.described: dict[str, DescribedGroup] = {}
@@ -177,9 +181,15 @@ class LagReport:
             self._rows[group] = self._rows_of(group)
         return self._rows[group]
 
-    def add_times(self, times: Mapping[Place, RecordTime], stable_times: Mapping[Place, RecordTime]) -> None:
-        """Take in when records were written; rows and totals have it from now on."""
+    def add_times(
+        self,
+        times: Mapping[Place, RecordTime],
+        stable_times: Mapping[Place, RecordTime],
+        errors: Mapping[Place, ClientError],
+    ) -> None:
+        """Take in when records were written, and why that is not known; rows and totals have it from now on."""
         self.times.update(times)
+        self.time_errors.update(errors)
         self.stable_times.update(stable_times)
         self._rows.clear()
 
@@ -231,9 +241,11 @@ class LagReport:
         return row if lag is None or caught_up or committed is None else self._timed(row, committed)
 
     def _timed(self, row: LagRow, committed: int) -> LagRow:
-        found = self.times.get((row.topic, row.partition, committed))
+        place = row.topic, row.partition, committed
+        found = self.times.get(place)
         if found is None:
-            return row
+            failed = self.time_errors.get(place)
+            return row if failed is None else row._replace(reason=f"time unknown: {failed.message}")
         start, stable = found.log_start_offset, found.last_stable_offset
         held = 0 <= stable < found.high_watermark
         row = row._replace(
@@ -242,12 +254,13 @@ class LagReport:
             last_stable_offset=stable if stable >= 0 else None,
             lag_to_stable=max(0, stable - committed) if held else None,
             stuck_ms=self._stuck_ms(row.topic, row.partition, stable) if held else None,
+            reason=TIERED if found.tiered else "",
         )
         if found.nothing_left:
             return row._replace(lag_time_ms=0, lag_time_kind=EXACT)
         if found.timestamp_ms is None:
             return row
-        kind = EXACT if found.exact else INTERPOLATED
+        kind = PARTIAL if found.tiered else EXACT if found.exact else INTERPOLATED
         age = max(0, self.ends_at_ms - found.timestamp_ms)  # a producer's clock may be ahead of ours
         return row._replace(lag_time_ms=age, lag_time_kind=kind, lag_time_source=found.source)
 
@@ -375,4 +388,6 @@ class LagReport:
 
 
 def _kind(timed: Sequence[LagRow]) -> str:
+    if any(row.lag_time_kind == PARTIAL for row in timed):
+        return PARTIAL
     return INTERPOLATED if any(row.lag_time_kind == INTERPOLATED for row in timed) else EXACT

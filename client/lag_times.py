@@ -3,6 +3,9 @@
 One Fetch to each broker brings 17 KiB from the wanted offset of every partition, which nearly always hold the record.
 Where they do not (the batch is compressed and larger, the record was compacted away, a transaction's marker stands
 there) the partition is asked for again, in a few rounds at most. Nothing joins a group, nothing is committed.
+
+Records that are only in tiered storage (KIP-405) are not read: that may be billed, and a board would do it every
+second. The oldest record that the broker has itself stands for them: they are at least as old.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from klamm.client import offsets_wire
 from klamm.client.cluster import Cluster
-from klamm.client.errors import ClientError, ResponseError
+from klamm.client.errors import ClientError, ResponseError, UnsupportedApiError, unreadable
 from klamm.client.offsets import Partition
 from klamm.model.errors import CorruptMessageError, InvalidRecordError
+from klamm.protocol.errors import ProtocolError
 from klamm.protocol.fetch_client import FetchAnswer, FetchLimits
 from klamm.records.batch import HEADER_SIZE, LOG_APPEND_TIME, BatchHeader, read_header
 from klamm.records.compression import Codec, decompress
@@ -48,6 +53,7 @@ class RecordTime(NamedTuple):
         log_start_offset: Where the log begins now; above the offset asked for, records have been lost.
         last_stable_offset: Where a reader of committed records ends now.
         high_watermark: Where the others end now.
+        tiered: The record asked for is only in tiered storage and was not read; it is no younger than this.
     """
 
     offset: int
@@ -58,6 +64,7 @@ class RecordTime(NamedTuple):
     log_start_offset: int = -1
     last_stable_offset: int = -1
     high_watermark: int = -1
+    tiered: bool = False
 
 
 class _Found(NamedTuple):
@@ -77,9 +84,10 @@ class _Fetched(NamedTuple):
 class _Wanted:
     """One partition on its way to a record."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, local_start: int = 0) -> None:
         self.place = place
-        self.offset = place[2]
+        self.offset = max(place[2], local_start)
+        self.local_start = local_start
         self.size_max = RECORD_SIZE_GUESS
         self.log_start_offset = -1
 
@@ -91,11 +99,13 @@ class _Wanted:
 async def record_times(
     cluster: Cluster, leaders: Mapping[Partition, int], places: Iterable[Place]
 ) -> tuple[dict[Place, RecordTime], dict[Place, ClientError]]:
-    """Return the time of the record at each place, and errors. One request to each broker where all goes well.
+    """Return the time of the record at each place, and errors. Two requests to each broker where all goes well.
 
     A request names a partition once, so places in one partition go in requests of their own, all sent at once.
     """
-    left = [_Wanted(place) for place in dict.fromkeys(places) if leaders.get(place[:2], -1) >= 0]
+    placed = [place for place in dict.fromkeys(places) if leaders.get(place[:2], -1) >= 0]
+    starts = await _local_starts(cluster, leaders, {place[:2] for place in placed})
+    left = [_Wanted(place, starts.get(place[:2], 0)) for place in placed]
     found: dict[Place, RecordTime] = {}
     errors: dict[Place, ClientError] = {}
 
@@ -123,6 +133,41 @@ async def record_times(
                     again.append(each)
         left = again
     return found, errors
+
+
+async def _local_starts(
+    cluster: Cluster, leaders: Mapping[Partition, int], partitions: Iterable[Partition]
+) -> dict[Partition, int]:
+    """Return where the part of each log begins that its leader keeps itself, where it says so. One request to each.
+
+    A broker that does not know the question has no tiered storage; one that does not answer fails at what follows.
+    """
+    by_leader: dict[int, dict[str, list[int]]] = {}
+    for topic, index in sorted(partitions):
+        by_leader.setdefault(leaders[topic, index], {}).setdefault(topic, []).append(index)
+
+    async def send(leader: int, topics: dict[str, list[int]]) -> list[offsets_wire.ListedOffset]:
+        try:
+            version, frame = await cluster.ask_encoded(
+                offsets_wire.LIST_OFFSETS,
+                offsets_wire.LOCAL_VERSIONS,
+                lambda version, number, client: offsets_wire.encode_local_starts(version, number, client, topics),
+                leader,
+            )
+        except UnsupportedApiError:
+            return []
+        try:
+            return offsets_wire.decode_local_starts(frame, version)
+        except ProtocolError as error:
+            raise unreadable(leader, error) from error
+
+    answers, _ = await cluster.per_broker(by_leader, send)
+    return {
+        (each.topic, each.partition): each.offset
+        for answer in answers.values()
+        for each in answer
+        if not each.error_code and each.offset >= 0
+    }
 
 
 def _requests(leaders: Mapping[Partition, int], left: Iterable[_Wanted]) -> list[tuple[int, dict[Partition, _Wanted]]]:
@@ -175,12 +220,14 @@ def _outcome(wanted: _Wanted, came: _Fetched | None) -> RecordTime | ClientError
         fetched.last_stable_offset,
         fetched.high_watermark,
     )
+    tiered = limits[0] < wanted.local_start > wanted.place[2]
     if isinstance(result, _Found):
         time_ms = None if result.timestamp_ms < 0 else result.timestamp_ms
-        return RecordTime(result.offset, time_ms, result.source, result.exact, False, *limits)  # noqa: FBT003 (a field)
+        exact = result.exact and not tiered
+        return RecordTime(result.offset, time_ms, result.source, exact, False, *limits, tiered)  # noqa: FBT003 (a field)
     next_offset, size = result
     if next_offset >= fetched.high_watermark:
-        return RecordTime(next_offset, None, None, True, True, *limits)  # noqa: FBT003 (fields)
+        return RecordTime(next_offset, None, None, not tiered, not tiered, *limits, tiered)
     grown = RECORD_SIZE_GUESS if next_offset != wanted.offset else wanted.size_max * GROWTH
     wanted.offset, wanted.size_max = next_offset, min(max(size, grown), FETCH_SIZE_MAX)
     return None

@@ -277,9 +277,13 @@ class Fetcher:
     def _lose(self, where: Partition, error: ClientError) -> None:
         """Take a partition from its leader; it waits for metadata."""
         if where in self.positions:
+            before = self._why.get(where)
             self._why[where] = error
-            if not self._homeless:
-                self._on_trouble(f"{where[0]}:{where[1]}: {error.message}; looking for its leader")
+            # What lasts is said once, until an answer comes.
+            if not self._homeless and (where not in self._silent_since or str(before) != str(error)):
+                name = f"{where[0]}:{where[1]}"
+                text = error.message if error.message.startswith(f"{name}:") else f"{name}: {error.message}"
+                self._on_trouble(f"{text}; asking again, whoever leads it, for up to {self._patience_s:g} s")
             self._homeless.add(where)
             self._silent_since.setdefault(where, time.monotonic())
 

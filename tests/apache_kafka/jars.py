@@ -65,6 +65,27 @@ def jars_directory() -> Path:
     return folder
 
 
+def tiered_storage_jar() -> Path:
+    """Return the jar with Kafka's LocalTieredStorage, a stand-in for an object store; Maven gets it on first use.
+
+    Raises:
+        ApacheKafkaUnavailableError: Maven could not get it.
+    """
+    folder = jars_directory().with_name(f"{KAFKA_VERSION}-tiered")
+    jar = folder / f"kafka-storage-{KAFKA_VERSION}-test.jar"
+    if jar.exists():
+        return jar
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not jar.exists():
+            filling = folder.with_name(f"{folder.name}.filling")
+            shutil.rmtree(filling, ignore_errors=True)
+            artifact = f"org.apache.kafka:kafka-storage:{KAFKA_VERSION}:jar:test"
+            _maven("dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={filling}")
+            filling.rename(folder)
+    return jar
+
+
 def _folder() -> Path:
     chosen = os.environ.get("KLAMM_APACHE_KAFKA_DIR")
     base = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("klamm")) / "apache-kafka"
@@ -78,11 +99,15 @@ def _is_complete(folder: Path) -> bool:
 def _fill(folder: Path) -> None:
     filling = folder.with_name(folder.name + ".filling")
     shutil.rmtree(filling, ignore_errors=True)
+    _maven("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={filling}")
+    filling.rename(folder)
+
+
+def _maven(*words: str) -> None:
     command = ["mvn", "--quiet", "--batch-mode", "--file", str(_HERE / "pom.xml"), f"-Dkafka.version={KAFKA_VERSION}"]
-    command += ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={filling}"]
+    command += words
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=MAVEN_TIMEOUT_S)
     except subprocess.CalledProcessError as failed:
         message = f"Maven could not get Apache Kafka {KAFKA_VERSION}:\n{failed.stdout[-2000:]}"
         raise ApacheKafkaUnavailableError(message) from failed
-    filling.rename(folder)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,51 @@ def test_a_topic_is_copied_to_another_cluster_from_one_that_is_read_only(
     assert content(klamm, klamm_broker, topic) == content(klamm, any_broker, topic)
     back = klamm("topic", "cp", topic, "-c", "here", "--to-context", "live", "--create", "-y", "-o", "json")
     assert (back.code, back.codes) == (4, ["REFUSED"])
+
+
+KILLED = """
+import os, signal, sys
+from klamm.cli.main import main
+from klamm.client.messages.producing import Sender
+
+real, left = Sender.send, int(sys.argv.pop(1))
+
+async def send(self, drafts, topic):
+    global left
+    some = list(drafts)
+    await real(self, some[:left], topic)
+    left -= len(some)
+    if left <= 0:
+        await self.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Sender.send = send
+main(sys.argv[1:])
+"""
+"""Runs a line of klamm in a process that ends at once when it has sent so many records."""
+
+
+def test_a_copy_to_another_cluster_and_back_is_the_same_however_often_it_is_killed(
+    klamm: Klamm, any_broker: Broker, klamm_broker: EmbeddedBroker, topic: str
+) -> None:
+    fill(any_broker, topic)
+    trimmed = klamm("topic", "trim", topic, "--before", "10", "--confirm", topic, "-b", any_broker.bootstrap)
+    assert trimmed.code == 0, trimmed.err
+    left = RECORDS - 3 * 10
+    here, there = any_broker.bootstrap, klamm_broker.bootstrap
+    for source, target, from_, to in ((topic, topic, here, there), (topic, f"{topic}-back", there, here)):
+        line = ("topic", "cp", source, target, "-b", from_, "--to-bootstrap", to, "--create", "-y", "-o", "json")
+        for count, resume in ((100, ()), (150, ("--resume",))):
+            command = [sys.executable, "-c", KILLED, str(count), *line, *resume]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            assert done.returncode == -signal.SIGKILL, done.stderr
+        ran = klamm(*line, "--resume")
+        assert ran.code == 0, ran.err
+        item = ran.items[0]
+        assert (item["records"], item["skipped"], item["sent"], item["verified"]) == (left, 250, left - 250, True)
+    copies = (content(klamm, klamm_broker, topic), content(klamm, any_broker, f"{topic}-back"))
+    without_offsets = [[{**row, "offset": 0} for row in rows] for rows in (content(klamm, any_broker, topic), *copies)]
+    assert without_offsets[0] == without_offsets[1] == without_offsets[2]
 
 
 class StoppedError(ClientError):

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from klamm.client.in_process import InProcessCluster
-from klamm.client.requests import _Shapes
+from klamm.client.offsets_wire import EARLIEST_LOCAL
+from klamm.client.requests import _Shapes, milliseconds
 from klamm.client.settings import Address
 from klamm.model.errors import ErrorCode
 from klamm.protocol import messages
@@ -18,13 +19,18 @@ VERSIONS = {1: (4, 18), 2: (1, 11), 3: (0, 13), 9: (1, 10), 15: (0, 6), 16: (0, 
 
 @dataclass
 class Part:
-    """One partition; ``batches`` are (base offset, next offset, bytes)."""
+    """One partition; ``batches`` are (base offset, next offset, bytes).
+
+    What lies below ``local_start`` is only in tiered storage; ``fetch_error`` is of Fetch alone.
+    """
 
     end: int = 0
     start: int = 0
+    local_start: int = 0
     stable: int | None = None
     leader: int = 1
     error: ErrorCode = ErrorCode.NONE
+    fetch_error: ErrorCode = ErrorCode.NONE
     batches: list[tuple[int, int, bytes]] = field(default_factory=list)
 
 
@@ -43,12 +49,14 @@ class Scripted:
 
     Attributes:
         asked: (broker id, API key) of every request so far.
+        tiered_reads: (topic, partition, offset) of what was fetched from tiered storage.
     """
 
     def __init__(self, topics: dict[str, list[Part]], groups: dict[str, Group], brokers: int = 1) -> None:
         self.topics = topics
         self.groups = groups
         self.asked: list[tuple[int, int]] = []
+        self.tiered_reads: list[tuple[str, int, int]] = []
         self.before: Callable[[int, int], Any] = lambda _broker, _api: None
         self.brokers = {number: Address("127.0.0.1", 9000 + number) for number in range(1, brokers + 1)}
 
@@ -174,10 +182,12 @@ class Scripted:
             for asked in topic.partitions:
                 part = self.topics[str(topic.name)][asked.partition_index]
                 error = part.error if part.leader == broker else ErrorCode.NOT_LEADER_OR_FOLLOWER
+                local = max(part.start, part.local_start)
+                is_local = milliseconds(asked.timestamp) == EARLIEST_LOCAL
                 parts.append(
                     shape.ListOffsetsPartitionResponse(
                         partition_index=asked.partition_index, error_code=_code(error), leader_epoch=1,
-                        offset=-1 if error is not ErrorCode.NONE else part.end,
+                        offset=-1 if error is not ErrorCode.NONE else local if is_local else part.end,
                     )
                 )  # fmt: skip
             topics.append(shape.ListOffsetsTopicResponse(name=topic.name, partitions=tuple(parts)))
@@ -192,10 +202,12 @@ class Scripted:
                 part = self.topics[name][asked.partition]
                 data = b"".join(batch for _, after, batch in part.batches if after > asked.fetch_offset)
                 early = asked.fetch_offset < part.start
+                if not early and asked.fetch_offset < part.local_start:
+                    self.tiered_reads.append((name, asked.partition, asked.fetch_offset))
                 parts.append(
                     shape.PartitionData(
                         partition_index=asked.partition,
-                        error_code=_code(ErrorCode.OFFSET_OUT_OF_RANGE if early else ErrorCode.NONE),
+                        error_code=_code(ErrorCode.OFFSET_OUT_OF_RANGE if early else part.fetch_error),
                         high_watermark=part.end,
                         last_stable_offset=part.end if part.stable is None else part.stable,
                         log_start_offset=part.start,

@@ -17,7 +17,17 @@ from klamm.client.lag_watch import LagWatcher, worst_first
 from klamm.model.errors import ErrorCode
 from klamm.records.compression import Codec
 from klamm.records.record import Record, build_batch
-from tests.client.scripted import FETCH, LIST_GROUPS, LIST_OFFSETS, METADATA, OFFSET_FETCH, Group, Part, Scripted
+from tests.client.scripted import (
+    FETCH,
+    LIST_GROUPS,
+    LIST_OFFSETS,
+    METADATA,
+    OFFSET_FETCH,
+    VERSIONS,
+    Group,
+    Part,
+    Scripted,
+)
 
 HOUR_MS = 3_600_000
 
@@ -397,6 +407,52 @@ def test_retention_of_many_topics_is_read_in_pieces_what_was_timed_first(monkeyp
     assert [len(each) for each in asked] == [3, 3, 1, 0]
     assert sorted(name for each in asked for name in each) == names
     assert sorted(watcher.retention) == [name for name in names if name != "t1"]
+
+
+def test_records_only_in_tiered_storage_are_not_read_and_their_lag_is_said_to_be_at_least_so_long() -> None:
+    now_ms = _now_ms()
+    old, newer = _batch(0, [now_ms - 3 * HOUR_MS] * 50), _batch(50, [now_ms - HOUR_MS] * 50)
+    script = Scripted(
+        {
+            "t": [Part(100, local_start=50, batches=[old, newer]), Part(100, batches=[old, newer])],
+            "all": [Part(100, local_start=100, batches=[old, newer])],
+            "gone": [Part(100, start=50, batches=[newer])],
+        },
+        {
+            "g": Group({("t", 0): 5, ("t", 1): 5, ("all", 0): 5, ("gone", 0): 5}),
+            "h": Group({("t", 0): 60, ("t", 1): 60}),
+        },
+    )
+    report = _report(script)
+    assert script.tiered_reads == []
+    found = {(row.group, row.topic, row.partition): row for row in report.rows}
+    kinds = {where: (row.lag_time_kind, (row.lag_time_ms or 0) // HOUR_MS) for where, row in found.items()}
+    assert kinds == {
+        ("g", "t", 0): ("partial", 1),
+        ("g", "t", 1): ("exact", 3),
+        ("g", "all", 0): (None, 0),
+        ("g", "gone", 0): ("exact", 1),
+        ("h", "t", 0): ("exact", 1),
+        ("h", "t", 1): ("exact", 1),
+    }
+    assert [found["g", topic, 0].reason[:17] for topic in ("t", "all", "gone")] == ["in tiered storage"] * 2 + [""]
+    assert [found["g", topic, 0].lost_offsets for topic in ("t", "all", "gone")] == [0, 0, 45]
+    assert [total.lag_time_kind for total in report.totals()] == ["partial", "exact"]
+
+
+def test_a_time_that_could_not_be_read_says_why() -> None:
+    script = Scripted({"t": [Part(10, fetch_error=ErrorCode.KAFKA_STORAGE_ERROR)]}, {"g": Group({("t", 0): 4})})
+    (row,) = _report(script).rows
+    assert (row.lag, row.lag_state, row.lag_time_ms) == (6, "ok", None)
+    assert row.reason.startswith("time unknown: t:0: ")
+
+
+def test_a_broker_from_before_tiered_storage_is_not_asked_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VERSIONS, LIST_OFFSETS, (1, 7))
+    batch = _batch(0, [_now_ms() - HOUR_MS] * 10)
+    script = Scripted({"t": [Part(10, batches=[batch])]}, {"g": Group({("t", 0): 4})})
+    assert [row.lag_time_kind for row in _report(script).rows] == ["exact"]
+    assert script.count(LIST_OFFSETS) == 1
 
 
 def test_a_broker_that_was_too_slow_is_asked_anew_and_nothing_waits_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,7 +198,7 @@ def partition_row(watcher: LagWatcher, row: LagRow, described: DescribedGroup | 
         row.log_end_offset,
         None if row.lag is None else max(0, row.lag),
         row.lag_time_ms,
-        row.lag_time_kind == "interpolated",
+        row.lag_time_kind in {"interpolated", "partial"},
         rates.in_rate,
         rates.out_rate,
         rates.eta_ms,

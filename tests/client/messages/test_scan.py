@@ -23,11 +23,13 @@ from klamm.client.positions import Range, resolve_ranges
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.client.topics import delete_records
 from klamm.client.wire import ClusterMetadata
+from klamm.model.errors import ErrorCode
 from klamm.records.batch import CONTROL_FLAG, HEADER_SIZE, iter_batches
 from klamm.records.compression import Codec
 from klamm.records.record import Record as PlainRecord
 from klamm.records.record import build_batch
 from tests.apache_kafka.node import ApacheKafkaNode
+from tests.client.scripted import FETCH, Part, Scripted
 from tests.clients.confluent import create_topic, make_producer
 from tests.conftest import KlammFactory
 from tests.support.brokers import Broker
@@ -406,3 +408,21 @@ def test_a_cluster_that_is_away_for_too_long_is_an_error_and_no_wait_for_ever(
     assert list(scan.errors) == [(topic, 0)]
     assert not scan.is_complete
     assert time.monotonic() - began >= 1.0
+
+
+def test_a_partition_that_goes_on_failing_is_told_of_once() -> None:
+    script = Scripted({"t": [Part(10, fetch_error=ErrorCode.UNKNOWN_SERVER_ERROR)]}, {})
+    trouble: list[str] = []
+
+    async def read() -> Scan:
+        async with script.cluster() as cluster:
+            metadata = await cluster.metadata(["t"])
+            ranges = {("t", 0): Range(0, 10, 0, 10)}
+            scan = Scan(cluster, metadata, ranges, patience_s=0.5, on_trouble=trouble.append)
+            assert [record async for record in scan] == []
+            return scan
+
+    scan = asyncio.run(read())
+    assert script.count(FETCH) > 1
+    assert trouble == ["t:0: unknown server error; asking again, whoever leads it, for up to 0.5 s"]
+    assert scan.errors["t", 0].code == "UNKNOWN_SERVER_ERROR"
