@@ -117,7 +117,8 @@ async def resolve_ranges(
         if where in found[0] and (ends is None or where in found[1]):
             end = None if ends is None else found[1][where]
             ranges[where] = Range(found[0][where], end, log_start, log_end)
-    if ranges and all(each.end is not None and each.end < each.start for each in ranges.values()):
+    spans = [each.end - each.start for each in ranges.values() if each.end is not None]
+    if len(spans) == len(ranges) and spans and max(spans) <= 0 and min(spans) < 0:  # an empty partition is no range
         msg = f"the range ends before it begins: {'; '.join(notes)}"
         raise SettingsError(msg, "FROM..UNTIL, of which the second is the later one")
     return Ranges(ranges, errors, notes)

@@ -262,14 +262,16 @@ def test_a_range_has_both_ends_whatever_the_command(klamm: Klamm, shared_klamm: 
     )
 
 
-@pytest.mark.parametrize("words", [("--from", "5..3"), ("--from", ""), ("--until", "")], ids=str)
+@pytest.mark.parametrize(
+    "words", [("--from", "5..3"), ("--from", "end..start"), ("--from", ""), ("--until", "")], ids=str
+)
 def test_a_range_that_cannot_be_meant_is_refused(
     klamm: Klamm, shared_klamm: Broker, topic: str, words: tuple[str, ...]
 ) -> None:
-    create_topic(shared_klamm, topic, 1)
+    create_topic(shared_klamm, topic, 2)  # the second is empty
     producer = make_producer(shared_klamm)
     for _ in range(9):
-        producer.produce(topic, b"x")
+        producer.produce(topic, b"x", partition=0)
     assert producer.flush(TIMEOUT_S) == 0
     ran = klamm("consume", topic, *words, "-n", "1", "-b", shared_klamm.bootstrap)
     assert (ran.code, ran.out) == (2, "")
