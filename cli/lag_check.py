@@ -37,15 +37,20 @@ class Limits:
             return f"lag {row.lag:,} > {self.lag:,}"
         if self.time_ms is None or row.lag <= 0:
             return ""
+        return self._judge_time(row, self.time_ms)
+
+    def _judge_time(self, row: LagRow, limit_ms: int) -> str:
         if row.lost_offsets:
             return f"{counted(row.lost_offsets, 'offset')} deleted unread"
+        fails_unknown = self.unavailable == "fail"
         if row.lag_time_ms is None:
             why = row.reason.removeprefix("time unknown: ") or "the record has no timestamp"
-            return f"time lag unknown: {why}" if self.unavailable == "fail" else ""
-        if row.lag_time_ms > self.time_ms:
-            least = "at least " if row.lag_time_kind == "partial" else ""
-            return f"{least}{duration_text(row.lag_time_ms)} > {duration_text(self.time_ms)}"
-        if row.lag_time_kind == "partial" and self.unavailable == "fail":
+            return f"time lag unknown: {why}" if fails_unknown else ""
+        is_least = row.lag_time_kind == "partial"
+        if row.lag_time_ms > limit_ms:
+            least = "at least " if is_least else ""
+            return f"{least}{duration_text(row.lag_time_ms)} > {duration_text(limit_ms)}"
+        if is_least and fails_unknown:
             return f"time lag unknown, at least {duration_text(row.lag_time_ms)}: {row.reason}"
         return ""
 
