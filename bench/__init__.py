@@ -6,6 +6,6 @@ starts and ends the two brokers, ``driver_process`` compiles and runs the C load
 ``group_wire`` is members over bare sockets; ``intervals``, ``noise`` and ``table`` say what came out, and how surely.
 
 Commands of their own: ``actors``, ``cli_start``, ``group_load``, ``lag``, ``messages``, ``telemetry`` (with
-``telemetry_receivers``, over ``telemetry_wire``) and ``tui`` measure what their names say; ``profiling`` says where
-time goes. Linux only: CPU and memory are read from /proc.
+``telemetry_receivers``, over ``telemetry_wire``), ``tui`` and ``tui_leak`` measure what their names say; ``profiling``
+says where time goes. Linux only: CPU and memory are read from /proc.
 """

@@ -1,4 +1,4 @@
-"""``python bench/run.py``: the bench (command.py); after ``profile``, ``telemetry``, ``groups`` or ``tui`` another.
+"""``python bench/run.py``: the bench (command.py); after a name of ``commands`` below another.
 
 Runs them with the repository's root as the place where imports start.
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     commands = {
-        "profile": "bench.profiling", "telemetry": "bench.telemetry", "groups": "bench.group_load", "tui": "bench.tui"
+        "profile": "bench.profiling", "telemetry": "bench.telemetry", "groups": "bench.group_load", "tui": "bench.tui",
+        "tui-leak": "bench.tui_leak",
     }  # fmt: skip
     module = commands.get("".join(sys.argv[1:2]), "bench.command")
     if module != "bench.command":

@@ -97,10 +97,14 @@ class Program:
                 raise SystemExit(message)
         return time.perf_counter()
 
+    def send(self, keys: bytes) -> None:
+        """Press keys."""
+        os.write(self._end, keys)
+
     def press(self, keys: bytes, holds: Callable[[bytes], bool]) -> float:
         """Return the milliseconds from keys to something drawn."""
         began = time.perf_counter()
-        os.write(self._end, keys)
+        self.send(keys)
         return (self.until(holds) - began) * 1000
 
     def cpu_seconds(self) -> float:
@@ -134,22 +138,13 @@ def measure(words: list[str], first: bytes, options: argparse.Namespace, *, klam
     try:
         began = (program.until(lambda seen: first in seen) - program.began) * 1000
         program.quiet(5)  # the first slow look is over
-        keys: list[float] = []
-        row = b""
-        for number in range(options.keys):
-            program.quiet(times.uniform(0.03, 0.25))
-            key = b"j" if number % 2 == 0 else b"k"
-            if not klamm:
-                keys.append(program.press(b"\x1b[B" if key == b"j" else b"\x1b[A", bool))
-                continue
-            drawn: list[bytes] = []
-
-            def moved(seen: bytes, was: bytes = row, drawn: list[bytes] = drawn) -> bool:
-                drawn[:] = [each for each in _CURSOR.findall(seen) if each not in {was, b"1"}]
-                return bool(drawn)
-
-            keys.append(program.press(key, moved))
-            row = drawn[-1]
+        if klamm:
+            keys = turned(program, times, options.keys) if "home" in words else moved(program, times, options.keys)
+        else:
+            keys = []
+            for number in range(options.keys):
+                program.quiet(times.uniform(0.03, 0.25))
+                keys.append(program.press(b"\x1b[A" if number % 2 else b"\x1b[B", bool))
         sorts, filters = arranged(program, times) if klamm else ([], [])
         program.quiet(3)
         at, mine, brokers = time.perf_counter(), program.cpu_seconds(), cpu_seconds(options.pid)
@@ -160,6 +155,33 @@ def measure(words: list[str], first: bytes, options: argparse.Namespace, *, klam
         return Taken(began, keys, sorts, filters, idle, broker, program.resident_mib())
     finally:
         program.end()
+
+
+def moved(program: Program, times: random.Random, count: int) -> list[float]:
+    """Move the cursor down and up."""
+    keys: list[float] = []
+    row = b""
+    for number in range(count):
+        program.quiet(times.uniform(0.03, 0.25))
+        drawn: list[bytes] = []
+
+        def is_elsewhere(seen: bytes, was: bytes = row, drawn: list[bytes] = drawn) -> bool:
+            drawn[:] = [each for each in _CURSOR.findall(seen) if each not in {was, b"1"}]
+            return bool(drawn)
+
+        keys.append(program.press(b"k" if number % 2 else b"j", is_elsewhere))
+        row = drawn[-1]
+    return keys
+
+
+def turned(program: Program, times: random.Random, count: int) -> list[float]:
+    """Go from panel to panel: on Home there are rows only where something is wrong."""
+    keys: list[float] = []
+    for number in range(count):
+        program.quiet(times.uniform(0.03, 0.25))
+        title = "━ Attention".encode() if number % 2 else "━ Cluster".encode()
+        keys.append(program.press(b"\t", lambda seen, title=title: title in seen))  # type: ignore[misc]
+    return keys
 
 
 def arranged(program: Program, times: random.Random) -> tuple[list[float], list[float]]:
@@ -245,14 +267,18 @@ def fill(at: str, topics: int, groups: int) -> None:
         commit_all(at, [f"group-{number:04}"], names[first : first + OF_GROUP], PARTITIONS)
 
 
+def part(values: list[float], share: float) -> float:
+    """Return what this share of values does not exceed."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
 def line(name: str, runs: list[Taken]) -> str:
     """Return a line of the table: over all runs together."""
-    keys = sorted(key for run in runs for key in run.keys)
+    keys = [key for run in runs for key in run.keys]
     sorts = [each for run in runs for each in run.sorts]
     filters = [each for run in runs for each in run.filters]
     first = ", ".join(f"{run.first:.0f}" for run in runs)
-    tail = keys[-1 - len(keys) // 100]
-    cells = [name, first, f"{statistics.median(keys):.0f}", f"{tail:.0f}", f"{keys[-1]:.0f}"]
+    cells = [name, first, *(f"{each:.0f}" for each in (*(part(keys, share) for share in (0.5, 0.95, 0.99)), max(keys)))]
     cells += [f"{max(sorts):.0f}" if sorts else "-", f"{max(filters):.0f}" if filters else "-"]
     cells += [f"{statistics.median(getattr(run, field) for run in runs):.1f}" for field in ("idle", "broker")]
     return "| " + " | ".join([*cells, f"{max(run.resident for run in runs):.0f}"]) + " |"
@@ -290,14 +316,17 @@ def main() -> None:
             for name, (words, first, klamm) in programs.items():
                 runs[name].append(measure(words, first, options, klamm=klamm))
     print(f"{options.topics} topics, {options.groups} groups; load {os.getloadavg()[0]:.1f}")
-    print("| | first name ms | key ms | 99 % | worst | sort, worst | filter, worst | idle CPU % | broker's | MiB |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| | first name ms | key ms | 95 % | 99 % | worst | sort, worst | filter, worst | idle CPU % | broker's | MiB |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name, taken in runs.items():
         print(line(name, taken))
     if options.tail:
         tailed = tail(options.at, options.tail, options.seconds)
         ages, keys = (
-            f"{statistics.median(each):.0f} ms (worst {max(each):.0f})" for each in (tailed.ages, tailed.keys)
+            f"{part(each, 0.5):.0f} ms (95 % {part(each, 0.95):.0f}, worst {max(each):.0f})"
+            for each in (tailed.ages, tailed.keys)
         )
         print(f"tail of {tailed.sent} records/s: newest shown is {ages} old, a key {keys}, CPU {tailed.cpu:.0f} %")
 

@@ -144,6 +144,7 @@ class KlammApp(OpeningApp, inherit_bindings=False):
 
     def _screen_changed(self, screen: Screen[object]) -> None:
         """Have the footer show the keys of what is on top: of a menu, a dialog, or again of the screen."""
+        screen.bindings_updated_signal.unsubscribe(self)  # it may have been on top before: once is enough
         screen.bindings_updated_signal.subscribe(self, self._bindings_updated)
         self.call_after_refresh(self._bindings_updated, screen)
 

@@ -37,6 +37,10 @@ class PromptInput(Input):
         Binding("down", "older(-1)", "Newer line", show=False, id="prompt.newer"),
     ]
 
+    def on_unmount(self) -> None:
+        """Let the screen forget this: Textual's input subscribes to a signal of it, and never takes that back."""
+        self.screen.text_selection_started_signal.unsubscribe(self)
+
     @property
     def prompt(self) -> Prompt:
         """The prompt this is in."""

@@ -91,6 +91,7 @@ class View(Vertical):
         self._wanted = asyncio.Event()
         self._shown = asyncio.Event()
         self._zoomed = False
+        self._focused_last: Pane | None = None
         self._panes: list[Pane] | None = None  # once all are mounted: none comes later
 
     # What subclasses say
@@ -144,10 +145,12 @@ class View(Vertical):
             self.set_class(wide, "-grid")
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """Unfold the panel that is focused."""
+        """Unfold the panel that is focused, and remember it."""
         if isinstance(event.widget, TableView | TextPane):
-            for pane in self.panes:
-                pane.set_class(pane is event.widget, "-open")
+            self._focused_last = event.widget
+            if self.STACKED:  # a class that nothing is styled by would have all styles looked up again
+                for pane in self.panes:
+                    pane.set_class(pane is event.widget, "-open")
 
     @property
     def klamm(self) -> KlammApp:
@@ -185,7 +188,7 @@ class View(Vertical):
         """Focus the panel that had the focus, or the first."""
         panes = [pane for pane in self.panes if pane.display]
         if panes and not any(pane.has_focus for pane in panes):
-            self.klamm.focus_on(next((pane for pane in panes if pane.has_class("-open")), panes[0]))
+            self.klamm.focus_on(next((pane for pane in panes if pane is self._focused_last), panes[0]))
 
     # Polling
 

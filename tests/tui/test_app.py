@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from textual.screen import Screen
+from textual.widget import Widget
 
 from klamm.client.errors import ResponseError, UnreachableError
 from klamm.tui.app import KlammApp
@@ -18,6 +21,7 @@ from klamm.tui.data.groups import GroupRow, PartitionRow
 from klamm.tui.data.topics import TopicRow
 from klamm.tui.part import Loaded
 from klamm.tui.place import Place
+from klamm.tui.prompt import PromptInput
 from klamm.tui.table import TableView
 from tests.tui.scripted import NOW_MS, ScriptedSession, loaded, make_app, settle
 
@@ -342,6 +346,52 @@ async def test_thousands_of_refreshes_leave_nothing_behind() -> None:
         before = await refresh(500)
         after = await refresh(2_000)
         assert after < before + 2_000, f"{after - before} objects more after 2,000 refreshes"
+    app.session.close()
+
+
+async def test_a_prompt_that_is_left_is_let_go() -> None:
+    app = make_app(ScriptedSession(SCRIPT), Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        seen: list[weakref.ref[Widget]] = []
+        for _ in range(2):  # the last one may be held a little longer
+            await pilot.press("colon")
+            await settle(app, pilot, lambda: isinstance(app.focused, PromptInput))
+            assert app.focused is not None
+            seen.append(weakref.ref(app.focused))
+            await pilot.press("escape")
+            await settle(app, pilot, lambda: not app.query(PromptInput))
+
+        def is_gone() -> bool:
+            gc.collect()
+            return seen[0]() is None
+
+        await settle(app, pilot, is_gone)
+    app.session.close()
+
+
+async def test_keys_that_change_are_heard_of_once_however_often_something_was_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[object] = []
+
+    def hear(_app: KlammApp, screen: object) -> None:
+        heard.append(screen)
+
+    monkeypatch.setattr(KlammApp, "_bindings_updated", hear)
+    app = make_app(ScriptedSession(SCRIPT), Place("topics"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        for _ in range(3):
+            await pilot.press("question_mark")
+            await settle(app, pilot, lambda: len(app.screen_stack) > 1)
+            await pilot.press("escape")
+            await settle(app, pilot, lambda: len(app.screen_stack) == 1)
+        this, all_of_it = cast("Screen[object]", object()), object()
+        app.screen.bindings_updated_signal.publish(this)
+        app.call_next(heard.append, all_of_it)  # behind what was published
+        await settle(app, pilot, lambda: all_of_it in heard)
+        assert heard.count(this) == 1
     app.session.close()
 
 
