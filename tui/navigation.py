@@ -83,7 +83,7 @@ class NavigatingApp(App[int], inherit_bindings=False):
         await self._show(self.at + 1)
         for entry in gone:
             if entry.view is not None:
-                await entry.view.remove()
+                await _let_go(entry.view)
 
     def go(self, place: Place) -> None:
         """Go to a place, from what cannot wait."""
@@ -111,7 +111,7 @@ class NavigatingApp(App[int], inherit_bindings=False):
         mounted.sort(key=lambda entry: abs(self.history.index(entry) - self.at))
         for entry in mounted[VIEWS_KEPT:]:
             if entry.view is not None:
-                await entry.view.remove()
+                await _let_go(entry.view)
                 entry.view = None
 
     async def use_session(self, session: Session, place: Place) -> None:
@@ -120,7 +120,7 @@ class NavigatingApp(App[int], inherit_bindings=False):
         await self.query(TimeBar).remove()
         views = [entry.view for entry in self.history if entry.view is not None]
         for view in views:
-            await view.remove()
+            await _let_go(view)
         self.session = session
         self.history, self.at, self._before = [Entry(place)], 0, 0
         self.screen.set_class(session.settings.env == "prod", "prod")
@@ -161,3 +161,10 @@ class NavigatingApp(App[int], inherit_bindings=False):
         """Go to where one was before."""
         if self._before < len(self.history) and self._before != self.at:
             await self._show(self._before)
+
+
+async def _let_go(view: View) -> None:
+    """Remove a view and the lines it drew: Textual keeps those of the last thousand widgets that are not stale."""
+    for each in view.walk_children(with_self=True):
+        each.refresh()
+    await view.remove()
