@@ -20,6 +20,7 @@ from klamm.client.settings import Settings, parse_bootstrap
 from klamm.model.version import VERSION
 from klamm.records.group_partition import partition_for
 from tests.cli.conftest import Klamm
+from tests.clients.confluent import make_producer
 from tests.support.brokers import Broker
 from tests.support.commits import commit
 from tests.support.process import wait_until
@@ -44,7 +45,7 @@ def _filled(klamm: Klamm, broker: Broker, topic: str, partitions: int = 2, codec
     """Make a topic with ten records, two hours old, in each partition; return the first one's timestamp."""
     first_ms = int(time.time() * 1000) - AGE_MS
     assert klamm("topic", "create", topic, "-p", str(partitions), "-b", broker.bootstrap).code == 0
-    producer = Producer({"bootstrap.servers": broker.bootstrap, "compression.type": codec})
+    producer = make_producer(broker, compression_type=codec)
     for partition in range(partitions):
         for number in range(10):
             producer.produce(topic, b"v" * 20, partition=partition, timestamp=first_ms + number * 1000)

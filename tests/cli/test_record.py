@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.cli.conftest import Klamm
 from tests.cli.test_lag import _commit, _filled, _member
+from tests.clients.confluent import make_producer
 from tests.support.brokers import Broker
 
 READ = (
@@ -62,7 +62,7 @@ def test_time_goes_back_and_lag_is_as_it_was(klamm: Klamm, any_broker: Broker, t
     _filled(klamm, any_broker, topic, 1)
     _commit(any_broker, topic, topic, {0: 4})
     assert klamm("record", recording, "--count", "1", *at).code == 0
-    producer = Producer({"bootstrap.servers": any_broker.bootstrap})
+    producer = make_producer(any_broker)
     producer.produce(topic, b"one more", partition=0)
     assert producer.flush(20) == 0
     assert klamm("record", recording, "--count", "1", *at).code == 0

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from klamm.client.tracing.otlp import encode_protobuf
 from klamm.client.tracing.spans import make_span
 from tests.cli.conftest import Klamm
+from tests.clients.confluent import make_producer
 from tests.support.brokers import Broker
 from tests.support.klamm_process import klamm_command
 from tests.support.process import ChildProcess, wait_until
@@ -28,7 +29,7 @@ def _trace_of(topic: str) -> str:
 def _filled(klamm: Klamm, broker: Broker, topic: str, *settings: str) -> None:
     created = klamm("topic", "create", topic, "-p", "2", *settings, "-b", broker.bootstrap)
     assert created.code == 0, created.err
-    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    producer = make_producer(broker)
     for number in range(RECORDS):
         headers: list[tuple[str, str | bytes | None]] = [("traceparent", f"00-{_trace_of(topic)}-b7ad6b7169203331-01")]
         producer.produce(topic, b"value", str(number).encode(), partition=1, headers=headers)
@@ -125,7 +126,7 @@ def test_an_offset_without_a_record_says_which_kind_of_nothing_it_is(
 
 def test_a_timestamp_from_the_future_is_a_warning(klamm: Klamm, any_broker: Broker, topic: str) -> None:
     _filled(klamm, any_broker, topic)
-    producer = Producer({"bootstrap.servers": any_broker.bootstrap})
+    producer = make_producer(any_broker)
     producer.produce(topic, b"early", partition=1, timestamp=int(time.time() * 1000) + 600_000)
     assert producer.flush(20) == 0
     _commit(any_broker, topic, topic, [RECORDS + 1])
@@ -168,7 +169,7 @@ def test_a_trace_is_found_in_all_topics_in_every_dialect_with_proof_of_how_much_
         [("traceparent", b"\xff")],
         [],
     ]
-    producer = Producer({"bootstrap.servers": any_broker.bootstrap, "compression.type": "zstd"})
+    producer = make_producer(any_broker, compression_type="zstd")
     for number, name in enumerate((topic, f"{topic}-2")):
         assert klamm("topic", "create", name, "-p", "2", "-b", any_broker.bootstrap).code == 0
         for headers in [*dialects, *others]:
@@ -293,7 +294,7 @@ def test_messages_are_followed_live_until_every_group_has_passed_them(
     process = ChildProcess(command, tmp_path / "follow.log")
     try:
         wait_until(lambda: "following" in process.log() or process.exit_code is not None, 40, "it follows")
-        producer = Producer({"bootstrap.servers": any_broker.bootstrap})
+        producer = make_producer(any_broker)
         deadline, offset = time.monotonic() + 40, RECORDS
         while process.exit_code is None:  # the first ones may come before it has found the ends of the logs
             assert time.monotonic() < deadline, process.log()
@@ -321,7 +322,7 @@ def test_a_message_that_an_application_failed_on_is_shown_though_its_span_comes_
     any_broker: Broker, klamm: Klamm, topic: str, tmp_path: Path
 ) -> None:
     _filled(klamm, any_broker, topic)
-    producer = Producer({"bootstrap.servers": any_broker.bootstrap})
+    producer = make_producer(any_broker)
     ran = klamm("topic", "create", "otlp_spans", "-b", any_broker.bootstrap, "-o", "json")
     assert ran.code == 0 or ran.codes == ["TOPIC_ALREADY_EXISTS"], ran.err
     at = ("--topic", topic, "--errors", "--count", "1", "-o", "jsonl", "-b", any_broker.bootstrap)

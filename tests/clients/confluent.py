@@ -27,8 +27,13 @@ ResourceType = _admin.ResourceType
 
 
 def make_producer(broker: Addressed, **settings: Any) -> Producer:
-    """Return a producer; underscores in setting names stand for dots."""
-    return Producer({"bootstrap.servers": broker.bootstrap, "message.timeout.ms": 20_000, **_dotted(settings)})
+    """Return a producer; underscores in setting names stand for dots.
+
+    Its records keep their order when one is sent again, as on Apache Kafka right after a topic was made: its broker
+    knows of a topic a moment before it leads it.
+    """
+    ordered = {"message.timeout.ms": 20_000, "max.in.flight.requests.per.connection": 1}
+    return Producer({"bootstrap.servers": broker.bootstrap, **ordered, **_dotted(settings)})
 
 
 def make_consumer(broker: Addressed, **settings: Any) -> Consumer:
