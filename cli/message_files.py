@@ -20,7 +20,7 @@ from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
 from klamm.cli.run import Run
 from klamm.client.errors import ClientError, SettingsError
-from klamm.client.text import counted
+from klamm.client.text import counted, size_text
 
 if TYPE_CHECKING:
     from klamm.client.messages.hashing import ContentHash
@@ -74,8 +74,9 @@ async def export(run: Run) -> Result:
         except BrokenPipeError:
             raise
         except OSError as error:
-            msg = f"{path}: {error.strerror or error}"
-            raise SettingsError(msg) from error
+            if path == "-":
+                raise
+            raise _unwritten(path, part, error) from error
         except (asyncio.CancelledError, KeyboardInterrupt):
             run.note(f"interrupted: {counted(content.count, 'record')} written to {part}; nothing is in {path}")
             run.note(f"Go on with another file: {resume_line(scan, to=_beside(path))}")
@@ -97,6 +98,17 @@ async def export(run: Run) -> Result:
         run.note(f"{counted(content.count, 'record')} of {source.topic}, hash {content.hexdigest()}")
         return Result((), (), errors, streamed=True)
     return Result([item], COLUMNS, errors)
+
+
+def _unwritten(path: str, part: str, error: OSError) -> ClientError:
+    """Return that an export came to no end, and what is left of it."""
+    why = error.strerror or str(error)
+    try:
+        size = Path(part).stat().st_size
+    except OSError:  # it was not even begun
+        return SettingsError(f"{path}: {why}")
+    msg = f"{part}: {why}, after {size_text(size)}; nothing is in {path}"
+    return ClientError("FILE_NOT_WRITTEN", msg, f"make room, or name another place; {part} is of no more use")
 
 
 def _beside(path: str) -> str | None:

@@ -507,6 +507,23 @@ def test_an_interrupted_export_keeps_what_it_wrote_and_goes_on_in_another_file(
     assert not (home / "a.jsonl").exists()
 
 
+def test_an_export_that_finds_no_room_says_what_is_left_of_it(shared_klamm: Broker, topic: str, tmp_path: Path) -> None:
+    create_topic(shared_klamm, topic, 1)
+    producer = make_producer(shared_klamm)
+    producer.produce(topic, b"v" * 100_000, partition=0)
+    assert producer.flush(TIMEOUT_S) == 0
+    limited = ["sh", "-c", 'ulimit -f 64; exec "$@"', "sh"]  # 64 blocks of 512 bytes a file
+    words = ["message", "export", topic, "--to", "a.jsonl", "-b", shared_klamm.bootstrap]
+    ran = subprocess.run(
+        [*limited, sys.executable, "-m", "klamm", *words],
+        capture_output=True, text=True, check=False, timeout=TIMEOUT_S, cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stderr
+    assert "a.jsonl.part: File too large, after " in ran.stderr
+    assert "; nothing is in a.jsonl" in ran.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl.part"]
+
+
 @pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_search_says_how_far_it_came_and_the_line_that_goes_on(
     any_broker: Broker, topic: str, ending: signal.Signals, code: int
