@@ -14,6 +14,7 @@ from klamm.tui import registry
 from klamm.tui.chrome import Footer, Header, TimeBar
 from klamm.tui.place import Place
 from klamm.tui.session import Session
+from klamm.tui.styles import forget_lines
 from klamm.tui.table import TableView
 from klamm.tui.view import View
 
@@ -164,7 +165,6 @@ class NavigatingApp(App[int], inherit_bindings=False):
 
 
 async def _let_go(view: View) -> None:
-    """Remove a view and the lines it drew: Textual keeps those of the last thousand widgets that are not stale."""
-    for each in view.walk_children(with_self=True):
-        each.refresh()
+    """Remove a view and the lines it drew."""
+    forget_lines(view)
     await view.remove()

@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from klamm.client.text import printable
 from klamm.tui import commands
+from klamm.tui.styles import forget_lines
 
 if TYPE_CHECKING:
     from klamm.tui.app import KlammApp
@@ -130,6 +131,7 @@ class Prompt(Vertical):
     def leave(self) -> None:
         """Close, and give the focus back."""
         self.is_open = False
+        forget_lines(self)
         before = self.came_from
         if before is not None and before.is_attached and before.display:
             self.screen.set_focus(before)  # at once: the next key is meant for it

@@ -34,6 +34,12 @@ def _luminance(*parts: int) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+def forget_lines(widget: Widget) -> None:
+    """Have the lines of a widget that goes let go: Textual keeps those of the last thousand that are not stale."""
+    for each in widget.walk_children(with_self=True):
+        each.refresh()
+
+
 def component_style(widget: Widget, name: str) -> Style:
     """Return what a component class sets (colour, background, text style), as a style to add to the widget's own.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,8 +15,9 @@ import klamm
 from klamm.client import journal
 from klamm.client.committed import Committed, commit_offsets
 from klamm.client.configs import Change as ConfigChange
+from klamm.client.copying import TopicCopy
 from klamm.client.groups import coordinators
-from klamm.client.guard import MODERATE, SEVERE, Plan
+from klamm.client.guard import MODERATE, SEVERE, Plan, journal_change
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.client.topics import NewTopic, create_topics
 from klamm.tui import registry
@@ -265,6 +267,37 @@ async def test_a_topic_is_cloned_with_its_records_and_undo_deletes_the_clone(any
             return (await session.load(Place("topic", clone), {})).parts["partitions"].error is not None
 
         await eventually(gone, 30, "the clone is gone")
+
+
+async def test_a_clone_that_is_stopped_while_it_copies_is_in_the_journal(
+    shared_klamm: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copying, written = threading.Event(), threading.Event()
+
+    async def written_down(*given: Any) -> journal.Entry:
+        entry = await journal_change(*given)
+        written.set()
+        return entry
+
+    async def never_done(_copy: TopicCopy) -> None:
+        copying.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(TopicCopy, "run", never_done)
+    monkeypatch.setattr("klamm.tui.dialogs.change.journal_change", written_down)
+    async with session_of(shared_klamm) as session:
+        await carry_out(session, CreateTopic(), name=topic, partitions="2")
+        await asyncio.to_thread(fill, shared_klamm, topic)
+        stopped = asyncio.create_task(carry_out(session, CloneTopic(topic), to=f"{topic}-clone"))
+        assert await asyncio.to_thread(copying.wait, 30)
+        written.clear()
+        stopped.cancel()  # as Esc does
+        with pytest.raises(asyncio.CancelledError):
+            await stopped
+        assert await asyncio.to_thread(written.wait, 30)
+        (newest, *_) = journal.entries()
+        assert newest.summary == f"made {topic}-clone like {topic}, copying was stopped"
+        assert newest.inverse[0]["operation"] == "delete_topics"
 
 
 async def test_a_protected_topic_cannot_be_deleted(any_broker: Broker, topic: str) -> None:

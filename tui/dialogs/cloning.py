@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from klamm.client.cloning import Likeness, plan_copy, plan_likeness
@@ -92,6 +93,8 @@ class CloneTopic(Change):
             result = await TopicCopy(cluster, metadata, cluster, state, on_progress=copied).run()
         except ClientError as error:  # the topic is made: that belongs into the journal
             return Done(f"made {target} like {name}, not all records copied", [error], made.inverse, "")
+        except asyncio.CancelledError:  # somebody stopped it: z is to find the topic all the same
+            return Done(f"made {target} like {name}, copying was stopped", (), made.inverse, "")
         self.progress = (span, span)
         said = f"cloned {name} into {target}: {count_text(result.sent)} records, compared by hash"
         return Done(said, result.problems(state), made.inverse, "", place=Place("topic", target))

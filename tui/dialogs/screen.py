@@ -344,7 +344,10 @@ class ChangeScreen(ModalScreen[Done | None]):
             self._klamm.go(done.place)
 
     def action_cancel(self) -> None:
-        """Change nothing."""
+        """Change nothing, or no more than has been changed so far."""
+        if self._applying:
+            self._klamm.say("stopped: what was changed so far stays", "warn")
+            self._klamm.refresh_view()
         self.dismiss(None)
 
     def action_scroll_plan(self, step: int) -> None:
