@@ -139,8 +139,8 @@ def configure(options: ServeOptions) -> tuple[BrokerConfig, NodeOptions, list[st
             properties["klamm.metrics.listen"] = options.metrics
         config, warnings = BrokerConfig.from_properties(properties)
         metrics = wanted(os.environ, config.klamm_metrics_listen)
-        listen = Address.parse(options.listen or _first(config.listeners) or f"{DEFAULT_HOST}:{DEFAULT_PORT}")
-        advertised_text = options.advertise or _first(config.advertised_listeners)
+        listen = _listener(options, config, warnings)
+        advertised_text = options.advertise or next(iter(_of_clients(config.advertised_listeners)), "")
         advertised = Address.parse(advertised_text, listen.port) if advertised_text else None
     except (InvalidConfigError, AddressError) as error:
         raise UsageError(str(error)) from error
@@ -206,9 +206,19 @@ def _properties(options: ServeOptions) -> dict[str, str]:
     return properties
 
 
-def _first(texts: tuple[str, ...] | None) -> str:
-    """Return the first listener that is not the controller's: those of a combined Kafka node are in the same list."""
-    return next((text for text in texts or () if not text.upper().startswith("CONTROLLER:")), "")
+def _listener(options: ServeOptions, config: BrokerConfig, warnings: list[str]) -> Address:
+    """Return the one address to listen on; warn of what listeners says besides."""
+    first, *others = _of_clients(config.listeners) or [f"{DEFAULT_HOST}:{DEFAULT_PORT}"]
+    if options.listen:
+        return Address.parse(options.listen)
+    if others:
+        warnings.append(f"one address is listened on, the first of listeners: not {', '.join(others)}")
+    return Address.parse(first)
+
+
+def _of_clients(texts: tuple[str, ...] | None) -> list[str]:
+    """Return the listeners that are not the controller's: those of a combined Kafka node are in the same list."""
+    return [text for text in texts or () if not text.upper().startswith("CONTROLLER:")]
 
 
 def _data_directory(options: ServeOptions, config: BrokerConfig) -> Path:

@@ -82,6 +82,15 @@ def test_listening_for_others_warns_that_nobody_has_to_log_in(listen: str) -> No
     assert any("without authentication" in warning for warning in warnings)
 
 
+def test_listeners_that_are_not_served_are_named() -> None:
+    several = "PLAINTEXT://127.0.0.1:9092,SSL://127.0.0.1:9093,CONTROLLER://127.0.0.1:9094"
+    _, options, warnings = configure(ServeOptions(memory=True, overrides=(f"listeners={several}",)))
+    assert options.listen.port == 9092
+    assert warnings == ["one address is listened on, the first of listeners: not SSL://127.0.0.1:9093"]
+    _, _, warnings = configure(ServeOptions(memory=True, listen="127.0.0.1:9092", overrides=(f"listeners={several}",)))
+    assert warnings == []
+
+
 @pytest.mark.parametrize("listen", ["127.0.0.1:9092", "localhost:9092", "[::1]:9092"])
 def test_listening_on_the_loopback_warns_of_nothing(listen: str) -> None:
     assert configure(ServeOptions(memory=True, listen=listen))[2] == []
