@@ -89,6 +89,10 @@ _JSON_FORMS = ("-o json", "-ojson", "-o=json", "--output json", "--output=json")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line and exit with its code."""
+    if None in {sys.stdin, sys.stdout, sys.stderr}:
+        from klamm.cli.usage import open_streams
+
+        open_streams()
     try:
         code = _code(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()  # here it can still be said that there is no room

@@ -26,6 +26,13 @@ def report(message: str, *, in_json: bool) -> int:
     return EXIT_USAGE
 
 
+def open_streams() -> None:
+    """Open what is closed of the standard streams: a socket or a segment would get its number, and what is printed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
 def unwritable(error: BaseException) -> bool:
     """Return whether nobody takes what is written: the reader of a pipe went away, or a disk is full."""
     return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno in _NO_ROOM)

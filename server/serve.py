@@ -69,7 +69,6 @@ class UsageError(Exception):
 
 def run(options: ServeOptions) -> int:
     """Serve until Ctrl-C or SIGTERM; return the process's exit code."""
-    _open_standard_files()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     _log_with_fields()
     try:
@@ -96,15 +95,6 @@ def run(options: ServeOptions) -> int:
         return _fail(f"cannot listen on {where}: {reason}; {_listen_hint(error)}", EXIT_FAILED)
     finally:
         loop.close()
-
-
-def _open_standard_files() -> None:
-    """Open what is closed of the three: a socket or a segment would get its number, and what is printed there."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def _raise_open_files() -> None:

@@ -107,6 +107,12 @@ def test_a_full_disk_is_said_and_is_no_bug(words: list[str]) -> None:
     assert process.stderr == "klamm: cannot write: No space left on device\n  next: make room, or write elsewhere\n"
 
 
+@pytest.mark.parametrize("words", ["--help", "context list"])
+def test_with_its_streams_closed_a_command_does_what_it_does(words: str) -> None:
+    line = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "klamm", *words.split()]
+    assert subprocess.run(line, env=_environment(), check=False).returncode == 0
+
+
 def test_help_that_nobody_reads_ends_as_any_output_does() -> None:
     reading, writing = os.pipe()
     os.close(reading)
