@@ -125,7 +125,7 @@ def take(consumer: Consumer, count: int) -> list[Message]:
     deadline = time.monotonic() + TIMEOUT_S
     while len(messages) < count:
         assert time.monotonic() < deadline, f"{len(messages)} of {count} records came in {TIMEOUT_S} s"
-        for message in consumer.consume(count - len(messages), 0.5):
+        for message in consumer.consume(min(count - len(messages), 100_000), 0.5):
             error = message.error()
             if error is not None:
                 raise KafkaException(error)
