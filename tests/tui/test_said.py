@@ -12,7 +12,16 @@ from klamm.client.messages.scan import Coverage
 from klamm.tui.app import THEME, THEME_OF_16_COLOURS
 from klamm.tui.chrome import Banner, Footer
 from klamm.tui.data.groups import GroupRow
-from klamm.tui.data.home import ALARM, NOTE, REBALANCES_MS, WARNING, Known, group_trouble, note_rebalances
+from klamm.tui.data.home import (
+    ALARM,
+    NOTE,
+    REBALANCES_MS,
+    WARNING,
+    Known,
+    group_trouble,
+    note_rebalances,
+    rate_of_applications,
+)
 from klamm.tui.data.home import rebalance_trouble as rebalanced
 from klamm.tui.data.messages import Query, Tail
 from klamm.tui.palette import everything
@@ -171,3 +180,11 @@ async def test_the_palette_has_what_one_looks_for_before_what_fingers_know() -> 
         keys = {each.text: each.kind for each in found}
         assert (keys["Copy"], keys["Refresh interval"]) == ("y", "^R")
     app.session.close()
+
+
+def test_what_comes_in_is_what_applications_write() -> None:
+    assert rate_of_applications({}) is None
+    assert rate_of_applications({"orders": []}) is None
+    own = {"__consumer_offsets": [3.0], "__klamm_state": [21.0], "otlp_spans": [7.0]}
+    assert rate_of_applications(own) == 0
+    assert rate_of_applications({"orders": [1.0, 50.0], "new": [], **own}) == 50

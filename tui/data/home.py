@@ -19,6 +19,7 @@ from klamm.client.errors import ClientError, DeadlineError, UnreachableError
 from klamm.client.state import quantile_ms
 from klamm.client.text import counted, duration_text, short_count
 from klamm.client.wire import ClusterMetadata, TopicMetadata
+from klamm.model.own_topics import OWN_TOPICS
 from klamm.tui.data import groups as lag_board
 from klamm.tui.data import topics as topic_rows
 from klamm.tui.data.groups import GroupRow
@@ -257,10 +258,17 @@ def rebalance_trouble(row: GroupRow, times: Sequence[int], now_ms: int) -> Troub
 
 async def _sample_topics(session: Session, known: Known) -> list[ClientError]:
     warnings = await topic_rows.sample_ends(session, known.topics)
-    rates = [ring[-1] for ring in known.topics.rates.values() if ring]
-    if rates:
-        known.rates_in.append(sum(rates))
+    if (rate := rate_of_applications(known.topics.rates)) is not None:
+        known.rates_in.append(rate)
     return warnings
+
+
+def rate_of_applications(rates: Mapping[str, Sequence[float]]) -> float | None:
+    """Return how many records come in a second; None if not known yet. What brokers write by themselves is left out."""
+    if not any(rates.values()):
+        return None
+    own = (name.startswith("__") or name in OWN_TOPICS for name in rates)
+    return sum(ring[-1] for ring, is_own in zip(rates.values(), own, strict=True) if ring and not is_own)
 
 
 async def _sample_groups(session: Session, known: Known, metadata: ClusterMetadata) -> None:

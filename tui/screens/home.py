@@ -86,8 +86,8 @@ class HomeView(View):
 
     HELP = (
         "What is wrong right now, the worst first: partitions without a leader, too few in-sync replicas, groups that "
-        "fall behind or are about to lose data. Enter goes there. Below it rates of the whole cluster, and where "
-        "brokers tell (klamm's do) what 99 % of requests took at most."
+        "fall behind or are about to lose data. Enter goes there. Below it what applications write and groups read a "
+        "second in the whole cluster, and where brokers tell (klamm's do) what 99 % of requests took at most."
     )
     DEFAULT_CSS = """
     HomeView #figures { height: 6; }
