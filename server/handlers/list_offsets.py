@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -61,48 +61,48 @@ def _listed(node: Node, version: int, request: Any) -> Steps[Encoded]:  # noqa: 
     flexible = is_flexible(ApiKey.LIST_OFFSETS, version)
     has_epoch = version >= _EPOCH_SINCE
     pack = Struct(">ihqq" + "i" * has_epoch + "x" * flexible).pack  # the pad is: no tagged fields
-    frame = bytearray(4 if version >= _THROTTLE_SINCE else 0)
-    write_size(frame, len(request.topics), flexible=flexible)
-    for topic in request.topics:
-        name = topic.name
-        write_string(frame, name, flexible=flexible)
-        write_size(frame, len(topic.partitions), flexible=flexible)
-        for wanted in topic.partitions:
-            index = wanted.partition_index
 
-            def find(partition: Partition, timestamp: int = wanted.timestamp) -> Found:
-                return _find_offset(partition, timestamp, request, version)
+    def answer(name: str, wanted: Any) -> bytes:  # noqa: ANN401 (a kio message)
+        def find(partition: Partition) -> Found:
+            return _find_offset(partition, wanted.timestamp, request, version)
 
-            code, found = _look(node, name, index, wanted.current_leader_epoch, find)
-            if has_epoch:
-                frame += pack(index, code, found.timestamp, found.offset, found.leader_epoch)
-            else:
-                frame += pack(index, code, found.timestamp, found.offset)
-            yield
-        if flexible:
-            frame.append(0)
-    if flexible:
-        frame.append(0)
-    return Encoded((frame,))
+        index = wanted.partition_index
+        code, found = _look(node, name, index, wanted.current_leader_epoch, find)
+        if has_epoch:
+            return pack(index, code, found.timestamp, found.offset, found.leader_epoch)
+        return pack(index, code, found.timestamp, found.offset)
+
+    topics = [(topic.name, topic.partitions) for topic in request.topics]
+    return (yield from _by_topic(topics, answer, throttles=version >= _THROTTLE_SINCE, flexible=flexible))
 
 
 def _epoch_ends(node: Node, version: int, request: Any) -> Steps[Encoded]:  # noqa: ANN401 (a kio message)
     flexible = is_flexible(ApiKey.OFFSET_FOR_LEADER_EPOCH, version)
     pack = Struct(">hiiq" + "x" * flexible).pack
-    frame = bytearray(4)  # nothing is throttled
-    write_size(frame, len(request.topics), flexible=flexible)
-    for topic in request.topics:
-        name = topic.topic
+
+    def answer(name: str, wanted: Any) -> bytes:  # noqa: ANN401 (a kio message)
+        def find(partition: Partition) -> Found:
+            known, end_offset = partition.log.end_offset_for_epoch(wanted.leader_epoch)
+            return Found(end_offset, leader_epoch=known)
+
+        code, found = _look(node, name, wanted.partition, wanted.current_leader_epoch, find)
+        return pack(code, wanted.partition, found.leader_epoch, found.offset)
+
+    topics = [(topic.topic, topic.partitions) for topic in request.topics]
+    return (yield from _by_topic(topics, answer, throttles=True, flexible=flexible))
+
+
+def _by_topic(
+    topics: Sequence[tuple[str, Sequence[Any]]], answer: Callable[[str, Any], bytes], *, throttles: bool, flexible: bool
+) -> Steps[Encoded]:
+    """Return a response of topics with partitions, each as ``answer`` encodes it; nothing is throttled."""
+    frame = bytearray(4 if throttles else 0)
+    write_size(frame, len(topics), flexible=flexible)
+    for name, partitions in topics:
         write_string(frame, name, flexible=flexible)
-        write_size(frame, len(topic.partitions), flexible=flexible)
-        for wanted in topic.partitions:
-
-            def find(partition: Partition, epoch: int = wanted.leader_epoch) -> Found:
-                known, end_offset = partition.log.end_offset_for_epoch(epoch)
-                return Found(end_offset, leader_epoch=known)
-
-            code, found = _look(node, name, wanted.partition, wanted.current_leader_epoch, find)
-            frame += pack(code, wanted.partition, found.leader_epoch, found.offset)
+        write_size(frame, len(partitions), flexible=flexible)
+        for wanted in partitions:
+            frame += answer(name, wanted)
             yield
         if flexible:
             frame.append(0)
