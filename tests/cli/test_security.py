@@ -84,6 +84,11 @@ def _at(node: Secured, protocol: str, *properties: str) -> list[str]:
     return [*words, *(word for each in properties for word in ("-X", each))]
 
 
+def _as_alice(node: Secured) -> list[str]:
+    properties = ("sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=alice-secret")
+    return _at(node, "SASL_PLAINTEXT", *properties)
+
+
 def test_tls_verifies_the_broker(klamm: Klamm, secured: Secured) -> None:
     trusted = f"ssl.ca.location={secured.ca}"
     assert klamm("cluster", "info", *_at(secured, "SSL", trusted)).code == 0
@@ -192,7 +197,7 @@ def test_oauthbearer_takes_a_token(klamm: Klamm, secured: Secured) -> None:
 def test_acls_decide_what_a_user_sees_and_explain_says_why(klamm: Klamm, secured: Secured) -> None:
     anonymous = ("-b", secured.bootstrap, "-o", "json")
     klamm("topic", "create", "secret-orders", *anonymous)
-    alice = _at(secured, "SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=alice-secret")
+    alice = _as_alice(secured)
     assert klamm("topics", *alice).items == []
     assert klamm("topic", "describe", "secret-orders", *alice).codes == ["TOPIC_AUTHORIZATION_FAILED"]
     assert klamm("acl", "explain", "alice", "read", "topic", "secret-orders", *anonymous).code == 3
@@ -311,7 +316,7 @@ def test_without_read_on_the_commits_a_trace_says_what_it_lacks_and_shows_the_re
     klamm: Klamm, secured: Secured, topic: str
 ) -> None:
     anonymous = ("-b", secured.bootstrap, "-o", "json")
-    alice = _at(secured, "SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=alice-secret")
+    alice = _as_alice(secured)
     assert klamm("topic", "create", topic, *anonymous).code == 0
     producer = Producer({"bootstrap.servers": secured.bootstrap})
     producer.produce(topic, b"value")
@@ -352,7 +357,7 @@ def test_groups_that_a_user_may_not_describe_are_missing_from_a_trace_and_it_say
     klamm: Klamm, secured: Secured, topic: str
 ) -> None:
     anonymous = ("-b", secured.bootstrap, "-o", "json")
-    alice = _at(secured, "SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=alice-secret")
+    alice = _as_alice(secured)
     assert klamm("topic", "create", topic, *anonymous).code == 0
     producer = Producer({"bootstrap.servers": secured.bootstrap})
     producer.produce(topic, b"value")
@@ -387,7 +392,7 @@ def test_groups_that_a_user_may_not_describe_are_said_to_be_hidden_and_not_to_be
     klamm: Klamm, secured: Secured, topic: str
 ) -> None:
     anonymous = ("-b", secured.bootstrap, "-o", "json")
-    alice = _at(secured, "SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=alice-secret")
+    alice = _as_alice(secured)
     assert klamm("topic", "create", topic, *anonymous).code == 0
     seen, hidden = f"{topic}-seen", f"{topic}-hidden"
     for group in (seen, hidden):

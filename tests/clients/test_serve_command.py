@@ -53,31 +53,30 @@ def in_shell(before: str, after: str, *arguments: str | Path) -> list[str]:
     return ["sh", "-c", f'{before}; exec "$@" {after}', "sh", *klamm_command("serve", *map(str, arguments))]
 
 
+def serve_and_stop(process: subprocess.Popen[bytes], port: int, *numbers: signal.Signals) -> None:
+    """Wait until it serves, send signals (SIGTERM if none is named), and see that it ends with exit code 0."""
+    try:
+        wait_until(lambda: is_serving(port), TIMEOUT_S, "it serves")
+        for number in numbers or (signal.SIGTERM,):
+            process.send_signal(number)
+        assert process.wait(TIMEOUT_S) == 0
+    finally:
+        process.kill()
+
+
 def test_under_nohup_it_outlives_its_terminal() -> None:
     port = free_port()
     command = in_shell("trap '' HUP", ">/dev/null 2>&1", "--memory", "--listen", f"127.0.0.1:{port}")
     with subprocess.Popen(command) as process:
-        try:
-            wait_until(lambda: is_serving(port), TIMEOUT_S, "it serves")
-            process.send_signal(signal.SIGHUP)
-            process.send_signal(
-                signal.SIGTERM
-            )  # the first of two that wait is handled first: SIGHUP has the lower number
-            assert process.wait(TIMEOUT_S) == 0
-        finally:
-            process.kill()
+        # The first of two that wait is handled first: SIGHUP has the lower number.
+        serve_and_stop(process, port, signal.SIGHUP, signal.SIGTERM)
 
 
 def test_it_serves_and_stops_cleanly_with_its_streams_closed(tmp_path: Path) -> None:
     port, data = free_port(), tmp_path / "data"
     command = in_shell(":", "<&- >&- 2>&-", "--data", data, "--listen", f"127.0.0.1:{port}")
     with subprocess.Popen(command) as process:
-        try:
-            wait_until(lambda: is_serving(port), TIMEOUT_S, "it serves")
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(TIMEOUT_S) == 0
-        finally:
-            process.kill()
+        serve_and_stop(process, port)
     assert (data / CLEAN_SHUTDOWN_NAME).exists()
 
 
@@ -90,12 +89,7 @@ def test_it_stops_cleanly_when_nobody_reads_what_it_says(tmp_path: Path, stream:
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writing}
     with subprocess.Popen(command, stdout=streams["stdout"], stderr=streams["stderr"]) as process:
         os.close(writing)
-        try:
-            wait_until(lambda: is_serving(port), TIMEOUT_S, "it serves")
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(TIMEOUT_S) == 0
-        finally:
-            process.kill()
+        serve_and_stop(process, port)
     assert (data / CLEAN_SHUTDOWN_NAME).exists()
 
 
