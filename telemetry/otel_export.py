@@ -50,6 +50,7 @@ class OtlpExport:
         self.failed = 0
         self.dropped = 0
         self._ending = False
+        self._shutdown = threading.Lock()
         _silence.begin()
 
     def export(self, what: Any, count: int) -> None:  # noqa: ANN401 (spans or metrics of the SDK)
@@ -74,15 +75,17 @@ class OtlpExport:
         return None if taken else self._session.failure or _said(said)
 
     def unblock(self) -> None:
-        """Have an export that waits give up, and take no other; from any thread."""
-        self._ending = True
-        with _silence.of_this_thread():
-            self.exporter.shutdown()
+        """Have an export that waits give up, and take no other; from any thread, and as often as one likes."""
+        with self._shutdown:  # the SDK's exporter warns when it is shut down again, and after close() nobody is silent
+            if self._ending:
+                return
+            self._ending = True
+            with _silence.of_this_thread():
+                self.exporter.shutdown()
 
     def close(self) -> None:
         """Close connections, and let the SDK's loggers be as they were; after this nothing is exported."""
-        if not self._ending:
-            self.unblock()
+        self.unblock()
         _silence.end()
 
 

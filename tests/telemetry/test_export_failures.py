@@ -20,6 +20,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 import klamm
 from klamm.server.telemetry import SENDS_MAX
 from klamm.telemetry.export_health import AGAIN_S, NEXT_STEPS, REMINDER_S, ExportHealth, Failure
+from klamm.telemetry.otel_export import OtlpExport
 from tests.support.ports import free_port
 from tests.telemetry.otlp_receiver import grpc_receiver, http_receiver
 
@@ -233,6 +234,19 @@ def test_the_end_of_failures_is_told(
             _produce_until(broker, topic, lambda: bool(_lines(logged, OURS, "traces arrive at")))
     [again] = _lines(logged, OURS, "traces arrive at")
     assert again.endswith("spans were dropped")
+    assert _lines(logged, SDKS) == []
+
+
+@pytest.mark.parametrize("protocol", [HTTP, GRPC])
+def test_an_exporter_that_is_told_to_give_up_once_it_is_closed_says_nothing(
+    protocol: str, monkeypatch: pytest.MonkeyPatch, logged: list[logging.LogRecord]
+) -> None:
+    """A broker that stops does so where its sender closes just when it was waited for long enough."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    export = OtlpExport("traces")
+    export.close()
+    export.unblock()
     assert _lines(logged, SDKS) == []
 
 
