@@ -6,6 +6,7 @@
 | `log_directory.py` | the data directory: lock, format version, checkpoint, clean-shutdown marker |
 | `filesystem.py`, `memory_filesystem.py`, `faulty_filesystem.py` | the only openers of files: disk, memory, bad disk |
 | `log_opening.py`, `log_reading.py`, `log_state.py` | how a log is opened, how it is read, what it says of itself |
+| `file_removal.py` | large files that were removed, given back to the disk bit by bit |
 | `segment.py`, `segment_ends.py` | one segment: append and read; close it, cut it short |
 | `segment_file.py`, `file_watch.py` | its file, open or not; what others do to it |
 | `slicing.py`, `group_walk.py`, `verified_ranges.py` | cutting what a fetch sends out of row groups; walking them |

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from klamm.records.checksum import Buffer
+from klamm.storage.file_removal import STEP_SIZE_BYTES, FileRemoval
 from klamm.storage.page_cache import PageCache
 from klamm.storage.read_buffers import read_buffer
 
@@ -26,6 +27,7 @@ _IOV_MAX: Final = 1024
 _READ_NO_WAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _WOULD_BLOCK: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 _page_cache: Final = PageCache()
+_removal: Final = FileRemoval()
 _NO_WAIT_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
@@ -178,8 +180,7 @@ class DiskFile:
     def __del__(self) -> None:
         """Close the descriptor: nobody can be reading from it any more."""
         if self._descriptor >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._descriptor)
+            _removal.close(self._descriptor)
 
     def write(self, buffers: Sequence[Buffer], position: int) -> None:
         """Write at ``position``; see :class:`File`."""
@@ -321,7 +322,15 @@ class DiskFilesystem:
         os.makedirs(path, exist_ok=True)  # noqa: PTH103  # this class is where paths end
 
     def remove_directory(self, path: str) -> None:
-        """Remove a tree; see :class:`Filesystem`."""
+        """Remove a tree, its large files one by one; see :class:`Filesystem`."""
+        with os.scandir(path) as entries:
+            large = [
+                entry.path
+                for entry in entries
+                if entry.is_file(follow_symlinks=False) and entry.stat().st_size > STEP_SIZE_BYTES
+            ]
+        for file in large:
+            self.unlink(file)
         shutil.rmtree(path)
 
     def rename(self, source: str, target: str) -> None:
@@ -329,8 +338,16 @@ class DiskFilesystem:
         os.replace(source, target)  # noqa: PTH105  # this class is where paths end
 
     def unlink(self, path: str) -> None:
-        """Remove a file; see :class:`Filesystem`."""
-        os.unlink(path)  # noqa: PTH108  # this class is where paths end
+        """Remove a file, and give it back to the disk bit by bit (``file_removal.py``); see :class:`Filesystem`."""
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:  # not ours to cut
+            descriptor = -1
+        try:
+            os.unlink(path)  # noqa: PTH108  # this class is where paths end
+        finally:
+            if descriptor >= 0:
+                _removal.close(descriptor)
 
     def sync_directory(self, path: str) -> None:
         """Flush a directory; see :class:`Filesystem`."""
