@@ -11,7 +11,7 @@
 | `follower.py` | and as follower |
 | `waiting.py`, `held.py`, `partition_flushes.py` | who and what waits, for what; when it is flushed |
 | `upkeep.py`, `log_jobs.py`, `producer_loading.py` | its log's upkeep, and what of it is done on the disk's threads |
-| `partition_ports.py` | how a partition reaches the world |
+| `partition_ports.py`, `refusals.py` | how a partition reaches the world, and what is told when the disk refuses |
 | `replica_fetcher.py` | copies a partition from its leader |
 | `controller.py`, `metadata_log.py` | the cluster's metadata |
 | `group_coordinator.py`, `coordinator_log.py` | one partition of `__consumer_offsets` |

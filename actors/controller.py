@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 from klamm.actors.messages import Flushed, FlushFailed
 from klamm.actors.metadata_log import MetadataLog
 from klamm.actors.ports import Clock
+from klamm.actors.refusals import METADATA, Refusals
 from klamm.actors.runtime import LoopActor
 from klamm.core.controller import Controller, Decision
 from klamm.core.controller_requests import ControllerOutcome, ControllerRequest
@@ -143,6 +144,7 @@ class ControllerActor(LoopActor):
         self._flushing = False
         self._saving = False
         self._unusable: str | None = None
+        self._refusals = Refusals(METADATA)
 
     @property
     def image(self) -> MetadataImage:
@@ -167,9 +169,9 @@ class ControllerActor(LoopActor):
             case _ActedOn():
                 self._acted_on()
                 self._commit()
-            case FlushFailed(reason):
+            case FlushFailed(failure):
                 self._flushing = False
-                self._flush_failed(reason)
+                self._flush_failed(str(failure))
             case SaveSnapshot():
                 if self._snapshot_interval_ms and self._ports.clock.monotonic() >= self._snapshot_due_s:
                     self._save_snapshot()
@@ -184,16 +186,19 @@ class ControllerActor(LoopActor):
         decided, self._decided = self._decided, []
         records = [decision.records for decision, _ in decided if decision.records]
         end_offset = self._log.end_offset
-        reason: str | None = None
+        reason = "the metadata log is shorter than what was appended"
         if records:
             try:
                 self._log.append(records, self._ports.clock.now_ms())
             except StorageFailureError as error:
                 reason = str(error)
+                self._refusals.refused(error)
+            else:
+                self._refusals.done()
         for at, (decision, reply) in enumerate(decided):
             end_offset += len(decision.records)
             if end_offset > self._log.end_offset:
-                self._refuse(decided[at:], reason or "the metadata log is shorter than what was appended")
+                self._refuse(decided[at:], reason)
                 break
             if decision.records or self._waiting or self._published is not None:
                 self._waiting.append(_Waiting(end_offset, bool(decision.records), decision.outcome, reply))
@@ -235,7 +240,6 @@ class ControllerActor(LoopActor):
 
     def _refuse(self, decided: list[tuple[Decision, Reply]], reason: str) -> None:
         """Answer an error to what was not written, and to all that was decided after it."""
-        logger.error("metadata cannot be written", extra={"reason": reason})
         self._next_offset = self._log.end_offset
         self._core.abandon(sum(bool(decision.records) for decision, _ in decided))
         for _, reply in decided:

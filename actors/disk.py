@@ -109,4 +109,4 @@ def _flush(log: PartitionLog) -> Flushed | FlushFailed:
     try:
         return Flushed(log.flush())
     except StorageFailureError as failure:
-        return FlushFailed(str(failure), failure.fatal)
+        return FlushFailed(failure)

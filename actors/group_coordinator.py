@@ -336,7 +336,9 @@ class GroupCoordinatorActor(LoopActor):
             while self._waiting and self._waiting[0].number <= number:
                 _give([_Answer(reply, translated) for reply, _ in self._waiting.popleft().answers])
             return
-        logger.warning("group records could not be appended", extra={"actor": self.actor_name, "reason": str(error)})
+        level = logging.DEBUG if error.error_code is ErrorCode.KAFKA_STORAGE_ERROR else logging.WARNING
+        extra = {"actor": self.actor_name, "reason": str(error)}
+        logger.log(level, "group records could not be appended", extra=extra)  # of its disk, the partition tells
         self._resign(translated)
         self._core = self._new_core()
         self._load()

@@ -111,8 +111,7 @@ class Flushed(NamedTuple):
 class FlushFailed(NamedTuple):
     """The disk refused to flush; if that is fatal, the log must be opened anew."""
 
-    reason: str
-    fatal: bool = True
+    failure: StorageFailureError
 
 
 @dataclass(frozen=True, slots=True)

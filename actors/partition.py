@@ -209,9 +209,9 @@ class PartitionActor(LoopActor):
         If the file is gone, nothing is promised either; but opened anew, the log would be without what it held.
         """
         self._flushes.ended(None)
-        self._appends.refuse(KafkaStorageError(f"flush failed: {failed.reason}"))
-        failure = StorageFailureError(failed.reason, fatal=failed.fatal)
-        if failed.fatal:
+        failure = failed.failure
+        self._appends.refuse(KafkaStorageError(f"flush failed: {failure}"))
+        if failure.fatal:
             raise failure
         self._appends.disk_refused(failure)
 

@@ -8,7 +8,6 @@ the producers' state (``producer_loading.py``).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import Final, NamedTuple
@@ -19,6 +18,7 @@ from klamm.actors.messages import AppendBatch
 from klamm.actors.partition_ports import PartitionPorts
 from klamm.actors.ports import TimerHandle
 from klamm.actors.producer_loading import ProducerLoading
+from klamm.actors.refusals import APPENDS, Refusals
 from klamm.actors.waiting import WaitingAppends, WaitingReaders
 from klamm.core.partition import FLUSH_NEVER, PartitionState
 from klamm.core.producer_state import AppendedBatch
@@ -36,8 +36,6 @@ from klamm.storage.errors import StorageFailureError
 from klamm.storage.partition_log import PartitionLog
 from klamm.storage.row import LogRow
 from klamm.telemetry.journal import Written
-
-logger = logging.getLogger(__name__)
 
 ROWS_MAX: Final = 64
 """Record batches in one write: an Arrow message of 64 rows costs 74 bytes a row, more rows save nothing."""
@@ -79,7 +77,7 @@ class PartitionAppends:
         "_name",
         "_noted",
         "_producers",
-        "_refusing",
+        "_refusals",
         "_rows",
         "_size",
         "_state",
@@ -108,7 +106,7 @@ class PartitionAppends:
         self._rows: list[LogRow] = []
         self._size = 0
         self._noted: Written | None = None
-        self._refusing = False
+        self._refusals = Refusals(APPENDS, name)
         self._waiting = WaitingAppends(log, ports.clock, call_later)
         self._producers = ProducerLoading(log, state, jobs, self.admit)
         self.unwritten: list[_Unwritten] = []
@@ -188,9 +186,8 @@ class PartitionAppends:
             raise
         state = self._state
         advanced = state.appended()
-        if self._refusing:
-            self._refusing = False
-            logger.warning("the disk takes appends again", extra={"partition": self._name})
+        if self._refusals.active:
+            self._refusals.done()
         if journal is not None:
             self._noted = journal.written(self._noted, self._name, rows, state.high_watermark, began_ns)
         self._written()
@@ -211,7 +208,7 @@ class PartitionAppends:
         settings = state.settings
         if (
             self.unwritten
-            or self._refusing
+            or self._refusals.active
             or not state.commits_at_once
             or not state.producers_loaded
             or state.high_watermark != state.log_end_offset
@@ -287,10 +284,8 @@ class PartitionAppends:
         self.disk_refused(failure)
 
     def disk_refused(self, failure: StorageFailureError) -> None:
-        """Say it once: clients try on, and whoever runs the broker has to make room."""
-        if not self._refusing:
-            self._refusing = True
-            logger.error("the disk refuses appends", extra={"partition": self._name, "reason": str(failure)})
+        """Say it once: clients try on, and whoever runs the broker has something to do."""
+        self._refusals.refused(failure)
 
     def refuse(self, error: KafkaError) -> None:
         """Answer those that wait for the high watermark with ``error``."""

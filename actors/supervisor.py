@@ -160,10 +160,12 @@ class Supervisor(LoopActor):
             logger.error("actor given up", extra={"actor": name, "restarts": child.restarts})
             child.order.listener.actor_failed(name, exception, None)
             return
+        first = not child.waits
         delay_s = min(policy.backoff_max_s, policy.backoff_first_s * 2 ** min(child.waits, _DOUBLINGS_MAX))
         child.waits += 1
         child.recent_s.append(now)
-        logger.warning("actor will be restarted", extra={"actor": name, "delay_s": delay_s})
+        level = logging.WARNING if first else logging.DEBUG  # what cannot be started for days is not told all along
+        logger.log(level, "actor will be restarted", extra={"actor": name, "delay_s": delay_s})
         self.call_later(self._timers, delay_s, partial(self._restart, child))
         child.last_failure = repr(exception)
         child.order.listener.actor_failed(name, exception, delay_s)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from klamm.actors.log_jobs import LogJobs
 from klamm.actors.messages import ReplaceSegments
 from klamm.actors.partition_ports import DiskPort
+from klamm.actors.refusals import UPKEEP, Refusals
 from klamm.core.partition import PartitionState
 from klamm.model.errors import OffsetOutOfRangeError
 from klamm.storage.errors import StorageError, StorageFailureError
@@ -23,24 +24,28 @@ logger = logging.getLogger(__name__)
 class Upkeep:
     """The upkeep of one log. Everything runs on the thread of the actor that owns it."""
 
-    __slots__ = ("_closed", "_jobs", "_log", "_maintaining", "_name", "_state")
+    __slots__ = ("_closed", "_failed", "_jobs", "_log", "_maintaining", "_name", "_refusals", "_state")
 
     def __init__(self, log: PartitionLog, state: PartitionState, jobs: LogJobs, name: str) -> None:
         self._log = log
         self._state = state
         self._jobs = jobs
         self._name = name
+        self._refusals = Refusals(UPKEEP, name)
+        self._failed = False
         self._maintaining = False
         self._closed = False
 
     def maintain(self, now_ms: int) -> None:
-        """Apply retention; forget old producers; have what this leaves to do done on the disk's threads.
-
-        Raises:
-            StorageFailureError: The disk refused a new segment.
-        """
+        """Apply retention; forget old producers; have what this leaves to do done on the disk's threads."""
         state, log = self._state, self._log
-        log.apply_retention(now_ms, state.high_watermark)
+        if not self._failed:
+            self._refusals.done()
+        self._failed = False
+        try:
+            log.apply_retention(now_ms, state.high_watermark)
+        except StorageFailureError as failure:
+            self._warn(failure)
         self._jobs.run(log.look_for_files, self._warn)
         if state.producers_loaded and len(state.producers):
             state.producers.expire(now_ms, state.settings.producer_expiration_ms)
@@ -125,13 +130,14 @@ class Upkeep:
         self._warn(failure)
 
     def _warn(self, failure: Exception | None) -> None:
-        """Say what went wrong; the next upkeep tries again.
+        """Say what went wrong, once until an upkeep went well; the next one tries again.
 
         Raises:
             Exception: It is none of the disk's failures, but a mistake of ours.
         """
         if isinstance(failure, StorageError):
-            logger.warning("upkeep of a log failed", extra={"partition": self._name, "reason": str(failure)})
+            self._failed = True
+            self._refusals.refused(failure)
         elif failure is not None:
             raise failure
 

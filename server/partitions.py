@@ -14,6 +14,7 @@ from uuid import UUID
 
 from klamm.actors.messages import BecomeFollower, BecomeLeader, CloseLog, DeleteLog, Maintain, SettingsChanged
 from klamm.actors.partition import PartitionActor
+from klamm.actors.refusals import CHECKPOINT, REOPENING, Refusals
 from klamm.actors.runtime import LoopActorRef
 from klamm.actors.supervisor import Release, RestartPolicy, Supervise
 from klamm.core.metadata_delta import MetadataDelta
@@ -48,8 +49,10 @@ class Partition:
         "internal",
         "log",
         "online",
+        "readable",
         "ref",
         "reopened",
+        "reopening",
         "settings",
         "state",
         "topic",
@@ -69,8 +72,12 @@ class Partition:
         self.ref: LoopActorRef
         self.image: PartitionImage
         self.online = True
+        self.readable = True
+        """Whether consumers are served while it is offline: the disk failed a flush, and what they may see was there
+        before. What failed by a mistake of ours is not believed."""
         self.damage: str | None = None
         self.reopened: PartitionLog | None = None
+        self.reopening = Refusals(REOPENING, str(self))
 
     def __str__(self) -> str:
         """Return ``topic-partition``."""
@@ -93,8 +100,14 @@ class Partition:
         self.damage = str(error)
 
 
-def find_partition(node: Node, topic: str | UUID, index: int) -> Partition:
+def find_partition(node: Node, topic: str | UUID, index: int, *, consuming: bool = False) -> Partition:
     """Return a partition by its topic's name or id.
+
+    Args:
+        node: Whose partition it is.
+        topic: The topic's name or id.
+        index: Which one of the topic.
+        consuming: Only what a consumer may see is asked for: that is served by a partition whose disk failed, too.
 
     Raises:
         UnknownTopicIdError: No topic has this id.
@@ -115,7 +128,7 @@ def find_partition(node: Node, topic: str | UUID, index: int) -> Partition:
     if partition is None:
         msg = f"{name}-{index} does not exist"
         raise UnknownTopicOrPartitionError(msg)
-    if not partition.online:
+    if not partition.online and not (consuming and partition.readable):
         msg = f"{name}-{index} is offline until its log is recovered"
         raise KafkaStorageError(msg)
     return partition
@@ -134,11 +147,11 @@ class _Recovery:
     def actor_failed(self, name: str, exception: BaseException, retry_in_s: float | None) -> None:
         partition = self._partition
         if partition.online:
-            partition.online = False
-            logger.error(
-                "partition is offline until its log is recovered",
-                extra={"partition": name, "reason": str(exception), "retry_in_s": retry_in_s},
-            )
+            extra = {"partition": name, "reason": str(exception), "retry_in_s": retry_in_s}
+            if isinstance(exception, StorageFailureError):
+                extra |= {"consumers": "served", "next": exception.next_step}
+            partition.online, partition.readable = False, isinstance(exception, StorageFailureError)
+            logger.error("partition is offline until its log is recovered", extra=extra)
             self._table.reopen(partition)
 
     def actor_restarted(self, name: str, ref: LoopActorRef) -> None:  # noqa: ARG002 (the listener's signature)
@@ -154,6 +167,7 @@ class PartitionTable:
         self._node = node
         self.unopened = UnopenedPartitions(node.loop, node.disk.run, self._opened_late)
         self._fetchers = ReplicaFetchers(node)
+        self._checkpoints = Refusals(CHECKPOINT)
         self.loading = True
 
     def apply(self, delta: MetadataDelta) -> None:
@@ -242,8 +256,10 @@ class PartitionTable:
                 partition.reopened = self._node.data.reopen_log(
                     partition.key, partition.topic_id, settings, partition.log.log_start_offset
                 )
-            except StorageError:
-                logger.exception("a partition's log cannot be opened", extra={"partition": str(partition)})
+            except StorageError as error:
+                partition.reopening.refused(error)
+            else:
+                partition.reopening.done()
 
         self._node.disk.run(work)
 
@@ -321,7 +337,9 @@ class PartitionTable:
             try:
                 self._node.data.write_checkpoint(states)
             except StorageError as error:
-                logger.warning("no checkpoint was written; the old one stands", extra={"reason": str(error)})
+                self._checkpoints.refused(error)
+            else:
+                self._checkpoints.done()
 
         return write
 

@@ -62,7 +62,7 @@ class RepeatedFetch:
         wanted = before._replace(fetch_offset=offset)
         left = min(request.max_bytes, node.config.fetch_max_bytes, RESPONSE_SIZE_MAX)
         try:
-            partition = find_partition(node, topic, wanted.partition)
+            partition = find_partition(node, topic, wanted.partition, consuming=True)
             fetched, _ = read_partition(
                 partition, request, wanted, left, at_least_one=True, sends_files=connection.sends_files
             )

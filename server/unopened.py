@@ -79,7 +79,12 @@ class UnopenedPartitions:
         """Keep a partition whose log could not be opened, and try again."""
         topic, index = partition.topic.name, partition.image.partition
         self._waiting[topic, index] = partition
-        extra = {"partition": f"{topic}-{index}", "reason": str(reason), "retry_in_s": RETRY_S}
+        extra = {
+            "partition": f"{topic}-{index}",
+            "reason": str(reason),
+            "retry_in_s": RETRY_S,
+            "next": reason.next_step,
+        }
         logger.error("partition is offline until its log can be opened", extra=extra)
         self._schedule()
 

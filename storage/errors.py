@@ -6,9 +6,30 @@ None of these is a peer's mistake, so none carries a Kafka error code: the parti
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
+_NEXT_STEPS: Final = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "raise the quota, or make room",
+    errno.EROFS: "see why the filesystem became read-only (dmesg), check it, and mount it read-write again",
+    errno.EACCES: "let this user write there",
+    errno.EPERM: "let this user write there",
+    errno.EIO: "the disk fails: see dmesg, and copy what is readable to another one",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the system's limit of open files (fs.file-max)",
+}
+"""What a person can do about a refusal. All of them are tried again, so nothing else is to be done."""
+
 
 class StorageError(Exception):
     """Base of all errors of ``klamm.storage``. The message names the file and the values."""
+
+    @property
+    def next_step(self) -> str:
+        """What to do about it, by the system's error that it came of; empty where that tells nothing."""
+        cause = self.__cause__
+        return _NEXT_STEPS.get(cause.errno or 0, "") if isinstance(cause, OSError) else ""
 
 
 class StorageFailureError(StorageError):

@@ -167,15 +167,26 @@ class Filesystem(Protocol):
 
 
 class DiskFile:
-    """A file of the operating system."""
+    """A file of the operating system.
 
-    __slots__ = ("_descriptor", "path")
+    On a filesystem that has become read-only a file that is there is opened for reading; the first write after that
+    opens it anew, for the filesystem may be writable again by then.
+    """
+
+    __slots__ = ("_demoted", "_descriptor", "path")
 
     def __init__(self, path: str, *, create: bool, read_only: bool = False) -> None:
         flags = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         self._descriptor = -1
+        self._demoted = False
         self.path = path
-        self._descriptor = os.open(path, flags, _NEW_FILE_MODE)
+        try:
+            self._descriptor = os.open(path, flags, _NEW_FILE_MODE)
+        except OSError as error:
+            if error.errno != errno.EROFS or create:
+                raise
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._demoted = True
 
     def __del__(self) -> None:
         """Close the descriptor: nobody can be reading from it any more."""
@@ -185,6 +196,8 @@ class DiskFile:
     def write(self, buffers: Sequence[Buffer], position: int) -> None:
         """Write at ``position``; see :class:`File`."""
         size = sum(map(len, buffers))
+        if self._demoted:
+            self._promote()
         written = os.pwritev(self._descriptor, buffers[:_IOV_MAX], position)
         if written == size:
             return
@@ -247,6 +260,8 @@ class DiskFile:
 
     def truncate(self, size: int) -> None:
         """Truncate; see :class:`File`."""
+        if self._demoted:
+            self._promote()
         os.ftruncate(self._descriptor, size)
 
     def sync(self) -> None:
@@ -255,6 +270,21 @@ class DiskFile:
             os.fdatasync(self._descriptor)
         else:  # macOS: fsync there does not reach the platter either, F_FULLFSYNC does
             fcntl.fcntl(self._descriptor, getattr(fcntl, "F_FULLFSYNC", 51))
+
+    def _promote(self) -> None:
+        """Open for writing what could only be opened for reading, under the same descriptor: others may be reading.
+
+        Raises:
+            OSError: The filesystem is still read-only, or another file has the name by now.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if not os.path.samestat(os.fstat(descriptor), os.fstat(self._descriptor)):
+                raise FileNotFoundError(errno.ENOENT, "another file has its name", self.path)
+            os.dup2(descriptor, self._descriptor, inheritable=False)
+        finally:
+            os.close(descriptor)
+        self._demoted = False
 
 
 class DiskLock:

@@ -30,7 +30,7 @@ from klamm.protocol.varint import Buffer
 from klamm.server.connection import Connection
 from klamm.server.fetch_reads import RESPONSE_SIZE_MAX, diverging_epoch, end_offset_for, note_fetched, read_partition
 from klamm.server.fetch_sessions import FetchSession, FetchSessions, SessionPartition, TopicKey, requested
-from klamm.server.partitions import find_partition
+from klamm.server.partitions import Partition, find_partition
 from klamm.server.repeated_fetch import RepeatedFetch, may_repeat
 from klamm.server.response_slot import ResponseSlot
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
@@ -164,7 +164,7 @@ class FetchResponse(ResponseSlot):
         """Return what one partition answers, and the read that the disk has to perform first, if any."""
         index = wanted.request.partition
         try:
-            partition = find_partition(self._api.node, wanted.topic, index)
+            partition = self._find(wanted)
         except KafkaError as error:
             return self._refused(index, error), None
         try:
@@ -186,6 +186,10 @@ class FetchResponse(ResponseSlot):
         if fetched.size and not isinstance(fetched.buffers[0], Buffer):
             self.has_files = True
         return fetched, cold
+
+    def _find(self, wanted: SessionPartition) -> Partition:
+        node, index = self._api.node, wanted.request.partition
+        return find_partition(node, wanted.topic, index, consuming=self._request.replica_id < 0)
 
     def _refused(self, index: int, error: KafkaError) -> FetchedPartition:
         self._api.stats.errors += 1
@@ -215,7 +219,7 @@ class FetchResponse(ResponseSlot):
 
     def _note_damage(self, wanted: SessionPartition, outcome: CorruptSegmentError | StorageFailureError) -> None:
         with contextlib.suppress(KafkaError):  # it may have been deleted meanwhile
-            partition = find_partition(self._api.node, wanted.topic, wanted.request.partition)
+            partition = self._find(wanted)
             if isinstance(outcome, CorruptSegmentError):
                 partition.damaged(outcome)
 
@@ -229,7 +233,7 @@ class FetchResponse(ResponseSlot):
         follower = request.replica_id >= 0
         for wanted in self._partitions:
             try:
-                partition = find_partition(node, wanted.topic, wanted.request.partition)
+                partition = self._find(wanted)
                 partition.ref.tell(FetchWaits(self, end_offset_for(partition, request), follower))
             except (KafkaError, ActorDeadError):
                 continue  # its error is found, and answered, at the next try

@@ -67,7 +67,8 @@ def _listed(node: Node, version: int, request: Any) -> Steps[Encoded]:  # noqa: 
             return _find_offset(partition, wanted.timestamp, request, version)
 
         index = wanted.partition_index
-        code, found = _look(node, name, index, wanted.current_leader_epoch, find)
+        consuming = request.replica_id < 0
+        code, found = _look(node, name, index, wanted.current_leader_epoch, find, consuming=consuming)
         if has_epoch:
             return pack(index, code, found.timestamp, found.offset, found.leader_epoch)
         return pack(index, code, found.timestamp, found.offset)
@@ -85,7 +86,8 @@ def _epoch_ends(node: Node, version: int, request: Any) -> Steps[Encoded]:  # no
             known, end_offset = partition.log.end_offset_for_epoch(wanted.leader_epoch)
             return Found(end_offset, leader_epoch=known)
 
-        code, found = _look(node, name, wanted.partition, wanted.current_leader_epoch, find)
+        consuming = request.replica_id < 0
+        code, found = _look(node, name, wanted.partition, wanted.current_leader_epoch, find, consuming=consuming)
         return pack(code, wanted.partition, found.leader_epoch, found.offset)
 
     topics = [(topic.topic, topic.partitions) for topic in request.topics]
@@ -112,11 +114,17 @@ def _by_topic(
 
 
 def _look(
-    node: Node, topic: str, index: int, current_leader_epoch: int, find: Callable[[Partition], Found]
+    node: Node,
+    topic: str,
+    index: int,
+    current_leader_epoch: int,
+    find: Callable[[Partition], Found],
+    *,
+    consuming: bool,
 ) -> tuple[ErrorCode, Found]:
     """Return (error code, what ``find`` found in the partition)."""
     try:
-        partition = find_partition(node, topic, index)
+        partition = find_partition(node, topic, index, consuming=consuming)
     except KafkaError as error:
         return error.error_code, Found(NOTHING)
     try:

@@ -27,6 +27,7 @@ from klamm.model.configs_broker import BrokerConfig
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import TopicId, TopicName
 from klamm.records.checksum import Buffer
+from klamm.storage.errors import StorageFailureError
 from klamm.storage.filesystem import File, Filesystem
 from klamm.storage.handles import FileHandles
 from klamm.storage.memory_filesystem import MemoryFile, MemoryFilesystem
@@ -223,7 +224,7 @@ class Broker:
 
     def flush(self, log: PartitionLog, answer: Callable[[Flushed | FlushFailed], None]) -> None:
         def perform() -> None:
-            answer(FlushFailed("broken") if self.flush_fails else Flushed(log.flush()))
+            answer(FlushFailed(StorageFailureError("broken", fatal=True)) if self.flush_fails else Flushed(log.flush()))
 
         self.flushes.append(perform)
 

@@ -128,7 +128,7 @@ def test_offsets_are_encoded_as_the_version_has_them(broker: klamm.Broker, versi
 @pytest.mark.parametrize("version", versions(ApiKey.OFFSET_FOR_LEADER_EPOCH))
 def test_the_ends_of_epochs_are_encoded_as_the_version_has_them(broker: klamm.Broker, version: int) -> None:
     wanted = [SimpleNamespace(partition=index, current_leader_epoch=-1, leader_epoch=0) for index in (0, 9)]
-    request = SimpleNamespace(topics=[SimpleNamespace(topic="one", partitions=wanted)])
+    request = SimpleNamespace(replica_id=-1, topics=[SimpleNamespace(topic="one", partitions=wanted)])
     answer = list_offsets.offset_for_leader_epoch(broker.node, context(version), request)
     message = said(ApiKey.OFFSET_FOR_LEADER_EPOCH, version, answer)
     (topic,) = message.topics
