@@ -118,7 +118,7 @@ _FIELDS: Final[dict[str, str]] = {
     "ReassignmentPlan": "before changed name partition replicas topic from=before p=partition to=replicas",
     "Recording": "failed name rows samples size_bytes file=name size=size_bytes",
     "Redrive": "records sent sent_before source target from=source to=target",
-    "Resend": "partition sent source target from=source p=partition to=target",
+    "Resend": "offset partition sent source target from=source p=partition to=target",
     "Schema": "guid name references schema schema_id subject type used_by version",
     "SchemaCheck": "compatible level messages name version subject=name",
     "SchemaCompatibility": "changed name own value its_own=own subject=name",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
 
     from klamm.client.cluster import Cluster
     from klamm.client.messages.jsonl import Draft
+    from klamm.client.messages.raw_producing import Place
     from klamm.client.messages.record import Record
     from klamm.client.resending import Changes
 
 CANNOT_UNDO = "records that are written stay"
+COLUMNS = (
+    Column("FROM", "source"),
+    Column("TO", "target"),
+    Column("P", "partition", right=True),
+    Column("OFFSET", "offset", right=True),
+    Column("SENT", "sent"),
+)
 
 
 async def resend(run: Run) -> Result:
@@ -32,9 +41,8 @@ async def resend(run: Run) -> Result:
     from klamm.client.messages.record import CREATE, Record
     from klamm.client.resending import differing, places_of, send
 
-    places = [place_of(text) for text in run.values.texts("places")]
     found: list[Record] = []
-    for topic, partition, offset in places:
+    for topic, partition, offset in [place_of(text) for text in run.values.texts("places")]:
         rows = await rows_at(run, topic, partition, offset)
         found += [
             Record(topic, partition, offset, timestamp_ms, CREATE, key, value, headers)
@@ -51,13 +59,16 @@ async def resend(run: Run) -> Result:
         lines = [f"{each.name} → {_where(draft)}  {_told(differing(each, draft))}" for each, draft in pairs]
         plan = Plan(f"send {counted(len(drafts), 'record')} again", MILD, drafts[0].topic or "", lines, CANNOT_UNDO)
         go = await guard(run, plan, target)
-        errors = await send(target, drafts) if go else []
-    items: list[Item] = [
-        {"source": each.name, "target": draft.topic, "partition": draft.partition, "sent": go and not errors}
-        for each, draft in pairs
-    ]
-    columns = (Column("FROM", "source"), Column("TO", "target"), Column("P", "partition"), Column("SENT", "sent"))
-    return Result(items, columns, errors)
+        places, errors = await send(target, drafts) if go else ([], [])
+    written = itertools.chain(places, itertools.repeat(None))
+    return Result([_item(*pair, place) for pair, place in zip(pairs, written, strict=False)], COLUMNS, errors)
+
+
+def _item(record: Record, draft: Draft, place: Place | None) -> Item:
+    item: Item = {"source": record.name, "target": draft.topic, "partition": draft.partition, "offset": None}
+    if place is not None:
+        item |= {"partition": place.partition, "offset": place.offset}
+    return item | {"sent": place is not None}
 
 
 def changes_of(run: Run) -> Changes:

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError, SettingsError
 from klamm.client.messages.jsonl import Draft
-from klamm.client.messages.producing import Sender
+from klamm.client.messages.raw_producing import Place, RawProducer
 from klamm.client.messages.record import TRACEPARENT, Fields, Headers, Record, is_traceparent
 from klamm.client.topics import find_topics
 
@@ -112,11 +112,20 @@ async def missing_places(cluster: Cluster, places: Mapping[str, int]) -> list[Cl
     return errors
 
 
-async def send(cluster: Cluster, drafts: Sequence[Draft]) -> list[ClientError]:
-    """Send records and wait for their acknowledgements; return what failed."""
-    async with Sender(cluster) as sender:
-        await sender.send(list(drafts), "")
-    return sender.errors
+async def send(cluster: Cluster, drafts: Iterable[Draft]) -> tuple[list[Place], list[ClientError]]:
+    """Send records, each once the one before is acknowledged; return where they are, and why no more of them are.
+
+    They are few, and whoever sends them looks for them next: so not through librdkafka, which would tell the offsets
+    of all or none.
+    """
+    producer = RawProducer(cluster, cluster.settings.properties)
+    places: list[Place] = []
+    try:
+        for draft in drafts:
+            places.append(await producer.send_one(draft.topic or "", draft))  # noqa: PERF401 (kept where one fails)
+    except ClientError as error:
+        return places, [error]
+    return places, []
 
 
 def as_sent(headers: Headers) -> list[tuple[str, bytes | None]]:

@@ -1,8 +1,8 @@
 """Sending records through librdkafka: batches, compression, retries and idempotence are its work.
 
-Keys go to partitions by murmur2, as with Kafka's own clients (librdkafka's own default is CRC-32, which would put a
-key's records into two places). What librdkafka cannot carry goes by :mod:`klamm.client.messages.raw_producing`, in its
-place among the others: everything before it is acknowledged first, and nothing after it is sent before it is.
+Keys go to partitions by murmur2, as with Kafka's own clients. What librdkafka cannot carry goes by
+:mod:`klamm.client.messages.raw_producing`, in its place among the others: everything before it is acknowledged first,
+and nothing after it is sent before it is.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.librdkafka import as_error, configuration, construct
-from klamm.client.messages.raw_producing import RawProducer, needs_raw
+from klamm.client.messages.raw_producing import PARTITIONER, RawProducer, needs_raw
 from klamm.client.messages.record import Headers
-from klamm.records.compression import Codec
 
 QUEUE_MESSAGES_MAX: Final = 200_000
 QUEUE_KBYTES_MAX: Final = 64 * 1024
@@ -31,7 +30,6 @@ FULL_WAIT_S: Final = 0.05
 CALLBACKS_EVERY: Final = 10_000
 ERRORS_KEPT: Final = 20
 INVALID_RECORD: Final = "INVALID_RECORD"
-PARTITIONER: Final = "murmur2_random"
 
 
 class Sender:
@@ -199,12 +197,7 @@ class Sender:
         if self.errors:
             return
         if self._raw is None:
-            named = str(self._config.get("compression.type", self._config.get("compression.codec", "none")))
-            self._raw = RawProducer(
-                self._cluster,
-                codec=Codec.__members__.get(named.upper(), Codec.NONE),
-                partitioner=str(self._config.get("partitioner", PARTITIONER)),
-            )
+            self._raw = RawProducer(self._cluster, self._config)
         before = self._raw.written
         try:
             await self._raw.send(drafts)

@@ -13,9 +13,9 @@ import asyncio
 import random
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from klamm.client.cluster import Cluster
@@ -56,7 +56,16 @@ _RETRIED: Final = frozenset(
 _SEQUENCES: Final = 1 << 31
 _RECORD_OVERHEAD: Final = 32
 _CRC32: Final = frozenset({"consistent", "consistent_random"})
+PARTITIONER: Final = "murmur2_random"
+"""Where Kafka's own clients put a key; librdkafka's own default, CRC-32, would put a key's records into two places."""
 _MURMUR2: Final = frozenset({"murmur2", "murmur2_random"})
+
+
+class Place(NamedTuple):
+    """Where a record was written; ``offset`` is None where the broker no longer knew it."""
+
+    partition: int
+    offset: int | None
 
 
 def needs_raw(draft: Draft) -> bool:
@@ -78,11 +87,12 @@ def _is_utf8(name: str) -> bool:
 class RawProducer:
     """Sends batches made here to one cluster."""
 
-    def __init__(self, cluster: Cluster, *, codec: Codec = Codec.NONE, partitioner: str = "murmur2_random") -> None:
-        """Prepare; ``partitioner`` is librdkafka's name of where keys go."""
+    def __init__(self, cluster: Cluster, properties: Mapping[str, Any]) -> None:
+        """Prepare; of librdkafka's properties the compression and the partitioner, where keys go, are followed."""
+        named = str(properties.get("compression.type", properties.get("compression.codec", "none")))
         self._cluster = cluster
-        self._codec = codec
-        self._partitioner = partitioner
+        self._codec = Codec.__members__.get(named.upper(), Codec.NONE)
+        self._partitioner = str(properties.get("partitioner", PARTITIONER))
         self._producer: tuple[int, int] | None = None
         self._sequences: dict[Partition, int] = {}
         self._topics: dict[str, TopicMetadata] = {}
@@ -102,6 +112,17 @@ class RawProducer:
             for batch in _batches(some):
                 await self._send_batch(where, batch)
                 self.written += len(batch)
+
+    async def send_one(self, topic: str, draft: Draft) -> Place:
+        """Send one record and return where it stands, once every in-sync replica has acknowledged it.
+
+        Raises:
+            ClientError: The partition does not take it.
+        """
+        partition = await self._partition(topic, draft)
+        offset = await self._send_batch((topic, partition), [draft])
+        self.written += 1
+        return Place(partition, offset)
 
     async def _partition(self, topic: str, draft: Draft) -> int:
         count = len((await self._topic(topic)).partitions)
@@ -128,8 +149,11 @@ class RawProducer:
             self._topics[name] = found
         return found
 
-    async def _send_batch(self, where: Partition, drafts: Sequence[Draft]) -> None:
-        """Have one batch written, whoever leads by then; the same sequence keeps it from being written twice."""
+    async def _send_batch(self, where: Partition, drafts: Sequence[Draft]) -> int | None:
+        """Have one batch written, whoever leads by then, and return its base offset, as far as the broker knows it.
+
+        The same sequence keeps it from being written twice.
+        """
         producer_id, producer_epoch = await self._identity()
         sequence = self._sequences.get(where, 0)
         records = [_record(number, draft) for number, draft in enumerate(drafts)]
@@ -142,7 +166,7 @@ class RawProducer:
         )
         for attempt in range(RETRIES_MAX):
             try:
-                await self._produce(where, bytes(batch))
+                base_offset = await self._produce(where, bytes(batch))
                 break
             except ClientError as error:
                 if attempt + 1 == RETRIES_MAX or error.code not in _RETRIED:
@@ -150,8 +174,9 @@ class RawProducer:
             self._topics.pop(where[0], None)
             await asyncio.sleep(min(RETRY_BACKOFF_S * 2**attempt, RETRY_BACKOFF_S_MAX))
         self._sequences[where] = (sequence + len(drafts)) % _SEQUENCES
+        return base_offset
 
-    async def _produce(self, where: Partition, batch: bytes) -> None:
+    async def _produce(self, where: Partition, batch: bytes) -> int | None:
         topic, index = where
         metadata = await self._topic(topic)
         leader = next((each.leader for each in metadata.partitions if each.partition == index), None)
@@ -167,10 +192,12 @@ class RawProducer:
         answer: Any = await self._cluster.ask(PRODUCE, request, leader)
         (found,) = answer.responses[0].partition_responses
         if code_of(found.error_code) == _DUPLICATE_SEQUENCE_NUMBER:
-            return  # an earlier attempt was written, and only its answer was lost
+            return None  # an earlier attempt was written, and only its answer was lost
         refused = failure(found.error_code, found.error_message, f"{topic}:{index}")
         if refused is not None:
             raise refused
+        (base_offset,) = integers((found.base_offset,))
+        return base_offset if base_offset >= 0 else None
 
     async def _identity(self) -> tuple[int, int]:
         if self._producer is None:

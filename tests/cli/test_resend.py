@@ -69,6 +69,7 @@ def test_a_record_is_sent_again_as_it_was(klamm: Klamm, any_broker: Broker, topi
     assert ran.code == 0, ran.err
     first, again = rows_of(klamm, any_broker, topic)
     assert (again["partition"], again["offset"]) == (1, 1)
+    assert ran.items == [{"source": f"{topic}:1@0", "target": topic, "partition": 1, "offset": 1, "sent": True}]
     assert (again["key"], again["value"], again["value_encoding"]) == ("key", first["value"], "base64")
     assert again["timestamp"] > first["timestamp"]
     found = headers_of(again)
@@ -114,6 +115,26 @@ def test_what_cannot_be_sent_again_says_why(
     ran = klamm("message", "resend", *line, "-y", "-b", any_broker.bootstrap, "-o", "json")
     assert (ran.code, ran.codes) == (code, [error]), ran.err
     assert len(rows_of(klamm, any_broker, topic)) == 2
+
+
+def test_of_several_records_each_says_whether_it_was_sent_and_where(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    dead_letters(any_broker, topic, 4)
+    create_topic(any_broker, f"{topic}-to", 3)
+    line = ("message", "resend", f"{topic}:0@0", f"{topic}:1@1", "--to", f"{topic}-to", "-b", any_broker.bootstrap)
+    ran = klamm(*line, "-y", "-o", "json")
+    (partition,) = {row["partition"] for row in rows_of(klamm, any_broker, f"{topic}-to")}  # by their key
+    target = {"target": f"{topic}-to", "partition": partition}
+    assert ran.items == [
+        {"source": f"{topic}:0@0", **target, "offset": 0, "sent": True},
+        {"source": f"{topic}:1@1", **target, "offset": 1, "sent": True},
+    ]
+    assert klamm(*line, "--dry-run", "-o", "json").items[0]["offset"] is None
+    assert klamm("config", "set", "topic", f"{topic}-to", "max.message.bytes=100", "-y", *line[-2:]).code == 0
+    refused = klamm(*line, "--value", "x" * 200, "-y", "-o", "json")
+    assert (refused.code, refused.codes) == (1, ["MESSAGE_TOO_LARGE"])
+    assert [(item["offset"], item["sent"]) for item in refused.items] == [(None, False)] * 2
 
 
 def test_an_edited_record_is_sent_as_the_editor_left_it(

@@ -128,8 +128,9 @@ async def _prepared(session: Session, draft: Draft, words: Sequence[str], lines:
     sizes = f"key {_size(draft.key)}, value {_size(draft.value)}, {counted(len(draft.headers), 'header')}, {where}"
 
     async def apply() -> Done:
-        errors = await send(session.cluster, [draft])
-        return Done(f"sent one record to {topic}", errors, (), plan.cannot_undo)
+        places, errors = await send(session.cluster, [draft])
+        written = "".join(f":{each.partition}" + ("" if each.offset is None else f"@{each.offset}") for each in places)
+        return Done(f"sent one record to {topic}{written}", errors, (), plan.cannot_undo)
 
     return Prepared(plan._replace(lines=[sizes, *lines]), words, apply)
 
