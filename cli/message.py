@@ -324,12 +324,15 @@ COMMANDS = (
         (
             _AS,
             Option(("--repartition",), "let keys say the partition, instead of the file"),
-            Option(("--create",), "create the topic if there is none, with as many partitions as the file has"),
+            Option(("--create",), "create the topic if there is none, with as many partitions as the file's topic had"),
+            Option(("--partitions",), "with --create: how many, instead of what the file says", "COUNT"),
         ),
         (Example("klamm message import orders.parquet orders-copy --create --yes", "into a new topic, as they were"),),
         ("Metadata", "InitProducerId", "Produce"),
         ("Describe and Write on the topic",),
         level=1,
-        details="Partitions, timestamps, headers and nulls are kept; offsets are the broker's to give.",
+        details="Partitions, timestamps, headers and nulls are kept; offsets are the broker's to give.\n"
+        "Arrow and Parquet files say how many partitions their topic had. JSONL does not: a topic that is created has "
+        "as many as its records name, or the broker's default where they come by a pipe.",
     ),
 )

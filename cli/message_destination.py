@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 CANNOT_UNDO = "records cannot be taken back"
 
 
+def asked_partitions(run: Run) -> int | None:
+    """Return how many partitions the line gives a new topic, None where it does not say."""
+    count = run.values.number("partitions")
+    if count is not None and not run.values.flag("create"):
+        msg = "--partitions is of a topic that --create makes"
+        raise UsageError(msg)
+    return count
+
+
 async def find_or_create(run: Run, partitions: int | None = None) -> TopicMetadata:
     """Return the topic of the line; with ``--create`` it may be new, with so many partitions or the broker's default.
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from klamm.cli.guard import ADDITIVE, MILD, Plan, guard, record
 from klamm.cli.message_coverage import gap_errors, resume_line
-from klamm.cli.message_destination import CANNOT_UNDO, Placing, find_or_create
+from klamm.cli.message_destination import CANNOT_UNDO, Placing, asked_partitions, find_or_create
 from klamm.cli.message_input import chunks, split
-from klamm.cli.message_source import find_source, make_condition, make_scan, open_ended
+from klamm.cli.message_source import Source, find_source, make_condition, make_scan, open_ended
 from klamm.cli.output import Column, Item, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
@@ -69,7 +69,7 @@ async def export(run: Run) -> Result:
         scan = await make_scan(run, source, run.values.text("until") or "end", await make_condition(run))
         part = path if path == "-" else f"{path}.part"
         try:
-            with _opened(part, kind, source.topic) as writer:
+            with _opened(part, kind, source) as writer:
                 await _copy(run, scan, writer, content)
         except BrokenPipeError:
             raise
@@ -154,8 +154,8 @@ def _kind(path: str, named: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _opened(path: str, kind: str, topic: str) -> Generator[_Writer]:
-    writer: _Writer = _Lines(path, topic) if kind == "jsonl" else _Tabular(path, kind, topic)
+def _opened(path: str, kind: str, source: Source) -> Generator[_Writer]:
+    writer: _Writer = _Lines(path, source.topic) if kind == "jsonl" else _Tabular(path, kind, source)
     try:
         yield writer
     finally:
@@ -186,10 +186,10 @@ class _Lines:
 class _Tabular:
     """Arrow or Parquet."""
 
-    def __init__(self, path: str, kind: str, topic: str) -> None:
+    def __init__(self, path: str, kind: str, source: Source) -> None:
         from klamm.client.messages.tabular import TabularWriter
 
-        self._writer = TabularWriter(path, kind, topic)
+        self._writer = TabularWriter(path, kind, source.topic, source.partition_count)
 
     def add(self, partition: int, header: BatchHeader, rows: list[Fields]) -> None:
         """Write records."""
@@ -214,7 +214,9 @@ async def import_records(run: Run) -> Result:
     content = ContentHash()
     errors: list[ClientError] = []
     with open_ended(run):
-        partitions = await _partitions_of(path, kind) if run.values.flag("create") and path != "-" else None
+        partitions = asked_partitions(run)
+        if partitions is None and run.values.flag("create") and not _is_pipe(path):
+            partitions = await _partitions_of(path, kind)
         topic = await find_or_create(run, partitions)
         plan = Plan(
             f"import {path} into {topic.name}", MILD if run.interactive else ADDITIVE, topic.name, (), CANNOT_UNDO
@@ -240,13 +242,18 @@ async def import_records(run: Run) -> Result:
     return Result([{"topic": topic.name, "file": path, "records": sender.sent, "hash": digest}], COLUMNS, errors)
 
 
+def _is_pipe(path: str) -> bool:
+    """Return whether a file can be read once only."""
+    return path == "-" or Path(path).is_fifo()
+
+
 def _check_readable(path: str) -> None:
     """Open a file before anything is asked or made; not a pipe, which can be opened once only.
 
     Raises:
         SettingsError: It cannot be read.
     """
-    if path == "-" or Path(path).is_fifo():
+    if _is_pipe(path):
         return
     try:
         Path(path).open("rb").close()
@@ -287,7 +294,11 @@ def _hash(content: Any, drafts: list[Draft]) -> None:  # noqa: ANN401 (a Content
 
 
 async def _partitions_of(path: str, kind: str) -> int:
-    """Return how many partitions a topic needs to take the file's records as they are."""
+    """Return how many partitions the file's topic had; of JSONL, how many its records need to be taken as they are."""
+    if kind != "jsonl":
+        from klamm.client.messages.tabular import partitions_of
+
+        return partitions_of(path, kind)
     most = 0
     async for drafts in read_drafts(path, kind):
         most = max(most, *(draft.partition or 0 for draft in drafts))

@@ -28,6 +28,7 @@ class Source(NamedTuple):
     topic: str
     metadata: ClusterMetadata
     partitions: list[Partition]
+    partition_count: int
 
 
 class open_ended:  # noqa: N801 (used like a function)
@@ -64,7 +65,7 @@ async def find_source(run: Run) -> Source:
         raise UsageError(msg)
     known = sorted(part.partition for part in topics[0].partitions)
     chosen = sorted(set(chosen_partitions(run, "partition", topics[0].name, known)))
-    return Source(topics[0].name, metadata, [(topics[0].name, each) for each in chosen])
+    return Source(topics[0].name, metadata, [(topics[0].name, each) for each in chosen], len(known))
 
 
 async def make_scan(run: Run, source: Source, until: str | None, condition: Filter | None) -> Scan:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klamm.cli.guard import ADDITIVE, MILD, Plan, guard, record
-from klamm.cli.message_destination import CANNOT_UNDO, Placing, find_or_create
+from klamm.cli.message_destination import CANNOT_UNDO, Placing, asked_partitions, find_or_create
 from klamm.cli.message_input import chunks, raw, split, unescaped
 from klamm.cli.message_source import open_ended
 from klamm.cli.message_template import compile_template, rate_of
@@ -62,7 +62,7 @@ async def produce(run: Run) -> Result:
     shape = _shape(run)
     source = _source(run)
     with open_ended(run):
-        topic = await find_or_create(run, _partitions(run))
+        topic = await find_or_create(run, asked_partitions(run))
         _check_partition(topic, shape.partition)
         if not await _guarded(run, topic.name, source):
             return Result([{"topic": topic.name, "sent": 0, "failed": 0}], PRODUCE_COLUMNS)
@@ -176,15 +176,6 @@ def _source(run: Run) -> _Input:
         if values.text(name) is not None:
             return _Input(name, values.text(name))
     return _Input(form, None, None if path in {None, "-"} else path)
-
-
-def _partitions(run: Run) -> int | None:
-    """Return how many partitions a new topic is to have, None for the broker's default."""
-    count = run.values.number("partitions")
-    if count is not None and not run.values.flag("create"):
-        msg = "--partitions is of a topic that --create makes"
-        raise UsageError(msg)
-    return count
 
 
 def _check_partition(topic: TopicMetadata, partition: int | None) -> None:

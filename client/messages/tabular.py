@@ -8,6 +8,8 @@
 | ``key`` ``value`` | binary, null for null |
 | ``headers`` | list of (``name`` string, ``value`` binary) |
 
+The schema's metadata has the topic's number of partitions, as ``klamm.partitions``: some may hold no record.
+
 A header's name that is not UTF-8 is written as the bytes it is. ``pyarrow`` is imported on first use.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from klamm.client.errors import SettingsError
@@ -24,7 +27,7 @@ from klamm.client.messages.record import APPEND, CREATE, NONE, Fields, Headers
 ROWS_MAX: Final = 50_000
 BYTES_MAX: Final = 64 << 20
 """A row group ends at either: it is what is held in memory."""
-COLUMNS: Final = ("partition", "timestamp", "key", "value", "headers")
+_PARTITIONS: Final = b"klamm.partitions"
 
 
 def schema() -> Any:  # noqa: ANN401 (pyarrow has no types)
@@ -48,11 +51,11 @@ def schema() -> Any:  # noqa: ANN401 (pyarrow has no types)
 class TabularWriter:
     """Writes one file; ``close`` ends it, and only then it is whole."""
 
-    def __init__(self, path: str, kind: str, topic: str) -> None:
-        """Begin a file of ``kind`` ``arrow`` or ``parquet``."""
+    def __init__(self, path: str, kind: str, topic: str, partitions: int) -> None:
+        """Begin a file of ``kind`` ``arrow`` or ``parquet``, of a topic with so many partitions."""
         import pyarrow as pa  # noqa: PLC0415 (as above)
 
-        self._schema = schema()
+        self._schema = schema().with_metadata({_PARTITIONS: str(partitions)})
         self._topic = topic
         self._file: Any = None
         if kind == "parquet":
@@ -126,18 +129,48 @@ def read_tabular(path: str, kind: str) -> Iterator[list[Draft]]:
     Raises:
         SettingsError: It is no such file, or lacks a column.
     """
+    with _readable(path, kind):
+        for batch in _opened(path, kind)[1]:
+            yield _drafts(batch)
+
+
+def partitions_of(path: str, kind: str) -> int:
+    """Return how many partitions the topic of a file had, or at least needs to take its records as they are.
+
+    Raises:
+        SettingsError: It is no such file, or lacks a column.
+    """
+    from pyarrow import compute  # noqa: PLC0415 (as above)
+
+    with _readable(path, kind):
+        metadata, batches = _opened(path, kind, ["partition"])
+        found = (metadata or {}).get(_PARTITIONS, b"")
+        most = int(found) if found.isdigit() else 1
+        for batch in batches:
+            most = max(most, (compute.max(batch.column("partition")).as_py() or 0) + 1)
+    return most
+
+
+def _opened(path: str, kind: str, columns: list[str] | None = None) -> tuple[dict[bytes, bytes] | None, Iterator[Any]]:
+    """Return a file's metadata and its record batches; of Parquet only ``columns`` are read."""
+    import pyarrow as pa  # noqa: PLC0415 (as above)
+
+    if kind == "parquet":
+        from pyarrow import parquet  # noqa: PLC0415 (as above)
+
+        file = parquet.ParquetFile(path)
+        return file.schema_arrow.metadata, file.iter_batches(batch_size=ROWS_MAX // 5, columns=columns)
+    reader = pa.ipc.open_file(pa.memory_map(path))
+    return reader.schema.metadata, (reader.get_batch(number) for number in range(reader.num_record_batches))
+
+
+@contextmanager
+def _readable(path: str, kind: str) -> Iterator[None]:
+    """Tell in our words why a file is none of ours."""
     import pyarrow as pa  # noqa: PLC0415 (as above)
 
     try:
-        if kind == "parquet":
-            from pyarrow import parquet  # noqa: PLC0415 (as above)
-
-            batches = parquet.ParquetFile(path).iter_batches(batch_size=ROWS_MAX // 5)
-        else:
-            reader = pa.ipc.open_file(pa.memory_map(path))
-            batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
-        for batch in batches:
-            yield _drafts(batch)
+        yield
     except (OSError, KeyError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno:  # the system's, in its own words; Arrow's have no number
             msg = f"{path}: {os.strerror(error.errno)}"

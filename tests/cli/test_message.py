@@ -95,6 +95,24 @@ def test_export_and_import_give_the_same_hash(klamm: Klamm, any_broker: Broker, 
     assert klamm("message", "export", topic, "--to", f"all.{suffix}", *at).code == 2, "a file is never replaced unasked"
 
 
+@pytest.mark.parametrize(("suffix", "count"), [("jsonl", 3), ("arrow", 5), ("parquet", 5)])
+def test_an_imported_topic_has_the_partitions_that_the_file_knows_of(
+    klamm: Klamm, any_broker: Broker, topic: str, suffix: str, count: int
+) -> None:
+    create_topic(any_broker, topic, 5)
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    assert klamm("produce", topic, "--value", "x", "-p", "2", "--yes", *at).code == 0
+    assert klamm("message", "export", topic, "-p", "1,2", "--to", f"some.{suffix}", *at).code == 0
+    for name, words, expected in (("as-it-was", (), count), ("wider", ("--partitions", "7"), 7)):
+        line = ("message", "import", f"some.{suffix}", f"{topic}-{name}", "--create", *words, "--yes", *at)
+        ran = klamm(*line)
+        assert (ran.code, f"with {expected} partitions" in ran.err) == (0, True), ran.err
+        rows = klamm("consume", f"{topic}-{name}", "-e", "-f", "%p %s\n", *at[:2]).out
+        assert rows == "2 x\n"
+    unmeant = klamm("message", "import", f"some.{suffix}", topic, "--partitions", "7", "--yes", *at)
+    assert (unmeant.code, unmeant.codes) == (2, ["USAGE"])
+
+
 def test_produce_takes_keys_headers_tombstones_and_partitions(piped: Piped, topic: str) -> None:
     create_topic(piped.broker, topic, 2)
     piped.ok("produce", topic, "-K", ":", "-p", "1", "-H", "a=1", "-H", "b", "-Z", stdin=b"k:v\nk:\nplain\nlast:one")
@@ -484,6 +502,18 @@ def test_an_import_reads_a_pipe(klamm: Klamm, shared_klamm: Broker, topic: str) 
         os.close(readable)
     assert (ran.code, ran.err.count("no record")) == (0, 0), ran
     assert klamm("consume", topic, "-e", "-b", shared_klamm.bootstrap).out.split() == ["a", "b"]
+
+
+def test_an_import_into_a_new_topic_reads_a_pipe_once(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
+    readable, writable = os.pipe()
+    os.write(writable, b'{"value":"a","partition":1}\n')
+    os.close(writable)
+    try:
+        line = ("message", "import", f"/dev/fd/{readable}", topic, "--as", "jsonl", "--create", "--partitions", "2")
+        ran = klamm(*line, "--yes", "-b", shared_klamm.bootstrap, "-o", "json")
+    finally:
+        os.close(readable)
+    assert (ran.code, ran.items[0]["records"]) == (0, 1), ran
 
 
 def test_an_interrupted_export_keeps_what_it_wrote_and_goes_on_in_another_file(

@@ -14,7 +14,7 @@ from klamm.client.messages.hashing import ContentHash
 from klamm.client.messages.jsonl import Draft, JsonlError
 from klamm.client.messages.producing import headers_to_send
 from klamm.client.messages.record import Fields, Record, to_record
-from klamm.client.messages.tabular import TabularWriter, read_tabular
+from klamm.client.messages.tabular import TabularWriter, partitions_of, read_tabular
 from klamm.records.batch import TIMESTAMP_TYPE_FLAG, BatchHeader
 
 _BYTES = st.none() | st.binary(max_size=60) | st.text(max_size=30).map(str.encode)
@@ -45,11 +45,12 @@ def test_a_line_gives_the_record_back(record: Record) -> None:
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_table_gives_the_records_back(tmp_path: Path, records: list[Record], kind: str) -> None:
     path = str(tmp_path / "records")
-    writer = TabularWriter(path, kind, "orders")
+    writer = TabularWriter(path, kind, "orders", 3)
     for each in records:
         row: Fields = (each.offset, each.timestamp_ms, each.key, each.value, each.headers)
         writer.add(each.partition, [row], append_time=False)
     writer.close()
+    assert partitions_of(path, kind) == max(3, *(each.partition + 1 for each in records))
     found = [draft for drafts in read_tabular(path, kind) for draft in drafts]
     assert found == [Draft("orders", r.partition, r.timestamp_ms, r.key, r.value, r.headers) for r in records]
 
