@@ -84,7 +84,7 @@ def _config(name: str, value: str | None, source: str, documentation: str, defau
 PARTITIONS = [
     _partition(
         "payments", 0, 88_101_220, 88_101_233, lag_time_ms=200, rate_in=152.0, rate_out=151.0, never=True,
-        owner="fraud-7f9c@10.2.3.4",
+        direction="steady", owner="fraud-7f9c@10.2.3.4",
     ),
     _partition(
         "payments", 3, 88_010_114, 88_087_291, lag_time_ms=252_000, rate_in=310.0, rate_out=12.0, never=True,

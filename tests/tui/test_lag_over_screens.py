@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from klamm.tui.data.groups import GroupRow
 from klamm.tui.part import Loaded
 from klamm.tui.place import Place
+from klamm.tui.screens.groups import Show
 from klamm.tui.session import Memory, Session
+from klamm.tui.signs import Signs
 from tests.support.brokers import Broker
 from tests.tui.test_seeking import group_at_2
 
@@ -45,3 +49,18 @@ async def test_the_lag_board_that_is_opened_again_has_what_is_known_at_once(any_
         row = row_of(again, topic)
         assert (row.lag, row.rate_in) == (16, 0.0)
         assert again.parts["groups"].at_ms <= again.at_ms, "and says how old that is"
+
+
+@pytest.mark.parametrize(
+    ("direction", "lag_time_ms", "said"),
+    [
+        ("steady", 9_000, "keeps up"),
+        ("growing", 9_000, "growing"),
+        ("steady", 11_000, "never"),
+        ("growing", 11_000, "never"),
+        ("stuck", 9_000, "never"),
+    ],
+)
+def test_only_who_falls_no_further_behind_is_said_to_keep_up(direction: str, lag_time_ms: int, said: str) -> None:
+    row = GroupRow("g", "Stable", "classic", lag=560, lag_time_ms=lag_time_ms, direction=direction, never=True)
+    assert Show(Signs()).eta(row).text == said

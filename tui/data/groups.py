@@ -76,6 +76,7 @@ class PartitionRow(NamedTuple):
     owner: str
     problem: str
     lost_offsets: int = 0
+    direction: str = ""
 
 
 @dataclass
@@ -206,6 +207,7 @@ def partition_row(watcher: LagWatcher, row: LagRow, described: DescribedGroup | 
         owner,
         row.reason,
         row.lost_offsets,
+        rates.trend or "",
     )
 
 

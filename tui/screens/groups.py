@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from klamm.client.lag_history import GROWING, STEADY
 from klamm.client.text import count_text, duration_text, printable, short_count
 from klamm.tui.columns import Cell, Column
 from klamm.tui.data.groups import SPARK, GroupRow, PartitionRow
@@ -20,7 +21,8 @@ from klamm.tui.view import View
 SOON_MS = 86_400_000
 """Retention that reaches what is not read within a day is an alarm."""
 KEEPS_UP_MS = 10_000
-"""Members commit every five seconds unless told otherwise: who is less than two of them behind keeps up."""
+"""Members commit every five seconds unless told otherwise: who is less than two of them behind, and no further than
+before, keeps up."""
 HALF = 0.5
 """Half of the retention is over: a warning."""
 _REBALANCING = frozenset({"PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"})
@@ -77,7 +79,10 @@ class Show:
         if row.eta_ms is not None:
             return Cell(duration_text(row.eta_ms), "good")
         if row.never and row.lag_time_ms is not None and row.lag_time_ms < KEEPS_UP_MS:
-            return Cell("keeps up", "dim")
+            if row.direction == STEADY:
+                return Cell("keeps up", "dim")
+            if row.direction == GROWING:  # between two commits, or the beginning of worse
+                return Cell(GROWING, "warn")
         return Cell("never", "bad") if row.never else Cell("", "dim")
 
     def retention(self, row: GroupRow) -> Cell:
