@@ -101,8 +101,8 @@ COMMANDS = (
             Example("klamm lag --replay incident.arrows --at 03:12", "what lag was then"),
             Example("klamm group describe billing --replay incident.arrows --at -10m", "who was in the group"),
         ),
-        ("Metadata", "ListGroups", "DescribeGroups", "ConsumerGroupDescribe", "OffsetFetch", "ListOffsets", "Fetch",
-         "DescribeConfigs", "DescribeLogDirs"),
+        ("Metadata", "DescribeCluster", "ListGroups", "DescribeGroups", "ConsumerGroupDescribe", "OffsetFetch",
+         "ListOffsets", "Fetch", "DescribeConfigs", "DescribeLogDirs"),
         ("DESCRIBE on cluster, topics and groups", "DESCRIBE_CONFIGS on topics and brokers",
          "READ on topics (the age of what is unread)"),
         details="An Arrow IPC stream: a record batch for each sample, with what changed since the one before, and "

@@ -22,7 +22,7 @@ _FENCED_SINCE: Final = 2
 _ENDPOINT_BROKER: Final = 1
 _DESCRIBE: Final = 1 << 8
 """The bit of ``AclOperation.DESCRIBE``."""
-_NOT_TOLD: Final = -(2**31)
+OPERATIONS_NOT_TOLD: Final = -(2**31)
 """Operations of a broker that has no rights to tell of."""
 
 
@@ -91,4 +91,4 @@ def decode_operations(frame: memoryview, version: int) -> int | None:
         (operations,) = INT32.unpack(reader.bytes(4))
     except (struct_error, IndexError, UnicodeDecodeError) as error:
         raise nonsense(DESCRIBE_CLUSTER, version, frame, error) from error
-    return None if error_code or operations == _NOT_TOLD else int(operations)
+    return None if error_code or operations == OPERATIONS_NOT_TOLD else int(operations)

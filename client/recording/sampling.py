@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from klamm.client.cluster import Cluster
+from klamm.client.cluster_rights import lists_every_group
 from klamm.client.errors import ClientError
 from klamm.client.groups import DescribedGroup
 from klamm.client.lag import group_lags, measure_times
@@ -34,6 +35,7 @@ async def take_sample(cluster: Cluster) -> tuple[State, list[ClientError]]:
         ClientError: The cluster does not answer.
     """
     metadata = await cluster.metadata()
+    lists_all = await lists_every_group(cluster)
     report = await group_lags(cluster, members=True)
     await measure_times(cluster, report, worst_first(report, TIMED_MAX))
     starts, _ = await _offsets_at(cluster, metadata, EARLIEST)
@@ -41,7 +43,7 @@ async def take_sample(cluster: Cluster) -> tuple[State, list[ClientError]]:
     for topic, known in report.ends.items():  # as lag saw them: read after the commits they belong to
         ends.setdefault(topic, {}).update(known)
     state: State = {}
-    _add(state, _cluster_rows(metadata, starts, ends))
+    _add(state, _cluster_rows(metadata, starts, ends, may_describe=lists_all))
     _add(state, _group_rows(report))
     _add(state, [_record_row(place, each) for place, each in [*report.times.items(), *report.stable_times.items()]])
     return state, [*report.errors, *errors]
@@ -106,10 +108,15 @@ def _add(state: State, rows: Sequence[Row]) -> None:
 
 
 def _cluster_rows(
-    metadata: ClusterMetadata, starts: Mapping[str, Mapping[int, int]], ends: Mapping[str, Mapping[int, int]]
+    metadata: ClusterMetadata,
+    starts: Mapping[str, Mapping[int, int]],
+    ends: Mapping[str, Mapping[int, int]],
+    *,
+    may_describe: bool,
 ) -> list[Row]:
     brokers = [list(each) for each in metadata.brokers]
-    rows = [Row("cluster", broker=metadata.controller_id, body=body(id=metadata.cluster_id, brokers=brokers))]
+    about = body(id=metadata.cluster_id, brokers=brokers, may_describe=may_describe)
+    rows = [Row("cluster", broker=metadata.controller_id, body=about)]
     for topic in metadata.topics:
         if topic.error_code:
             continue

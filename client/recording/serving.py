@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from klamm.client.cluster_rights import DESCRIBE_CLUSTER, OPERATIONS_NOT_TOLD
 from klamm.client.configs import RESOURCE_TYPES, SOURCES
 from klamm.client.errors import ClientError
 from klamm.client.recording.serving_groups import (
@@ -24,7 +25,7 @@ from klamm.client.recording.serving_groups import (
     share_groups,
     share_offsets,
 )
-from klamm.client.recording.state import Row, State
+from klamm.client.recording.state import Row, State, hides_groups
 from klamm.client.requests import milliseconds, response_shapes
 from klamm.model.errors import ErrorCode
 from klamm.protocol import messages
@@ -90,6 +91,25 @@ def _partition(shape: Any, row: Row) -> Any:  # noqa: ANN401
         error_code=code(missing), partition_index=row.partition, leader_id=row.broker, leader_epoch=about["epoch"],
         replica_nodes=tuple(about["replicas"]), isr_nodes=tuple(about["isr"]), offline_replicas=tuple(about["offline"]),
     )  # fmt: skip
+
+
+def describe_cluster(state: State, _broker: int, _request: Any) -> Any:  # noqa: ANN401
+    """Answer DescribeCluster; of what the user may do it is told only that groups were hidden from him."""
+    shape = response_shapes(DESCRIBE_CLUSTER)
+    cluster = state["cluster", "", "", -1]
+    about = cluster.json()
+    return shape.DescribeClusterResponse(
+        throttle_time=NOW,
+        error_code=code(ErrorCode.NONE),
+        error_message=None,
+        cluster_id=about["id"],
+        controller_id=cluster.broker,
+        brokers=tuple(
+            shape.DescribeClusterBroker(broker_id=number, host=host, port=port, rack=rack, is_fenced=False)
+            for number, host, port, rack in about["brokers"]
+        ),
+        cluster_authorized_operations=0 if hides_groups(state) else OPERATIONS_NOT_TOLD,
+    )
 
 
 def list_offsets(state: State, _broker: int, request: Any) -> Any:  # noqa: ANN401
@@ -257,6 +277,7 @@ HANDLERS: Final[dict[int, tuple[tuple[int, int], Handler]]] = {
     16: ((0, 5), listed_groups),
     32: ((1, 4), describe_configs),
     35: ((1, 4), describe_log_dirs),
+    DESCRIBE_CLUSTER: ((0, 1), describe_cluster),
     69: ((0, 1), consumer_groups),
     77: ((1, 1), share_groups),
     90: ((0, 1), share_offsets),

@@ -8,7 +8,7 @@ from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
-from klamm.client.recording.state import Row, State
+from klamm.client.recording.state import Row, State, hides_groups
 from klamm.client.requests import response_shapes
 from klamm.model.errors import ErrorCode
 from klamm.protocol import messages
@@ -134,7 +134,7 @@ def described_groups(state: State, _broker: int, request: Any) -> Any:  # noqa: 
         )  # fmt: skip
         groups.append(
             shape.DescribedGroup(
-                error_code=_found(about), error_message=_missing(about), group_id=name, members=members,
+                error_code=_found(state, name, about), error_message=_missing(about), group_id=name, members=members,
                 group_state="" if about is None else about["state"],
                 protocol_type="" if about is None else about["protocol"],
                 protocol_data="" if about is None else about["assignor"] or "",
@@ -171,7 +171,7 @@ def _described(shape: Any, state: State, name: Any, *, static: bool) -> Any:  # 
         )  # fmt: skip
     epoch = -1 if about is None or about["epoch"] is None else about["epoch"]
     return shape.DescribedGroup(
-        error_code=_found(about), error_message=_missing(about), group_id=name, group_epoch=epoch,
+        error_code=_found(state, name, about), error_message=_missing(about), group_id=name, group_epoch=epoch,
         group_state="" if about is None else about["state"], assignment_epoch=epoch,
         assignor_name="" if about is None else about["assignor"] or "", members=tuple(members),
     )  # fmt: skip
@@ -194,8 +194,12 @@ def _members(state: State, name: str) -> dict[str, Any] | None:
     return None if row is None else row.json()
 
 
-def _found(about: dict[str, Any] | None) -> Any:  # noqa: ANN401
-    return _code(ErrorCode.NONE if about is not None else ErrorCode.GROUP_ID_NOT_FOUND)
+def _found(state: State, name: Any, about: dict[str, Any] | None) -> Any:  # noqa: ANN401
+    """Return whether a group was described; where some may have been hidden nobody knows whether there was this one."""
+    if about is not None:
+        return _code(ErrorCode.NONE)
+    unknown = ("group", str(name), "", -1) not in state and hides_groups(state)
+    return _code(ErrorCode.GROUP_AUTHORIZATION_FAILED if unknown else ErrorCode.GROUP_ID_NOT_FOUND)
 
 
 def _missing(about: dict[str, Any] | None) -> str | None:

@@ -3,7 +3,7 @@
 | kind | name | topic, partition | broker | offset | end | time | body (JSON) |
 |---|---|---|---|---|---|---|---|
 | sample | | | | number of the sample | 1 where it holds everything | | error, where the cluster did not answer |
-| cluster | | | controller | | | | id, brokers |
+| cluster | | | controller | | | | id, brokers, may_describe: whether groups may be hidden from who recorded |
 | topic | | topic | | | | | id, internal |
 | partition | | both | leader | start | end | | epoch, replicas, isr, offline |
 | group | group | | coordinator | | | | state, type, protocol |
@@ -57,6 +57,12 @@ class Row(NamedTuple):
 
 
 State = dict[Key, Row]
+
+
+def hides_groups(state: State) -> bool:
+    """Return whether there may be groups that whoever recorded was not shown (:func:`cluster_rights.may_describe`)."""
+    row = state.get(("cluster", "", "", -1))
+    return row is not None and row.json().get("may_describe") is False
 
 
 def body(**fields: object) -> str:

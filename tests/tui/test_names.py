@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from klamm.client.committed import Committed, commit_offsets
 from klamm.client.groups import coordinators
+from klamm.client.recording.reading import Recording
+from klamm.client.recording.writing import Recorder
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.tui import registry
 from klamm.tui.data.topic import ConsumerRow
 from klamm.tui.part import Loaded
 from klamm.tui.place import Place
+from klamm.tui.replay import ReplaySession
 from klamm.tui.session import Memory, Session
 from tests.support.brokers import Broker
 from tests.tui.test_access_changes import as_alice, guarded, session_at
@@ -59,13 +63,24 @@ async def second_refresh(session: Session, kind: str) -> Loaded:
 
 @pytest.mark.parametrize(("kind", "part"), [("home", "attention"), ("groups", "groups")])
 async def test_who_may_not_describe_the_cluster_is_told_that_groups_are_hidden(
-    guarded: tuple[str, str], kind: str, part: str
+    guarded: tuple[str, str], kind: str, part: str, tmp_path: Path
 ) -> None:
-    async with session_at(guarded[1], **as_alice("alice-secret")) as session:
+    async def is_told(session: Session) -> None:
         found = (await second_refresh(session, kind)).parts[part]
         assert found.rows == []
         assert [warning.code for warning in found.warnings] == ["HIDDEN_GROUPS"]
         assert "all" not in found.note.split()
+
+    async with session_at(guarded[1], **as_alice("alice-secret")) as session:
+        await is_told(session)
+        with Recorder(session.cluster, tmp_path / "r.arrows") as recorder:
+            await session.run(recorder.sample)
+    replay = ReplaySession(Recording(tmp_path / "r.arrows"))
+    replay.start()
+    try:
+        await is_told(replay)
+    finally:
+        await asyncio.to_thread(replay.close)
     async with session_at(guarded[0]) as session:
         assert not (await second_refresh(session, kind)).parts[part].warnings
 

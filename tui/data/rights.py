@@ -8,14 +8,14 @@ from klamm.tui.session import Memory, Session
 
 
 async def hidden_groups(session: Session, memory: Memory) -> list[ClientError]:
-    """Return a warning where groups may be missing from a list. Asked once a screen: one DescribeCluster.
+    """Return a warning where groups may be missing from a list. One DescribeCluster.
+
+    It is asked once a screen, and of a recording at each of its times.
 
     Raises:
         UnreachableError: The cluster cannot be reached.
     """
-    if not session.live:  # a recording holds what was seen
-        return []
-    if "sees_groups" not in memory:
+    if "sees_groups" not in memory or not session.live:  # each time of a recording may have been somebody else's
         try:
             memory["sees_groups"] = await may_describe(session.cluster)
         except UnreachableError:
