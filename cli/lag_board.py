@@ -59,24 +59,26 @@ async def run_board(run: Run, chosen: Chosen) -> Result:
         timed_max=TIMED_DEFAULT if timed_max is None else timed_max,
     )  # fmt: skip
     with run.without_deadline():
-        board = _Board(run, watcher, every)
+        board = _Board(run, watcher, every, chosen.missing)
         try:
             await board.show(count)
         finally:
             board.end()
-    return Result((), (), [*chosen.missing, *board.errors])
+    return Result((), (), [*chosen.missing, *board.errors], streamed=True)
 
 
 class _Board:
     """What is on the screen."""
 
-    def __init__(self, run: Run, watcher: LagWatcher, every_s: float) -> None:
+    def __init__(self, run: Run, watcher: LagWatcher, every_s: float, missing: Sequence[ClientError]) -> None:
         self.errors: list[ClientError] = []
+        self._missing = missing
         self._run = run
         self._watcher = watcher
         self._every_s = every_s
         self._in_place = run.form.name == "table" and sys.stdout.isatty()
         self._entered = False
+        self._said_empty = False
         self._lines: list[str] = []
 
     async def show(self, count: int | None) -> None:
@@ -111,6 +113,8 @@ class _Board:
         for item in items:
             item["spark"] = sparkline(self._watcher.history.sparkline(str(item["group"]), 8))
             item["at_ms"] = latest.ends_at_ms
+        if not self._in_place:
+            self._say_if_empty(items)
         if form.name != "table":
             sys.stdout.write(self._data(items))
         elif self._in_place:
@@ -119,11 +123,17 @@ class _Board:
             sys.stdout.write(render(self._run.command.kind, None, Result(items, BOARD_COLUMNS), form) + "\n")
         sys.stdout.flush()
 
+    def _say_if_empty(self, items: Sequence[Item]) -> None:
+        """Say on standard error that there is nothing to print, once until there is something: it looks like a hang."""
+        if not items and not self._said_empty:
+            self._run.note(f"no groups to show; looking every {self._every_s:g} s")
+        self._said_empty = not items
+
     def _data(self, items: list[Item]) -> str:
         for item in items:
             del item["spark"]
         form = self._run.form
-        result = Result(items, BOARD_COLUMNS, self.errors)
+        result = Result(items, BOARD_COLUMNS, [*self._missing, *self.errors])
         if form.name == "json":  # one document a line: a stream of indented ones is hard to take apart
             return json.dumps(envelope("LagList", self._run.context_name(), result), ensure_ascii=False) + "\n"
         return render("LagList", self._run.context_name(), result, form)

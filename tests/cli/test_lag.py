@@ -20,7 +20,7 @@ from klamm.client.settings import Settings, parse_bootstrap
 from klamm.model.version import VERSION
 from klamm.records.group_partition import partition_for
 from tests.cli.conftest import Klamm
-from tests.clients.confluent import make_producer
+from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
 from tests.support.commits import commit
 from tests.support.process import wait_until
@@ -218,6 +218,16 @@ def test_watch_shows_rates_after_the_first_sample(klamm: Klamm, any_broker: Brok
     assert samples[0]["at_ms"] < samples[2]["at_ms"]
     ran = klamm("lag", "watch", "--group", topic, "--count", "2", "--every", "0.05s", "-b", any_broker.bootstrap)
     assert ran.out.count("GROUP") == 2
+
+
+def test_watch_says_once_that_there_is_no_group_to_show(klamm: Klamm, any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, 1)
+    line = ("lag", "watch", "--topic", topic, "--count", "2", "--every", "0.05s", "-b", any_broker.bootstrap)
+    for form, lines in (("jsonl", 0), ("json", 2)):
+        ran = klamm(*line, "-o", form)
+        assert (ran.code, ran.err) == (0, "no groups to show; looking every 0.05 s\n")
+        assert [json.loads(each)["items"] for each in ran.out.splitlines()] == [[]] * lines
+    assert klamm(*line, "-o", "jsonl", "--quiet").err == ""
 
 
 @pytest.mark.apache
