@@ -80,6 +80,8 @@ async def export_result(trace: Trace, form: str, to: str | None) -> Result:
     from klamm.cli.trace_hops import path_result
 
     result = path_result(trace)
+    if not trace.hops and (form in FORMATS or to is not None):  # a picture of nothing would be taken for the message's
+        return result._replace(text="")
     if to is not None:
         count = await send(trace, to)
         return Result((), (), result.errors, text=f"{counted(count, 'span')} sent to {to}\n")

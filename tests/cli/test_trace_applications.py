@@ -176,6 +176,11 @@ def test_a_path_is_exported(klamm: Klamm, shared_klamm: Broker, topic: str, form
     else:
         assert json.loads(written.out)
     assert klamm("trace", "export", f"{topic}:0@0", *at).code == 2
+    unwritten = klamm("trace", "export", f"{topic}:0@9", "-o", form, *at)
+    assert (unwritten.code, "OFFSET_BEYOND_END" in unwritten.err) == (1, True), unwritten
+    assert form == "json" or unwritten.out == ""
+    unsent = klamm("trace", "export", f"{topic}:0@9", "--to", f"http://127.0.0.1:{free_port()}", *at)
+    assert (unsent.code, unsent.out, "OFFSET_BEYOND_END" in unsent.err) == (1, "", True), unsent
     assert klamm("trace", "path", f"{topic}:0@0", "-o", "mermaid", *at).code == 2
     assert klamm("trace", "export", f"{topic}:0@0", "--to", "localhost:4318", *at).code == 2
     refused = klamm("trace", "export", f"{topic}:0@0", "--to", f"http://127.0.0.1:{free_port()}", "-o", "json", *at)
