@@ -164,17 +164,19 @@ class RawProducer:
             producer_epoch=producer_epoch,
             base_sequence=sequence,
         )
-        for attempt in range(RETRIES_MAX):
+        attempt = 0
+        while True:
             try:
                 base_offset = await self._produce(where, bytes(batch))
-                break
             except ClientError as error:
                 if attempt + 1 == RETRIES_MAX or error.code not in _RETRIED:
                     raise
+            else:
+                self._sequences[where] = (sequence + len(drafts)) % _SEQUENCES
+                return base_offset
             self._topics.pop(where[0], None)
             await asyncio.sleep(min(RETRY_BACKOFF_S * 2**attempt, RETRY_BACKOFF_S_MAX))
-        self._sequences[where] = (sequence + len(drafts)) % _SEQUENCES
-        return base_offset
+            attempt += 1
 
     async def _produce(self, where: Partition, batch: bytes) -> int | None:
         topic, index = where

@@ -16,7 +16,7 @@ A header's name that is not UTF-8 is written as the bytes it is. ``pyarrow`` is 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -140,14 +140,13 @@ def partitions_of(path: str, kind: str) -> int:
     Raises:
         SettingsError: It is no such file, or lacks a column.
     """
-    from pyarrow import compute  # noqa: PLC0415 (as above)
-
     with _readable(path, kind):
         metadata, batches = _opened(path, kind, ["partition"])
         found = (metadata or {}).get(_PARTITIONS, b"")
         most = int(found) if found.isdigit() else 1
         for batch in batches:
-            most = max(most, (compute.max(batch.column("partition")).as_py() or 0) + 1)
+            known = [each for each in batch.column("partition").to_pylist() if each is not None]
+            most = max(most, 1 + max(known, default=0))
     return most
 
 
@@ -165,7 +164,7 @@ def _opened(path: str, kind: str, columns: list[str] | None = None) -> tuple[dic
 
 
 @contextmanager
-def _readable(path: str, kind: str) -> Iterator[None]:
+def _readable(path: str, kind: str) -> Generator[None]:
     """Tell in our words why a file is none of ours."""
     import pyarrow as pa  # noqa: PLC0415 (as above)
 

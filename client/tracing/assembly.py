@@ -19,6 +19,8 @@ from klamm.client.tracing.spans import SpanId
 from klamm.client.tracing.waterfall import duration_text
 from klamm.records.batch import LOG_APPEND_TIME
 
+NOTES_COME_MS: Final = 5_000
+"""A broker's notes on an append are there a second or two after it; a busy one takes longer."""
 _FOREVER: Final = float("inf")
 
 
@@ -158,13 +160,19 @@ def _writing(facts: Facts, written_ms: int | None, kind: str, propagated: Propag
             "inferred",
             broker=facts.leader,
             bound="unknown" if appended is None else "exact",
-            note="not recorded" if appended is None else "",
+            note=_why_no_append(facts, written_ms) if appended is None else "",
         ),
     ]
     if facts.state == "not_visible":
         note = f"not on every in-sync replica yet: the high watermark is {facts.ends[1]:,}"
         hops.append(Hop("replicate", *at, None, None, "inferred", broker=facts.leader, bound="unknown", note=note))
     return hops
+
+
+def _why_no_append(facts: Facts, written_ms: int | None) -> str:
+    """Return why the append is not known: a klamm broker notes it at once, and writes its notes down each second."""
+    is_recent = written_ms is not None and abs(facts.now_ms - written_ms) < NOTES_COME_MS
+    return "not written down yet: ask again in a second" if is_recent and facts.told_flow else "not recorded"
 
 
 def _passed(facts: Facts, written_ms: float | None) -> list[Hop]:

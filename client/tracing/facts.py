@@ -20,7 +20,8 @@ class Facts(NamedTuple):
 
     ``unread`` are parts of the brokers' own topics, by their name, that the bound on reading left out. ``told`` says
     whether there is a topic in which a klamm broker would have told of its spans, ``spans_begin_ms`` since when, where
-    that is known. ``brothers`` are other messages with the very same context, as far as spans name them.
+    that is known; ``told_flow`` is the same of its appends. ``brothers`` are other messages with the very same context,
+    as far as spans name them.
     """
 
     topic: str
@@ -43,3 +44,4 @@ class Facts(NamedTuple):
     told: bool = False
     spans_begin_ms: int | None = None
     brothers: frozenset[Place] = frozenset()
+    told_flow: bool = False

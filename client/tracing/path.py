@@ -93,6 +93,7 @@ async def trace_path(
         now_ms=now_ms,
         flow=flow.flow,
         unread=tuple((FLOW_TOPIC, gap) for gap in flow.gaps),
+        told_flow=topic_of(metadata, FLOW_TOPIC) is not None,
     )
     from_ms = _from_ms(facts)
     if from_ms is not None:

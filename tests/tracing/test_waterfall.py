@@ -115,3 +115,10 @@ def test_a_group_that_is_not_listed_is_gone_or_where_a_right_is_missing_perhaps_
         made = facts.trace(facts.found(), bystanders=bystanders, history=history)
         assert [hop.note for hop in made.hops if hop.group] == [f"the group {note}"]
         assert [note.code for note in made.notes] == ([] if lists_all else ["groups_hidden"])
+
+
+def test_what_a_broker_has_not_written_down_yet_is_not_said_to_be_missing() -> None:
+    for after_ms, told_flow, note in ((1_000, True, "yet"), (60_000, True, "recorded"), (1_000, False, "recorded")):
+        made = facts.trace(facts.found(), now=WRITTEN + after_ms, told_flow=told_flow)
+        [append] = [hop for hop in made.hops if hop.hop == "append"]
+        assert {"yet": append.note.startswith("not written down yet"), "recorded": append.note == "not recorded"}[note]
