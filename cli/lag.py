@@ -109,8 +109,8 @@ _SHOW_OPTIONS = (
 _DETAILS = (
     "LAG counts offsets between the committed offset and the high watermark: on compacted and transactional topics a "
     "span and not a number of records. `∅ no commit` and `? unavailable` are not 0. LAG-T is the age of the record at "
-    "the committed offset; `~` interpolated, `≥` not all of the group was timed. A name that is a group's and a "
-    "topic's means the group. JSON has one item for each partition."
+    "the committed offset; `~` interpolated, `≥` at least so long: not all of the group was timed, or the record is "
+    "in tiered storage. A name that is a group's and a topic's means the group. JSON has one item for each partition."
 )
 _REQUESTS = ("Metadata", "ListGroups", "DescribeCluster", "OffsetFetch", "ListOffsets", "Fetch", "DescribeGroups",
              "ConsumerGroupDescribe", "DescribeShareGroupOffsets", "DescribeConfigs", "DescribeLogDirs")  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from klamm.cli.lag_names import Chosen
 from klamm.cli.output import Column, Item, count_text, lag_cell, printable, state_style
+from klamm.client.lag_report import lag_time_text
 from klamm.client.text import counted, duration_text, short_count
 
 if TYPE_CHECKING:
@@ -90,12 +91,11 @@ def _rounded(rate: float | None) -> float | None:
 
 
 def time_cell(item: Item) -> str:
-    """Return a time lag: ``~`` interpolated, ``≥`` of a group of which not all was timed, ``ct`` a producer's clock."""
+    """Return a time lag, with a mark where it is not exact."""
     time_ms = item["lag_time_ms"]
     if time_ms is None:
         return "-"
-    mark = {"interpolated": "~", "partial": "≥"}.get(item["lag_time_kind"] or "", "")
-    return mark + (duration_text(time_ms) if time_ms else "0s")
+    return lag_time_text(time_ms, item["lag_time_kind"])
 
 
 def notes_cell(item: Item) -> str:

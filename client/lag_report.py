@@ -11,6 +11,7 @@ from operator import sub
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from klamm.client.errors import ClientError, ResponseError
+from klamm.client.text import duration_text
 
 if TYPE_CHECKING:
     from klamm.client.groups import DescribedGroup, ListedGroup
@@ -25,6 +26,12 @@ INTERPOLATED: Final = "interpolated"
 PARTIAL: Final = "partial"
 """Of a group of which only some partitions were timed, or of a record that was not read: lag is at least that."""
 TIERED: Final = "in tiered storage, which lag does not read"
+
+
+def lag_time_text(time_ms: float, kind: str | None, *, least: str = "≥") -> str:
+    """Return a time lag: ``~`` before one that is interpolated, ``least`` before one that is at least so long."""
+    mark = {INTERPOLATED: "~", PARTIAL: least}.get(kind or "", "")
+    return mark + (duration_text(time_ms) if time_ms else "0s")
 
 
 class Owner(NamedTuple):

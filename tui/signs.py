@@ -25,6 +25,7 @@ class Signs(NamedTuple):
     arrow: str = "→"
     none: str = "∅"
     flat: str = "─"
+    least: str = "≥"
 
     def sorted(self, sort: str) -> str:
         """Return how a table is sorted."""
@@ -34,6 +35,7 @@ class Signs(NamedTuple):
 ASCII = Signs(
     ascii=True, cursor=">", mark="*", bad="x", warn="^", note="!", good="+", up="^", down="v",
     rule="-", heavy="=", cut="~", arrow="->", none="none", flat="-",
+    least=">=",
 )  # fmt: skip
 
 

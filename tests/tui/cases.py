@@ -54,12 +54,14 @@ GROUPS = [
         trend=_TREND, direction="growing", never=True, used=0.994, loss_in_ms=2_460_000, because="time",
     ),
     GroupRow(
-        "fraud-scorer", "Stable", "consumer", 4, 2, 77_204, no_commit=1, lag_time_ms=252_000, rate_in=910.0,
-        rate_out=600.0, trend=_TREND, direction="growing", never=True, used=0.0004, loss_in_ms=604_000_000,
+        "fraud-scorer", "Stable", "consumer", 4, 2, 77_204, no_commit=1, lag_time_ms=252_000, lag_time_kind="partial",
+        rate_in=910.0, rate_out=600.0, trend=_TREND, direction="growing", never=True, used=0.0004,
+        loss_in_ms=604_000_000,
     ),
     GroupRow(
-        "search-index", "Stable", "classic", 8, 1, 41_870, lag_time_ms=38_000, interpolated=True, rate_in=5200.0,
-        rate_out=7900.0, trend=_TREND[::-1], direction="draining", eta_ms=15_000, used=0.00006, loss_in_ms=604_000_000,
+        "search-index", "Stable", "classic", 8, 1, 41_870, lag_time_ms=38_000, lag_time_kind="interpolated",
+        rate_in=5200.0, rate_out=7900.0, trend=_TREND[::-1], direction="draining", eta_ms=15_000, used=0.00006,
+        loss_in_ms=604_000_000,
     ),
     GroupRow("email", "PreparingRebalance", "classic", 2, 1, 1_020, unavailable=1, rate_in=40.0, rate_out=0.0),
     GroupRow("checkout", "Stable", "classic", 3, 1, 12, lag_time_ms=180, rate_in=910.0, rate_out=910.0),
@@ -70,7 +72,7 @@ GROUPS = [
 def _partition(topic: str, index: int, committed: int | None, end: int | None, **more: Any) -> PartitionRow:
     lag = None if committed is None or end is None else end - committed
     fields: dict[str, Any] = {
-        "lag_time_ms": None, "interpolated": False, "rate_in": None, "rate_out": None, "eta_ms": None, "never": False,
+        "lag_time_ms": None, "lag_time_kind": None, "rate_in": None, "rate_out": None, "eta_ms": None, "never": False,
         "owner": "", "problem": "",
     }  # fmt: skip
     return PartitionRow(topic, index, committed, end, lag, **{**fields, **more})

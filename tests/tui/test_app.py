@@ -38,7 +38,7 @@ PARTITIONS = [
         82,
         77,
         1200,
-        interpolated=False,
+        lag_time_kind=None,
         rate_in=None,
         rate_out=None,
         eta_ms=None,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from klamm.cli.lag_table import time_cell
 from klamm.client.clusters import Voter
 from klamm.client.errors import ResponseError, UnreachableError
 from klamm.client.messages.scan import Coverage
@@ -30,7 +31,7 @@ from klamm.tui.place import Place
 from klamm.tui.screens.cluster import quorum_columns
 from klamm.tui.screens.groups import Show
 from klamm.tui.screens.messages import nothing_yet
-from klamm.tui.signs import Signs
+from klamm.tui.signs import ASCII, Signs
 from tests.tui.scripted import NOW_MS, ScriptedSession, loaded, make_app, settle
 
 GROUP = GroupRow("billing", "Empty", "classic", 0, 1, 77_000, rate_in=10.0, rate_out=-900.0)
@@ -48,6 +49,25 @@ def test_what_should_have_been_deleted_already_is_overdue() -> None:
     assert trouble is not None
     assert (trouble.severity, trouble.what) == (ALARM, "data loss at any moment")
     assert trouble.detail.endswith("longer than it is kept")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "in_ascii"),
+    [("exact", "42s", "42s"), ("interpolated", "~42s", "~42s"), ("partial", "≥42s", ">=42s")],
+)
+def test_a_time_that_is_not_exact_says_so_as_the_command_line_does(kind: str, said: str, in_ascii: str) -> None:
+    late = GROUP._replace(lag_time_ms=42_000, lag_time_kind=kind, never=True)
+    assert Show(Signs()).time(late).text == time_cell({"lag_time_ms": 42_000, "lag_time_kind": kind}) == said
+    assert Show(ASCII).time(late).text == in_ascii
+    trouble = group_trouble(late)
+    assert trouble is not None
+    assert trouble.what.endswith(f"lag 77.0k {said}")
+
+
+def test_what_lags_at_least_for_a_moment_is_not_said_to_keep_up() -> None:
+    near = GROUP._replace(lag_time_ms=5_000, lag_time_kind="exact", never=True, direction="steady")
+    assert Show(Signs()).eta(near).text == "keeps up"
+    assert Show(Signs()).eta(near._replace(lag_time_kind="partial")).text == "never"
 
 
 def test_a_rebalance_that_is_over_is_said_for_a_while_and_many_are_a_warning() -> None:

@@ -124,7 +124,7 @@ def test_a_move_stays_within_the_log_and_says_so() -> None:
 
 def test_the_partition_under_the_cursor_can_be_reset_alone() -> None:
     row = PartitionRow(
-        "orders", 3, 1, 5, 4, None, interpolated=False, rate_in=None, rate_out=None, eta_ms=None, never=False,
+        "orders", 3, 1, 5, 4, None, lag_time_kind=None, rate_in=None, rate_out=None, eta_ms=None, never=False,
         owner="", problem="",
     )  # fmt: skip
     labels = [item.label for item in group_changes(["billing"], row) if item.destructive]

@@ -43,7 +43,7 @@ class GroupRow(NamedTuple):
     no_commit: int = 0
     unavailable: int = 0
     lag_time_ms: int | None = None
-    interpolated: bool = False
+    lag_time_kind: str | None = None
     rate_in: float | None = None
     rate_out: float | None = None
     trend: tuple[float, ...] = ()
@@ -68,7 +68,7 @@ class PartitionRow(NamedTuple):
     end: int | None
     lag: int | None
     lag_time_ms: int | None
-    interpolated: bool
+    lag_time_kind: str | None
     rate_in: float | None
     rate_out: float | None
     eta_ms: int | None
@@ -169,7 +169,7 @@ def group_row(total: GroupLag, judged: Watched | None, known: Known) -> GroupRow
         no_commit=total.no_commit,
         unavailable=total.unavailable,
         lag_time_ms=total.lag_time_ms,
-        interpolated=total.lag_time_kind == "interpolated",
+        lag_time_kind=total.lag_time_kind,
         rate_in=None if rates is None else rates.in_rate,
         rate_out=None if rates is None else rates.out_rate,
         trend=tuple(float(each) for each in known.watcher.history.sparkline(total.group, SPARK)),
@@ -199,7 +199,7 @@ def partition_row(watcher: LagWatcher, row: LagRow, described: DescribedGroup | 
         row.log_end_offset,
         None if row.lag is None else max(0, row.lag),
         row.lag_time_ms,
-        row.lag_time_kind in {"interpolated", "partial"},
+        row.lag_time_kind,
         rates.in_rate,
         rates.out_rate,
         rates.eta_ms,

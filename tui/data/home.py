@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from klamm.client.configs import describe_configs
 from klamm.client.errors import ClientError, DeadlineError, UnreachableError
+from klamm.client.lag_report import lag_time_text
 from klamm.client.state import quantile_ms
 from klamm.client.text import counted, duration_text, short_count
 from klamm.client.wire import ClusterMetadata, TopicMetadata
@@ -200,7 +201,9 @@ def troubles(seen: Seen, known: Known, away: Mapping[int, int], now_ms: int) -> 
 def group_trouble(row: GroupRow) -> Trouble | None:
     """Return what is wrong with a group, the worst of it; None if nothing is."""
     place, key = Place("group", row.name), f"g{row.name}"
-    behind = f"lag {short_count(row.lag or 0)}" + (f" {duration_text(row.lag_time_ms)}" if row.lag_time_ms else "")
+    behind = f"lag {short_count(row.lag or 0)}" + (
+        f" {lag_time_text(row.lag_time_ms, row.lag_time_kind)}" if row.lag_time_ms else ""
+    )
     rates = ""
     if row.rate_in is not None and row.rate_out is not None:
         rates = f"{short_count(row.rate_in)}/s in, {short_count(row.rate_out)}/s read"

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from klamm.client.lag_history import GROWING, STEADY
+from klamm.client.lag_report import PARTIAL, lag_time_text
 from klamm.client.text import count_text, duration_text, printable, short_count
 from klamm.tui.columns import Cell, Column
 from klamm.tui.data.groups import SPARK, GroupRow, PartitionRow
@@ -51,11 +52,11 @@ class Show:
         return Cell(count_text(row.lag) + doubts, "warn" if doubts else "strong" if row.lag else "dim")
 
     def time(self, row: GroupRow | PartitionRow) -> Cell:
-        """Return the lag as time; ~ is interpolated."""
+        """Return the lag as time, with a mark where it is not exact."""
         if row.lag_time_ms is None:
             return Cell("", "dim")
-        text = duration_text(row.lag_time_ms)
-        return Cell(f"~{text}" if row.interpolated else text, "" if row.lag_time_ms else "dim")
+        text = lag_time_text(row.lag_time_ms, row.lag_time_kind, least=self.signs.least)
+        return Cell(text, "" if row.lag_time_ms else "dim")
 
     def rates(self, row: GroupRow | PartitionRow) -> Cell:
         """Return what comes in and what is read, a second."""
@@ -78,7 +79,8 @@ class Show:
             return Cell("caught up", "dim")
         if row.eta_ms is not None:
             return Cell(duration_text(row.eta_ms), "good")
-        if row.never and row.lag_time_ms is not None and row.lag_time_ms < KEEPS_UP_MS:
+        known = row.lag_time_ms is not None and row.lag_time_kind != PARTIAL
+        if row.never and known and (row.lag_time_ms or 0) < KEEPS_UP_MS:
             if row.direction == STEADY:
                 return Cell("keeps up", "dim")
             if row.direction == GROWING:  # between two commits, or the beginning of worse
@@ -201,10 +203,10 @@ class GroupsView(View):
     COMPARES = "group"
     BINDINGS: ClassVar[list[BindingType]] = [GROUP_DANGER]
     HELP = (
-        "Every group and its lag: offsets, then the age of the oldest record not read (~ is interpolated), what comes "
-        "in and what is read a second, the trend, when it is caught up, and how much of the topic's retention is over "
-        "for that record. ∅ are partitions without a commit, ? those whose end could not be found out: neither counts "
-        "as 0. X resets offsets."
+        "Every group and its lag: offsets, then the age of the oldest record not read (~ is interpolated, ≥ is at "
+        "least: not all of it was timed, or the record is in tiered storage), what comes in and what is read a second, "
+        "the trend, when it is caught up, and how much of the topic's retention is over for that record. ∅ are "
+        "partitions without a commit, ? those whose end could not be found out: neither counts as 0. X resets offsets."
     )
     DEFAULT_CSS = """
     GroupsView #partitions { height: 1fr; }
