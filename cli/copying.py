@@ -192,9 +192,8 @@ async def _create(run: Run, likeness: Likeness, target: Cluster) -> TopicMetadat
     if new.replication_factor < likeness.replicas_wanted:
         got, wanted = counted(new.replication_factor, "replica"), likeness.replicas_wanted
         run.note(f"note: {new.name} gets {got}, not {wanted}: so many brokers there are")
-    topic, made = await likeness.make(target)
-    await record_made(run, made, target)
-    return topic
+    await record_made(run, await likeness.make(target), target)
+    return await likeness.wait(target)
 
 
 async def _no_destination(source: Source, target: Cluster, name: str) -> ClientError:

@@ -76,11 +76,12 @@ class Placing:
 
 
 async def _create(run: Run, name: str, partitions: int | None) -> None:
-    from klamm.client.topics import BROKER_DEFAULT, NewTopic, create_topics
+    from klamm.client.topics import BROKER_DEFAULT, NewTopic, create_topics, wait_until_usable
 
     new = NewTopic(name, BROKER_DEFAULT if partitions is None else partitions)
-    created, errors = await create_topics(run.cluster, [new])
+    created, errors = await create_topics(run.cluster, [new], wait=False)
     for error in errors.values():
         raise error
     run.note(f"created {name} with {counted(created[0].partitions, 'partition')}")
     await record(run, f"created {name}", [operations.delete_topics([name])])
+    await wait_until_usable(run.cluster, created)

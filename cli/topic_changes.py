@@ -23,7 +23,7 @@ CREATE_COLUMNS = (
 
 async def create_topics(run: Run) -> Result:
     """Create topics."""
-    from klamm.client.topics import BROKER_DEFAULT, NewTopic
+    from klamm.client.topics import BROKER_DEFAULT, NewTopic, wait_until_usable
     from klamm.client.topics import create_topics as create
 
     configs = dict(pair_of("--config", text) for text in run.values.texts("config"))
@@ -40,7 +40,7 @@ async def create_topics(run: Run) -> Result:
         for name in names
     ]
     go = await guard(run, Plan(f"create {topics_text(names)}", ADDITIVE, names[0]))
-    created, errors = await create(run.cluster, new, validate_only=not go)
+    created, errors = await create(run.cluster, new, validate_only=not go, wait=False)
     for error in errors.values():
         explain_keys(error, "topic", configs)
     if run.values.flag("if_not_exists"):
@@ -52,6 +52,7 @@ async def create_topics(run: Run) -> Result:
     if go and created:
         made = [topic.name for topic in created]
         await record(run, f"created {topics_text(made)}", [operations.delete_topics(made)])
+        await wait_until_usable(run.cluster, created)
     return Result(items, CREATE_COLUMNS, list(errors.values()))
 
 

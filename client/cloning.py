@@ -23,18 +23,25 @@ class Likeness(NamedTuple):
     new: NewTopic
     replicas_wanted: int
 
-    async def make(self, cluster: Cluster) -> tuple[TopicMetadata, Made]:
-        """Make it and wait until its partitions have leaders.
+    async def make(self, cluster: Cluster) -> Made:
+        """Make it; it can be used once :meth:`wait` has returned.
 
         Raises:
             ResponseError: The broker refused.
         """
-        _, errors = await create_topics(cluster, [self.new])
+        _, errors = await create_topics(cluster, [self.new], wait=False)
         for error in errors.values():
             raise error
         name = self.new.name
-        made = Made(f"created {name}", [name], (), [operations.delete_topics([name])])
-        return await wait_for_leaders(cluster, name, "the same line again, with cp instead of clone"), made
+        return Made(f"created {name}", [name], (), [operations.delete_topics([name])])
+
+    async def wait(self, cluster: Cluster) -> TopicMetadata:
+        """Return it once its partitions have leaders.
+
+        Raises:
+            ClientError: They have none after ten seconds, or it may not be seen.
+        """
+        return await wait_for_leaders(cluster, self.new.name, "the same line again, with cp instead of clone")
 
 
 async def plan_likeness(source: Cluster, topic: TopicMetadata, target: Cluster, name: str) -> Likeness:

@@ -97,11 +97,12 @@ async def wait_for_leaders(cluster: Cluster, name: str, next_step: str = "") -> 
 
 
 async def create_topics(
-    cluster: Cluster, topics: Iterable[NewTopic], *, validate_only: bool = False
+    cluster: Cluster, topics: Iterable[NewTopic], *, validate_only: bool = False, wait: bool = True
 ) -> tuple[list[CreatedTopic], Errors]:
     """Create topics; they can be used when this returns, or after ten seconds if no leader was found by then.
 
-    ``validate_only`` has the broker check them and no more.
+    ``validate_only`` has the broker check them and no more. Without ``wait`` this returns as soon as they are made: who
+    has to note that first calls :func:`wait_until_usable` afterwards.
     """
     shape = shapes(CREATE_TOPICS)
     request = shape.CreateTopicsRequest(
@@ -133,10 +134,17 @@ async def create_topics(
             )
         else:
             errors[str(each.name)] = error
-    if created and not validate_only:
-        with contextlib.suppress(ClientError):  # they are made, whether or not they may be seen
-            await _settled(cluster, {topic.name: topic.topic_id for topic in created})
+    if wait and not validate_only:
+        await wait_until_usable(cluster, created)
     return created, errors
+
+
+async def wait_until_usable(cluster: Cluster, created: Iterable[CreatedTopic]) -> None:
+    """Wait until topics that were just made have leaders, ten seconds at most."""
+    ids = {topic.name: topic.topic_id for topic in created}
+    if ids:
+        with contextlib.suppress(ClientError):  # they are made, whether or not they may be seen
+            await _settled(cluster, ids)
 
 
 async def _settled(cluster: Cluster, ids: Mapping[str, str | None]) -> tuple[list[TopicMetadata], Errors]:

@@ -1,12 +1,15 @@
 """``klamm topic`` and ``klamm config`` against klamm and Apache Kafka."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from klamm.cli.docs import envelope_schema
+from klamm.client.cluster import Cluster
+from klamm.client.topics import CreatedTopic
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
 from tests.support.klamm_process import KlammProcess
@@ -25,6 +28,22 @@ def test_a_topic_is_created_listed_described_and_deleted(klamm: Klamm, any_broke
     assert described["configs"]["retention.ms"] == "60000"
     gone = klamm("topic", "delete", topic, "--confirm", topic, *at)
     assert gone.items == [{"name": topic, "deleted": True}]
+    assert topic not in [item["name"] for item in klamm("topics", *at).items]
+
+
+def test_a_topic_can_be_undone_when_the_wait_for_its_leaders_is_interrupted(
+    klamm: Klamm, shared_klamm: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(_cluster: Cluster, _created: Iterable[CreatedTopic]) -> None:
+        raise KeyboardInterrupt
+
+    at = ("-b", shared_klamm.bootstrap, "-o", "json")
+    monkeypatch.setattr("klamm.client.topics.wait_until_usable", interrupted)
+    assert klamm("topic", "create", topic, *at).code == 130
+    assert topic in [item["name"] for item in klamm("topics", *at).items]
+    assert klamm("undo", "--list", *at).items[0]["summary"] == f"created topic {topic}"
+    number = klamm("undo", "--list", *at).items[0]["name"]
+    assert klamm("undo", number, "--confirm", number, *at).code == 0
     assert topic not in [item["name"] for item in klamm("topics", *at).items]
 
 

@@ -13,16 +13,18 @@ from textual.binding import Binding
 
 import klamm
 from klamm.client import journal
+from klamm.client.cluster import Cluster
 from klamm.client.committed import Committed, commit_offsets
 from klamm.client.configs import Change as ConfigChange
 from klamm.client.copying import TopicCopy
 from klamm.client.groups import coordinators
-from klamm.client.guard import MODERATE, SEVERE, Plan, journal_change
+from klamm.client.guard import MODERATE, SEVERE, Plan
+from klamm.client.operations import delete_topics
 from klamm.client.settings import Settings, parse_bootstrap
-from klamm.client.topics import NewTopic, create_topics
+from klamm.client.topics import CreatedTopic, NewTopic, create_topics
 from klamm.tui import registry
 from klamm.tui.app import KlammApp
-from klamm.tui.dialogs.change import Change, Done, Field, MenuItem, Prepared, Values
+from klamm.tui.dialogs.change import Change, Done, Field, MenuItem, Prepared, Values, make
 from klamm.tui.dialogs.cloning import CloneTopic
 from klamm.tui.dialogs.configs import EditConfigs
 from klamm.tui.dialogs.groups import SeekGroup
@@ -269,35 +271,67 @@ async def test_a_topic_is_cloned_with_its_records_and_undo_deletes_the_clone(any
         await eventually(gone, 30, "the clone is gone")
 
 
-async def test_a_clone_that_is_stopped_while_it_copies_is_in_the_journal(
+async def test_a_clone_is_in_the_journal_before_it_copies_and_stays_there_when_that_is_stopped(
     shared_klamm: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copying, written = threading.Event(), threading.Event()
-
-    async def written_down(*given: Any) -> journal.Entry:
-        entry = await journal_change(*given)
-        written.set()
-        return entry
+    copying = threading.Event()
 
     async def never_done(_copy: TopicCopy) -> None:
         copying.set()
         await asyncio.Event().wait()
 
     monkeypatch.setattr(TopicCopy, "run", never_done)
-    monkeypatch.setattr("klamm.tui.dialogs.change.journal_change", written_down)
     async with session_of(shared_klamm) as session:
         await carry_out(session, CreateTopic(), name=topic, partitions="2")
         await asyncio.to_thread(fill, shared_klamm, topic)
         stopped = asyncio.create_task(carry_out(session, CloneTopic(topic), to=f"{topic}-clone"))
         assert await asyncio.to_thread(copying.wait, 30)
-        written.clear()
+        (newest, *_) = journal.entries()
+        assert newest.summary == f"made {topic}-clone like {topic}"
+        assert newest.inverse[0]["operation"] == "delete_topics"
         stopped.cancel()  # as Esc does
         with pytest.raises(asyncio.CancelledError):
             await stopped
-        assert await asyncio.to_thread(written.wait, 30)
-        (newest, *_) = journal.entries()
-        assert newest.summary == f"made {topic}-clone like {topic}, copying was stopped"
-        assert newest.inverse[0]["operation"] == "delete_topics"
+        assert journal.entries()[0].number == newest.number
+
+
+async def test_a_topic_is_in_the_journal_before_its_leaders_are_waited_for(
+    shared_klamm: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[str] = []
+
+    async def waits(_cluster: Cluster, created: list[CreatedTopic]) -> None:
+        known.extend((created[0].name, journal.entries()[0].summary))
+
+    monkeypatch.setattr("klamm.tui.dialogs.topics.wait_until_usable", waits)
+    async with session_of(shared_klamm) as session:
+        await carry_out(session, CreateTopic(), name=topic)
+    assert known == [topic, f"created {topic}"]
+
+
+async def test_a_change_that_nobody_waits_for_any_more_is_in_the_journal_all_the_same(
+    shared_klamm: Broker, topic: str
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    async def apply() -> Done:
+        asked.set()
+        await asyncio.to_thread(answered.wait, 60)  # as long as the broker takes
+        return Done(f"created {topic}", (), [delete_topics([topic])])
+
+    async with session_of(shared_klamm) as session:
+        prepared = Prepared(Plan("create", MODERATE, topic), ["topic", "create", topic], apply)
+        making = asyncio.create_task(session.run(lambda: make(session, prepared)))
+        assert await asyncio.to_thread(asked.wait, 30)
+        making.cancel()  # as Esc does
+        with pytest.raises(asyncio.CancelledError):
+            await making
+        answered.set()
+
+        async def written() -> bool:
+            return any(entry.summary == f"created {topic}" for entry in journal.entries())
+
+        await eventually(written, 30, "it is in the journal")
 
 
 async def test_a_protected_topic_cannot_be_deleted(any_broker: Broker, topic: str) -> None:

@@ -31,6 +31,8 @@ class Touch(Change):
     title = "Delete things"
     past = "deleted"
     fields: Sequence[Field] = (Field("how", "How", "x"),)
+    stops: Change | None = None
+    """What somebody has enough of once this was made."""
 
     def __init__(self, name: str, made: list[str], *, problem: str = "", idle: bool = False, fails: str = "") -> None:
         self.name = name
@@ -42,6 +44,8 @@ class Touch(Change):
             if self.fails:
                 raise SettingsError(self.fails)
             self.made.append(self.name)
+            if self.stops is not None:
+                self.stops.stopped = True
             return Done(f"touched {self.name}", (), [{"operation": "delete_topics", "names": [self.name]}])
 
         plan = Plan(f"touch {self.name}", MODERATE, self.name, [f"by {values['how']}"])
@@ -93,6 +97,17 @@ async def test_one_that_fails_does_not_hide_the_others_from_the_journal(any_brok
         assert made == ["a", "c"]
         assert [error.message for error in done.errors] == ["gone"]
         assert number is not None
+
+
+async def test_what_is_stopped_between_two_says_how_many_were_made() -> None:
+    made: list[str] = []
+    changes = [Touch(name, made) for name in "abc"]
+    changes[1].stops = several = Together(changes, "3 things")
+    found = await several.prepare(ScriptedSession(SCRIPT), {"how": "y"})
+    assert found.apply is not None
+    done = await found.apply()
+    assert (made, done.summary) == (["a", "b"], "deleted 3 things, 2 of 3")
+    assert [each["names"] for each in done.inverse] == [["b"], ["a"]]
 
 
 async def test_offsets_of_several_groups_are_reset_at_once(any_broker: Broker, topic: str) -> None:

@@ -5,9 +5,10 @@ Nothing here draws. ``prepare`` and ``apply`` run on the session's thread.
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from klamm.client.errors import ClientError
 from klamm.client.guard import SEVERE, Made, Plan, journal_change, level_of
@@ -29,7 +30,10 @@ class Field(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What came of it: what happened in a few words, what failed, what takes it back, and where it can be watched."""
+    """What came of it: what happened in a few words, what failed, what takes it back, and where it can be watched.
+
+    ``then`` is what is left to do and may take long, once the change is in the journal: it returns what came of both.
+    """
 
     summary: str
     errors: Sequence[ClientError] = ()
@@ -37,6 +41,7 @@ class Done(NamedTuple):
     cannot_undo: str = ""
     changed: bool = True
     place: Place | None = None
+    then: Callable[[], Awaitable[Done]] | None = None
 
     @classmethod
     def of(cls, made: Made) -> Done:
@@ -90,6 +95,8 @@ class Change:
     """The field that people come to change, whatever it says."""
     progress: tuple[int, int] | None = None
     """How much is done of how much, while one that takes long is made."""
+    stopped: bool = False
+    """Somebody wants no more of it: what takes several steps leaves out those that are left."""
 
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Look at what the change would do.
@@ -119,14 +126,29 @@ def command_line(words: Sequence[str], settings: Settings) -> str:
     return shlex.join(["klamm", *words, *where])
 
 
+_being_made: Final[set[asyncio.Task[tuple[Done, int | None]]]] = set()
+"""Changes on their way, so that those go on that nobody waits for any more."""
+
+
 async def make(session: Session, prepared: Prepared) -> tuple[Done, int | None]:
     """Make a change and write it to the undo journal; return what came of it and the journal's number.
+
+    Whoever stops waiting stops what comes after (``Done.then``), not the change: what a broker has been asked for may
+    be so already, and then the journal has to say it.
 
     Raises:
         ClientError: It was refused: read-only, another cluster than the context names, or by the broker.
     """
-    assert prepared.apply is not None, f"{prepared.plan.what}: nothing to apply"
     await session.cluster.ensure_writable(prepared.plan.what)
+    making = asyncio.create_task(_make(session, prepared))
+    _being_made.add(making)
+    making.add_done_callback(_being_made.discard)
+    done, number = await asyncio.shield(making)
+    return (done if done.then is None else await done.then()), number
+
+
+async def _make(session: Session, prepared: Prepared) -> tuple[Done, int | None]:
+    assert prepared.apply is not None, f"{prepared.plan.what}: nothing to apply"
     done = await prepared.apply()
     if not done.changed:
         return done, None

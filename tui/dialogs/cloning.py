@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from klamm.client.cloning import Likeness, plan_copy, plan_likeness
@@ -67,34 +66,40 @@ class CloneTopic(Change):
         plan = plan._replace(lines=lines)
 
         async def apply() -> Done:
-            return await self._clone(cluster, metadata, likeness, found.ranges if span else {}, span)
+            made = await likeness.make(cluster)
+            done = Done(f"made {target} like {name}", inverse=made.inverse, place=Place("topic", target))
+
+            async def fill() -> Done:
+                return await self._fill(cluster, metadata, likeness, found.ranges if span else {}, done)
+
+            return done._replace(then=fill)
 
         return Prepared(plan, words, apply, "deletes the new topic again")
 
-    async def _clone(
+    async def _fill(
         self,
         cluster: Cluster,
         metadata: ClusterMetadata,
         likeness: Likeness,
         ranges: Mapping[Partition, Range],
-        span: int,
+        done: Done,
     ) -> Done:
+        """Copy records into the topic that was made; ``done`` says so."""
         name, target = self.name, likeness.new.name
-        there, made = await likeness.make(cluster)
-        if not span:
-            return Done(f"made {target} like {name}", (), made.inverse, "", place=Place("topic", target))
-        self.progress = (0, span)
-
-        def copied(left: int) -> None:
-            self.progress = (span - left, span)
-
         try:
+            there = await likeness.wait(cluster)
+            if not ranges:
+                return done
+            span = sum((each.end or 0) - each.start for each in ranges.values())
+            self.progress = (0, span)
+
+            def copied(left: int) -> None:
+                self.progress = (span - left, span)
+
             state = await plan_copy((cluster, name), ranges, (cluster, there))
             result = await TopicCopy(cluster, metadata, cluster, state, on_progress=copied).run()
-        except ClientError as error:  # the topic is made: that belongs into the journal
-            return Done(f"made {target} like {name}, not all records copied", [error], made.inverse, "")
-        except asyncio.CancelledError:  # somebody stopped it: z is to find the topic all the same
-            return Done(f"made {target} like {name}, copying was stopped", (), made.inverse, "")
+        except ClientError as error:
+            return done._replace(summary=f"{done.summary}, not all records copied", errors=[error])
         self.progress = (span, span)
         said = f"cloned {name} into {target}: {count_text(result.sent)} records, compared by hash"
-        return Done(said, result.problems(state), made.inverse, "", place=Place("topic", target))
+        return done._replace(summary=said, errors=result.problems(state))

@@ -300,7 +300,7 @@ class ChangeScreen(ModalScreen[Done | None]):
     def on_choice_chosen(self, event: Choice.Chosen) -> None:
         """Cancel, or apply."""
         if event.choice.name == "cancel":
-            self.dismiss(None)
+            self.action_cancel()
         elif event.choice.off:
             if self._wants_name:
                 self.query_one("#confirm-name").focus()
@@ -344,9 +344,10 @@ class ChangeScreen(ModalScreen[Done | None]):
             self._klamm.go(done.place)
 
     def action_cancel(self) -> None:
-        """Change nothing, or no more than has been changed so far."""
+        """Change nothing, or no more than has been asked for so far."""
         if self._applying:
-            self._klamm.say("stopped: what was changed so far stays", "warn")
+            self.change.stopped = True
+            self._klamm.say("stopped: what was asked for so far is made all the same", "warn")
             self._klamm.refresh_view()
         self.dismiss(None)
 

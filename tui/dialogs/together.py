@@ -57,10 +57,30 @@ class Together(Change):
         )
 
         async def apply() -> Done:
-            return await _apply(made, f"{self.changes[0].past} {self._what}{left_out}")
+            return await self._apply(made, f"{self.changes[0].past} {self._what}{left_out}")
 
         also = [each.words for each in made[1:]]
         return Prepared(plan, made[0].words, apply, made[0].undo, _problem(made), also=also, names=names)
+
+    async def _apply(self, made: Sequence[Prepared], summary: str) -> Done:
+        """Make one change after another until somebody stops it; one that fails leaves the others as they are."""
+        done: list[Done] = []
+        for each in made:
+            assert each.apply is not None, f"{each.plan.what}: nothing to apply"
+            if self.stopped:
+                break
+            try:
+                done.append(await each.apply())
+            except ClientError as error:  # what was made before it belongs into the journal
+                done.append(Done("", [error], changed=False))
+        changed = sum(each.changed for each in done)
+        return Done(
+            summary if changed == len(made) else f"{summary}, {changed} of {len(made)}",
+            [error for each in done for error in each.errors],
+            [operation for each in reversed(done) for operation in each.inverse],
+            next((each.cannot_undo for each in done if each.cannot_undo), ""),
+            bool(changed),
+        )
 
 
 def _problem(made: Sequence[Prepared]) -> str:
@@ -68,21 +88,3 @@ def _problem(made: Sequence[Prepared]) -> str:
     if len({each.problem for each in made}) == 1:
         return made[0].problem
     return next(f"{each.plan.what}: {each.problem}" for each in made if each.problem)
-
-
-async def _apply(made: Sequence[Prepared], summary: str) -> Done:
-    """Make one change after another; one that fails leaves the others as they are."""
-    done: list[Done] = []
-    for each in made:
-        assert each.apply is not None, f"{each.plan.what}: nothing to apply"
-        try:
-            done.append(await each.apply())
-        except ClientError as error:  # what was made before it belongs into the journal
-            done.append(Done("", [error], changed=False))
-    return Done(
-        summary,
-        [error for each in done for error in each.errors],
-        [operation for each in reversed(done) for operation in each.inverse],
-        next((each.cannot_undo for each in done if each.cannot_undo), ""),
-        any(each.changed for each in done),
-    )

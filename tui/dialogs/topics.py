@@ -21,6 +21,7 @@ from klamm.client.topics import (
     create_topics,
     delete_records,
     require_topics,
+    wait_until_usable,
 )
 from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
@@ -69,10 +70,16 @@ class CreateTopic(Change):
         ]
 
         async def apply() -> Done:
-            created, failed = await create_topics(session.cluster, [new])
+            created, failed = await create_topics(session.cluster, [new], wait=False)
             names = [each.name for each in created]
             inverse = [operations.delete_topics(names)] if names else ()
-            return Done(f"created {name}", list(failed.values()), inverse, changed=bool(names))
+            done = Done(f"created {name}", list(failed.values()), inverse, changed=bool(names))
+
+            async def wait() -> Done:
+                await wait_until_usable(session.cluster, created)
+                return done
+
+            return done._replace(then=wait)
 
         return Prepared(plan._replace(lines=lines), words, apply, "deletes the topic again")
 
