@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 from klamm.cli.checks import pair_of
 from klamm.cli.config_keys import explain_keys
-from klamm.cli.guard import ADDITIVE, MODERATE, SEVERE, Plan, guard, record, record_made
+from klamm.cli.guard import ADDITIVE, MODERATE, Plan, guard, record, record_made
 from klamm.cli.output import Column, Result, count_text
 from klamm.cli.parser import UsageError
 from klamm.cli.run import Run
 from klamm.cli.topic_names import chosen_partitions, find_topics
 from klamm.client import operations
 from klamm.client.text import counted, topics_text
+
+if TYPE_CHECKING:
+    from klamm.client.errors import ClientError
+    from klamm.client.offsets import Partition
 
 CREATE_COLUMNS = (
     Column("NAME", "name"),
@@ -123,51 +130,33 @@ async def add_partitions(run: Run) -> Result:
 
 async def trim_topic(run: Run) -> Result:
     """Delete the records below an offset, of some or all partitions."""
-    from klamm.client.blast import blast_radius
-    from klamm.client.positions import resolve_positions
-    from klamm.client.topics import delete_records
+    from klamm.client.deleting import plan_trim
 
     name = run.values.required("name")
     metadata, topics, errors = await find_topics(run, [name])
     if not topics:
         return Result((), (), errors)
     chosen = chosen_partitions(run, "partitions", name, [part.partition for part in topics[0].partitions])
-    position = run.values.text("before") or "end"
-    resolved, failed = await resolve_positions(run.cluster, metadata, [(name, index) for index in chosen], position)
-    lines = [
-        f"{topic}:{index}  {each.start:,} → {each.offset:,}  ({each.offset - each.start:,} offsets)"
-        for (topic, index), each in resolved.items()
-    ]
-    radius = await blast_radius(run.cluster, metadata, topics)
-    plan = Plan(
-        f"trim {name} before {position}",
-        SEVERE,
-        name,
-        [*(each.text() for each in radius), *lines],
-        "the records are gone",
-    )
-    go = await guard(run, plan)
+    trim = await plan_trim(run.cluster, metadata, topics[0], chosen, run.values.text("before") or "end")
+    if not trim.resolved:
+        return Result((), (), list(trim.errors.values()))
+    go = await guard(run, trim.plan)
+    starts: Mapping[Partition, int] = {where: each.offset for where, each in trim.resolved.items()}
+    failed: Sequence[ClientError] = list(trim.errors.values())
+    if go:
+        starts, made = await trim.apply(run.cluster)
+        await record_made(run, made)
+        failed = made.errors
     items = [
         {
             "topic": topic,
             "partition": index,
-            "log_start_offset_before": each.start,
-            "log_start_offset": each.offset,
+            "log_start_offset_before": trim.resolved[topic, index].start,
+            "log_start_offset": start,
             "trimmed": go,
         }
-        for (topic, index), each in resolved.items()
+        for (topic, index), start in starts.items()
     ]
-    if go:
-        done, refused = await delete_records(
-            run.cluster, metadata, {where: each.offset for where, each in resolved.items()}
-        )
-        failed.update(refused)
-        items = [
-            item | {"log_start_offset": done[where]}
-            for item, where in zip(items, resolved, strict=True)
-            if where in done
-        ]
-        await record(run, f"trimmed {name}", [], "the records are gone")
     columns = (
         Column("TOPIC", "topic"),
         Column("P", "partition", right=True),
@@ -175,4 +164,4 @@ async def trim_topic(run: Run) -> Result:
         Column("START", "log_start_offset", right=True, show=count_text),
         Column("TRIMMED", "trimmed"),
     )
-    return Result(items, columns, [*errors, *failed.values()])
+    return Result(items, columns, list(failed))

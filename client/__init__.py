@@ -38,7 +38,7 @@ found, and the errors beside it: one broker, group or partition that fails harms
 | file | owns |
 |---|---|
 | `guard.py` | how much has to be confirmed before a change, and what came of it |
-| `deleting.py` | topics deleted; changes of quotas, clones, records sent again are planned in those files |
+| `deleting.py` | topics and their oldest records deleted; changes of quotas, clones, … are planned in those files |
 | `operations.py`, `journal.py`, `undo.py`, `redo.py` | what takes a change back: as data, kept, carried out, undone |
 | `declared*.py`, `reconcile*.py`, `steps.py` | declarative files: read, compared with what is there, carried out |
 

@@ -7,20 +7,23 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from klamm.client.cluster import Cluster
 from klamm.client.committed import Committed, commit_offsets
-from klamm.client.errors import SettingsError
+from klamm.client.errors import ClientError, SettingsError
 from klamm.client.groups import coordinators
-from klamm.client.positions import Resolved, shifted
+from klamm.client.offsets import Partition, start_and_end
+from klamm.client.positions import Resolved, resolve_positions, shifted
 from klamm.client.settings import Settings, parse_bootstrap
 from klamm.client.topics import NewTopic, create_topics
 from klamm.tui import registry
 from klamm.tui.data.groups import PartitionRow
-from klamm.tui.dialogs.change import Prepared
+from klamm.tui.dialogs.change import Prepared, make
 from klamm.tui.dialogs.groups import SeekGroup
+from klamm.tui.dialogs.topics import TrimTopic
 from klamm.tui.screens.groups import group_changes
 from klamm.tui.session import Session
 from tests.clients.confluent import make_producer
@@ -140,3 +143,27 @@ def test_the_partition_under_the_cursor_can_be_reset_alone() -> None:
     }  # fmt: skip
     whole = next(item.make() for item in group_changes(["billing"], row) if "Reset the offsets" in item.label)
     assert all(field.default == "" for field in whole.fields), "all of it, whatever the cursor is on"
+
+
+async def test_a_trim_is_planned_as_on_the_command_line_and_leaves_alone_what_is_unknown(
+    any_broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = ClientError("LEADER_NOT_AVAILABLE", "it has no leader now")
+
+    async def but_one(*given: Any) -> tuple[dict[Partition, Resolved], dict[Partition, ClientError]]:
+        resolved, errors = await resolve_positions(*given)
+        return {where: each for where, each in resolved.items() if where[1] != 1}, errors | {(topic, 1): unknown}
+
+    async with group_at_2(any_broker, topic) as session:
+        with monkeypatch.context() as patched:
+            patched.setattr("klamm.client.deleting.resolve_positions", but_one)
+            planned = await session.run(lambda: TrimTopic(topic).prepare(session, {"before": "4"}))
+        assert f"{topic}:0  0 → 4  (4 offsets)" in planned.plan.lines
+        assert f"{topic}:1  stays as it is: it has no leader now" in planned.plan.lines
+        said = dry_run(planned, any_broker.bootstrap)
+        assert [line for line in planned.plan.lines[1:] if ":1 " not in line and line not in said] == []
+        done, _ = await session.run(lambda: make(session, planned))
+        assert (done.changed, done.errors) == (True, [unknown])
+        metadata = await session.run(lambda: session.cluster.metadata([topic]))
+        found, _ = await session.run(lambda: start_and_end(session.cluster, metadata, [(topic, 0), (topic, 1)]))
+        assert (found[topic, 0][0], found[topic, 1][0]) == (4, 0)

@@ -6,24 +6,20 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from klamm.client import operations
-from klamm.client.blast import blast_radius
 from klamm.client.configs import Change as ConfigChange
 from klamm.client.configs import alter_configs, describe_configs
-from klamm.client.deleting import plan_deletion
-from klamm.client.errors import ResponseError, SettingsError
-from klamm.client.guard import ADDITIVE, MODERATE, SEVERE, Plan, config_level
-from klamm.client.positions import resolve_positions
+from klamm.client.deleting import plan_deletion, plan_trim
+from klamm.client.errors import SettingsError
+from klamm.client.guard import ADDITIVE, MODERATE, Plan, config_level
 from klamm.client.text import counted
 from klamm.client.topics import (
     BROKER_DEFAULT,
     NewTopic,
     add_partitions,
     create_topics,
-    delete_records,
     require_topics,
     wait_until_usable,
 )
-from klamm.client.wire import ClusterMetadata, TopicMetadata
 from klamm.tui.dialogs.change import Change, Done, Field, Prepared, Values
 from klamm.tui.session import Session
 
@@ -117,28 +113,17 @@ class TrimTopic(Change):
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Resolve the position in each partition."""
         cluster, name, position = session.cluster, self.name, values["before"].strip() or "end"
-        metadata, topics = await _topic(session, name)
-        cluster.ensure_unprotected([name])
-        where = [(name, part.partition) for part in topics[0].partitions]
-        resolved, failed = await resolve_positions(cluster, metadata, where, position)
-        for error in failed.values():
-            raise error
-        radius = await blast_radius(cluster, metadata, topics)
-        lines = [each.text() for each in radius]
-        lines += [
-            f"{name}:{index}  {each.start:,} → {each.offset:,}  ({each.offset - each.start:,} offsets)"
-            for (_, index), each in resolved.items()
-        ]
-        plan = Plan(f"trim {name} before {position}", SEVERE, name, lines, "the records are gone")
-        total = sum(each.offset - each.start for each in resolved.values())
+        metadata, topics = await require_topics(cluster, [name])
+        trim = await plan_trim(cluster, metadata, topics[0], [p.partition for p in topics[0].partitions], position)
 
         async def apply() -> Done:
-            before = {place: each.offset for place, each in resolved.items()}
-            done, refused = await delete_records(cluster, metadata, before)
-            return Done(f"trimmed {name}", list(refused.values()), (), "the records are gone", bool(done))
+            _, made = await trim.apply(cluster)
+            return Done.of(made)
 
         words = ["topic", "trim", name, "--before", position, "--confirm", name]
-        return Prepared(plan, words, apply, problem="" if total else "there is nothing below that position")
+        unknown = next((error.message for error in trim.errors.values()), "") if not trim.resolved else ""
+        problem = unknown or ("" if trim.span else "there is nothing below that position")
+        return Prepared(trim.plan, words, apply, problem=problem)
 
 
 class AddPartitions(Change):
@@ -153,7 +138,7 @@ class AddPartitions(Change):
     async def prepare(self, session: Session, values: Values) -> Prepared:
         """Have the broker check the number."""
         cluster, name = session.cluster, self.name
-        _, topics = await _topic(session, name)
+        _, topics = await require_topics(cluster, [name])
         now, count = len(topics[0].partitions), number_of(values["count"], "Partitions")
         lines = [f"{now} partitions now", "records with a key go to other partitions from then on"]
         plan = Plan(
@@ -230,13 +215,6 @@ class EditConfig(Change):
             return Done(plan.what, list(failed.values()), [inverse], changed=not failed)
 
         return Prepared(plan, words, apply, "sets it back to what it was")
-
-
-async def _topic(session: Session, name: str) -> tuple[ClusterMetadata, list[TopicMetadata]]:
-    metadata, topics = await require_topics(session.cluster, [name])
-    if not topics:
-        raise ResponseError(3, None, name=name)
-    return metadata, topics
 
 
 def number_of(text: str, label: str) -> int | None:
