@@ -117,13 +117,27 @@ class PartitionActor(LoopActor):
         if appends.unwritten:
             appends.write()
 
-    def commit_between_drains(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
-        """Append a coordinator's commit past the mailbox, if nothing comes before it: see ``append_at_once``.
-
-        Only on this actor's own thread, outside of any drain. False: nothing was done, and it must be told.
-        """
+    @property
+    def is_between_drains(self) -> bool:
+        """Whether nothing comes before what is handed over past the mailbox: by its own thread, outside of a drain."""
         inbox = self.actor_inbox
-        if inbox.scheduled or inbox.messages or inbox.closed or self._held.holding:
+        return not (inbox.scheduled or inbox.messages or inbox.closed or self._held.holding)
+
+    def append_between_drains(self, message: AppendBatch) -> None:
+        """Take an append past the mailbox, as a drain of its own: only where :attr:`is_between_drains`."""
+        try:
+            self._admit(message)
+            self.end_drain()
+        except Exception as exception:  # noqa: BLE001 (as in a drain: our own bug ends this actor)
+            self.fail_soon(exception)
+        self.stats.handled += 1
+
+    def commit_between_drains(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+        """Append a coordinator's commit past the mailbox, where :attr:`is_between_drains`: see ``append_at_once``.
+
+        False: nothing was done, and it must be told.
+        """
+        if not self.is_between_drains:
             return False
         try:
             done = self._appends.append_at_once(batch, positions, now_ms)

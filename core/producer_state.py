@@ -82,14 +82,14 @@ class ProducerStates:
             InvalidProducerEpochError: The producer has a newer epoch already.
             OutOfOrderSequenceNumberError: The batch does not follow the last one.
         """
-        last_sequence = _add(base_sequence, record_count - 1)
+        last_sequence = (base_sequence + record_count - 1) & SEQUENCE_MAX  # _add, without a call: the hot path
         entry = self._pending.get(producer_id) or self._entries.get(producer_id)
         if entry is None:
             batches: tuple[AppendedBatch, ...] = ()
         elif producer_epoch == entry.producer_epoch:
             batches = entry.batches
             # What follows on the last batch repeats none: five batches are far from 2^31 records.
-            if batches and base_sequence != _add(batches[-1].last_sequence, 1):
+            if batches and base_sequence != (batches[-1].last_sequence + 1) & SEQUENCE_MAX:
                 for batch in batches:
                     if batch.base_sequence == base_sequence and batch.last_sequence == last_sequence:
                         return batch
@@ -207,4 +207,4 @@ def _entry(producer_epoch: int, batches: tuple[AppendedBatch, ...], new: Appende
 
 def _add(sequence: int, count: int) -> int:
     """Return ``sequence + count``, wrapping from 2^31 - 1 to 0 (Kafka's DefaultRecordBatch.incrementSequence)."""
-    return (sequence + count) % (SEQUENCE_MAX + 1)
+    return (sequence + count) & SEQUENCE_MAX

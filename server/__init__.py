@@ -25,5 +25,6 @@
 | `replica_fetchers.py`, `replica_fetch_port.py` | which partitions are copied, and how a follower reaches its leader |
 | `topic_settings.py`, `operations.py` | what configs mean below; the operations that answers name |
 | `message_types.py`, `error_responses.py`, `requests.py`, `event_loop.py` | helpers of the handlers |
-| `repeated_request.py`, `repeated_commit.py`, `repeated_fetch.py` | requests that come again, nearly the same |
+| `repeated_request.py`, `repeated_*.py` | requests that come again, nearly the same |
+| `produce_response.py` | the response to a Produce, made of its partitions' answers |
 """

@@ -31,7 +31,7 @@ from klamm.protocol.pieces import Piece
 from klamm.protocol.varint import Buffer
 from klamm.server.file_sender import FileSender
 from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
-from klamm.server.repeated_request import REPEATED_MAX, REPEATED_SIZE_MAX, Repeated, correlation_id_in
+from klamm.server.repeated_request import KnownRequests, Repeated, correlation_id_in
 from klamm.server.requests import RequestContext
 from klamm.server.response_slot import ResponseSlot
 from klamm.telemetry.journal import Fetched
@@ -73,8 +73,7 @@ class Connection(asyncio.BufferedProtocol):
         self._partial_ns = 0
         self._answers: list[Piece] = []  # of requests that were answered on the spot: they come before every slot
         self._slots: deque[ResponseSlot] = deque()
-        self._repeated: dict[int, Repeated] = {}  # by size
-        self._candidate_size = 0
+        self.known = KnownRequests()
         self._pinned_size = 0
         self._reading = False
         self._paused = False
@@ -122,7 +121,7 @@ class Connection(asyncio.BufferedProtocol):
             self._task.cancel()
         self._slots.clear()
         self._answers.clear()
-        self._repeated.clear()
+        self.known.clear()
         self._buffer, self._spare = ReceiveBuffer(0), None  # cyclic garbage is collected rarely: free what is large now
         self._listener.closed(self, exc)
 
@@ -196,7 +195,13 @@ class Connection(asyncio.BufferedProtocol):
         """Take ``nbytes`` received bytes (asyncio)."""
         self._end += nbytes
         self.received_size += nbytes
-        repeated = self._repeated.get(self._end - self._start)
+        size = self._end - self._start
+        known = self.known
+        repeated: Repeated | None = known.by_size.get(size)
+        if repeated is None and known.produced is not None and size > LENGTH_SIZE:
+            (frame_size,) = _LENGTH.unpack_from(self._buffer.view, self._start)
+            if frame_size == size - LENGTH_SIZE:
+                repeated = known.produced
         if repeated is None or not self._answered_again(repeated):
             self._process()
 
@@ -279,17 +284,10 @@ class Connection(asyncio.BufferedProtocol):
         """Whether requests that were read just now are being handled."""
         return self._reading
 
-    def may_repeat(self, size: int) -> bool:
-        """Whether a request of ``size`` bytes, of a kind that seldom comes alike, may come again: the last one did."""
-        comes_again = size == self._candidate_size
-        self._candidate_size = size
-        return comes_again and size <= REPEATED_SIZE_MAX
-
-    def repeats(self, repeated: Repeated) -> None:
-        """Have a request that was answered on the spot asked first when one of its size comes."""
-        if len(self._repeated) >= REPEATED_MAX:
-            self._repeated.clear()
-        self._repeated[repeated.size] = repeated
+    @property
+    def is_alone(self) -> bool:
+        """Whether the request that is being dispatched came with no other, and none waits for its answer."""
+        return self._start == self._end and not self._slots
 
     def _answered_again(self, repeated: Repeated) -> bool:
         """Answer a read that is one request, one that was answered before; False: it is another, or must wait."""
@@ -297,37 +295,43 @@ class Connection(asyncio.BufferedProtocol):
         if self._slots or self._paused or self._partial_ns or transport is None:
             return False
         received_ns = perf_counter_ns()
-        received = bytes(self._buffer.view[self._start : self._end])
+        received = self._buffer.view[self._start : self._end]
+        self._reading = True
         try:
             answer = repeated.answer(received)
         except Exception:
             logger.exception("a request could not be handled")
             self.abort(NOT_HANDLED)
             return True
+        finally:
+            self._reading = False
         if answer is None:
             return False
         self._start, self._wanted = self._end, LENGTH_SIZE
         api = self._listener.apis[repeated.header.api_key]
-        stats = api.stats
+        stats, size = api.stats, len(received)
         self.last_api = api.name
         self.request_count += 1
         stats.count += 1
-        stats.received_size += repeated.size
+        stats.received_size += size
         now_ns = perf_counter_ns()
         elapsed_ns = now_ns - received_ns
-        if not isinstance(answer, bytes) or elapsed_ns > stats.slow_ns:  # records, or to be noted
+        frame = answer if isinstance(answer, bytes) else answer.single_frame
+        if frame is None or elapsed_ns > stats.slow_ns:  # records, an error, to be waited for, or to be noted
             slot = self._answered_slot(answer) if isinstance(answer, bytes) else answer
-            header = repeated.header._replace(correlation_id=correlation_id_in(received))
-            self._append_slot(slot, stats, header, repeated.size, received_ns)
+            key, version, _, client_id, position = repeated.header
+            header = RequestHeader(key, version, correlation_id_in(received), client_id, position)
+            self._append_slot(slot, stats, header, size, received_ns)
             self._send()
             return True
-        size = len(answer)
+        size = len(frame)
         self.last_used = now_ns / 1e9
         self.sent_size += size
         stats.sent_size += size
         stats.busy_ns += elapsed_ns
         stats.buckets[elapsed_ns.bit_length()] += 1
-        transport.write(answer)
+        transport.write(frame)
+        self._resume()  # a request that was pinned meanwhile may have been too large to read on
         return True
 
     def _answered_slot(self, answer: bytes) -> ResponseSlot:

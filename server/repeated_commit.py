@@ -53,7 +53,7 @@ class RepeatedOffsetCommit:
         self.header = header
         self.size = len(request)
 
-    def answer(self, received: bytes) -> bytes | None:
+    def answer(self, received: memoryview) -> bytes | None:
         """Commit, and answer, if it is this commit again and nothing stands against it; see ``Repeated``."""
         node = self._node
         image = node.image
@@ -61,7 +61,7 @@ class RepeatedOffsetCommit:
             if any(image.topics.get(topic.name) is not topic for topic in self._topics):
                 return None
             self._metadata_end = image.end_offset
-        found = self._codec.read(received)
+        found = self._codec.read(received.tobytes())
         if found is None:
             return None
         correlation_id, positions = found

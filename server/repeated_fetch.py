@@ -50,7 +50,7 @@ class RepeatedFetch:
         self.header = header
         self.size = len(received)
 
-    def answer(self, received: bytes) -> ResponseSlot | None:
+    def answer(self, received: memoryview) -> ResponseSlot | None:
         """Read, and answer, if it is this fetch again and there is enough to read; see ``Repeated``."""
         head, correlation_id, between, offset, rest = self._unpack(received)
         if (head, between, rest) != self._constants:

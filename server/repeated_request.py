@@ -20,6 +20,9 @@ REPEATED_SIZE_MAX: Final = 512
 REPEATED_MAX: Final = 4
 """Requests kept for one connection, each of another size; beyond that all are forgotten, and learnt anew."""
 
+PRODUCED_BEFORE: Final = 2
+"""Produces in a row to one partition before the next one is looked for: some producers go round their partitions."""
+
 _HEAD: Final = Struct(">ihh")  # the frame's size, API key, version; the correlation id follows
 _CORRELATION_ID: Final = Struct(">i")
 _SIZE_SIZE: Final = 4
@@ -33,18 +36,26 @@ class Repeated(Protocol):
 
     Attributes:
         header: Its header, with the correlation id that it had then.
-        size: Bytes of its frame, length prefix included.
     """
 
     header: RequestHeader
-    size: int
 
-    def answer(self, received: bytes) -> bytes | ResponseSlot | None:
-        """Return the response frame, or a slot that holds it, if ``received``, of :attr:`size` bytes, is this request.
+    def answer(self, received: memoryview) -> bytes | ResponseSlot | None:
+        """Return the response frame, or a slot that has it or waits for it, if ``received`` is this request.
 
         None: it is another, or it must be handled as any other; nothing has been done for it.
         """
         ...
+
+
+class RepeatedInSize(Repeated, Protocol):
+    """A request that always has the same size.
+
+    Attributes:
+        size: Bytes of its frame, length prefix included.
+    """
+
+    size: int
 
 
 class RepeatedRequest:
@@ -65,13 +76,56 @@ class RepeatedRequest:
         self.header = header
         self.size = len(frame) + _SIZE_SIZE
 
-    def answer(self, received: bytes) -> bytes | None:
+    def answer(self, received: memoryview) -> bytes | None:
         """Answer the request if it comes again; see :class:`Repeated`."""
-        if received.startswith(self._head) and received.endswith(self._tail):
-            return self._respond(correlation_id_in(received))
+        frame = received.tobytes()
+        if frame.startswith(self._head) and frame.endswith(self._tail):
+            return self._respond(correlation_id_in(frame))
         return None
 
 
-def correlation_id_in(received: bytes) -> int:
+class KnownRequests:
+    """The requests of one connection that may come again: they are asked first when one like them does.
+
+    Attributes:
+        by_size: Those that always have the same size, by that.
+        produced: A Produce of one batch, which has any size; None: the last ones went to several partitions.
+    """
+
+    __slots__ = ("_candidate_size", "_produced_count", "_produced_to", "by_size", "produced")
+
+    def __init__(self) -> None:
+        self.by_size: dict[int, RepeatedInSize] = {}
+        self.produced: Repeated | None = None
+        self._candidate_size = 0
+        self._produced_to: tuple[object, ...] = ()
+        self._produced_count = 0
+
+    def clear(self) -> None:
+        """Forget everything: the connection is closed."""
+        self.by_size.clear()
+        self.produced = None
+
+    def may_repeat(self, size: int) -> bool:
+        """Whether a request of ``size`` bytes, of a kind that seldom comes alike, may come again: the last one did."""
+        comes_again = size == self._candidate_size
+        self._candidate_size = size
+        return comes_again and size <= REPEATED_SIZE_MAX
+
+    def add(self, repeated: RepeatedInSize) -> None:
+        """Have a request that was answered on the spot asked first when one of its size comes."""
+        if len(self.by_size) >= REPEATED_MAX:
+            self.by_size.clear()
+        self.by_size[repeated.size] = repeated
+
+    def may_produce_again(self, partition: tuple[object, ...]) -> bool:
+        """Whether to learn a Produce of one batch: it is the second one in a row that came alone to this partition."""
+        if partition != self._produced_to:
+            self.produced, self._produced_to, self._produced_count = None, partition, 0
+        self._produced_count += 1
+        return self._produced_count == PRODUCED_BEFORE
+
+
+def correlation_id_in(received: bytes | memoryview) -> int:
     """Return the correlation id of a request's frame, length prefix included."""
     return int(_CORRELATION_ID.unpack_from(received, _HEAD.size)[0])

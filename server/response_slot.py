@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from klamm.protocol.header import RequestHeader
 from klamm.protocol.pieces import Piece
+from klamm.protocol.varint import Buffer
 from klamm.server.receive_buffer import ReceiveBuffer
 from klamm.telemetry.journal import Request, TopicKey
 from klamm.telemetry.requests import RequestStats
@@ -54,6 +55,14 @@ class ResponseSlot:
         self.buffers = buffers
         self.done = True
         self.connection.completed(self)
+
+    @property
+    def single_frame(self) -> Buffer | None:
+        """The response, if it is there, tells of no error, and is no more than bytes."""
+        buffers = self.buffers
+        if buffers is None or self.error_code or len(buffers) > 1:
+            return None
+        return cast("Buffer", buffers[0])  # a range of a file never stands alone
 
     def note(self, api: str, sent_ns: int) -> Request:
         """Return what telemetry tells of this request, whose response has just been handed to the transport."""

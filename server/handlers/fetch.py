@@ -65,7 +65,7 @@ class FetchApi:
         response = FetchResponse(connection, self, header, request)
         response.start()
         if response.buffers is not None and len(response.buffers) > 1 and may_repeat(request, len(frame)):
-            connection.repeats(RepeatedFetch(self.node, connection, header, frame, request))
+            connection.known.add(RepeatedFetch(self.node, connection, header, frame, request))
         return response
 
 

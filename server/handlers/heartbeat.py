@@ -70,7 +70,7 @@ def receive_heartbeat(
     answered = respond(header.correlation_id)
     if answered is not None:
         if len(frame) <= REPEATED_SIZE_MAX:
-            connection.repeats(RepeatedRequest(header, frame, respond))
+            connection.known.add(RepeatedRequest(header, frame, respond))
         return answered
     slot = HeartbeatResponse(connection, header)
     try:
@@ -130,7 +130,7 @@ def receive_consumer_heartbeat(
     answered = respond(header.correlation_id)
     if answered is not None:
         if len(frame) <= REPEATED_SIZE_MAX:
-            connection.repeats(RepeatedRequest(header, frame, respond))
+            connection.known.add(RepeatedRequest(header, frame, respond))
         return answered
     slot = ConsumerHeartbeatResponse(connection, header)
     try:

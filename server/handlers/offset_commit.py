@@ -119,7 +119,7 @@ class OffsetCommitResponse(AnsweredSlot):
             return
         repeated = repeated_commit(self._node, self._header, received, self._asked, response)
         if repeated is not None:
-            self.connection.repeats(repeated)
+            self.connection.known.add(repeated)
 
     def _answered(self, topic: CommitTopic, image: TopicImage | None, result: CommitOffsetsResult) -> AnsweredTopic:
         if image is None:
@@ -146,7 +146,7 @@ def receive_offset_commit(node: Node, connection: Connection, header: RequestHea
     """Commit offsets of the partitions that exist."""
     request = decode_offset_commit(frame, header.body_position, header.api_version)
     slot = OffsetCommitResponse(node, connection, header, request)
-    if connection.may_repeat(len(frame)):
+    if connection.known.may_repeat(len(frame)):
         slot.keep(frame)
     slot.start()
     return slot

@@ -213,7 +213,7 @@ def test_a_commit_that_comes_again_is_answered_by_what_is_true_then(broker: Brok
         assert (stats.count - before, batches_of_commits(broker) - records) == (10, 10)
         later = commit(77, group, member_id, generation_id + 1)
         assert commits(connection, later, 1, version) == ErrorCode.ILLEGAL_GENERATION
-        (known,) = [one for client in broker.node.connections for one in client._repeated.values()]
+        (known,) = [one for client in broker.node.connections for one in client.known.by_size.values()]
         assert known.header.api_key == ApiKey.OFFSET_COMMIT, "so it was answered without being decoded"
         member = request_types(ApiKey.LEAVE_GROUP).MemberIdentity(member_id=member_id)
         leave = request_class(ApiKey.LEAVE_GROUP)(group_id=group, members=(member,))
@@ -246,11 +246,11 @@ def test_a_commit_that_comes_again_is_answered_on_the_spot_whatever_other_topics
 def test_a_commit_that_comes_again_to_a_topic_that_was_made_anew_is_looked_at_anew(broker: Broker) -> None:
     with WireConnection(port_of(broker), TIMEOUT_S) as connection:
         assert [commits(connection, commit(number)) for number in range(5)] == [0] * 5
-        (old,) = [one for client in broker.node.connections for one in client._repeated.values()]
+        (old,) = [one for client in broker.node.connections for one in client.known.by_size.values()]
         delete_topic(connection, "t")
         create_topic(broker, "t")
         assert [commits(connection, commit(number)) for number in range(5)] == [0] * 5
-        (new,) = [one for client in broker.node.connections for one in client._repeated.values()]
+        (new,) = [one for client in broker.node.connections for one in client.known.by_size.values()]
         assert new is not old
 
 

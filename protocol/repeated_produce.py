@@ -1,0 +1,64 @@
+"""A Produce for one partition that comes again: the same bytes up to its records, but for size and correlation id."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from klamm.protocol.header import LENGTH_PREFIX_SIZE
+from klamm.protocol.produce import FLEXIBLE_SINCE
+
+_CORRELATION_ID_END: Final = 12
+_INT32: Final = Struct(">i")
+_VARINT_SIZE_MAX: Final = 5
+_CONTINUES: Final = 0x80
+_NO_TAGGED_FIELDS: Final = bytes(3)
+"""Behind the records of a flexible version: the partition, the topic and the request have none."""
+
+
+class RepeatedProduceCodec:
+    """Reads a request that comes again.
+
+    Args:
+        request: A frame, length prefix included.
+        version: Its API version.
+        records_size: Bytes of its records, which it ends with; behind them only empty tagged fields.
+    """
+
+    __slots__ = ("_before", "_flexible", "_head", "_size_at", "_size_min", "_unpack")
+
+    def __init__(self, request: bytes, version: int, records_size: int) -> None:
+        self._flexible = version >= FLEXIBLE_SINCE
+        records_start = len(request) - records_size - (len(_NO_TAGGED_FIELDS) if self._flexible else 0)
+        size_size = ((records_size + 1).bit_length() + 6) // 7 if self._flexible else _INT32.size
+        self._size_at = records_start - size_size
+        self._size_min = self._size_at + _VARINT_SIZE_MAX + len(_NO_TAGGED_FIELDS)
+        self._head = request[4:8]
+        self._before = request[_CORRELATION_ID_END : self._size_at]
+        self._unpack = Struct(f">i4si{len(self._before)}s").unpack_from
+
+    def read(self, received: memoryview) -> tuple[int, memoryview] | None:
+        """Return correlation id and records if ``received`` is one whole request of this kind."""
+        whole = len(received)
+        if whole < self._size_min:
+            return None
+        size, head, correlation_id, before = self._unpack(received)
+        if size != whole - LENGTH_PREFIX_SIZE or before != self._before or head != self._head:
+            return None
+        at, end = self._size_at, whole
+        if self._flexible:
+            end -= len(_NO_TAGGED_FIELDS)
+            records_size, shift = -1, 0
+            while shift < 7 * _VARINT_SIZE_MAX:
+                byte = received[at]
+                at += 1
+                records_size += (byte & 0x7F) << shift
+                shift += 7
+                if byte < _CONTINUES:
+                    break
+            if received[end:].tobytes() != _NO_TAGGED_FIELDS:
+                return None
+        else:
+            (records_size,) = _INT32.unpack_from(received, at)
+            at += _INT32.size
+        return (correlation_id, received[at:end]) if 0 < records_size == end - at else None
