@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -90,22 +91,36 @@ class NodeTelemetry:
         self._collect()
         if self._wanted.otlp_metrics:
             self._tell(self.teller.metrics_to_otlp)
-        self._tell(self.teller.end)
+        _hand(self._exporter, self._end)  # however much it has to do: what is open is to be closed
         try:
             await asyncio.to_thread(self._close)
         except pykka.Timeout:
             logger.warning("telemetry was still being exported when the broker stopped")
 
-    def _close(self) -> None:
-        """End the exporter once it has told everything, then the sender: what it sends may wait a moment, no longer."""
-        self._exporter.stop(timeout=STOP_TIMEOUT_S)
+    def _end(self) -> None:
+        """Close the ways out, those to the network behind all that is sent; on the exporter's thread."""
+        self.teller.end()
         exporters = self.teller.exporters
-        if exporters is not None:
-            self._sender.tell(Export(exporters.close))  # behind all that it sends, however long that takes
+        if exporters is not None and not _hand(self._sender, exporters.close):
+            exporters.close()  # the exporter was late, and the sender has ended meanwhile
+
+    def _close(self) -> None:
+        """End the exporter once it has told everything, then the sender: what it sends may wait a moment, no longer.
+
+        Raises:
+            pykka.Timeout: One is still busy; it ends once it has done with that.
+        """
+        try:
+            self._exporter.stop(timeout=STOP_TIMEOUT_S)
+        finally:
+            self._close_sender()
+
+    def _close_sender(self) -> None:
         stopping = self._sender.stop(block=False)
         try:
             stopping.get(timeout=SEND_TIMEOUT_S)
         except pykka.Timeout:
+            exporters = self.teller.exporters
             if exporters is not None:
                 exporters.unblock()
         self.dispatcher.close(SEND_TIMEOUT_S)
@@ -182,7 +197,8 @@ class NodeTelemetry:
         return _hand(self._sender, work, SENDS_MAX)
 
 
-def _hand(ref: LoopActorRef, work: Callable[[], None], waiting_max: int) -> bool:
+def _hand(ref: LoopActorRef, work: Callable[[], None], waiting_max: float = math.inf) -> bool:
+    """Have an actor do something; return whether it is there and has not too much to do already."""
     if not ref.is_alive() or len(ref.actor_inbox.messages) >= waiting_max:
         return False
     ref.tell(Export(work))
