@@ -54,6 +54,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._idle_check: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
+        self._stopped = False
 
     @property
     def connections(self) -> frozenset[Connection]:
@@ -86,6 +87,7 @@ class Listener:
 
     async def stop(self) -> None:
         """Accept nothing more, close every connection once what is being sent is out."""
+        self._stopped = True
         if self._idle_check is not None:
             self._idle_check.cancel()
         if self._server is not None:
@@ -101,6 +103,9 @@ class Listener:
 
     def opened(self, connection: Connection) -> None:
         """Take a new connection, unless there are too many."""
+        if self._stopped:  # it was accepted in the turn of the loop in which the stop began
+            connection.close()
+            return
         self._connections.add(connection)
         if len(self._connections) > self._connections_max:
             connection.abort(f"max.connections={self._connections_max} are open")

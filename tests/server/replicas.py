@@ -20,7 +20,7 @@ from tests.support.record_batch import record_batch
 from tests.support.wire import PRODUCE, WireConnection, produce_request, string
 
 TOPIC = "copied"
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 def on_loop(broker: Broker, work: Callable[[], Any]) -> Any:  # whatever the work returns

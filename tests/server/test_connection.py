@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import struct
@@ -12,6 +13,7 @@ import pytest
 
 from klamm.records.compression import Codec
 from klamm.records.record import Record, build_batch
+from klamm.server.connection import Connection
 from klamm.server.embedded import Broker
 from tests.server.replicas import create_topic, on_loop, port_of
 from tests.server.replicas import produce as produce_once
@@ -28,6 +30,7 @@ from tests.support.wire import (
     string,
 )
 
+DEADLINE_S = 30.0
 REQUEST_MAX = 4 * 1024 * 1024
 UNKNOWN_TOPIC_OR_PARTITION = 3
 UNSUPPORTED_COMPRESSION_TYPE = 76
@@ -95,6 +98,15 @@ def test_a_frame_may_arrive_byte_by_byte(connection: WireConnection, topic: str)
     assert produce_outcome(connection, topic) == (5, 0, 0)
 
 
+def only_connection(broker: Broker) -> Connection:
+    """Return the broker's side of the one connection that is open."""
+    listener = broker.node._listener
+    assert listener is not None
+    wait_until(lambda: len(listener.connections) == 1, DEADLINE_S, "those of other tests are closed")
+    (only,) = listener.connections
+    return only
+
+
 def test_the_time_in_which_a_request_comes_in_counts_as_reading(
     broker: Broker, connection: WireConnection, topic: str
 ) -> None:
@@ -104,6 +116,8 @@ def test_the_time_in_which_a_request_comes_in_counts_as_reading(
     assert produce_outcome(connection, topic) == (5, 0, 0)
     before_ns = stats.read_ns
     connection.socket.sendall(whole[:30])
+    side = only_connection(broker)
+    wait_until(lambda: side._partial_ns > 0, DEADLINE_S, "the beginning has come in")
     time.sleep(0.05)
     connection.socket.sendall(whole[30:])
     assert produce_outcome(connection, topic) == (5, 0, 1)
@@ -157,19 +171,16 @@ def test_responses_come_in_the_order_of_the_requests_even_behind_a_fetch_that_wa
 ) -> None:
     fetch = frame(FETCH, 4, 1, fetch_request(topic, 1, 1000, wait_max_ms=800))
     metadata = frame(METADATA, 1, 3, struct.pack(">i", 0))
-    began = time.monotonic()
     connection.socket.sendall(fetch + produced(topic, 2, b"v") + metadata + produced(topic, 4, b"w"))
     assert [correlation_id(connection) for _ in range(4)] == [1, 2, 3, 4]
-    assert time.monotonic() - began < 5
 
 
 def test_a_fetch_that_waits_is_answered_by_a_produce_behind_it(connection: WireConnection, topic: str) -> None:
-    fetch = frame(FETCH, 4, 1, fetch_request(topic, 0, 1000, wait_max_ms=8000))
-    began = time.monotonic()
+    longer_than_the_test_waits_ms = 3_600_000
+    fetch = frame(FETCH, 4, 1, fetch_request(topic, 0, 1000, wait_max_ms=longer_than_the_test_waits_ms))
     connection.socket.sendall(fetch + produced(topic, 2, b"found"))
     assert b"found" in connection.receive_frame()
     assert correlation_id(connection) == 2
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("size", [REQUEST_MAX + 1, 2**31 - 1, 0, -1])
@@ -207,27 +218,42 @@ def test_a_peer_that_does_not_read_is_not_read_from_and_holds_nobody_up(broker: 
         assert produce_once(other, topic, value) == 0
         fetch = frame(FETCH, 4, 1, fetch_request(topic, 0, 2_000_000, wait_max_ms=0))
         slow.socket.settimeout(0.0)
-        asked, until = 0, time.monotonic() + 2
-        while time.monotonic() < until and asked < 3000:
+        asked = 0
+        while asked < 3000:
             try:
                 slow.socket.sendall(fetch)
                 asked += 1
             except BlockingIOError:
                 break
-        time.sleep(0.5)
         listener = broker.node._listener
         assert listener is not None
-        open_now = listener.connections
-        held = [each._transport.get_write_buffer_size() for each in open_now if each._transport is not None]
+        wait_until(lambda: any(each._write_paused_ns for each in listener.connections), DEADLINE_S, "it is full")
+        time.sleep(0.5)
+        transports = [each._transport for each in listener.connections]
+        held = [transport.get_write_buffer_size() for transport in transports if transport is not None]
         assert max(held) < 16_000_000, "at most the responses to what was read already are held"
-        assert any(each._write_paused_ns for each in open_now)
         assert produce_once(other, topic, b"meanwhile") == 0
         slow.socket.settimeout(10)
         for _ in range(min(asked, 30)):
             assert len(slow.receive_frame()) > 1_000_000
     assert broker.node is not None
     stats = broker.node.apis[FETCH].stats
-    wait_until(lambda: stats.write_ns > 500_000_000, 5, "the half second in which nothing was taken counts as writing")
+    wait_until(lambda: stats.write_ns > 500_000_000, DEADLINE_S, "the half second without reading counts as writing")
+
+
+def test_a_connection_that_was_accepted_just_before_a_stop_is_closed() -> None:
+    with Broker(memory=True) as stopping, socket.create_server(("127.0.0.1", 0)) as server:
+        listener, loop = stopping.node._listener, stopping.node.loop
+        assert listener is not None
+
+        async def stop_and_take(accepted: socket.socket) -> None:
+            await listener.stop()
+            await loop.connect_accepted_socket(lambda: Connection(listener), accepted)
+
+        with WireConnection(server.getsockname()[1]) as client:
+            asyncio.run_coroutine_threadsafe(stop_and_take(server.accept()[0]), loop).result(DEADLINE_S)
+            assert client.is_closed_by_peer()
+            assert not listener.connections
 
 
 def test_a_connection_that_ends_in_the_middle_of_a_frame_is_forgotten(broker: Broker) -> None:
@@ -235,7 +261,7 @@ def test_a_connection_that_ends_in_the_middle_of_a_frame_is_forgotten(broker: Br
         connection.socket.sendall(struct.pack(">i", 1000) + b"half")
     listener = broker.node._listener
     assert listener is not None
-    wait_until(lambda: not listener.connections, 5, "no connection is left")
+    wait_until(lambda: not listener.connections, DEADLINE_S, "no connection is left")
 
 
 @pytest.mark.parametrize(("version", "error"), [(6, UNSUPPORTED_COMPRESSION_TYPE), (7, 0)])
