@@ -19,6 +19,7 @@ from klamm.client.messages.producing import Sender
 from tests.cli.conftest import Klamm, Ran
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
+from tests.support.metadata_log import await_metadata
 
 TIMEOUT_S = 60
 RECORDS = 600
@@ -73,6 +74,7 @@ def test_a_clone_has_partitions_and_configs_too_and_can_be_undone(klamm: Klamm, 
     again = klamm("topic", "clone", topic, f"{topic}-b", "-y", *at)
     assert (again.code, again.codes) == (4, ["REFUSED"])
     assert klamm("undo", "--confirm", "2", "-b", any_broker.bootstrap).code == 0
+    await_metadata(any_broker.port)
     assert klamm("topic", "describe", f"{topic}-b", *at).code == 2
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
+from tests.support.metadata_log import await_metadata
 
 
 def _file(folder: Path, topics: Mapping[str, object]) -> str:
@@ -38,10 +39,12 @@ def test_apply_makes_and_changes_and_undo_takes_it_back(
     assert klamm("apply", file, "--dry-run", "--detailed-exitcode", *at).code == 3
     assert klamm("apply", file, *at).code == 4
     assert klamm("apply", file, "--yes", *at).code == 0
+    await_metadata(any_broker.port)
     assert klamm("plan", file, "--detailed-exitcode", *at).items == []
     assert klamm("topic", "describe", topic, *at).items[0]["configs"]["retention.ms"] == "1000"
     number = klamm("undo", "--list", *at).items[0]["name"]
     assert klamm("undo", "--confirm", number, *at).code == 0
+    await_metadata(any_broker.port)
     assert _named(klamm, any_broker, topic) == [topic]
 
 
@@ -85,6 +88,7 @@ def test_a_dump_applied_again_changes_nothing(klamm: Klamm, any_broker: Broker, 
     (home / "dump.yaml").write_text(dumped.out)
     assert klamm("diff", "dump.yaml", *at).code == 0
     klamm("topic", "alter", topic, "--config", "retention.ms=78", "--yes", *at)
+    await_metadata(any_broker.port)
     assert klamm("diff", "dump.yaml", *at).code == 3
 
 

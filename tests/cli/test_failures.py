@@ -4,7 +4,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,10 +47,8 @@ def listener() -> Iterator[Callable[[Reply], str]]:
 
 
 def test_a_refused_connection_is_5_without_a_wait(klamm: Klamm) -> None:
-    began = time.perf_counter()
     ran = klamm("topics", "-b", f"127.0.0.1:{free_port()}", "-o", "json")
-    assert time.perf_counter() - began < SETUP_TIMEOUT_S
-    assert ran.code == 5
+    assert ran.code == 5, "124 is a wait that was too long"
     assert ran.codes == ["UNREACHABLE_TCP"]
     assert "next: is it running, on that port? klamm doctor" in ran.err
 
@@ -68,10 +65,10 @@ def test_a_broker_that_accepts_and_never_answers_is_124_within_five_seconds(
 
 
 def test_timeout_bounds_the_whole_command(klamm: Klamm, listener: Callable[[Reply], str]) -> None:
-    began = time.perf_counter()
-    ran = klamm("topics", "-b", listener(lambda _: None), "--timeout", "500ms")
-    assert time.perf_counter() - began < SETUP_TIMEOUT_S
+    never = ("-X", "socket.connection.setup.timeout.ms=3600000")
+    ran = klamm("topics", "-b", listener(lambda _: None), "--timeout", "500ms", *never)
     assert ran.code == 124
+    assert "no result within 0.5 s" in ran.err
 
 
 def test_a_name_that_does_not_resolve_is_5(klamm: Klamm) -> None:
@@ -156,10 +153,8 @@ def test_a_broker_of_another_age_is_said_to_be_too_old_or_too_new(
             connection.sendall(struct.pack(">i", 4 + len(served)) + request[8:12] + served)
             request = connection.recv(1000)
 
-    began = time.monotonic()
     ran = klamm("topics", "-b", listener(reply))
-    assert time.monotonic() - began < 5
-    assert ran.code == 5
+    assert ran.code == 5, "124 is a wait that was too long"
     assert f"too {age} for this klamm" in ran.err
     assert step in ran.err
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from tests.apache_kafka.jars import tiered_storage_jar
 from tests.apache_kafka.node import ApacheKafkaNode
 from tests.cli.conftest import Klamm
 from tests.clients.confluent import make_producer
+from tests.support.commits import commit
 from tests.support.process import wait_until
 
 pytestmark = pytest.mark.apache
@@ -51,10 +51,7 @@ def test_lag_and_what_topics_are_like_read_nothing_from_tiered_storage(
         producer.produce(topic, bytes(10_000), timestamp=1_700_000_000_000)
     producer.produce(topic, bytes(10_000))
     assert producer.flush(60) == 0
-    settings = {"bootstrap.servers": tiered_kafka.bootstrap, "group.id": topic, "enable.auto.commit": False}
-    consumer = Consumer(settings)
-    consumer.commit(offsets=[TopicPartition(topic, 0, 3)], asynchronous=False)
-    consumer.close()
+    commit(tiered_kafka.bootstrap, topic, {(topic, 0): 3})
     folder = tmp_path / "tiered" / "data" / f"{topic}-0"
     wait_until(lambda: not (folder / f"{0:020}.log").exists(), 60, "the first segment is in tiered storage only")
     stored = tmp_path / "remote" / "kafka-tiered-storage"

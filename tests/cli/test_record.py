@@ -10,6 +10,7 @@ from tests.cli.conftest import Klamm
 from tests.cli.test_lag import _commit, _filled, _member
 from tests.clients.confluent import make_producer
 from tests.support.brokers import Broker
+from tests.support.metadata_log import await_metadata
 
 READ = (
     "topic list {}",
@@ -46,6 +47,7 @@ def test_every_reading_command_works_on_a_recording_and_says_the_same(
     at = ("-b", any_broker.bootstrap)
     _filled(klamm, any_broker, topic)
     assert klamm("topic", "alter", topic, "--config", "retention.ms=86400000", "--yes", *at).code == 0
+    await_metadata(any_broker.port)
     _commit(any_broker, topic, topic, {0: 4})
     with _member(any_broker, topic, topic):
         ran = klamm("record", recording, "--count", "2", "--every", "0.05s", "-o", "json", *at)

@@ -148,8 +148,8 @@ def test_a_user_made_by_klamm_logs_in_with_scram(
     anonymous = ("-b", secured.bootstrap, "-o", "json")
     made = klamm("user", "create", name, "--mechanism", mechanism, "--yes", *anonymous)
     assert made.code == 0, made.err
+    _once(klamm, lambda ran: name in {item["name"] for item in ran.items}, "users", *anonymous)
     assert klamm("user", "create", name, "--mechanism", mechanism, "--yes", *anonymous).codes == ["DUPLICATE_RESOURCE"]
-    assert name in [item["name"] for item in klamm("users", *anonymous).items]
 
     def line(password: str) -> list[str]:
         return _at(
@@ -160,10 +160,10 @@ def test_a_user_made_by_klamm_logs_in_with_scram(
             f"sasl.password={password}",
         )
 
-    time.sleep(0.5)  # the credential reaches the broker's cache by way of the metadata log
-    assert klamm("topics", *line("pässword")).code == 0
+    _once(klamm, lambda ran: ran.code == 0, "topics", *line("pässword"))
     assert klamm("topics", *line("other")).code == 5
     assert klamm("user", "delete", name, "--yes", *anonymous).code == 0
+    _once(klamm, lambda ran: name not in {item["name"] for item in ran.items}, "users", *anonymous)
     assert klamm("user", "alter", name, "--yes", *anonymous).codes == ["RESOURCE_NOT_FOUND"]
 
 
@@ -202,45 +202,53 @@ def test_acls_decide_what_a_user_sees_and_explain_says_why(klamm: Klamm, secured
     assert klamm("topic", "describe", "secret-orders", *alice).codes == ["TOPIC_AUTHORIZATION_FAILED"]
     assert klamm("acl", "explain", "alice", "read", "topic", "secret-orders", *anonymous).code == 3
     rule = ("--principal", "alice", "--topic", "secret", "--prefixed")
+
+    def await_rules(*operations: str) -> None:
+        def known(ran: Ran) -> bool:
+            return {item["operation"] for item in ran.items} == set(operations)
+
+        _once(klamm, known, "acl", "list", "--principal", "alice", *anonymous)
+
     made = klamm("acl", "create", *rule, "--operation", "read,describe-configs", "--yes", *anonymous)
     assert made.code == 0, made.err
-    time.sleep(0.5)  # as above
+    await_rules("read", "describe-configs")
     assert [item["name"] for item in klamm("topics", *alice).items] == ["secret-orders"]
     assert klamm("acl", "explain", "alice", "read", "topic", "secret-orders", *anonymous).code == 0
     who = klamm("acl", "who-can", "describe", "topic", "secret-orders", *anonymous)
     assert [item["name"] for item in who.items] == ["User:alice"]
     assert klamm("acl", "delete", *rule, "--yes", *anonymous).code == 0
-    assert klamm("acl", "list", "--principal", "alice", *anonymous).items == []
+    await_rules()
     assert klamm("undo", "--yes", *anonymous).code == 0
-    assert len(klamm("acl", "list", "--principal", "alice", *anonymous).items) == 2
+    await_rules("read", "describe-configs")
     more = klamm("acl", "create", *rule, "--operation", "read,write", "--yes", *anonymous)
     assert [item["created"] for item in more.items] == [False, True]
+    await_rules("read", "write", "describe-configs")
     same = klamm("acl", "create", *rule, "--operation", "read,write", *anonymous)
     assert (same.code, [item["created"] for item in same.items]) == (0, [False, False]), "and nobody is asked"
     assert klamm("undo", "--yes", *anonymous).code == 0
-    left = {item["operation"] for item in klamm("acl", "list", "--principal", "alice", *anonymous).items}
-    assert left == {"read", "describe-configs"}, "what was there before is not taken back"
+    await_rules("read", "describe-configs")  # what was there before is not taken back
 
 
 def test_quotas_are_set_resolved_and_undone(klamm: Klamm, secured: Secured) -> None:
     at = ("-b", secured.bootstrap, "-o", "json")
     assert klamm("quota", "alter", "--user", "bob", "producer_byte_rate=1000", "--yes", *at).code == 0
     assert klamm("quota", "alter", "--client-id", "default", "consumer_byte_rate=500", "--yes", *at).code == 0
-    time.sleep(0.5)  # as above
+
+    def await_quotas(*names: str) -> list[str]:
+        ran = _once(klamm, lambda ran: {item["name"] for item in ran.items} == set(names), "quotas", *at)
+        return [item["name"] for item in ran.items]
+
+    await_quotas("user=bob", "client-id=(default)")
     found = klamm("quota", "resolve", "--user", "bob", "--client-id", "app", *at).items
     assert {item["name"]: (item["value"], item["from"]) for item in found} == {
         "producer_byte_rate": (1000.0, "user=bob"),
         "consumer_byte_rate": (500.0, "client-id=(default)"),
     }
     assert klamm("undo", "--yes", *at).code == 0
-    time.sleep(0.5)  # as above
-    assert [item["name"] for item in klamm("quotas", *at).items] == ["user=bob"]
+    await_quotas("user=bob")
     assert klamm("quota", "alter", "--user", "default", "request_percentage=50", "--yes", *at).code == 0
-    wait_until(
-        lambda: [item["name"] for item in klamm("quotas", *at).items] == ["user=(default)", "user=bob"],
-        20,
-        "a default and a name are listed beside each other",
-    )
+    both = ["user=(default)", "user=bob"]
+    assert await_quotas(*both) == both, "a default and a name are listed beside each other"
     resolved = {item["name"]: item["from"] for item in klamm("quota", "resolve", "--user", "bob", *at).items}
     assert resolved == {"producer_byte_rate": "user=bob", "request_percentage": "user=(default)"}
     assert klamm("dump", "-b", secured.bootstrap).out.count("user:") == 2
@@ -321,24 +329,16 @@ def test_without_read_on_the_commits_a_trace_says_what_it_lacks_and_shows_the_re
     producer = Producer({"bootstrap.servers": secured.bootstrap})
     producer.produce(topic, b"value")
     assert producer.flush(20) == 0
-    consumer = Consumer({"bootstrap.servers": secured.bootstrap, "group.id": topic, "enable.auto.commit": False})
-    consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
-    consumer.close()
+    commit(secured.bootstrap, topic, {(topic, 0): 1})
     rights = (("read", "--topic", topic), ("describe", "--group", topic), ("describe", "--topic", "__consumer_offsets"))
     for operation, *what in rights:
-        made = klamm("acl", "create", "--principal", "alice", "--operation", operation, *what, "--yes", *anonymous)
-        assert made.code == 0, made.err
-    deadline = time.monotonic() + 40
+        _changed_rules(klamm, secured, "create", "--operation", operation, *what)
     found = klamm("trace", f"{topic}:0@0", *alice)
-    while all(hop["hop"] != "commit" for hop in found.items):
-        assert time.monotonic() < deadline, found.err
-        time.sleep(0.2)  # ACLs take a moment to be known
-        found = klamm("trace", f"{topic}:0@0", *alice)
     assert (found.code, found.codes) == (1, ["TOPIC_AUTHORIZATION_FAILED"])
     assert "when groups passed this message" in found.envelope["errors"][0]["message"]
     assert "klamm acl create" in found.envelope["errors"][0]["next_step"]
-    [commit] = [hop for hop in found.items if hop["hop"] == "commit"]
-    assert (commit["group"], commit["evidence"], commit["bound"], commit["end_ms"]) == (
+    [passed] = [hop for hop in found.items if hop["hop"] == "commit"]
+    assert (passed["group"], passed["evidence"], passed["bound"], passed["end_ms"]) == (
         topic,
         "inferred",
         "unknown",
@@ -346,11 +346,9 @@ def test_without_read_on_the_commits_a_trace_says_what_it_lacks_and_shows_the_re
     )
     everything = klamm("trace", f"{topic}:0@0", *anonymous)
     assert [hop["bound"] for hop in everything.items if hop["hop"] == "commit"] == ["exact"]
-    assert klamm("acl", "delete", "--principal", "alice", "--topic", topic, "--yes", *anonymous).code == 0
-    while (forbidden := klamm("trace", f"{topic}:0@0", *alice)).items:
-        assert time.monotonic() < deadline, forbidden.err
-        time.sleep(0.2)
-    assert (forbidden.code, forbidden.codes) == (1, ["TOPIC_AUTHORIZATION_FAILED"])
+    _changed_rules(klamm, secured, "delete", "--topic", topic)
+    forbidden = klamm("trace", f"{topic}:0@0", *alice)
+    assert (forbidden.code, forbidden.codes, forbidden.items) == (1, ["TOPIC_AUTHORIZATION_FAILED"], [])
 
 
 def test_groups_that_a_user_may_not_describe_are_missing_from_a_trace_and_it_says_so(
@@ -364,28 +362,25 @@ def test_groups_that_a_user_may_not_describe_are_missing_from_a_trace_and_it_say
     assert producer.flush(40) == 0
     seen, hidden = f"{topic}-seen", f"{topic}-hidden"
     for group in (seen, hidden):
-        consumer = Consumer({"bootstrap.servers": secured.bootstrap, "group.id": group, "enable.auto.commit": False})
-        consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
-        consumer.close()
+        commit(secured.bootstrap, group, {(topic, 0): 1})
     commits = ("read", "--topic", "__consumer_offsets")
     rights = (("read", "--topic", topic), ("describe", "--group", seen), commits)
-    on_cluster = ("--principal", "alice", "--operation", "describe", "--cluster", "--yes")
+    on_cluster = ("--operation", "describe", "--cluster")
     try:
         for operation, *what in rights:
-            made = klamm("acl", "create", "--principal", "alice", "--operation", operation, *what, "--yes", *anonymous)
-            assert made.code == 0, made.err
-        found = _trace_once(klamm, lambda ran: bool(ran.items), f"{topic}:0@0", *alice)
+            _changed_rules(klamm, secured, "create", "--operation", operation, *what)
+        found = klamm("trace", f"{topic}:0@0", *alice)
         assert {hop["group"] for hop in found.items if hop["group"]} == {seen}
         assert (found.code, [note["code"] for note in found.envelope["notes"]]) == (0, ["groups_hidden"])
-        assert klamm("acl", "create", *on_cluster, *anonymous).code == 0
-        listed = _trace_once(klamm, lambda ran: bool(ran.codes), f"{topic}:0@0", *alice)
+        _changed_rules(klamm, secured, "create", *on_cluster)
+        listed = klamm("trace", f"{topic}:0@0", *alice)
         assert (listed.code, listed.codes) == (1, ["GROUP_AUTHORIZATION_FAILED"])
         assert hidden in listed.envelope["errors"][0]["message"]
         assert "notes" not in listed.envelope
         assert {hop["group"] for hop in listed.items if hop["group"]} == {seen}
     finally:
-        klamm("acl", "delete", *on_cluster, *anonymous)
-        klamm("acl", "delete", "--principal", "alice", "--operation", "read", *commits[1:], "--yes", *anonymous)
+        _changed_rules(klamm, secured, "delete", *on_cluster)
+        _changed_rules(klamm, secured, "delete", "--operation", "read", *commits[1:])
 
 
 def test_groups_that_a_user_may_not_describe_are_said_to_be_hidden_and_not_to_be_none(
@@ -398,10 +393,10 @@ def test_groups_that_a_user_may_not_describe_are_said_to_be_hidden_and_not_to_be
     for group in (seen, hidden):
         commit(secured.bootstrap, group, {(topic, 0): 0})
     for what in (("--topic", topic), ("--group", seen)):
-        rights = ("--principal", "alice", "--operation", "describe", *what, "--yes")
-        assert klamm("acl", "create", *rights, *anonymous).code == 0
-    everybody = _once(klamm, lambda ran: seen in {item["name"] for item in ran.items}, "group", "list", *alice)
-    assert hidden not in {item["name"] for item in everybody.items}
+        _changed_rules(klamm, secured, "create", "--operation", "describe", *what)
+    everybody = klamm("group", "list", *alice)
+    names = {item["name"] for item in everybody.items}
+    assert (seen in names, hidden in names) == (True, False)
     assert [note["code"] for note in everybody.envelope["notes"]] == ["groups_hidden"]
     assert (everybody.code, everybody.err) == (0, f"{GROUPS_HIDDEN}\n")
     for line in ("group describe", f"group members {topic}*", "lag", f"lag {topic}", "lag check --max 9"):
@@ -424,12 +419,22 @@ def test_groups_that_a_user_may_not_describe_are_said_to_be_hidden_and_not_to_be
     assert (none.code, none.codes, "notes" in none.envelope) == (2, ["GROUP_ID_NOT_FOUND"], False)
 
 
-def _trace_once(klamm: Klamm, condition: Callable[[Ran], bool], *words: str) -> Ran:
-    return _once(klamm, condition, "trace", *words)
+def _changed_rules(klamm: Klamm, node: Secured, verb: str, *words: str) -> None:
+    """Create or delete rules of alice's, and wait until the broker goes by them."""
+    at = ("-b", node.bootstrap, "-o", "json")
+    listed = ("acl", "list", "--principal", "alice", *at)
+    before = len(klamm(*listed).items)
+    ran = klamm("acl", verb, "--principal", "alice", *words, "--yes", *at)
+    assert ran.code == 0, ran.err
+    more = sum(item["created"] for item in ran.items) if verb == "create" else -len(ran.items)
+    _once(klamm, lambda found: len(found.items) == before + more, *listed)
 
 
 def _once(klamm: Klamm, condition: Callable[[Ran], bool], *words: str) -> Ran:
-    """Return what a command says once it is as it has to be: ACLs take a moment to be known."""
+    """Return what a command says once it is as it has to be.
+
+    Apache Kafka's broker learns of users, rules and quotas after its controller has answered.
+    """
     deadline = time.monotonic() + 60
     while not condition(found := klamm(*words)):
         assert time.monotonic() < deadline, found.err

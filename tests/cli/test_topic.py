@@ -13,6 +13,7 @@ from klamm.client.topics import CreatedTopic
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
 from tests.support.klamm_process import KlammProcess
+from tests.support.metadata_log import await_metadata
 
 
 def test_a_topic_is_created_listed_described_and_deleted(klamm: Klamm, any_broker: Broker, topic: str) -> None:
@@ -28,6 +29,7 @@ def test_a_topic_is_created_listed_described_and_deleted(klamm: Klamm, any_broke
     assert described["configs"]["retention.ms"] == "60000"
     gone = klamm("topic", "delete", topic, "--confirm", topic, *at)
     assert gone.items == [{"name": topic, "deleted": True}]
+    await_metadata(any_broker.port)
     assert topic not in [item["name"] for item in klamm("topics", *at).items]
 
 
@@ -116,6 +118,7 @@ def test_configs_are_set_shown_unset_and_undone(klamm: Klamm, any_broker: Broker
     assert klamm("config", "set", "topic", topic, "retention.ms=1000", "--yes", *at).items[0]["changed"] is True
 
     def overrides() -> dict[str, str]:
+        await_metadata(any_broker.port)
         return {
             item["name"]: item["value"] for item in klamm("config", "get", "topic", topic, "--overrides", *at).items
         }
@@ -124,6 +127,7 @@ def test_configs_are_set_shown_unset_and_undone(klamm: Klamm, any_broker: Broker
     assert klamm("undo", "--yes", *at).code == 0
     assert "retention.ms" not in overrides()
     klamm("topic", "alter", topic, "--config", "retention.ms=2000", "--yes", *at)
+    await_metadata(any_broker.port)
     assert klamm("config", "unset", "topic", topic, "retention.ms", "--yes", *at).code == 0
     assert "retention.ms" not in overrides()
 
@@ -141,6 +145,7 @@ def test_partitions_grow_and_never_shrink(klamm: Klamm, any_broker: Broker, topi
     at = ("-b", any_broker.bootstrap, "-o", "json")
     klamm("topic", "create", topic, *at)
     assert klamm("topic", "add-partitions", topic, "--to", "3", "--yes", *at).code == 0
+    await_metadata(any_broker.port)
     assert len(klamm("partition", "list", topic, *at).items) == 3
     assert klamm("topic", "add-partitions", topic, "--to", "2", "--yes", *at).codes == ["INVALID_PARTITIONS"]
     assert klamm("topic", "add-partitions", topic, "--to", "2", *at).code == 1, "nobody is asked what would be refused"
@@ -160,6 +165,7 @@ def test_a_diff_of_configs_ends_with_3_when_they_differ(klamm: Klamm, any_broker
     klamm("topic", "create", topic, f"{topic}b", *at)
     assert klamm("config", "diff", "topic", topic, f"{topic}b", *at).code == 0
     klamm("topic", "alter", topic, "--config", "retention.ms=5", "--yes", *at)
+    await_metadata(any_broker.port)
     ran = klamm("config", "diff", "topic", topic, f"{topic}b", *at)
     assert ran.code == 3
     assert [item["name"] for item in ran.items] == ["retention.ms"]

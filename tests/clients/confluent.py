@@ -48,19 +48,27 @@ def make_admin(broker: Addressed) -> AdminClient:
 
 
 def create_topic(broker: Addressed, topic: str, partitions: int = 1, **configs: Any) -> None:
-    """Create a topic and wait until the broker knows it; underscores in config names stand for dots.
+    """Create a topic and wait until the broker leads it; underscores in config names stand for dots.
 
-    Apache Kafka's broker learns of a topic after its controller has said that it is there.
+    Apache Kafka's broker learns of a topic after its controller has said that it is there, and names itself its leader
+    before it takes records: what comes in between is refused, and with acks=0 it is lost.
     """
     settings = {key: str(value) for key, value in _dotted(configs).items()}
     admin = make_admin(broker)  # held until the answer is there: without a reference the client ends
     new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=settings)
     admin.create_topics([new])[topic].result(TIMEOUT_S)
 
-    def known() -> bool:
-        return len(admin.list_topics(topic, TIMEOUT_S).topics[topic].partitions) == partitions
+    ends = {TopicPartition(topic, index): OffsetSpec.latest() for index in range(partitions)}
 
-    wait_until(known, TIMEOUT_S, f"the broker knows {topic}")
+    def led() -> bool:
+        if len(admin.list_topics(topic, TIMEOUT_S).topics[topic].partitions) != partitions:
+            return False
+        try:
+            return all(future.result(TIMEOUT_S) is not None for future in admin.list_offsets(ends).values())
+        except KafkaException:
+            return False
+
+    wait_until(led, TIMEOUT_S, f"the broker leads {topic}")
 
 
 def produce(producer: Producer, topic: str, **fields: Any) -> Message:

@@ -7,6 +7,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from tests.clients.confluent import create_topic
 from tests.support.brokers import Broker
 from tests.support.process import eventually
 
@@ -39,6 +40,7 @@ def test_what_is_produced_is_consumed(any_broker: Broker, topic: str, codec: str
 
 @pytest.mark.parametrize("acks", [0, 1, "all"])
 def test_every_acks_setting_works(any_broker: Broker, topic: str, acks: Any) -> None:
+    create_topic(any_broker, topic)  # what comes before the broker leads it is lost where it is not acknowledged
     values = [b"%d" % number for number in range(100)]
     asyncio.run(produce_values(any_broker, topic, values, acks=acks))
     assert asyncio.run(read_values(any_broker, topic, 100)) == values

@@ -13,7 +13,6 @@ Where klamm differs on purpose, the request is left out and the reason stands he
 
 from __future__ import annotations
 
-import time
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from typing import Any
@@ -28,7 +27,6 @@ TOPIC, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
 SET, DELETE, APPEND, SUBTRACT = range(4)
 UNKNOWN_ID = UUID(int=7)
 BROKER_LAYERS = frozenset({3, 4, 5})
-SETTLE_S = 0.1  # Apache Kafka answers before its broker has read what its controller wrote
 
 
 def say(c: Conversation, key: ApiKey, version: int | None = None, /, label: str = "", **values: Any) -> Any:
@@ -142,7 +140,7 @@ def creations_with_configs(c: Conversation) -> None:
         listed = tuple({"name": name, "value": value} for name, value in configs)
         name = label.replace(" ", "-")
         create(c, {"name": name, "configs": listed}, label=label)
-        time.sleep(SETTLE_S)
+        c.settle()
         describe(c, TOPIC, named(c, name), "retention.ms", "cleanup.policy", label=label)
 
 
@@ -279,7 +277,7 @@ def alterations(c: Conversation) -> None:
 
     def say_and_look(label: str, *operations: tuple[Any, ...], **values: Any) -> None:
         alter(c, label, TOPIC, name, *operations, **values)
-        time.sleep(SETTLE_S)
+        c.settle()
         describe(c, TOPIC, name, *keys, label=label)
 
     say_and_look("set", ("retention.ms", SET, "1000"), ("cleanup.policy", APPEND, "compact"))
@@ -366,7 +364,7 @@ def replacements(c: Conversation) -> None:
         listed = tuple({"name": key, "value": value} for key, value in configs)
         resource = {"resource_type": resource_type, "resource_name": name, "configs": listed}
         say(c, ApiKey.ALTER_CONFIGS, label=label, resources=(resource,), validate_only=False)
-        time.sleep(SETTLE_S)
+        c.settle()
         describe(c, TOPIC, named(c, "a"), "retention.ms", "segment.ms", label=label)
 
     name = named(c, "a")

@@ -20,9 +20,10 @@ from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.protocol.header import LENGTH_PREFIX_SIZE, parse_request_header
 from klamm.protocol.messages import decode_response, encode_request, request_class
 from klamm.protocol.schema import field_named
+from tests.support.metadata_log import await_metadata
 
 ANSWER_TIMEOUT_S = 30.0
-METADATA_DELAY_S = 0.5  # Apache Kafka's coordinators learn of a topic some time after its creation is answered
+METADATA_DELAY_S = 0.5  # Apache Kafka's coordinators learn of a topic some time after its broker
 NOT_COMPARED = frozenset({"throttle_time", "error_message", "host", "port", "node_id", "client_host", "tags"})
 MEMBER_FIELDS = frozenset({"member_id", "leader"})
 
@@ -132,8 +133,13 @@ class Conversation:
         )
         topic_id: UUID = response.topics[0].topic_id
         self._topics[topic_id] = name
+        self.settle()
         time.sleep(METADATA_DELAY_S)
         return topic_id
+
+    def settle(self) -> None:
+        """Wait until the broker goes by all that its controller has answered."""
+        await_metadata(self._port)
 
     def _connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._port), timeout=ANSWER_TIMEOUT_S)

@@ -1,18 +1,18 @@
 """Offsets committed by librdkafka, as an application would."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tests.support.process import wait_until
 
 
-def commit(bootstrap: str, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
-    """Commit offsets by (topic, partition); a coordinator that was only just made is waited for."""
+def commit(bootstrap: str, group: str, *turns: Mapping[tuple[str, int], int]) -> None:
+    """Commit offsets by (topic, partition), turn by turn; a coordinator that was only just made is waited for."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
-    positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
 
-    def committed() -> bool:
+    def committed(positions: list[TopicPartition]) -> bool:
         try:
             consumer.commit(offsets=positions, asynchronous=False)
         except KafkaException as error:
@@ -22,6 +22,8 @@ def commit(bootstrap: str, group: str, offsets: Mapping[tuple[str, int], int]) -
         return True
 
     try:
-        wait_until(committed, 30, f"the coordinator of {group} takes a commit")
+        for offsets in turns:
+            positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+            wait_until(partial(committed, positions), 30, f"the coordinator of {group} takes a commit")
     finally:
         consumer.close()

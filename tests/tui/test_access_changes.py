@@ -25,10 +25,11 @@ from klamm.tui.place import Place
 from klamm.tui.session import Session
 from tests.apache_kafka.node import ApacheKafkaNode
 from tests.support.ports import free_port
+from tests.support.process import eventually
 
 pytestmark = pytest.mark.apache
-SETTLE_S = 0.3
-"""What is changed reaches the broker that is asked by way of the metadata log."""
+KNOWN_TIMEOUT_S = 60.0
+"""For what is changed to reach the broker that is asked, by way of the metadata log."""
 _JAAS = (
     "org.apache.kafka.common.security.plain.PlainLoginModule required "
     'username="admin" password="admin-secret" user_admin="admin-secret" user_alice="alice-secret";'
@@ -82,12 +83,25 @@ async def carry_out(session: Session, change: Change, **values: str) -> Prepared
     assert not prepared.problem, prepared
     done, _ = await session.run(lambda: make(session, prepared))
     assert not done.errors, done
-    await asyncio.sleep(SETTLE_S)
     return prepared
 
 
-async def acls(session: Session) -> set[Acl]:
-    return set(await session.run(lambda: list_acls(session.cluster)))
+async def await_rules(session: Session, *rules: Acl, there: bool = True) -> None:
+    """Wait until the broker knows rules, or knows none of them any more."""
+
+    async def known() -> bool:
+        found = set(rules) & set(await session.run(lambda: list_acls(session.cluster)))
+        return len(found) == (len(rules) if there else 0)
+
+    await eventually(known, KNOWN_TIMEOUT_S, f"{rules} {'are' if there else 'are not'} known")
+
+
+async def await_password(session: Session, user: str, iterations: int) -> None:
+    async def known() -> bool:
+        users, _ = await session.run(lambda: list_users(session.cluster, [user]))
+        return [each.credentials for each in users] == [[("SCRAM-SHA-512", iterations)]]
+
+    await eventually(known, KNOWN_TIMEOUT_S, f"a password of {user} with {iterations} iterations is known")
 
 
 async def test_access_rules_are_created_deleted_undone_and_redone(guarded: tuple[str, str], topic: str) -> None:
@@ -100,19 +114,19 @@ async def test_access_rules_are_created_deleted_undone_and_redone(guarded: tuple
         assert made.line(session.settings).startswith(
             f"klamm acl create --principal User:bob --operation read,write --topic {topic} --prefixed --yes -b "
         )
-        assert {read, write} <= await acls(session)
+        await await_rules(session, read, write)
         again = await prepare(session, CreateAcls(), **values)
         assert again.problem == "all of them are there already"
         gone = await carry_out(session, DeleteAcls([read, write]))
         assert "User:bob has no rule left" in gone.plan.lines
         assert gone.line(session.settings).count("klamm acl delete") == 2
-        assert not {read, write} & await acls(session)
+        await await_rules(session, read, write, there=False)
         await carry_out(session, UndoLast())
-        assert {read, write} <= await acls(session)
+        await await_rules(session, read, write)
         await carry_out(session, RedoLast())
-        assert not {read, write} & await acls(session)
+        await await_rules(session, read, write, there=False)
         await carry_out(session, UndoLast())
-        assert {read, write} <= await acls(session)
+        await await_rules(session, read, write)
 
 
 @pytest.mark.parametrize(
@@ -140,36 +154,40 @@ async def test_a_user_is_made_changed_and_deleted_and_its_password_is_nowhere(gu
         shown = f"{made.plan} {made.line(session.settings)} {made.undo}"
         assert "swordfish" not in shown
         assert "--password-file -" in shown
-        users, _ = await session.run(lambda: list_users(session.cluster, ["carol"]))
-        assert users[0].credentials == [("SCRAM-SHA-512", 8192)]
+        await await_password(session, "carol", 8192)
         assert "already" in (await prepare(session, SetPassword(), **values)).problem
         changed = await carry_out(session, SetPassword("carol"), password="other", iterations="4096")
         assert changed.plan.cannot_undo
+        await await_password(session, "carol", 4096)
         rule = Acl("topic", "carols", "literal", "User:carol", "*", "read", "allow")
         await session.run(lambda: create_acls(session.cluster, [rule]))
-        await asyncio.sleep(0.3)  # rules and users reach the broker by way of the metadata log
+        await await_rules(session, rule)
         gone = await carry_out(session, DeleteUsers(["carol"]))
         assert "1 access rules name User:carol and stay" in gone.plan.lines
         assert journal.entries()[0].inverse == []
         assert "swordfish" not in "".join(path.read_text() for path in journal.folder().glob("*.json"))
 
 
-async def test_quotas_are_set_removed_and_undone(guarded: tuple[str, str]) -> None:
-    async def now(session: Session) -> dict[str, float]:
-        found = await session.run(lambda: list_quotas(session.cluster, [("user", "dave")], strict=True))
-        return found[0].values if found else {}
+async def await_quotas(session: Session, user: str, **values: float) -> None:
+    async def known() -> bool:
+        found = await session.run(lambda: list_quotas(session.cluster, [("user", user)], strict=True))
+        return [each.values for each in found] == [values]
 
+    await eventually(known, KNOWN_TIMEOUT_S, f"{user}'s quotas are {values}")
+
+
+async def test_quotas_are_set_removed_and_undone(guarded: tuple[str, str]) -> None:
     async with session_at(guarded[0]) as session:
         quotas = "producer_byte_rate=1048576 request_percentage=50"
         made = await carry_out(session, AlterQuotas(), user="dave", values=quotas)
         assert "+ producer_byte_rate  1.0 MiB/s" in made.plan.lines
-        assert await now(session) == {"producer_byte_rate": 1_048_576.0, "request_percentage": 50.0}
+        await await_quotas(session, "dave", producer_byte_rate=1_048_576.0, request_percentage=50.0)
         entity = (("user", "dave"),)
         gone = await carry_out(session, RemoveQuotas(entity, ["producer_byte_rate"]))
         assert gone.line(session.settings).startswith("klamm quota alter producer_byte_rate= --user dave --yes")
-        assert await now(session) == {"request_percentage": 50.0}
+        await await_quotas(session, "dave", request_percentage=50.0)
         await carry_out(session, UndoLast())
-        assert await now(session) == {"producer_byte_rate": 1_048_576.0, "request_percentage": 50.0}
+        await await_quotas(session, "dave", producer_byte_rate=1_048_576.0, request_percentage=50.0)
 
 
 async def test_a_panel_without_rights_says_so_and_the_others_stand(guarded: tuple[str, str], topic: str) -> None:
@@ -177,7 +195,7 @@ async def test_a_panel_without_rights_says_so_and_the_others_stand(guarded: tupl
         await session.run(lambda: create_topics(session.cluster, [NewTopic(topic, 2, 1)]))
         rule = Acl("topic", topic, "literal", "User:alice", "*", "describe", "allow")
         await session.run(lambda: create_acls(session.cluster, [rule]))
-        await asyncio.sleep(0.3)
+        await await_rules(session, rule)
     async with session_at(guarded[1], **as_alice("alice-secret")) as session:
         memory: dict[str, object] = {}
         await session.load(Place("topic", topic), memory)
@@ -230,6 +248,15 @@ async def test_credentials_that_are_no_longer_good_are_the_whole_screens_error(g
         assert session.health.unreachable_since_ms is not None
 
 
+async def await_overridden(session: Session, resource: tuple[str, str], name: str, *, there: bool) -> None:
+    async def known() -> bool:
+        found, _ = await session.run(lambda: describe_configs(session.cluster, [resource]))
+        overridden = {entry.name for entry in found[resource] if entry.overridden}
+        return (name in overridden) == there
+
+    await eventually(known, KNOWN_TIMEOUT_S, f"{name} of {resource} is {'' if there else 'not '}overridden")
+
+
 async def test_configs_of_a_broker_can_be_edited(guarded: tuple[str, str]) -> None:
     from klamm.client.configs import Change as ConfigChange
     from klamm.tui.dialogs.configs import EditConfigs
@@ -240,6 +267,6 @@ async def test_configs_of_a_broker_can_be_edited(guarded: tuple[str, str]) -> No
         made = await carry_out(session, change)
         assert "- log.cleaner.threads=1  (default)" in made.plan.lines
         assert "+ log.cleaner.threads=2" in made.plan.lines
+        await await_overridden(session, resource, "log.cleaner.threads", there=True)
         await carry_out(session, UndoLast())
-        found, _ = await session.run(lambda: describe_configs(session.cluster, [resource]))
-        assert "log.cleaner.threads" not in [entry.name for entry in found[resource] if entry.overridden]
+        await await_overridden(session, resource, "log.cleaner.threads", there=False)
