@@ -47,9 +47,9 @@ def test_messages_from_other_threads_all_arrive_in_order_on_the_loops_thread() -
 def test_a_thread_waits_for_a_reply_and_gives_up_in_time() -> None:
     async def test(dispatcher: LoopDispatcher) -> None:
         ref = Recorder.start(dispatcher=dispatcher)
-        assert await asyncio.to_thread(ref.ask, "question", timeout=5) == "question"
+        assert await asyncio.to_thread(ref.ask, "question", timeout=30) == "question"
         with pytest.raises(ZeroDivisionError):
-            await asyncio.to_thread(ref.ask, raises(ZeroDivisionError()), timeout=5)
+            await asyncio.to_thread(ref.ask, raises(ZeroDivisionError()), timeout=30)
         with pytest.raises(pykka.Timeout):
             await asyncio.to_thread(LoopFuture().get, timeout=0.01)
 
@@ -60,7 +60,7 @@ def test_get_raises_instead_of_blocking_the_loop() -> None:
     async def test(dispatcher: LoopDispatcher) -> None:
         ref = Recorder.start(dispatcher=dispatcher)
         with pytest.raises(RuntimeError, match="await"):
-            ref.ask("question", timeout=5)
+            ref.ask("question", timeout=30)
         future = ref.ask("question", block=False)
         await future
         assert future.get() == "question"
@@ -105,14 +105,14 @@ def test_a_dispatcher_made_before_its_loop_runs_learns_its_thread() -> None:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     ref = Recorder.start(dispatcher=dispatcher)
-    assert ref.ask("question", timeout=5) == "question"
+    assert ref.ask("question", timeout=30) == "question"
     closed = threading.Event()
     loop.call_soon_threadsafe(dispatcher.close)
     loop.call_soon_threadsafe(closed.set)
-    assert closed.wait(5)
+    assert closed.wait(30)
     assert not ref.is_alive()
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
+    thread.join(30)
     loop.close()
 
 
@@ -122,7 +122,7 @@ def test_actors_of_a_closed_loop_are_dead_and_nobody_waits_for_them() -> None:
     ref = Recorder.start(dispatcher=dispatcher)
     loop.close()
     with pytest.raises(pykka.ActorDeadError):
-        ref.ask("question", timeout=5)
+        ref.ask("question", timeout=30)
     assert not ref.is_alive()
     assert ref not in pykka.ActorRegistry.get_all()
 
@@ -149,14 +149,14 @@ def test_an_actor_on_threads_keeps_pykkas_rules(kind: str) -> None:
     ref = Recorder.start(events, dispatcher=dispatcher)
     for number in range(1000):
         ref.tell(number)
-    assert ref.ask("question", timeout=5) == "question"
+    assert ref.ask("question", timeout=30) == "question"
     assert [event for event in events if isinstance(event, int)] == [*range(1000)]
     with pytest.raises(ZeroDivisionError):
-        ref.ask(raises(ZeroDivisionError()), timeout=5)
+        ref.ask(raises(ZeroDivisionError()), timeout=30)
     failing = Recorder.start(dispatcher=dispatcher)
     failing.tell(raises(SystemExit()))
     with pytest.raises(pykka.ActorDeadError):
-        failing.ask("question", timeout=5)
+        failing.ask("question", timeout=30)
     dispatcher.close()
     assert events[-1] == "on_stop"
     assert not ref.is_alive()
@@ -183,7 +183,7 @@ def test_the_drains_of_one_actor_in_a_pool_never_overlap_and_those_of_two_do() -
         for name, ref in refs.items():
             ref.tell(calls(partial(work, name)))
     for ref in refs.values():
-        ref.ask("done", timeout=10)
+        ref.ask("done", timeout=30)
     dispatcher.close()
     assert most == {"a": 1, "b": 1, "both": 2}
 

@@ -16,6 +16,7 @@ from tests.clients.confluent import consume, create_topic, make_producer, produc
 from tests.support import wire
 from tests.support.brokers import Broker
 from tests.support.klamm_process import KlammProcess
+from tests.support.process import wait_until
 from tests.support.record_batch import record_batch
 from tests.support.wire import WireConnection
 
@@ -71,7 +72,8 @@ def test_what_cannot_be_a_request_is_logged_in_one_line(shared_klamm: KlammProce
     with WireConnection(shared_klamm.port) as connection:
         connection.socket.sendall(GARBAGE[what])
         assert connection.is_closed_by_peer()
-    time.sleep(0.2)
+    wait_until(lambda: shared_klamm.log()[len(before) :].endswith("\n"), 30, "the line is written")
+    time.sleep(0.2)  # a second one would come now
     lines = shared_klamm.log()[len(before) :].splitlines()
     assert len(lines) == 1, lines
     assert "127.0.0.1" in lines[0], "the line should say whose connection it was"

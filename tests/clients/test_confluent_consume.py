@@ -1,7 +1,6 @@
 """librdkafka consumes by assignment: from the ends, from offsets and from timestamps."""
 
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -58,14 +57,13 @@ def test_a_consumer_at_the_end_sees_what_comes_after(any_broker: Broker, topic: 
 
 def test_a_waiting_consumer_gets_a_record_as_soon_as_it_is_there(any_broker: Broker, topic: str) -> None:
     create_topic(any_broker, topic)
-    consumer = make_consumer(any_broker, fetch_wait_max_ms=10_000)
+    # Were it to wait for the broker's answer, it would get nothing before take() gives up.
+    consumer = make_consumer(any_broker, fetch_wait_max_ms=120_000, socket_timeout_ms=180_000)
     consumer.assign([TopicPartition(topic, 0, 0)])
     assert consumer.poll(1.0) is None
     producer = make_producer(any_broker, linger_ms=0)
     threading.Timer(0.5, produce_values, (producer, topic, [b"value"])).start()
-    started = time.monotonic()
     take(consumer, 1)
-    assert time.monotonic() - started < 5
     consumer.close()
 
 

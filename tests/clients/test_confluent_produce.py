@@ -183,10 +183,8 @@ def test_a_transactional_producer_is_told_at_once_that_there_are_no_transactions
     shared_klamm: Broker, topic: str
 ) -> None:
     producer = make_producer(shared_klamm, transactional_id=topic)
-    started = time.monotonic()
     with pytest.raises(KafkaException) as raised:
-        producer.init_transactions(TIMEOUT_S)
-    assert time.monotonic() - started < TIMEOUT_S / 2
+        producer.init_transactions(TIMEOUT_S)  # which would end with _TIMED_OUT
     error = raised.value.args[0]
     assert (error.code(), error.fatal()) == (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, True)
 

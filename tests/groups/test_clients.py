@@ -15,6 +15,7 @@ from tests.apache_kafka import tools
 from tests.clients.confluent import create_topic, make_producer, produce_values
 from tests.support.brokers import Broker
 from tests.support.klamm_process import KlammProcess
+from tests.support.process import wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -296,8 +297,10 @@ def test_apache_kafka_decodes_the_records_of_our_groups(
         poll_until([consumer], lambda: partitions(consumer) == [0])  # noqa: B023 - called before the next one
         consumer.commit(offsets=[TopicPartition(topic, 0, 7)], asynchronous=False)
         consumer.close()
-    for formatter in ("OffsetsMessageFormatter", "GroupMetadataMessageFormatter"):
-        found = tools.run(
+
+    def decoded(formatter: str) -> str:
+        """Return what came until nothing more did for a while, which a busy machine may take for longer than that."""
+        return tools.run(
             "kafka-console-consumer",
             "--bootstrap-server",
             shared_klamm.bootstrap,
@@ -309,4 +312,7 @@ def test_apache_kafka_decodes_the_records_of_our_groups(
             "--timeout-ms",
             "8000",
         ).stdout
-        assert f'"group":"{"classic" if formatter.startswith("Group") else "consumer"}-{topic}"' in found
+
+    for formatter, protocol in (("OffsetsMessageFormatter", "consumer"), ("GroupMetadataMessageFormatter", "classic")):
+        group = f'"group":"{protocol}-{topic}"'
+        wait_until(lambda: group in decoded(formatter), 120, f"{formatter} shows the group")  # noqa: B023 - called here

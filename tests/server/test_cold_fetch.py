@@ -63,7 +63,7 @@ def test_what_comes_from_the_disk_counts_against_max_bytes() -> None:
                 producer.produce("t", b"x" * RECORD_SIZE, partition=index)
                 producer.flush(20)
         on_loop(broker, lambda: start_fetch(broker.node, client))
-        wait_until(lambda: bool(client.answered), 10, "the fetch is answered")
+        wait_until(lambda: bool(client.answered), 30, "the fetch is answered")
         (slot,) = client.answered
         size = sum(len(buffer) for buffer in slot.buffers or [])
     assert RECORD_SIZE < size <= MAX_BYTES + 2 * RECORD_SIZE

@@ -33,7 +33,7 @@ def fill(broker: Broker, topic: str, deleted: int) -> Partition:
             assert produce(connection, topic, b"record %d" % number) == 0
     partition = broker.node.partition(topic, 0)
     assert partition is not None
-    assert partition.ref.ask(DeleteRecords(deleted), timeout=10) == deleted
+    assert partition.ref.ask(DeleteRecords(deleted), timeout=30) == deleted
     return partition
 
 
@@ -50,7 +50,7 @@ def earliest(broker: Broker, topic: str) -> int:
 def fail(broker: Broker, partition: Partition) -> None:
     """Have a partition's actor fail, over a log that cannot be opened anew for now."""
     partition.ref.tell("nonsense that no partition understands")
-    wait_until(lambda: not partition.online, 10, "the partition is offline")
+    wait_until(lambda: not partition.online, 30, "the partition is offline")
 
 
 def offline_for_good(broker: Broker, partition: Partition, elsewhere: Path) -> None:

@@ -103,15 +103,15 @@ def test_a_reader_that_goes_away_takes_its_descriptors_with_it(
     say_cached(monkeypatch, known=True)
     listener = broker.node._listener
     assert listener is not None
-    wait_until(lambda: not listener.connections, 5, "no connection is left")
+    wait_until(lambda: not listener.connections, 30, "no connection is left")
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(5):
         with WireConnection(port_of(broker)) as connection:
             for number in range(12):
                 connection.socket.sendall(fetch_frame(topic, 0, 4_000_000, number))
             connection.receive_frame()
-    wait_until(lambda: not listener.connections, 5, "no connection is left")
-    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, 5, "the descriptors are closed")  # noqa: PTH208
+    wait_until(lambda: not listener.connections, 30, "no connection is left")
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, 30, "the descriptors are closed")  # noqa: PTH208
     with WireConnection(port_of(broker)) as connection:
         connection.socket.sendall(fetch_frame(topic, 5, 1_000_000, 7))
         assert_holds(connection.receive_frame(), 7, [5])

@@ -34,7 +34,7 @@ def delete_topic(broker: Broker, topic: str) -> None:
 
 
 def online(broker: Broker, topic: str) -> None:
-    wait_until(lambda: broker.node.partition(topic, 0) is not None, 10, f"{topic} is online")
+    wait_until(lambda: broker.node.partition(topic, 0) is not None, 30, f"{topic} is online")
 
 
 def test_a_topic_that_the_disk_refuses_at_first_is_served_once_it_does_not(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_topic_that_is_deleted_before_its_log_could_be_opened_stays_deleted(tm
         create_topic(broker, "t")
         assert ("t", 0) in broker.node.unopened
         delete_topic(broker, "t")
-        wait_until(lambda: ("t", 0) not in broker.node.unopened, 10, "it is forgotten")
+        wait_until(lambda: ("t", 0) not in broker.node.unopened, 30, "it is forgotten")
         obstacle.unlink()
         create_topic(broker, "t")
         assert error_of(broker, "t") == 0

@@ -77,8 +77,8 @@ def make_app(
 
 
 async def settle(app: KlammApp, pilot: Any, holds: Callable[[], bool], what: str = "") -> None:
-    """Wait until something holds, for at most 20 s."""
-    deadline = time.monotonic() + 20
+    """Wait until something holds, for at most 60 s."""
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, what or f"it did not come to hold: {app.history[app.at].place}"
         await pilot.pause(0.02)

@@ -67,9 +67,12 @@ async def test_what_was_and_what_comes_is_shown_and_searched(ui: Ui, any_broker:
         await settle(app, pilot, lambda: (1, 20) in offsets(app))
         await enter(app, pilot, "slash", 'value.total > 300 and h.region == "eu"')
         await settle(app, pilot, lambda: offsets(app) == [(1, number) for number in range(14, 20)])
-        coverage = view_of(app).query_one("#coverage").lines[0]  # type: ignore[attr-defined]
-        assert "scanned 41  100%" in coverage
-        assert "6 match" in coverage
+
+        def covered() -> str:
+            return str(view_of(app).query_one("#coverage").lines[0])  # type: ignore[attr-defined]
+
+        await settle(app, pilot, lambda: "scanned 41  100%" in covered())
+        assert "6 match" in covered()
         await pilot.press("escape")
         await settle(app, pilot, lambda: len(offsets(app)) == 41)
         await enter(app, pilot, "slash", "k17")
@@ -125,7 +128,7 @@ async def test_a_look_back_stops_when_the_screen_is_full_says_so_and_goes_on(
             assert not view_of(app).query_now.follow
             await pilot.press("f")
         await settle(app, pilot, lambda: not says("stopped"))
-        assert says("scanned 60"), "nothing is looked at twice"
+        await settle(app, pilot, lambda: says("scanned 60"), "nothing is looked at twice")
         assert len(offsets(app)) == 15
 
 
