@@ -12,7 +12,8 @@ for the network, whatever the cluster does.
 | ``columns``, ``filtering``, ``rows`` | a table without a screen: columns, the filter's grammar, order, marks, cursor |
 | ``table``, ``table_lines`` | a panel of rows: moving about in it; its lines, of which only those in view are drawn |
 | ``text_pane`` | the other kind of panel: lines of text |
-| ``view`` | the base of every screen: its panels, its poller, its keys |
+| ``panels``, ``room`` | a screen's panels: how they share its lines, zoom, going from one to the next |
+| ``view`` | the base of every screen: its poller, its keys |
 | ``pace`` | how long a screen waits from one refresh to the next |
 | ``screens/`` | one module a screen |
 | ``dialogs/`` | changes: what a dialog shows and asks, and each change |

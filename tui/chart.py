@@ -14,6 +14,7 @@ from typing import Final
 from klamm.client.text import duration_text
 from klamm.tui.columns import Cell, TextLine
 from klamm.tui.part import Part
+from klamm.tui.room import Need
 from klamm.tui.sparkline import sparkline
 from klamm.tui.text_pane import TextPane
 
@@ -24,6 +25,8 @@ SPAN_MS_MIN: Final = 60_000
 _SPARK: Final = 20
 _LEAST: Final = 4
 """Columns or rows of which fewer show nothing."""
+_HEIGHT, _HEIGHT_LEAST = 10, 7
+"""Lines that a chart likes to have, and those without which it has no axes: title, four rows, times."""
 _ROWS_OF_A_FIGURE: Final = 3
 _FIGURES_MAX: Final = 5
 _TINY: Final = 1e-9
@@ -153,6 +156,11 @@ class ChartPane(TextPane):
         self._show = show
         self._series: Series = ()
         self._source = Part()
+
+    @property
+    def need(self) -> Need:
+        """The lines it could use: with a series any number, and none of use below so many that it has axes."""
+        return Need(_HEIGHT, _HEIGHT_LEAST, grows=True) if self._series else super().need
 
     def show_part(self, part: Part) -> None:
         """Take a refresh: the rows are (milliseconds, value)."""

@@ -29,10 +29,11 @@ class Column:
 
     ``value`` gives what is sorted and compared (None sorts last); ``show`` the cell, None shows the value itself.
     ``width`` is in terminal cells; a ``flex`` column also takes what is left, as far as its texts need it, or as far as
-    ``wanted`` says where that is given: then no text is looked at. Where the
-    screen is too narrow columns go, those with the highest ``drop`` first; one with 0 stays. ``descending`` is the way
-    round that a first sort has. ``search`` columns are what a word of a filter looks in. What an ``ages`` column shows
-    changes with time alone; what the others show only with their row.
+    ``wanted`` says where that is given: then no text is looked at. Its texts are its values, unless ``shows_more``:
+    then each row's cell is made to see how long it is, which only short tables can afford. Where the screen is too
+    narrow columns go, those with the highest ``drop`` first; one with 0 stays. ``descending`` is the way round that a
+    first sort has. ``search`` columns are what a word of a filter looks in. What an ``ages`` column shows changes with
+    time alone; what the others show only with their row.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Column:
     search: bool = False
     wanted: int = 0
     ages: bool = False
+    shows_more: bool = False
 
     @classmethod
     def figure(
@@ -69,7 +71,7 @@ class Column:
 
     def longest(self, rows: Sequence[Any]) -> int:
         """Return the length of its longest text, control characters made visible."""
-        texts = [str(self.value(row)) for row in rows]
+        texts = [self.cell(row).text if self.shows_more else str(self.value(row)) for row in rows]
         if not "".join(texts).isprintable():
             texts = [printable(text) for text in texts]
         return max(map(len, texts), default=0)

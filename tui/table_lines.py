@@ -23,12 +23,15 @@ from textual.strip import Strip
 from klamm.client.text import count_text, duration_text, printable
 from klamm.tui.columns import Cell, Column, fit
 from klamm.tui.part import Part
+from klamm.tui.room import Need
 from klamm.tui.rows import Rows
 from klamm.tui.signs import Signs
 from klamm.tui.styles import component_style, legible
 
 TOP: Final = 2
 """Lines above the rows: title and column names."""
+LEAST: Final = 5
+"""Lines of a table that show something: the two at the top and three rows."""
 GUTTER: Final = 2
 """Cells before the first column: cursor and mark."""
 OLD_MS: Final = 3_000
@@ -265,6 +268,12 @@ class TableLines(ScrollView, inherit_bindings=False):
         if found is None:
             found = self._styles[name] = component_style(self, f"table--{name}")
         return found
+
+    @property
+    def need(self) -> Need:
+        """The lines it could use; a filter leaves them as they are."""
+        whole = TOP + (len(self.rows.all) or len(self._message()))
+        return Need(whole, min(whole, LEAST), width=GUTTER + 1 + sum(each.width + 1 for each in self.rows.columns))
 
     @property
     def _page(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -17,8 +17,12 @@ from textual.strip import Strip
 from klamm.client.text import printable
 from klamm.tui.columns import Cell, TextLine
 from klamm.tui.part import Part
+from klamm.tui.room import Need
 from klamm.tui.signs import Signs
 from klamm.tui.styles import component_style
+
+LEAST: Final = 4
+"""Lines of a panel that show something: the title and three of text."""
 
 
 class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
@@ -78,6 +82,12 @@ class TextPane(ScrollView, can_focus=True, inherit_bindings=False):
     def lines(self) -> list[str]:
         """The lines as plain text."""
         return ["".join(cell.text for cell in line) for line in self._lines]
+
+    @property
+    def need(self) -> Need:
+        """The lines it could use."""
+        whole = 1 + len(self._lines)
+        return Need(whole, min(whole, LEAST))
 
     def show_part(self, part: Part) -> None:
         """Take a refresh."""

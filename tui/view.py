@@ -1,4 +1,4 @@
-"""The base of every screen: its panels, its poller, its keys.
+"""The base of every screen: its poller, its keys.
 
 The poller is one worker: it has the session load the place, hands each panel its part, and waits. A view that is not
 shown does not poll. States: loading → live ⇄ failed; failed keeps what was found, with its age.
@@ -8,36 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.events import DescendantFocus
 
 from klamm.tui import registry
 from klamm.tui.pace import Pace
-from klamm.tui.part import Loaded, Part
+from klamm.tui.panels import Panels
+from klamm.tui.part import Loaded
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session
-from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
 from klamm.tui.text_pane import TextPane
 
 if TYPE_CHECKING:
-    from klamm.tui.app import KlammApp
     from klamm.tui.data.live import Live
     from klamm.tui.dialogs.change import MenuItem
     from klamm.tui.prompt import Prompt
 
-Pane = TableView | TextPane
-WIDE: Final = 150
-HIGH: Final = 30
-"""From this size on panels stand side by side."""
 OPENERS: Final = frozenset({"change_menu", "danger_menu", "copy", "write", "produce", "resend", "edit"})
 """Actions that open something one types in, or may: their keys are looked at before whoever has the focus."""
 
 
-class View(Vertical):
+class View(Panels):
     """A screen at a place. Subclasses yield panels in ``compose`` and say what Enter does in ``open_row``.
 
     Attributes:
@@ -56,15 +49,6 @@ class View(Vertical):
     """Whether what stands behind the name of a screen of all objects (``:groups lag>1k``) filters its first table."""
     FILTER_LABEL: ClassVar[str] = "Filter"
     """What ``/`` is called in the footer."""
-    STACKED: ClassVar[bool] = False
-    """Whether panels that have no room side by side fold to their titles, all but the one that was focused last."""
-    DEFAULT_CSS = """
-    View { width: 1fr; height: 1fr; }
-    View .pane-hidden { display: none; }
-    View.-stacked > TableView, View.-stacked > TextPane { height: 1; scrollbar-size-vertical: 0; }
-    View.-stacked > .-open { height: 1fr; scrollbar-size-vertical: 1; }
-    View.-grid { layout: grid; grid-size: 2; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "refresh_now", "Refresh", show=False, id="view.refresh"),
         Binding("tab", "pane(1)", "Next pane", show=False, id="view.next-pane"),
@@ -80,7 +64,7 @@ class View(Vertical):
     ]
 
     def __init__(self, place: Place, session: Session) -> None:
-        super().__init__(id=None)
+        super().__init__()
         self.place = place
         self.session = session
         self.memory: Memory = {}
@@ -90,9 +74,6 @@ class View(Vertical):
         self.pace = Pace()
         self._wanted = asyncio.Event()
         self._shown = asyncio.Event()
-        self._zoomed = False
-        self._focused_last: Pane | None = None
-        self._panes: list[Pane] | None = None  # once all are mounted: none comes later
 
     # What subclasses say
 
@@ -134,61 +115,6 @@ class View(Vertical):
 
     def received(self, loaded: Loaded) -> None:
         """Do more with a refresh than to show its parts."""
-
-    # Panels
-
-    def on_resize(self) -> None:
-        """Fold panels where there is no room for all."""
-        if self.STACKED:
-            wide = self.size.width >= WIDE and self.size.height >= HIGH
-            self.set_class(not wide, "-stacked")
-            self.set_class(wide, "-grid")
-
-    def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """Unfold the panel that is focused, and remember it."""
-        if isinstance(event.widget, TableView | TextPane):
-            self._focused_last = event.widget
-            if self.STACKED:  # a class that nothing is styled by would have all styles looked up again
-                for pane in self.panes:
-                    pane.set_class(pane is event.widget, "-open")
-
-    @property
-    def klamm(self) -> KlammApp:
-        """The application."""
-        return cast("KlammApp", self.app)
-
-    @property
-    def signs(self) -> Signs:
-        """The characters this terminal can show."""
-        return self.klamm.signs
-
-    @property
-    def panes(self) -> list[Pane]:
-        """The panels in order."""
-        if self._panes is not None:
-            return self._panes
-        return [each for each in self.walk_children() if isinstance(each, TableView | TextPane)]
-
-    def table(self, name: str) -> TableView:
-        """Return the table that shows a part."""
-        found = next(pane for pane in self.panes if pane.name == name)
-        assert isinstance(found, TableView), f"{name} is no table"
-        return found
-
-    def show_parts(self, loaded: Loaded) -> None:
-        """Give each panel its part."""
-        for pane in self.panes:
-            part = loaded.parts.get(pane.name or "")
-            if part is None and loaded.error is not None:
-                part = Part(None, loaded.error, 0)
-            if part is not None:
-                pane.show_part(part)
-
-    def focus_pane(self) -> None:
-        """Focus the panel that had the focus, or the first."""
-        panes = [pane for pane in self.panes if pane.display]
-        if panes and not any(pane.has_focus for pane in panes):
-            self.klamm.focus_on(next((pane for pane in panes if pane is self._focused_last), panes[0]))
 
     # Polling
 
@@ -333,34 +259,6 @@ class View(Vertical):
         """Load again at once."""
         self.refresh_now()
 
-    def action_pane(self, step: int) -> None:
-        """Focus the next panel; the zoomed one changes places with it."""
-        panes = self.panes if self._zoomed else [pane for pane in self.panes if pane.display]
-        focused = next((place for place, pane in enumerate(panes) if pane.has_focus), -1)
-        if not panes:
-            return
-        target = panes[(focused + step) % len(panes)]
-        if self._zoomed:
-            self._zoom(target)
-        self.klamm.focus_on(target)
-
-    def action_zoom(self) -> None:
-        """Let the focused panel have the whole screen, or take it back."""
-        if self._zoomed:
-            self.action_unzoom()
-            return
-        target = next((pane for pane in self.panes if pane.has_focus), None)
-        if target is not None and len(self.panes) > 1:
-            self._zoomed = True
-            self._zoom(target)
-
-    def action_unzoom(self) -> bool:
-        """Show all panels; return whether one was zoomed."""
-        was, self._zoomed = self._zoomed, False
-        for each in self.walk_children():
-            each.remove_class("pane-hidden")
-        return was
-
     def action_messages(self) -> None:
         """Show the messages of the topic under the cursor."""
         table = self.klamm.main_table
@@ -404,8 +302,3 @@ class View(Vertical):
         focused = self.app.focused
         rows = focused.rows.chosen() if isinstance(focused, TableView) else []
         self.klamm.copy("\n".join(self.copy_text(row) for row in rows) or self.command_line())
-
-    def _zoom(self, target: Pane) -> None:
-        keep = {target, *target.ancestors}
-        for each in self.walk_children():
-            each.set_class(each not in keep, "pane-hidden")

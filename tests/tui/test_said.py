@@ -150,7 +150,7 @@ async def test_a_panel_folded_to_its_title_says_why_it_is_empty() -> None:
     denied = ResponseError(31, None, name="cluster")
     script = {"topic": loaded(partitions=[], configs=[], consumers=[], acls=denied, flow=[])}
     app = make_app(ScriptedSession(script), Place("topic", "orders"))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 12)) as pilot:
         await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
         assert app.view is not None
         table = app.view.table("acls")

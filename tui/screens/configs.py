@@ -37,7 +37,7 @@ def config_columns(signs: Signs) -> list[Column]:
         return Cell(plain(row.documentation), "dim")
 
     return [
-        Column("key", "CONFIG", lambda r: r.name, key, 36, flex=True, search=True),
+        Column("key", "CONFIG", lambda r: r.name, key, 36, flex=True, search=True, shows_more=True),
         Column("value", "VALUE", lambda r: r.value or "", value, 16, flex=True, search=True),
         Column("source", "SOURCE", lambda r: r.source, lambda r: Cell(r.source, "dim"), 9, search=True, drop=1),
         Column("default", "DEFAULT", lambda r: r.default or "", default, 14, drop=2),

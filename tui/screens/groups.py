@@ -131,11 +131,13 @@ def partition_columns(signs: Signs) -> list[Column]:
 
     def lag(row: PartitionRow) -> Cell:
         if row.lag is None:
-            return Cell(f"? {row.problem}" if row.problem else signs.none, "warn")
+            return Cell("?" if row.problem else signs.none, "warn")
         lost = f"{signs.bad} lost {short_count(row.lost_offsets)} " if row.lost_offsets else ""
         return Cell(lost + count_text(row.lag), "bad" if lost else "strong" if row.lag else "dim")
 
     def owner(row: PartitionRow) -> Cell:
+        if row.problem:  # why its lag or its time is not known
+            return Cell(f"{row.owner}  {signs.warn} {row.problem}".strip(), "warn")
         return Cell(row.owner) if row.owner else Cell("(nobody)", "dim")
 
     return [
@@ -147,8 +149,13 @@ def partition_columns(signs: Signs) -> list[Column]:
         Column.figure("lag-t", "LAG-T", lambda r: r.lag_time_ms, show.time, 8),
         Column.figure("rate", "IN/s→OUT", lambda r: r.rate_in, show.rates, 14, drop=4),
         Column("eta", "ETA", lambda r: r.eta_ms, show.eta, 9, right=True, drop=5),
-        Column("owner", "OWNER", lambda r: r.owner, owner, 16, flex=True, search=True, drop=1),
+        Column("owner", "OWNER", _owner, owner, 16, flex=True, search=True, drop=1),
     ]
+
+
+def _owner(row: PartitionRow) -> str:
+    """Return by what a partition is found and sorted: who has it, and what is wrong with it."""
+    return f"{row.owner}    {row.problem}".strip()
 
 
 def group_changes(names: list[str], partition: PartitionRow | None = None) -> list[MenuItem]:

@@ -32,13 +32,14 @@ def partition_columns(signs: Signs) -> list[Column]:
 
     def isr(row: PartitionRow) -> Cell:
         text = ",".join(str(each) for each in row.isr)
+        problem = f"  {signs.bad} {row.problem}" if row.problem and row.leader >= 0 else ""
         if len(row.isr) == len(row.replicas):
-            return Cell(text, "dim")
+            return Cell(text + problem, "bad" if problem else "dim")
         missing = ",".join(str(each) for each in row.replicas if each not in row.isr)
-        return Cell(f"{text} {signs.warn} without {missing}", "warn")
+        return Cell(f"{text} {signs.warn} without {missing}{problem}".strip(), "bad" if problem else "warn")
 
     def end(row: PartitionRow) -> Cell:
-        return Cell(f"? {row.problem}", "bad") if row.end is None else Cell(count_text(row.end))
+        return Cell("?", "bad") if row.end is None else Cell(count_text(row.end))
 
     def span(row: PartitionRow) -> int | None:
         return None if row.end is None or row.start is None else row.end - row.start
@@ -46,13 +47,13 @@ def partition_columns(signs: Signs) -> list[Column]:
     return [
         Column("partition", "P", lambda r: r.partition, None, 5, right=True, search=True),
         Column("leader", "LEADER", lambda r: r.leader, leader, 8, right=True),
-        Column("replicas", "REPLICAS", lambda r: r.replicas, lambda r: ",".join(map(str, r.replicas)), 10, drop=3),
-        Column("isr", "IN SYNC", lambda r: len(r.isr) - len(r.replicas), isr, 15, flex=True, drop=1),
+        Column("replicas", "REPLICAS", lambda r: r.replicas, lambda r: ",".join(map(str, r.replicas)), 10, drop=4),
+        Column("isr", "IN SYNC", lambda r: len(r.isr) - len(r.replicas), isr, 15, flex=True, drop=1, shows_more=True),
         Column.figure("start", "START", lambda r: r.start, lambda r: optional(r.start, count_text), 13, drop=2),
         Column.figure("end", "END", lambda r: r.end, end, 13),
         Column.figure("span", "SPAN", span, lambda r: optional(span(r), count_text), 12),
         Column.figure("rate", "IN/s", lambda r: r.rate, lambda r: optional(r.rate, short_count), 7),
-        Column.figure("size", "SIZE", lambda r: r.size_bytes, lambda r: optional(r.size_bytes, size_text), 10, drop=4),
+        Column.figure("size", "SIZE", lambda r: r.size_bytes, lambda r: optional(r.size_bytes, size_text), 10, drop=3),
     ]
 
 
@@ -90,9 +91,6 @@ class TopicView(ConfigsView):
     """One topic."""
 
     STACKED = True
-    DEFAULT_CSS = """
-    TopicView #flow { column-span: 2; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "messages", "Messages", id="topic.messages"),
     ]
@@ -118,9 +116,7 @@ class TopicView(ConfigsView):
         yield TableView(
             "acls", acl_columns(self.signs), title="ACLs", key=lambda row: row, empty="No access rule names this topic."
         )
-        flow = ChartPane("flow", title="In, records a second", show=short_count, empty="Nobody has written to it yet.")
-        flow.id = "flow"
-        yield flow
+        yield ChartPane("flow", title="In, records a second", show=short_count, empty="Nobody has written to it yet.")
 
     def open_row(self, table: TableView, row: Any) -> None:
         """Open the group; show what a config does."""
