@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from klamm.client.wire import TopicMetadata
 
 CANNOT_UNDO = "records cannot be taken back"
+_NAMED_MAX = 5
 
 
 def asked_partitions(run: Run) -> int | None:
@@ -52,7 +53,20 @@ async def find_or_create(run: Run, partitions: int | None = None) -> TopicMetada
     if len(topics) != 1:
         msg = f"{name!r} names {len(topics)} topics, and records go to one"
         raise UsageError(msg)
+    waiting = waiting_text(topics[0])
+    if waiting:
+        run.note(waiting)
     return topics[0]
+
+
+def waiting_text(topic: TopicMetadata) -> str:
+    """Say which partitions have no leader, where records wait for one, for up to a minute; "" where all have one."""
+    without = [str(part.partition) for part in topic.partitions if part.leader < 0]
+    if not without:
+        return ""
+    named = ", ".join(without[:_NAMED_MAX]) + (" …" if len(without) > _NAMED_MAX else "")
+    of = f"{len(without)} of {counted(len(topic.partitions), 'partition')} of {topic.name}"
+    return f"no leader now: {of} ({named}); records that go there wait for one"
 
 
 class Placing:

@@ -231,7 +231,7 @@ async def import_records(run: Run) -> Result:
                 except ClientError as error:
                     errors.append(error)
         except (asyncio.CancelledError, KeyboardInterrupt):
-            run.note(f"interrupted: {counted(sender.sent, 'record')} written to {topic.name}")
+            run.note(f"interrupted: {topic.name}: {sender.far}")
             raise
     errors += sender.errors
     if errors:

@@ -77,7 +77,7 @@ async def produce(run: Run) -> Result:
                 except ClientError as error:
                     errors.append(error)
         except (asyncio.CancelledError, KeyboardInterrupt):
-            run.note(f"interrupted: {counted(sender.sent, 'record')} written to {topic.name}")
+            run.note(f"interrupted: {topic.name}: {sender.far}")
             raise
         errors += sender.errors
         if sender.failed > len(sender.errors):

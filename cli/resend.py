@@ -59,7 +59,7 @@ async def resend(run: Run) -> Result:
         lines = [f"{each.name} → {_where(draft)}  {_told(differing(each, draft))}" for each, draft in pairs]
         plan = Plan(f"send {counted(len(drafts), 'record')} again", MILD, drafts[0].topic or "", lines, CANNOT_UNDO)
         go = await guard(run, plan, target)
-        places, errors = await send(target, drafts) if go else ([], [])
+        places, errors = await send(target, drafts, lambda text: run.note(f"waiting: {text}")) if go else ([], [])
     written = itertools.chain(places, itertools.repeat(None))
     return Result([_item(*pair, place) for pair, place in zip(pairs, written, strict=False)], COLUMNS, errors)
 

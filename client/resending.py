@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
@@ -112,13 +112,15 @@ async def missing_places(cluster: Cluster, places: Mapping[str, int]) -> list[Cl
     return errors
 
 
-async def send(cluster: Cluster, drafts: Iterable[Draft]) -> tuple[list[Place], list[ClientError]]:
+async def send(
+    cluster: Cluster, drafts: Iterable[Draft], on_trouble: Callable[[str], None] = lambda _: None
+) -> tuple[list[Place], list[ClientError]]:
     """Send records, each once the one before is acknowledged; return where they are, and why no more of them are.
 
     They are few, and whoever sends them looks for them next: so not through librdkafka, which would tell the offsets
-    of all or none.
+    of all or none. ``on_trouble`` is told what is waited for.
     """
-    producer = RawProducer(cluster, cluster.settings.properties)
+    producer = RawProducer(cluster, cluster.settings.properties, on_trouble)
     places: list[Place] = []
     try:
         for draft in drafts:

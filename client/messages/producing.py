@@ -19,6 +19,7 @@ from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.librdkafka import as_error, configuration, construct
 from klamm.client.messages.raw_producing import PARTITIONER, RawProducer, needs_raw
 from klamm.client.messages.record import Headers
+from klamm.client.text import counted
 
 QUEUE_MESSAGES_MAX: Final = 200_000
 QUEUE_KBYTES_MAX: Final = 64 * 1024
@@ -38,6 +39,7 @@ class Sender:
     Attributes:
         queued: How many records were handed over to be sent.
         failed: How many of them were not written, as far as that is known.
+        unknown: How many of those had no answer when sending was broken off: they may have been written.
         errors: The first of their errors.
     """
 
@@ -49,6 +51,7 @@ class Sender:
         self._raw: RawProducer | None = None
         self.queued = 0
         self.failed = 0
+        self.unknown = 0
         self.errors: list[ClientError] = []
 
     async def __aenter__(self) -> Self:
@@ -87,18 +90,34 @@ class Sender:
         """Wait until every record is acknowledged or has failed; after an interruption, for a moment only."""
         if self._producer is None:
             return
-        if kind is not None and issubclass(kind, (asyncio.CancelledError, KeyboardInterrupt)):
-            self._producer.flush(1.0)
-            self.failed += len(self._producer)
-            self._producer.purge()
-        else:
-            await self.flush()
-        self._producer = None
+        try:
+            if kind is not None and issubclass(kind, (asyncio.CancelledError, KeyboardInterrupt)):
+                self._break_off()
+            else:
+                await self.flush()
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self._break_off()
+            raise
+        finally:
+            self._producer = None
+
+    def _break_off(self) -> None:
+        """Wait a moment for answers that are on their way, and give up what has none."""
+        self._producer.flush(1.0)
+        self.unknown = len(self._producer)
+        self.failed += self.unknown
+        self._producer.purge()
 
     @property
     def sent(self) -> int:
         """How many records are written, once everything was flushed."""
         return self.queued - self.failed
+
+    @property
+    def far(self) -> str:
+        """How far it came, in words."""
+        unknown = f"; {self.unknown:,} more had no answer yet and may be there as well" if self.unknown else ""
+        return f"{counted(self.sent, 'record')} written{unknown}"
 
     async def flush(self) -> None:
         """Wait until every record is acknowledged or has failed."""

@@ -13,7 +13,7 @@ import asyncio
 import random
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -87,8 +87,14 @@ def _is_utf8(name: str) -> bool:
 class RawProducer:
     """Sends batches made here to one cluster."""
 
-    def __init__(self, cluster: Cluster, properties: Mapping[str, Any]) -> None:
-        """Prepare; of librdkafka's properties the compression and the partitioner, where keys go, are followed."""
+    def __init__(
+        self, cluster: Cluster, properties: Mapping[str, Any], on_trouble: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Prepare; of librdkafka's properties the compression and the partitioner, where keys go, are followed.
+
+        ``on_trouble`` is told once for each batch what is waited for.
+        """
+        self._on_trouble = on_trouble
         named = str(properties.get("compression.type", properties.get("compression.codec", "none")))
         self._cluster = cluster
         self._codec = Codec.__members__.get(named.upper(), Codec.NONE)
@@ -171,6 +177,8 @@ class RawProducer:
             except ClientError as error:
                 if attempt + 1 == RETRIES_MAX or error.code not in _RETRIED:
                     raise
+                if not attempt:
+                    self._on_trouble(error.message)
             else:
                 self._sequences[where] = (sequence + len(drafts)) % _SEQUENCES
                 return base_offset

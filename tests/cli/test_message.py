@@ -13,7 +13,9 @@ import jsonschema
 import pytest
 
 from klamm.cli.docs import envelope_schema
+from klamm.cli.message_destination import waiting_text
 from klamm.client.messages.raw_producing import default_partition
+from klamm.client.wire import PartitionMetadata, TopicMetadata
 from tests.cli.conftest import Klamm
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
@@ -475,6 +477,19 @@ def test_a_read_only_context_refuses_to_produce_and_lets_read(
     assert klamm("produce", topic, "--value", "v", *at).code == 4
     assert klamm("consume", topic, "--group", "g", "-n", "1", *at).code == 4
     assert klamm("consume", topic, "-e", *at).code == 0
+
+
+@pytest.mark.parametrize(
+    ("leaders", "said"),
+    [
+        ([1, 2], ""),
+        ([1, -1, 2], "no leader now: 1 of 3 partitions of t (1); records that go there wait for one"),
+        ([-1] * 6, "no leader now: 6 of 6 partitions of t (0, 1, 2, 3, 4 …); records that go there wait for one"),
+    ],
+)
+def test_who_sends_is_told_which_partitions_cannot_take_it_now(leaders: list[int], said: str) -> None:
+    parts = [PartitionMetadata(0, number, leader, 0, (1,), (), ()) for number, leader in enumerate(leaders)]
+    assert waiting_text(TopicMetadata(0, "t", b"", internal=False, partitions=parts)) == said
 
 
 def test_an_import_needs_a_file_of_records(klamm: Klamm, shared_klamm: Broker, topic: str, tmp_path: Path) -> None:
