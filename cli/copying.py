@@ -125,6 +125,7 @@ def _told(run: Run, state: CopyState, result: CopyResult) -> Result:
 
 async def _prepare(run: Run, source: Source, target: Cluster, name: str, *, clone: bool) -> CopyState | None:
     """Settle what is copied, have it confirmed, make the destination if need be; None in a dry run."""
+    from klamm.cli.message_destination import held_lines
     from klamm.client.cloning import plan_copy, plan_likeness
 
     ranges = await _ranges(run, source)
@@ -152,9 +153,12 @@ async def _prepare(run: Run, source: Source, target: Cluster, name: str, *, clon
     where = "" if named else f" of {target.settings.bootstrap[0]}"
     lines = [f"{counted(len(ranges), 'partition')}, {counted(span, 'offset')}" if ranges else "no records"]
     lines += ["by key into whatever partition the partitioner says" if repartition else "partitions stay as they are"]
-    lines += [f"{name} is made, with the partitions and configs of {source.topic}" if topic is None else ""]
+    if topic is None:
+        lines.append(f"{name} is made, with the partitions and configs of {source.topic}")
+    else:
+        lines += await held_lines(target, topic)
     what = f"{'clone' if clone else 'copy'} {source.topic} into {name}{where}"
-    if not await guard(run, Plan(what, MILD, name, [each for each in lines if each], CANNOT_UNDO), target):
+    if not await guard(run, Plan(what, MILD, name, lines, CANNOT_UNDO), target):
         return None
     if topic is None:
         assert likeness is not None, "planned above where there is no topic"

@@ -194,8 +194,8 @@ def _produce(path: str) -> Command:
             Example(f"{line} copy --input jsonl --file orders.jsonl", "what `klamm consume orders -e -o jsonl` wrote"),
             Example(f"{line} orders --template 'order {{{{i}}}}' --rate 100 --count 1000 --yes", "made-up records"),
         ),
-        ("Metadata", "InitProducerId", "Produce"),
-        ("Describe and Write on the topic",),
+        ("Metadata", "CreateTopics", "InitProducerId", "Produce"),
+        ("Describe and Write on the topic", "Create on it (--create)"),
         level=1,
         details="A topic that does not exist is refused and never created, unless --create. What is piped is sent "
         "without a question; records cannot be taken back.\nA line of JSONL that is none ends it: what stood before is "
@@ -328,8 +328,8 @@ COMMANDS = (
             Option(("--partitions",), "with --create: how many, instead of what the file says", "COUNT"),
         ),
         (Example("klamm message import orders.parquet orders-copy --create --yes", "into a new topic, as they were"),),
-        ("Metadata", "InitProducerId", "Produce"),
-        ("Describe and Write on the topic",),
+        ("Metadata", "CreateTopics", "InitProducerId", "Produce"),
+        ("Describe and Write on the topic", "Create on it (--create)"),
         level=1,
         details="Partitions, timestamps, headers and nulls are kept; offsets are the broker's to give.\n"
         "Arrow and Parquet files say how many partitions their topic had. JSONL does not: a topic that is created has "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from klamm.cli.guard import ADDITIVE, MILD, Plan, guard, record
 from klamm.cli.message_coverage import gap_errors, resume_line
-from klamm.cli.message_destination import CANNOT_UNDO, Placing, asked_partitions, find_or_create
+from klamm.cli.message_destination import CANNOT_UNDO, Placing, asked_partitions, find_destination, held_lines, made
 from klamm.cli.message_input import chunks, split
 from klamm.cli.message_source import Source, find_source, make_condition, make_scan, open_ended
 from klamm.cli.output import Column, Item, Result, count_text
@@ -217,12 +217,13 @@ async def import_records(run: Run) -> Result:
         partitions = asked_partitions(run)
         if partitions is None and run.values.flag("create") and not _is_pipe(path):
             partitions = await _partitions_of(path, kind)
-        topic = await find_or_create(run, partitions)
-        plan = Plan(
-            f"import {path} into {topic.name}", MILD if run.interactive else ADDITIVE, topic.name, (), CANNOT_UNDO
-        )
-        if not await guard(run, plan):
-            return Result([{"topic": topic.name, "file": path, "records": 0, "hash": None}], COLUMNS)
+        destination = await find_destination(run, partitions)
+        name = destination.topic.name
+        lines = destination.lines or await held_lines(run.cluster, destination.topic)
+        level = MILD if run.interactive else ADDITIVE
+        if not await guard(run, Plan(f"import {path} into {name}", level, name, lines, CANNOT_UNDO)):
+            return Result([{"topic": name, "file": path, "records": 0, "hash": None}], COLUMNS)
+        topic = await made(run, destination)
         sender = Sender(run.cluster)
         try:
             async with sender:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klamm.cli.guard import ADDITIVE, MILD, Plan, guard, record
-from klamm.cli.message_destination import CANNOT_UNDO, Placing, asked_partitions, find_or_create
+from klamm.cli.message_destination import CANNOT_UNDO, Destination, Placing, asked_partitions, find_destination, made
 from klamm.cli.message_input import chunks, raw, split, unescaped
 from klamm.cli.message_source import open_ended
 from klamm.cli.message_template import compile_template, rate_of
@@ -62,10 +62,12 @@ async def produce(run: Run) -> Result:
     shape = _shape(run)
     source = _source(run)
     with open_ended(run):
-        topic = await find_or_create(run, asked_partitions(run))
-        _check_partition(topic, shape.partition)
-        if not await _guarded(run, topic.name, source):
-            return Result([{"topic": topic.name, "sent": 0, "failed": 0}], PRODUCE_COLUMNS)
+        destination = await find_destination(run, asked_partitions(run))
+        _check_partition(destination.topic, shape.partition)
+        if not await _guarded(run, destination, source):
+            return Result([{"topic": destination.topic.name, "sent": 0, "failed": 0}], PRODUCE_COLUMNS)
+        topic = await made(run, destination)
+        _say_if_typed(run, topic.name, source)
         from klamm.client.messages.producing import Sender
 
         sender = Sender(run.cluster, _properties(run))
@@ -185,17 +187,19 @@ def _check_partition(topic: TopicMetadata, partition: int | None) -> None:
         raise UsageError(msg)
 
 
-async def _guarded(run: Run, topic: str, source: _Input) -> bool:
+async def _guarded(run: Run, destination: Destination, source: _Input) -> bool:
     """Ask where somebody sits at a terminal; what is piped or typed line by line is its own confirmation."""
     asked = run.interactive and not source.is_typed
     what = {"value": "one record", "tombstone": "a tombstone", "template": "records of a template"}
-    plan = Plan(
-        f"produce {what.get(source.kind, 'records')} to {topic}", MILD if asked else ADDITIVE, topic, (), CANNOT_UNDO
-    )
-    go = await guard(run, plan)
-    if go and source.is_typed:
+    topic = destination.topic.name
+    level = MILD if asked else ADDITIVE
+    records = what.get(source.kind, "records")
+    return await guard(run, Plan(f"produce {records} to {topic}", level, topic, destination.lines, CANNOT_UNDO))
+
+
+def _say_if_typed(run: Run, topic: str, source: _Input) -> None:
+    if source.is_typed:
         run.note(f"type records for {topic}, one a line; Ctrl-D ends" if source.kind == "lines" else "Ctrl-D ends")
-    return go
 
 
 def _properties(run: Run) -> dict[str, Any]:

@@ -216,6 +216,7 @@ def test_a_part_is_copied_behind_what_is_there(klamm: Klamm, any_broker: Broker,
     assert klamm(*line, "--from", "10..20").items[0]["records"] == 10
     filtered = klamm(*line, "-H", "same=2", "-k", "key-1")
     assert filtered.items[0]["verified"] is True
+    assert f"{topic}-copy holds 10 offsets already: these come behind" in filtered.err
     source, target = content(klamm, any_broker, topic), content(klamm, any_broker, f"{topic}-copy")
     wanted = source[10:20] + [row for row in source if row["key"] == "key-1" and row["headers"]]
     assert [{**row, "offset": 0} for row in target] == [{**row, "offset": 0} for row in wanted]

@@ -519,6 +519,20 @@ def test_an_import_reads_a_pipe(klamm: Klamm, shared_klamm: Broker, topic: str) 
     assert klamm("consume", topic, "-e", "-b", shared_klamm.bootstrap).out.split() == ["a", "b"]
 
 
+def test_a_dry_run_makes_no_topic_and_says_what_would_be_made(
+    klamm: Klamm, any_broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    at = ("-b", any_broker.bootstrap, "-o", "json")
+    (tmp_path / "r.jsonl").write_text('{"value":"a","partition":2}\n')
+    for line in (("message", "import", "r.jsonl", topic), ("produce", topic, "--value", "a", "--partitions", "3")):
+        ran = klamm(*line, "--create", "--dry-run", *at)
+        assert (ran.code, f"{topic} is made, with 3 partitions" in ran.err) == (0, True), ran
+        assert klamm("topic", "describe", topic, *at).codes == ["UNKNOWN_TOPIC_OR_PARTITION"]
+    assert klamm("message", "import", "r.jsonl", topic, "--create", "--yes", *at).code == 0
+    again = klamm("message", "import", "r.jsonl", topic, "--create", "--dry-run", *at)
+    assert f"{topic} holds 1 offset already: these come behind" in again.err
+
+
 def test_an_import_into_a_new_topic_reads_a_pipe_once(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
     readable, writable = os.pipe()
     os.write(writable, b'{"value":"a","partition":1}\n')
