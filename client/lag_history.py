@@ -139,7 +139,7 @@ class LagHistory:
 
     Attributes:
         latest: The newest report.
-        totals: (time, lag of the group) for sparklines, by group.
+        totals: (time, lag of the group) for sparklines, by group; only where all ends were known.
     """
 
     def __init__(self, samples_max: int = SAMPLES_MAX, window_ms: int = WINDOW_MS) -> None:
@@ -169,7 +169,7 @@ class LagHistory:
             if each.log_start_offset >= 0:
                 _series(self._starts, (topic, index)).add(report.ends_at_ms, each.log_start_offset, keep)
         for total in report.totals():
-            if total.lag is not None:
+            if total.lag is not None and not total.unavailable:  # a part would look as if the rest had been read
                 _series(self.totals, total.group).add(report.ends_at_ms, total.lag, keep)
         if self.latest is not None:
             self._add_commits(self.latest, report)

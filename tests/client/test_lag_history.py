@@ -107,6 +107,14 @@ def test_what_did_not_change_has_the_series_that_it_would_have_with_every_sample
         }
 
 
+def test_lag_that_is_known_in_part_is_no_point_of_its_course() -> None:
+    history = LagHistory()
+    commits: dict[str, dict[str, list[Commit]]] = {"g": {"t": [(0, 5, -1, 0), (1, 5, -1, 0)]}}
+    for number, ends in enumerate(({0: 9, 1: 9}, {0: 9}, {0: 10, 1: 9})):
+        history.add(_report(number, {"t": ends}, commits))
+    assert list(history.totals["g"].values) == [8, 9], "a leader was away for a moment, and nothing was read"
+
+
 def test_a_group_that_stands_still_is_not_gone_through() -> None:
     history = LagHistory()
     commits: dict[str, dict[str, list[Commit]]] = {"g": {"t": [(0, 5, -1, 0)]}}

@@ -26,7 +26,7 @@ EVENTS_KEPT: Final = 500
 
 
 class MemberRow(NamedTuple):
-    """One member. ``lag`` is over its partitions that have one."""
+    """One member. ``lag`` is over its partitions that have one, without those with no commit or no end."""
 
     member_id: str
     client_id: str
@@ -35,6 +35,8 @@ class MemberRow(NamedTuple):
     partitions: int
     lag: int | None
     assigned: str
+    no_commit: int = 0
+    unavailable: int = 0
 
 
 class EventRow(NamedTuple):
@@ -109,10 +111,12 @@ def lags_of(session: Session, watcher: LagWatcher, name: str) -> list[tuple[int,
 
 def members_of(described: DescribedGroup, rows: list[PartitionRow]) -> list[MemberRow]:
     """Return a row for each member."""
-    lags = {(row.topic, row.partition): row.lag for row in rows}
+    by_place = {(row.topic, row.partition): row for row in rows}
     found: list[MemberRow] = []
     for member in described.members:
-        mine = [lag for where in member.assignments if (lag := lags.get(where)) is not None]
+        mine = [row for where in member.assignments if (row := by_place.get(where)) is not None]
+        lags = [row.lag for row in mine if row.lag is not None]
+        unknown = [row for row in mine if row.lag is None]
         by_topic: dict[str, list[int]] = {}
         for topic, index in member.assignments:
             by_topic.setdefault(topic, []).append(index)
@@ -124,8 +128,10 @@ def members_of(described: DescribedGroup, rows: list[PartitionRow]) -> list[Memb
                 member.client_host.strip("/"),
                 member.instance_id or "",
                 len(member.assignments),
-                sum(mine) if mine else None,
+                sum(lags) if lags else None,
                 assigned,
+                sum(1 for row in unknown if not row.problem),
+                sum(1 for row in unknown if row.problem),
             )
         )
     return found

@@ -62,7 +62,8 @@ class Figures(NamedTuple):
     """The whole cluster in numbers; None where nothing is known yet.
 
     ``produce_ms`` and ``fetch_ms`` are what 99 % of requests took at most, second by second, on the slowest broker:
-    klamm brokers tell, others do not.
+    klamm brokers tell, others do not. ``groups_are_least`` where a broker did not tell its groups; ``lag_is_least``
+    then, and where log ends are not known.
     """
 
     topics: int
@@ -77,6 +78,8 @@ class Figures(NamedTuple):
     leaders: tuple[tuple[int, int], ...]
     produce_ms: tuple[float, ...] = ()
     fetch_ms: tuple[float, ...] = ()
+    groups_are_least: bool = False
+    lag_is_least: bool = False
 
 
 class Seen(NamedTuple):
@@ -346,6 +349,8 @@ def _figures(seen: Seen, known: Known) -> Figures:
         leaders=seen.leaders,
         produce_ms=tuple(known.produce_ms),
         fetch_ms=tuple(known.fetch_ms),
+        groups_are_least=known.group_error is not None,
+        lag_is_least=known.group_error is not None or any(row.unavailable for row in rows or ()),
     )
 
 

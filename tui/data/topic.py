@@ -47,7 +47,7 @@ class PartitionRow(NamedTuple):
 
 
 class ConsumerRow(NamedTuple):
-    """One group with offsets of this topic. ``lag`` is over the partitions with a known end.
+    """One group with offsets of this topic. ``lag`` is without the ``unavailable`` partitions: their end is not known.
 
     ``rate`` is records a second by its commits since the look before, None after the first.
     """
@@ -57,6 +57,7 @@ class ConsumerRow(NamedTuple):
     partitions: int
     lag: int | None
     rate: float | None = None
+    unavailable: int = 0
 
 
 @dataclass
@@ -180,7 +181,8 @@ async def _consumers(
             both = [max(0, ends[index][1] - offset) for index, offset in mine.items() if index in ends]
             known.commits[group] = (now, mine)
             rate = _read_rate(before.get(group), now, mine)
-            rows.append(ConsumerRow(group, states.get(group, ""), len(mine), sum(both) if both else None, rate))
+            lag, unavailable = sum(both) if both else None, len(mine) - len(both)
+            rows.append(ConsumerRow(group, states.get(group, ""), len(mine), lag, rate, unavailable))
     rates = [row.rate for row in rows if row.rate is not None]
     known.read_rate = sum(rates) if rates else None
     return sorted(rows, key=lambda row: row.group), [

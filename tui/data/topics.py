@@ -51,7 +51,11 @@ _KEYS: Final = ("cleanup.policy", "retention.ms", "min.insync.replicas")
 
 
 class TopicRow(NamedTuple):
-    """One topic; None where the cluster has not said (yet)."""
+    """One topic; None where the cluster has not said (yet).
+
+    ``records`` is without the ``unknown`` partitions, whose log end nobody tells; ``size_is_least`` where a broker that
+    has replicas did not tell.
+    """
 
     name: str
     partitions: int
@@ -68,6 +72,8 @@ class TopicRow(NamedTuple):
     min_isr: int | None = None
     internal: bool = False
     below_min_isr: int = 0
+    unknown: int = 0
+    size_is_least: bool = False
 
     @property
     def trouble(self) -> int:
@@ -95,6 +101,7 @@ class Known:
     sampled_ms: dict[str, int] = field(default_factory=dict)
     rates: dict[str, deque[float]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    sized: frozenset[int] = frozenset()  # brokers that told sizes
     last_write_ms: dict[str, int] = field(default_factory=dict)
     configs: dict[str, dict[str, str | None]] = field(default_factory=dict)
     topics: list[TopicMetadata] = field(default_factory=list)  # of ``seen``, by name
@@ -228,6 +235,8 @@ def row_of(topic: TopicMetadata, known: Known) -> TopicRow:
         min_isr=min_isr,
         internal=topic.internal or name.startswith("__"),
         below_min_isr=below,
+        unknown=0 if ends is None else sum(1 for part in parts if part.partition not in ends),
+        size_is_least=any(replica not in known.sized for part in parts for replica in part.replicas),
     )
 
 
@@ -385,7 +394,10 @@ async def _look_at_sizes(session: Session, metadata: ClusterMetadata, known: Kno
     for each in dirs:
         for replica in each.replicas:
             sizes[replica.topic] = sizes.get(replica.topic, 0) + replica.size_bytes
-    known.forget_rows(name for name, size_bytes in sizes.items() if known.sizes.get(name) != size_bytes)
+    sized = frozenset(broker.broker_id for broker in metadata.brokers) - failed.keys()
+    changed = None if sized != known.sized else [name for name, size in sizes.items() if known.sizes.get(name) != size]
+    known.sized = sized
+    known.forget_rows(changed)
     known.sizes.update(sizes)
     return list(failed.values())
 

@@ -15,20 +15,23 @@ from klamm.tui.data.group import EventRow, MemberRow
 from klamm.tui.data.groups import PartitionRow
 from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
-from klamm.tui.screens.groups import GROUP_DANGER, group_changes, partition_columns
-from klamm.tui.screens.topics import optional
+from klamm.tui.screens.groups import GROUP_DANGER, group_changes, lag_cell, partition_columns
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
 from klamm.tui.view import View
 
 
-def member_columns() -> list[Column]:
+def member_columns(signs: Signs) -> list[Column]:
     """Return the columns of members."""
+
+    def show_lag(row: MemberRow) -> Cell:
+        return lag_cell(signs, row.lag, row.no_commit, row.unavailable)
+
     return [
         Column("client", "CLIENT", lambda r: r.client_id, None, 18, flex=True, search=True),
         Column("host", "HOST", lambda r: r.host, None, 15, search=True),
         Column.figure("partitions", "PARTS", lambda r: r.partitions, None, 6),
-        Column.figure("lag", "LAG", lambda r: r.lag, lambda r: optional(r.lag, count_text), 12),
+        Column.figure("lag", "LAG", lambda r: r.lag, show_lag, 12),
         Column("assigned", "ASSIGNED", lambda r: r.assigned, None, 20, flex=True, search=True, drop=1),
         Column("member", "MEMBER", lambda r: r.member_id, lambda r: Cell(r.member_id, "dim"), 20, flex=True, drop=2),
         Column("instance", "INSTANCE", lambda r: r.instance_id, lambda r: Cell(r.instance_id, "dim"), 12, drop=3),
@@ -71,7 +74,9 @@ class GroupView(View):
             sort="-lag",
             empty="This group has neither commits nor members with partitions.",
         )
-        yield TableView("members", member_columns(), title="Members", sort="client", empty="It has no members.")
+        yield TableView(
+            "members", member_columns(self.signs), title="Members", sort="client", empty="It has no members."
+        )
         yield ChartPane("flow", title="Lag over time, offsets", show=short_count, empty="Nothing is known of its lag.")
         yield TableView("events", event_columns(self.signs), title="Happened", empty="nothing yet")
 

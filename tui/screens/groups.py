@@ -29,6 +29,15 @@ HALF = 0.5
 _REBALANCING = frozenset({"PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling"})
 
 
+def lag_cell(signs: Signs, lag: int | None, no_commit: int, unavailable: int) -> Cell:
+    """Return the lag of several partitions, and of how many it is not, having no commit or no end."""
+    doubts = f" {signs.none}{no_commit}" if no_commit else ""
+    doubts += f" ?{unavailable}" if unavailable else ""
+    if lag is None:
+        return Cell(doubts.strip(), "warn" if doubts else "dim")
+    return Cell(count_text(lag) + doubts, "warn" if doubts else "strong" if lag else "dim")
+
+
 class Show:
     """How lag is written."""
 
@@ -45,11 +54,7 @@ class Show:
 
     def lag(self, row: GroupRow) -> Cell:
         """Return the lag; partitions without a commit or an end are said, never counted as nothing."""
-        doubts = f" {self.signs.none}{row.no_commit}" if row.no_commit else ""
-        doubts += f" ?{row.unavailable}" if row.unavailable else ""
-        if row.lag is None:
-            return Cell(doubts.strip(), "warn" if doubts else "dim")
-        return Cell(count_text(row.lag) + doubts, "warn" if doubts else "strong" if row.lag else "dim")
+        return lag_cell(self.signs, row.lag, row.no_commit, row.unavailable)
 
     def time(self, row: GroupRow | PartitionRow) -> Cell:
         """Return the lag as time, with a mark where it is not exact."""
@@ -137,7 +142,7 @@ def partition_columns(signs: Signs) -> list[Column]:
 
     def owner(row: PartitionRow) -> Cell:
         if row.problem:  # why its lag or its time is not known
-            return Cell(f"{row.owner}  {signs.warn} {row.problem}".strip(), "warn")
+            return Cell(f"{signs.warn} {_problem(row)}  {row.owner}".rstrip(), "warn")
         return Cell(row.owner) if row.owner else Cell("(nobody)", "dim")
 
     return [
@@ -155,7 +160,12 @@ def partition_columns(signs: Signs) -> list[Column]:
 
 def _owner(row: PartitionRow) -> str:
     """Return by what a partition is found and sorted: who has it, and what is wrong with it."""
-    return f"{row.owner}    {row.problem}".strip()
+    return f"{row.owner}    {_problem(row)}".strip()
+
+
+def _problem(row: PartitionRow) -> str:
+    """Return what is wrong with a partition, which its row names already."""
+    return row.problem.removeprefix(f"{row.topic}:{row.partition}").lstrip(": ")
 
 
 def group_changes(names: list[str], partition: PartitionRow | None = None) -> list[MenuItem]:

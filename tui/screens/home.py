@@ -64,8 +64,9 @@ def figure_lines(figures: Figures, signs: Signs, width: int) -> list[TextLine]:
     leaders = "  ".join(f"{broker}: {count_text(count)}" for broker, count in shown)
     if len(figures.leaders) > LEADERS_MAX:
         leaders += f"  and {len(figures.leaders) - LEADERS_MAX} more"
-    groups = "" if figures.groups is None else f"  groups {count_text(figures.groups)}"
-    lag = "" if figures.lag is None else count_text(figures.lag)
+    many = signs.least if figures.groups_are_least else ""
+    groups = "" if figures.groups is None else f"  groups {many}{count_text(figures.groups)}"
+    lag = "" if figures.lag is None else (signs.least if figures.lag_is_least else "") + count_text(figures.lag)
     return [
         rate("in", figures.rate_in, figures.trend_in),
         rate("read", figures.rate_out, figures.trend_out),

@@ -16,6 +16,7 @@ from klamm.tui.data.topic import ConsumerRow, PartitionRow
 from klamm.tui.dialogs.change import MenuItem
 from klamm.tui.place import Place
 from klamm.tui.screens.configs import ConfigsView, config_columns
+from klamm.tui.screens.groups import lag_cell
 from klamm.tui.screens.topics import optional, topic_changes
 from klamm.tui.signs import Signs
 from klamm.tui.table import TableView
@@ -57,13 +58,17 @@ def partition_columns(signs: Signs) -> list[Column]:
     ]
 
 
-def consumer_columns() -> list[Column]:
+def consumer_columns(signs: Signs) -> list[Column]:
     """Return the columns of groups that have offsets of the topic."""
+
+    def lag(row: ConsumerRow) -> Cell:
+        return lag_cell(signs, row.lag, 0, row.unavailable)
+
     return [
         Column("group", "GROUP", lambda r: r.group, None, 24, flex=True, search=True),
         Column("state", "STATE", lambda r: r.state, None, 12, search=True),
         Column.figure("partitions", "PARTS", lambda r: r.partitions, None, 6),
-        Column.figure("lag", "LAG", lambda r: r.lag, lambda r: optional(r.lag, count_text), 12),
+        Column.figure("lag", "LAG", lambda r: r.lag, lag, 12),
         Column.figure("rate", "READ/s", lambda r: r.rate, lambda r: optional(r.rate, short_count), 7),
     ]
 
@@ -110,7 +115,7 @@ class TopicView(ConfigsView):
         )  # fmt: skip
         yield TableView("configs", config_columns(self.signs), title="Configs", sort="-changed", empty="no configs")
         yield TableView(
-            "consumers", consumer_columns(), title="Consumers", sort="-lag",
+            "consumers", consumer_columns(self.signs), title="Consumers", sort="-lag",
             empty="No group has committed offsets of this topic.",
         )  # fmt: skip
         yield TableView(

@@ -50,6 +50,12 @@ class _Show:
         unit_ms = 1000 if age < MINUTE_MS else MINUTE_MS  # or every line would be drawn each second
         return Cell(duration_text(age // unit_ms * unit_ms))
 
+    def span(self, row: TopicRow) -> Cell:
+        return optional(row.records, lambda span: (self.signs.least if row.unknown else "") + count_text(span))
+
+    def size(self, row: TopicRow) -> Cell:
+        return optional(row.size_bytes, lambda size: (self.signs.least if row.size_is_least else "") + size_text(size))
+
     def trend(self, row: TopicRow) -> Cell:
         bars = sparkline(row.trend, TREND_WIDTH, ascii_only=self.signs.ascii)
         return Cell(bars, "accent" if row.rate else "dim")
@@ -80,10 +86,10 @@ def columns(signs: Signs, now_ms: Callable[[], int]) -> list[Column]:
         Column("health", "HEALTH", lambda r: r.trouble, show.health, 11, descending=True),
         Column.figure("partitions", "PARTS", lambda r: r.partitions, None, 6),
         Column.figure("replicas", "RF", lambda r: r.replication, None, 3, drop=4),
-        Column.figure("span", "SPAN", lambda r: r.records, lambda r: optional(r.records, count_text), 13, drop=2),
+        Column.figure("span", "SPAN", lambda r: r.records, show.span, 13, drop=2),
         Column.figure("rate", "IN/s", lambda r: r.rate, lambda r: optional(r.rate, short_count), 7),
         Column("trend", "TREND", lambda r: r.rate, show.trend, TREND_WIDTH, drop=5, descending=True),
-        Column.figure("size", "SIZE", lambda r: r.size_bytes, lambda r: optional(r.size_bytes, size_text), 10, drop=1),
+        Column.figure("size", "SIZE", lambda r: r.size_bytes, show.size, 10, drop=1),
         Column("written", "WRITTEN", lambda r: r.last_write_ms, show.written, 9, right=True, drop=3, ages=True),
         Column("retention", "RETENTION", lambda r: r.retention_ms, _retention, 15, drop=6, descending=True),
     ]
@@ -100,7 +106,8 @@ class TopicsView(View):
     COMPARES = "topic"
     HELP = (
         "Every topic of the cluster. SPAN is the distance from log start to log end in offsets, not a number of "
-        "messages: compaction and transactions leave gaps. Figures appear for topics in view first."
+        "messages: compaction and transactions leave gaps. ≥ is at least: some partitions or replicas are on brokers "
+        "that do not answer. Figures appear for topics in view first."
     )
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("m", "messages", "Messages", id="topics.messages")]
