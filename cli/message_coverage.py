@@ -60,7 +60,7 @@ def tell_coverage(run: Run, scan: Scan) -> None:
     matches = f"{scan.matched:,} match{'' if scan.matched == 1 else 'es'} in " if scan.has_condition else ""
     left = scan.remaining
     state = "complete" if scan.is_complete else f"{counted(left, 'offset')} not looked at" if left else ""
-    if scan.gaps or scan.corrupt_count or scan.errors:
+    if scan.gaps or scan.corrupt_count or scan.undecoded or scan.errors:
         state = f"incomplete{'; ' + state if left else ''}"
     run.note(f"{matches}{scan.scanned:,} record{'' if scan.scanned == 1 else 's'}{'; ' + state if state else ''}")
 

@@ -278,16 +278,19 @@ async def make_decoder(run: Run) -> RecordDecoder:
     """
     from klamm.client.decoding import open_decoder
 
-    values = run.values
+    def given(name: str) -> str | None:
+        return run.values.text(name) if run.values.has(name) else None  # copies decode for their filter alone
+
     settings = run.resolved.settings
-    if values.text("registry") is not None:
-        settings = settings._replace(registry={"url": values.text("registry") or ""})
+    url = given("registry")
+    if url is not None:
+        settings = settings._replace(registry={"url": url})
     return await open_decoder(
         settings,
-        values.text("key_as") or "auto",
-        values.text("value_as") or "auto",
-        values.text("key_schema"),
-        values.text("value_schema"),
+        given("key_as") or "auto",
+        given("value_as") or "auto",
+        given("key_schema"),
+        given("value_schema"),
     )
 
 

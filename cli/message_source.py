@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 KEY_PLACE = 2
 """Where a record's fields have the key."""
+REASONS_MAX = 10
+"""Reasons that are told apart why records could not be decoded."""
 
 
 class Source(NamedTuple):
@@ -173,17 +176,26 @@ async def _built(run: Run, node: Node) -> Filter:
     def as_record(fields: Fields) -> Record:
         return Record(topic, -1, fields[0], fields[1], "", fields[2], fields[3], fields[4])
 
+    undecoded = Counter[str]()
+    last: Fields | None = None
+
     def decode(fields: Fields, place: int) -> object:
+        nonlocal last
         if plain:
             with contextlib.suppress(ValueError):
                 return decode_json(fields, place)
         record = as_record(fields)
-        return (decoder.key(record) if place == KEY_PLACE else decoder.value(record)).value
+        found = decoder.key(record) if place == KEY_PLACE else decoder.value(record)
+        if found.note and fields is not last and not isinstance(found.value, (dict, list)):
+            why = found.note if found.note in undecoded or len(undecoded) < REASONS_MAX else "for other reasons"
+            undecoded[why] += 1
+            last = fields  # a filter may look into a record several times
+        return found.value
 
     async def prepare(rows: Sequence[Fields]) -> None:
         await decoder.prepare(as_record(fields) for fields in rows)
 
-    return build(node, decode, None if plain else prepare, literal=plain)
+    return build(node, decode, None if plain else prepare, literal=plain)._replace(undecoded=undecoded)
 
 
 def raw_word(text: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from fnmatch import translate
 from typing import Any, Final, NamedTuple, assert_never
 
@@ -21,11 +21,15 @@ _JSON_STARTS: Final = frozenset({b"{", b"["})
 
 
 class Filter(NamedTuple):
-    """A filter ready for :class:`klamm.client.messages.scan.Scan`; ``prepare`` loads what its decoding needs."""
+    """A filter ready for :class:`klamm.client.messages.scan.Scan`; ``prepare`` loads what its decoding needs.
+
+    ``undecoded`` counts the records so far that its paths could not be looked for in, by the reason.
+    """
 
     check: Test
     needles: Sequence[Clause]
     prepare: Prepare | None = None
+    undecoded: Mapping[str, int] = {}
 
     def test(self, partition: int, fields: Fields) -> bool:
         """Return whether a record matches."""
@@ -88,7 +92,8 @@ def both(first: Filter | None, second: Filter | None) -> Filter | None:
     if first is None or second is None:
         return first or second
     needles = ordered([*first.needles, *second.needles])
-    return Filter(_all([first.check, second.check]), needles, first.prepare or second.prepare)
+    prepare, undecoded = first.prepare or second.prepare, first.undecoded or second.undecoded
+    return Filter(_all([first.check, second.check]), needles, prepare, undecoded)
 
 
 def _anywhere(text: bytes) -> Test:

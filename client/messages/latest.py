@@ -105,7 +105,7 @@ class LastMatches:
                 last[found.where] = header, rows[-1]
         self.errors |= scan.errors
         self.gaps += scan.gaps
-        self.corrupt_errors += scan.corrupt_errors()
+        self.corrupt_errors += scan.unread_errors()
         for where, part in parts.items():
             coverage = scan.coverage[where]
             part.scanned += coverage.scanned

@@ -28,6 +28,7 @@ from klamm.client.messages.record import (
 )
 from klamm.client.offsets import Partition
 from klamm.client.positions import Range
+from klamm.client.text import counted
 from klamm.client.wire import ClusterMetadata
 from klamm.model.errors import KafkaError
 from klamm.records.batch import CODEC_MASK, HEADER_SIZE, BatchHeader
@@ -51,6 +52,11 @@ class Condition(Protocol):
     @property
     def prepare(self) -> Callable[[Sequence[Fields]], Awaitable[None]] | None:
         """What has to be awaited with records before they are tested; None for nothing."""
+        ...
+
+    @property
+    def undecoded(self) -> Mapping[str, int]:
+        """How many records so far it could not look into, by the reason."""
         ...
 
     def test(self, partition: int, fields: Fields) -> bool:
@@ -174,7 +180,7 @@ class Scan:
     def is_complete(self) -> bool:
         """Whether every record of every range was looked at and could be."""
         whole = all(each.is_complete for each in self.coverage.values())
-        return whole and not self.errors and not self.gaps and not self.corrupt_count
+        return whole and not self.errors and not self.gaps and not self.corrupt_count and not self.undecoded
 
     @property
     def cursor(self) -> str:
@@ -394,9 +400,19 @@ class Scan:
         if len(self.corrupt) < CORRUPT_SHOWN_MAX:
             self.corrupt.append(Corrupt(where, header.base_offset, header.record_count, str(error)))
 
-    def corrupt_errors(self) -> list[ClientError]:
-        """Return the batches that could not be decoded as errors to report."""
-        return [
+    @property
+    def undecoded(self) -> Mapping[str, int]:
+        """How many records the condition could not look into, by the reason: whether they match is not known."""
+        return {} if self._condition is None else self._condition.undecoded
+
+    def unread_errors(self) -> list[ClientError]:
+        """Return what could not be decoded as errors to report: batches, and records that were to be looked into."""
+        code, hint = "NOT_DECODED", "klamm message get shows one; filters on key, headers and time need no decoding"
+        undecoded = [
+            ClientError(code, f"{counted(count, 'record')} could not be looked into: {why}", hint)
+            for why, count in self.undecoded.items()
+        ]
+        return undecoded + [
             ResponseError(
                 2,
                 f"{each.where[0]}:{each.where[1]}@{each.offset}: {each.records} records unreadable: {each.why}",

@@ -266,7 +266,7 @@ def test_a_batch_that_cannot_be_read_is_counted_and_the_rest_is_searched(any_bro
     scan = asyncio.run(run())
     assert scan.corrupt_count == 1
     assert not scan.is_complete
-    assert "@5: 1 records unreadable" in scan.corrupt_errors()[0].message
+    assert "@5: 1 records unreadable" in scan.unread_errors()[0].message
 
 
 _BYTES = st.none() | st.binary(max_size=90)
