@@ -164,8 +164,9 @@ Works on any cluster with nobody's code instrumented. Each hop says what it is k
 __consumer_offsets) or inferred (from timestamps and present offsets). A commit shown as ≤ may not have been the first:
 an earlier one can be compacted away. What is not known is shown as unknown."""
 _FIND_DETAILS = """\
-A trace id is found in every dialect: traceparent, ce_traceparent, b3, X-B3-*, uber-trace-id, x-datadog-*. How much was
-looked at is said on standard error and in the envelope's notes; a partition that could not be read is an error."""
+A trace id, or eight and more of its first digits, is found in every dialect: traceparent, ce_traceparent, b3, X-B3-*,
+uber-trace-id, x-datadog-* (whole ids). How much was looked at is said on standard error and in the envelope's notes; a
+partition that could not be read is an error."""
 _LISTEN_DETAILS = """\
 Takes what OpenTelemetry SDKs export (protobuf or JSON, gzip or not). Names and attributes of every instrumentation are
 brought to one form; the offset that a span does not know is found by the trace context in the record."""

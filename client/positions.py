@@ -200,15 +200,20 @@ async def _resolve(
             side = f"before the log's start {start}" if offset < start else f"beyond the log's end {end}"
             outside.append(f"{text} in {where[0]}:{where[1]} is {side}: taken as {offsets[where]}")
     notes: list[str] = []
+    of_one = len({topic for topic, _ in offsets}) == 1  # whose name the caller puts in front
     for text in dict.fromkeys(positions.values()):
-        places = [(index, offsets[topic, index]) for (topic, index) in offsets if positions[topic, index] == text]
+        places = [
+            (str(index) if of_one else f"{topic}:{index}", offset)
+            for (topic, index), offset in offsets.items()
+            if positions[topic, index] == text
+        ]
         if not places:
             continue
         at = parse_time_ms(text, now_ms)
         meant = "" if at is None else f" = {_time_text(at)}"
         if at is not None and at > now_ms:
             meant += " (in the future)"
-        shown = " ".join(f"{index}@{offset:,}" for index, offset in places[:_PLACES_SHOWN])
+        shown = " ".join(f"{place}@{offset:,}" for place, offset in places[:_PLACES_SHOWN])
         more = f" and {len(places) - _PLACES_SHOWN} more" if len(places) > _PLACES_SHOWN else ""
         notes.append(f"{text}{meant}: {shown}{more}")
     return offsets, errors, notes + outside

@@ -122,14 +122,11 @@ class RegistryHttp:
                 return _json(answer.read(_ANSWER_SIZE_MAX), place)
         except urllib.error.HTTPError as error:
             with error:
-                raise _refusal(error, place, name) from None
+                raise _refusal(error, place, name, given=bool(self._authentication())) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             cause = f"the schema registry does not answer: {reason or type(error).__name__}"
-            hint = "is the URL right? klamm context show; " + (
-                "is ssl.ca.location its CA?" if "SSL" in cause else "curl it"
-            )
-            step = "registry"
+            step, hint = "registry", f"is the URL right? klamm context show; {suspicion(cause, url)}"
             raise UnreachableError(step, place, cause, hint) from None
 
     def _authentication(self) -> dict[str, str]:
@@ -140,6 +137,15 @@ class RegistryHttp:
             return {}
         pair = f"{settings.username}:{settings.password or ''}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def suspicion(cause: str, url: str) -> str:
+    """Return what to look at when a registry does not answer, by what was heard of it."""
+    if "CERTIFICATE_REQUIRED" in cause:
+        return "it wants a client's certificate: ssl.certificate.location and ssl.key.location in [registry]"
+    if "SSL" in cause:
+        return "is ssl.ca.location its CA?"
+    return "curl it, and https:// if it speaks TLS" if url.startswith("http:") else "curl it"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -163,7 +169,7 @@ def _json(data: bytes, place: str) -> Any:  # noqa: ANN401 (JSON)
         raise UnreachableError(step, place, "what answers is no schema registry: no JSON", hint) from None
 
 
-def _refusal(error: urllib.error.HTTPError, place: str, name: str | None) -> ClientError:
+def _refusal(error: urllib.error.HTTPError, place: str, name: str | None, *, given: bool) -> ClientError:
     status = error.code
     try:
         found = json.loads(error.read(_ANSWER_SIZE_MAX))
@@ -171,7 +177,8 @@ def _refusal(error: urllib.error.HTTPError, place: str, name: str | None) -> Cli
     except (ValueError, AttributeError, OSError, TypeError):
         number, message = status, ""
     if status == HTTPStatus.UNAUTHORIZED:
-        return _unauthorized(place, "the schema registry does not accept these credentials")
+        does = "does not accept these credentials" if given else "wants credentials, and there are none"
+        return _unauthorized(place, f"the schema registry {does}")
     if status == HTTPStatus.FORBIDDEN:
         return _unauthorized(place, f"not allowed: {message or 'the schema registry forbids it'}")
     return RegistryError(status, number, message, name)

@@ -2,16 +2,18 @@
 
 A trace id is looked for in every dialect: its hex digits, or Datadog's header and its decimal ones, rule out batches by
 their bytes, and what is left is read as headers. Anything else that is asked for by its id is a correlation id: a
-header's whole value.
+header's whole value; or, of eight hex digits and more, a trace id as it is shown where there is little room.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
+from klamm.client.messages.any_case import AnyCase
 from klamm.client.messages.filters import Filter, both, literal_filter
 from klamm.client.messages.record import Fields, Record
 from klamm.client.messages.scan import Scan
@@ -26,6 +28,8 @@ from klamm.client.tracing.propagation import (
     read_headers,
 )
 from klamm.client.wire import ClusterMetadata
+
+_ABBREVIATED: Final = re.compile(r"[0-9a-fA-F]{8,31}")
 
 
 class Query(NamedTuple):
@@ -75,7 +79,7 @@ def condition_of(query: Query) -> Filter:
     if query.trace_id is not None:
         wanted = condition_of_traces({query.trace_id})
     elif query.correlation is not None:
-        wanted = _of_correlation(query.correlation.encode())
+        wanted = _of_correlation(query.correlation)
     found = both(wanted, rest)
     assert found is not None, "a query that asks for nothing"
     return found
@@ -133,12 +137,28 @@ def matched_by(record: Record, query: Query) -> str:
         return next((each.dialect for each in found.contexts if each.trace_id == query.trace_id), "")
     if query.correlation is not None:
         wanted = query.correlation.encode()
-        return next((name for name, value in record.headers if value == wanted), "")
+        named = next((name for name, value in record.headers if value == wanted), None)
+        return named or _beginning(record.headers, query.correlation.lower()) or ""
     return ", ".join([*(name for name, _ in query.headers), *([] if query.key is None else ["key"])])
 
 
-def _of_correlation(value: bytes) -> Filter:
-    def check(_: int, fields: Fields) -> bool:
+def _of_correlation(text: str) -> Filter:
+    value, begin = text.encode(), text.lower()
+
+    def whole(_: int, fields: Fields) -> bool:
         return any(each == value for _, each in fields[4])
 
-    return Filter(check, [(value,)])
+    def check(partition: int, fields: Fields) -> bool:
+        headers: Headers = fields[4]
+        if not any(each is not None and begin.encode() in each.lower() for _, each in headers):
+            return False
+        return whole(partition, fields) or _beginning(headers, begin) is not None
+
+    if _ABBREVIATED.fullmatch(text) is None:
+        return Filter(whole, [(value,)])
+    return Filter(check, [(AnyCase(begin.encode()),)])
+
+
+def _beginning(headers: Headers, begin: str) -> str | None:
+    """Return the dialect of the first trace id that begins so."""
+    return next((each.dialect for each in read_headers(headers).contexts if each.trace_id.startswith(begin)), None)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from klamm.client.registry.http import suspicion
 from tests.cli.conftest import Klamm, Ran
 from tests.support.schema_registry import RegistryServer, schema_registry
 
@@ -228,11 +229,25 @@ def test_credentials_of_the_context_are_used_and_not_shown(
         ran = klamm("schema", "list", "-o", "json")
         assert ran.code == code, ran.err
         assert code == 0 or ran.codes == ["UNREACHABLE_REGISTRY_AUTH"]
+        assert ("wants credentials, and there are none" in ran.err) == (not given)
         shown = klamm("context", "show", "--origin")
         assert "s3cret" not in shown.out
         assert "t0ken" not in shown.out
         # Another registry never gets them.
         assert klamm("schema", "list", "--registry", registry.url).code == 5
+
+
+@pytest.mark.parametrize(
+    ("cause", "url", "said"),
+    [
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "https://r", "ssl.certificate.location"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", "https://r", "ssl.ca.location"),
+        ("Connection reset by peer", "http://r", "https://"),
+        ("Connection refused", "https://r", "curl it"),
+    ],
+)
+def test_what_is_wrong_with_a_registrys_address_is_guessed_from_what_was_heard(cause: str, url: str, said: str) -> None:
+    assert said in suspicion(cause, url)
 
 
 def test_a_registry_may_want_a_client_certificate(klamm: Klamm, home: Path) -> None:

@@ -194,6 +194,9 @@ def test_a_trace_is_found_in_all_topics_in_every_dialect_with_proof_of_how_much_
     assert len(some.items) == 2
     assert some.envelope["notes"][0]["records"] == 22
     assert klamm("trace", "find", trace[::-1], "--topic", topic, *at).items == []
+    short = klamm("trace", "find", trace[:8].upper(), "--topic", topic, *at).items
+    assert {item["trace_id"] for item in short} == {trace}
+    assert all(item["found_by"] for item in short)
     missing = klamm("trace", "find", trace, "--topic", f"{topic}-none", *at)
     assert (missing.code, missing.codes) == (2, ["UNKNOWN_TOPIC_OR_PARTITION"])
 
