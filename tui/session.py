@@ -166,6 +166,8 @@ class Session:
         async def is_there(broker_id: int) -> bool:
             try:
                 async with asyncio.timeout(RECONNECT_TIMEOUT_S):
+                    if broker_id not in await self.cluster.brokers():  # its screen may never ask who is there now
+                        await self.cluster.metadata([])
                     await self.cluster.broker(broker_id)
             except (ClientError, TimeoutError):
                 return False

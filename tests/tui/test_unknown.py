@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 
+from klamm.client.cluster import Cluster
+from klamm.client.errors import ResponseError
 from klamm.client.groups import DescribedGroup, Member
-from klamm.client.wire import PartitionMetadata, TopicMetadata
+from klamm.client.settings import Settings
+from klamm.client.wire import BrokerNode, ClusterMetadata, PartitionMetadata, TopicMetadata
 from klamm.tui.data.group import members_of
 from klamm.tui.data.groups import PartitionRow
 from klamm.tui.data.home import Figures
 from klamm.tui.data.topic import ConsumerRow
 from klamm.tui.data.topics import Known, row_of
+from klamm.tui.part import Loaded
+from klamm.tui.place import Place
 from klamm.tui.screens import group, groups, home, topic, topics
+from klamm.tui.session import Memory, Session
 from klamm.tui.signs import ASCII, Signs
 
 PARTITIONS = [PartitionMetadata(0, index, index % 3, 0, (index % 3,), (index % 3,), ()) for index in range(3)]
@@ -76,3 +86,48 @@ def test_home_counts_at_least_what_it_was_told() -> None:
     assert "≥" not in said(figures, Signs())
     assert "≥77" in said(figures._replace(lag_is_least=True), Signs())
     assert "groups >=5" in said(figures._replace(groups_are_least=True, lag_is_least=True), ASCII)
+
+
+class Returning(Cluster):
+    """A cluster whose broker 2 is gone from its metadata, and connects again once somebody has asked for them."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings((), {}))
+        self.there = {1: BrokerNode(1, "b1", 9092, None)}
+        self.is_back = False
+
+    def lost(self) -> list[int]:
+        return [2]
+
+    async def brokers(self) -> dict[int, BrokerNode]:
+        return self.there
+
+    async def metadata(self, topics: Iterable[str] | None = None) -> ClusterMetadata:
+        assert topics == [], "no topics are asked for"
+        if self.is_back:
+            self.there[2] = BrokerNode(2, "b2", 9092, None)
+        return ClusterMetadata([*self.there.values()], "c", 1, [])
+
+    async def broker(self, broker_id: int) -> Any:
+        if broker_id not in self.there:
+            raise ResponseError(102, "no such broker")
+        return None
+
+
+async def test_a_broker_that_is_back_is_found_on_a_screen_that_asks_for_no_metadata() -> None:
+    async def load(session: Session, _place: Place, _memory: Memory) -> Loaded:
+        return Loaded(session.now_ms, {})
+
+    session = Session(Settings((), {}), lambda _kind: load)
+    session.cluster = cluster = Returning()
+    session.start()
+    try:
+        await session.load(Place("cluster"), {})
+        assert list(session.away) == [2]
+        cluster.is_back = True
+        await session.load(Place("cluster"), {})
+        assert session.away == {}
+        assert session.returned is not None
+        assert session.returned[0] == 2
+    finally:
+        await asyncio.to_thread(session.close)
