@@ -13,7 +13,7 @@
 | `upkeep.py`, `log_jobs.py`, `producer_loading.py` | its log's upkeep, and what of it is done on the disk's threads |
 | `partition_ports.py`, `refusals.py` | how a partition reaches the world, and what is told when the disk refuses |
 | `replica_fetcher.py` | copies a partition from its leader |
-| `controller.py`, `metadata_log.py` | the cluster's metadata |
+| `controller.py`, `controller_ports.py`, `metadata_log.py` | the cluster's metadata |
 | `group_coordinator.py`, `coordinator_log.py` | one partition of `__consumer_offsets` |
 | `disk.py`, `exporter.py` | what waits for the disk; what is told of the broker |
 | `log_cleaner.py`, `cleaner_worker.py` | which log is compacted next; a round of it, on a thread |

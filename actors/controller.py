@@ -5,9 +5,15 @@ one CreateTopics are one batch and one flush). What waits for its flush waits he
 are decided and appended, and the next flush covers them all. When a flush is done, the delta goes to the listener,
 which starts and stops partitions; then the replies leave, in the order of the requests.
 
+What takes long to decide, such as a thousand topics, is decided in steps, some in each drain: meanwhile the loop serves
+others, what was decided before goes on, and what is asked later waits.
+
 | state | on | then |
 |---|---|---|
 | serving | a request | decided; with the drain's end: appended, a flush is asked for |
+| serving | a large request | deciding |
+| deciding | enough steps | as a request in *serving*; then those that came meanwhile, in their order |
+| deciding | the disk refuses what was decided before | the decision begins anew |
 | serving | the disk refuses an append | that drain's requests answer KAFKA_STORAGE_ERROR; serving |
 | serving | a flush fails | all that waits answers KAFKA_STORAGE_ERROR; failed |
 | failed | a request | KAFKA_STORAGE_ERROR: what the disk holds is unknown until the next start |
@@ -19,64 +25,28 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple
 
+from klamm.actors.controller_ports import ControllerPorts, Later
 from klamm.actors.messages import Flushed, FlushFailed
 from klamm.actors.metadata_log import MetadataLog
-from klamm.actors.ports import Clock
 from klamm.actors.refusals import METADATA, Refusals
-from klamm.actors.runtime import LoopActor
+from klamm.actors.runtime import DRAIN_SIZE_MAX, LoopActor
 from klamm.core.controller import Controller, Decision
 from klamm.core.controller_requests import ControllerOutcome, ControllerRequest
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import MetadataImage
+from klamm.core.steps import Steps
 from klamm.model.errors import KafkaError, KafkaStorageError
 from klamm.storage.errors import StorageError, StorageFailureError
-from klamm.storage.partition_log import PartitionLog
 
 logger = logging.getLogger(__name__)
 
+STEPS_AT_ONCE: Final = 250
+"""Steps of a decision taken in one drain: one or two milliseconds. Not a time, so that a simulation can be replayed."""
 
 Reply = Callable[[ControllerOutcome | KafkaError], None]
 """Takes the outcome of a request, once, on the controller's dispatcher."""
-
-
-Later = Callable[[Callable[[], None]], None]
-"""Takes what is to be called, from any thread, once a change was acted on."""
-
-
-class MetadataListener(Protocol):
-    """Whoever acts on changes of the metadata."""
-
-    def metadata_changed(self, delta: MetadataDelta) -> Later | None:
-        """Take a committed change. Called on the controller's dispatcher, before the replies leave.
-
-        What cannot be acted on at once is returned as something to be called: the replies leave, and the next change
-        comes, once that is done.
-        """
-
-
-class MetadataFlusher(Protocol):
-    """Flushes the log elsewhere."""
-
-    def flush(self, log: PartitionLog, answer: Callable[[Flushed | FlushFailed], None]) -> None:
-        """Have ``log`` flushed; ``answer`` is called once, from any thread."""
-
-
-class ControllerPorts(NamedTuple):
-    """The world, as the controller reaches it.
-
-    Attributes:
-        clock: The time.
-        flusher: Flushes the metadata log off the loop.
-        background: Runs something that waits for the disk on a thread.
-        listener: Acts on what is committed.
-    """
-
-    clock: Clock
-    flusher: MetadataFlusher
-    background: Callable[[Callable[[], None]], None]
-    listener: MetadataListener
 
 
 class Ask(NamedTuple):
@@ -94,6 +64,17 @@ class _SnapshotSaved(NamedTuple):
     """The snapshot is on the disk, or could not be written."""
 
     failure: str | None
+
+
+class _GoOn(NamedTuple):
+    """Take the next steps of what is being decided or committed."""
+
+
+class _Deciding(NamedTuple):
+    """A request that is being decided."""
+
+    ask: Ask
+    steps: Steps[Decision]
 
 
 class _ActedOn(NamedTuple):
@@ -118,6 +99,7 @@ class ControllerActor(LoopActor):
         ports: The world.
         snapshot_size: Bytes of records after which a snapshot is written.
         snapshot_interval_ms: How old the last snapshot is when :class:`SaveSnapshot` writes another; 0: it never does.
+        steps_at_once: Steps of a decision taken in one drain.
     """
 
     def __init__(
@@ -127,6 +109,7 @@ class ControllerActor(LoopActor):
         ports: ControllerPorts,
         snapshot_size: int,
         snapshot_interval_ms: int = 0,
+        steps_at_once: int = STEPS_AT_ONCE,
     ) -> None:
         super().__init__()
         self._core = core
@@ -135,6 +118,10 @@ class ControllerActor(LoopActor):
         self._snapshot_size = snapshot_size
         self._snapshot_interval_ms = snapshot_interval_ms
         self._snapshot_due_s = ports.clock.monotonic() + snapshot_interval_ms / 1000
+        self._steps_at_once = steps_at_once
+        self._deciding: _Deciding | None = None
+        self._committing: Steps[MetadataDelta] | None = None
+        self._later: deque[Ask] = deque()  # empty unless something is being decided
         self._decided: list[tuple[Decision, Reply]] = []
         self._next_offset = log.end_offset
         self._waiting: deque[_Waiting] = deque()
@@ -159,8 +146,10 @@ class ControllerActor(LoopActor):
     def on_receive(self, message: object) -> None:
         """Take one message; requests are decided now and written at the end of the drain."""
         match message:
-            case Ask(request, reply):
-                self._decide(request, reply)
+            case Ask():
+                self._ask(message)
+            case _GoOn():
+                self._go_on()
             case Flushed(end_offset):
                 self._flushing = False
                 self._flushed_end_offset = end_offset
@@ -184,7 +173,7 @@ class ControllerActor(LoopActor):
     def end_drain(self) -> None:
         """Append what the drain decided, and have it flushed."""
         decided, self._decided = self._decided, []
-        records = [decision.records for decision, _ in decided if decision.records]
+        records = [decision.encoded for decision, _ in decided if decision.encoded]
         end_offset = self._log.end_offset
         reason = "the metadata log is shorter than what was appended"
         if records:
@@ -218,30 +207,75 @@ class ControllerActor(LoopActor):
         traceback: TracebackType | None,  # noqa: ARG002
     ) -> None:
         """Refuse whoever waits; the metadata as committed stays in force until the next start."""
-        decided, self._decided = self._decided, []
         waiting, self._waiting = self._waiting, deque()
         published, self._published = self._published or [], None
-        for _, reply in decided:
-            reply(_stopped())
         for one in (*published, *waiting):
             one.reply(_stopped())
+        self._give_up(_stopped())
 
-    def _decide(self, request: ControllerRequest, reply: Reply) -> None:
+    def _ask(self, ask: Ask) -> None:
+        if self._deciding is None:
+            self._begin(ask)
+        else:
+            self._later.append(ask)
+
+    def _go_on(self) -> None:
+        if self._committing is not None:
+            self._publish_on()
+            self._commit()  # what was flushed meanwhile
+        self._take_steps()
+        while self._later and self._deciding is None:
+            self._begin(self._later.popleft())
+
+    def _begin(self, ask: Ask) -> None:
         if self._unusable is not None:
-            reply(KafkaStorageError(self._unusable))
+            ask.reply(KafkaStorageError(self._unusable))
+            return
+        self._deciding = _Deciding(ask, self._core.decide_in_steps(ask.request, self._next_offset))
+        self._take_steps()
+
+    def _take_steps(self) -> None:
+        """Decide on; if that takes longer, others get their turn."""
+        deciding = self._deciding
+        if deciding is None:  # given up meanwhile
             return
         try:
-            decision = self._core.decide(request, self._next_offset)
+            for _ in range(self._steps_at_once):
+                next(deciding.steps)
+        except StopIteration as end:
+            decision: Decision = end.value
+            self._next_offset += len(decision.records)
+            self._decided.append((decision, deciding.ask.reply))
+            self._deciding = None
         except KafkaError as error:
+            self._deciding = None
+            deciding.ask.reply(error)
+        else:
+            self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        self.actor_ref.tell(_GoOn())
+        self.drain_size = DRAIN_SIZE_MAX
+
+    def _give_up(self, error: KafkaError) -> None:
+        """Answer an error to what is decided and not written, is being decided, or waits to be."""
+        decided, self._decided = self._decided, []
+        deciding, self._deciding = self._deciding, None
+        later, self._later = self._later, deque()
+        for _, reply in decided:
             reply(error)
-            return
-        self._next_offset += len(decision.records)
-        self._decided.append((decision, reply))
+        if deciding is not None:
+            deciding.ask.reply(error)
+        for ask in later:
+            ask.reply(error)
 
     def _refuse(self, decided: list[tuple[Decision, Reply]], reason: str) -> None:
         """Answer an error to what was not written, and to all that was decided after it."""
         self._next_offset = self._log.end_offset
         self._core.abandon(sum(bool(decision.records) for decision, _ in decided))
+        if self._deciding is not None:  # on what is no more
+            ask = self._deciding.ask
+            self._deciding = _Deciding(ask, self._core.decide_in_steps(ask.request, self._next_offset))
         for _, reply in decided:
             reply(KafkaStorageError(reason))
 
@@ -258,7 +292,25 @@ class ControllerActor(LoopActor):
         while self._waiting and self._waiting[0].end_offset <= self._flushed_end_offset:
             done.append(self._waiting.popleft())
         decisions = sum(one.has_records for one in done)
-        later = self._publish(self._core.commit(decisions)) if decisions else None
+        if decisions:
+            self._committing = self._core.commit_in_steps(decisions)
+            self._publish_on()
+        else:
+            self._acted_on()
+
+    def _publish_on(self) -> None:
+        """Find what a commit changes, and tell the listener; if that takes longer, others get their turn."""
+        assert self._committing is not None, "nothing is being committed"
+        try:
+            for _ in range(self._steps_at_once):
+                next(self._committing)
+        except StopIteration as end:
+            self._committing = None
+            delta: MetadataDelta = end.value
+        else:
+            self._go_on_later()
+            return
+        later = self._publish(delta)
         if later is None:
             self._acted_on()
         else:
@@ -285,9 +337,11 @@ class ControllerActor(LoopActor):
         flushed = [one for one in self._waiting if one.end_offset <= self._flushed_end_offset]
         lost = list(self._waiting)[len(flushed) :]
         self._waiting = deque(flushed)
-        self._core.abandon(sum(one.has_records for one in lost))
+        unwritten = sum(bool(decision.records) for decision, _ in self._decided)
+        self._core.abandon(unwritten + sum(one.has_records for one in lost))
         for one in lost:
             one.reply(KafkaStorageError(reason))
+        self._give_up(KafkaStorageError(reason))
 
     def _save_snapshot(self) -> None:
         if self._saving or self._log.size_since_snapshot == 0 or self._unusable is not None:

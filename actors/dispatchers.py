@@ -30,8 +30,9 @@ __all__ = ["Dispatcher", "LoopDispatcher", "PoolDispatcher", "ThreadDispatcher"]
 
 logger = logging.getLogger(__name__)
 
-DRAINS_PER_TURN_MAX: Final = 256
-"""Drains in one turn of the loop, lest actors that tell each other without end keep it from its sockets."""
+TURN_NS: Final = 2_000_000
+"""How long mailboxes are drained in one turn of the loop: a thousand partitions that are told something, or actors that
+tell each other without end, must not keep it from its sockets."""
 
 STOP_TIMEOUT_S: Final = 30.0
 """How long ``close()`` waits for actors on threads: a flush on a slow disk takes seconds."""
@@ -126,15 +127,16 @@ class LoopDispatcher(_Dispatcher):
             return
         self._running = self._held = True
         ready = self._ready
-        drains = DRAINS_PER_TURN_MAX
+        until_ns = time.monotonic_ns() + TURN_NS
         try:
-            while ready and drains:
-                drains -= 1
+            while ready:
                 mailbox = ready.popleft()
                 if mailbox.run():
                     mailbox.scheduled = True
                     mailbox.waiting_since_ns = time.monotonic_ns()
                     self._yielded.append(mailbox)
+                if time.monotonic_ns() > until_ns:
+                    break
         finally:
             self._running = self._held = False
             if (ready or self._yielded) and not self._armed:

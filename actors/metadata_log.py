@@ -97,8 +97,8 @@ class MetadataLog:
             image = image.replay(records)
         return image
 
-    def append(self, decisions: Sequence[Sequence[MetadataRecord]], now_ms: int) -> None:
-        """Append each decision's records as one batch: *written* when it returns, not flushed.
+    def append(self, decisions: Sequence[Sequence[bytes]], now_ms: int) -> None:
+        """Append each decision's records, encoded, as one batch: *written* when it returns, not flushed.
 
         Raises:
             StorageFailureError: The disk refused. What came before the refused write stays.
@@ -125,7 +125,7 @@ class MetadataLog:
         records = image.to_records()
         offset = 0
         while chunk := list(islice(records, SNAPSHOT_BATCH_RECORDS)):
-            content += _batch(chunk, offset, self.leader_epoch, now_ms)
+            content += _batch([encode_record(one) for one in chunk], offset, self.leader_epoch, now_ms)
             offset += len(chunk)
         path = f"{self.log.directory}/{image.end_offset:020d}-{self.leader_epoch:010d}.checkpoint"
         self._filesystem.make_directory(self.log.directory)
@@ -190,9 +190,9 @@ class MetadataLog:
         return found.perform() if isinstance(found, ColdRead) else found
 
 
-def _batch(records: Sequence[MetadataRecord], base_offset: int, leader_epoch: int, now_ms: int) -> bytearray:
+def _batch(records: Sequence[bytes], base_offset: int, leader_epoch: int, now_ms: int) -> bytearray:
     return build_batch(
-        [Record(base_offset + at, now_ms, None, encode_record(record), ()) for at, record in enumerate(records)],
+        [Record(base_offset + at, now_ms, None, record, ()) for at, record in enumerate(records)],
         base_offset=base_offset,
         leader_epoch=leader_epoch,
     )

@@ -10,5 +10,6 @@
 | `metadata_*.py` | what the metadata log says, the picture it gives, what changed |
 | `client_metrics.py` | who is to push which metrics when (KIP-714) |
 | `effective_configs.py` | which of a config's layers counts |
+| `steps.py` | decisions about many things, in steps |
 | `groups/` | consumer groups and committed offsets |
 """

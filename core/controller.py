@@ -4,7 +4,7 @@ decide → append → replay → reply once committed (``klamm.actors.controller
 
 | step | who | what is true then |
 |---|---|---|
-| :meth:`Controller.decide` | this class | records and outcome are known; the next decision sees them |
+| :meth:`Controller.decide` | this class, in steps | records and outcome are known; the next decision sees them |
 | append, flush | the actor | the records are written, then flushed: committed |
 | :meth:`Controller.commit` | this class | ``committed`` shows them; the delta is published; the reply leaves |
 | :meth:`Controller.abandon` | this class | the disk refused: ``image`` is ``committed`` again, replies are errors |
@@ -50,7 +50,9 @@ from klamm.core.metadata_records import (
     MetadataRecord,
     ProducerIdsRecord,
     RegisterBrokerRecord,
+    encode_record,
 )
+from klamm.core.steps import Steps, to_end
 from klamm.model.configs_broker import BrokerConfig
 from klamm.model.errors import ErrorCode, KafkaError
 
@@ -58,10 +60,11 @@ PRODUCER_ID_BLOCK_SIZE: Final = 1000  # Kafka's ProducerIdsBlock.PRODUCER_ID_BLO
 
 
 class Decision(NamedTuple):
-    """What is to be written, and what is answered once it is committed."""
+    """What is to be written, and what is answered once it is committed. ``encoded`` are the records' bytes."""
 
     records: list[MetadataRecord]
     outcome: ControllerOutcome
+    encoded: list[bytes]
 
 
 class _Uncommitted(NamedTuple):
@@ -101,21 +104,43 @@ class Controller:
         Raises:
             KafkaError: The request is refused as a whole. Nothing changed.
         """
-        records, outcome = self._decide(request, next_offset)
+        return to_end(self.decide_in_steps(request, next_offset))
+
+    def decide_in_steps(self, request: ControllerRequest, next_offset: int) -> Steps[Decision]:
+        """Decide as :meth:`decide` does, in steps. Nothing of it is visible before the last one.
+
+        Whoever takes them decides nothing else meanwhile; after :meth:`abandon` what was decided half is dropped.
+
+        Raises:
+            KafkaError: The request is refused as a whole. Nothing changed.
+        """
+        before = self.image
+        records, outcome = yield from self._decide(request, next_offset)
+        encoded: list[bytes] = []
         if records:
-            self.image = self.image.replay(records)
-            self._uncommitted.append(_Uncommitted(records, self.image))
-        return Decision(records, outcome)
+            for record in records:
+                encoded.append(encode_record(record))
+                yield
+            after = yield from before.replay_in_steps(records)
+            assert self.image is before, "something else was decided or abandoned meanwhile"
+            self.image = after
+            self._uncommitted.append(_Uncommitted(records, after))
+        return Decision(records, outcome, encoded)
 
     def commit(self, decisions: int) -> MetadataDelta:
         """Take the oldest ``decisions`` decisions with records as committed, and return what they change."""
+        return to_end(self.commit_in_steps(decisions))
+
+    def commit_in_steps(self, decisions: int) -> Steps[MetadataDelta]:
+        """Commit as :meth:`commit` does. After the first step they are committed; the others find what this changes."""
         before = self.committed
         records: list[MetadataRecord] = []
         for _ in range(decisions):
             done = self._uncommitted.popleft()
             records += done.records
             self.committed = done.image
-        return delta_between(before, self.committed, records, self.configs)
+        yield
+        return (yield from delta_between(before, self.committed, records, self.configs))
 
     def abandon(self, decisions: int) -> None:
         """Forget the newest ``decisions`` decisions with records: they could not be written."""
@@ -125,17 +150,17 @@ class Controller:
 
     def _decide(  # noqa: PLR0911 - one return for each kind of request
         self, request: ControllerRequest, next_offset: int
-    ) -> tuple[list[MetadataRecord], ControllerOutcome]:
+    ) -> Steps[tuple[list[MetadataRecord], ControllerOutcome]]:
         image, config = self.image, self.configs.broker
         match request:
             case CreateTopics():
-                return create_topics(image, request, config, self._new_uuid)
+                return (yield from create_topics(image, request, config, self._new_uuid))
             case DeleteTopics():
-                return delete_topics(image, request, config)
+                return (yield from delete_topics(image, request, config))
             case CreatePartitions():
-                return create_partitions(image, request)
+                return (yield from create_partitions(image, request))
             case AlterConfigs():
-                return alter_configs(image, request, config)
+                return (yield from alter_configs(image, request, config))
             case AllocateProducerIds():
                 return self._allocate_producer_ids(request)
             case RegisterBroker():
@@ -143,9 +168,9 @@ class Controller:
             case AlterPartition():
                 return alter_partition(image, request)
             case ElectLeaders():
-                return elect_leaders(image, request)
+                return (yield from elect_leaders(image, request))
             case ReassignPartitions():
-                return reassign_partitions(image, request)
+                return (yield from reassign_partitions(image, request))
 
     def _register(self, request: RegisterBroker, next_offset: int) -> tuple[list[MetadataRecord], BrokerRegistered]:
         known = self.image.brokers.get(request.broker_id)

@@ -22,6 +22,7 @@ from klamm.core.controller_topics import check_topic_name
 from klamm.core.effective_configs import dynamic_layers
 from klamm.core.metadata_image import MetadataImage
 from klamm.core.metadata_records import ConfigRecord, MetadataRecord
+from klamm.core.steps import Steps
 from klamm.model.configs import (
     NO_CONFIGS,
     NO_LAYERS,
@@ -42,7 +43,6 @@ from klamm.model.configs_resource import (
     GROUP_CONFIG_BOUNDS,
     GROUP_CONFIGS,
 )
-from klamm.model.configs_topic import TopicSettings
 from klamm.model.configs_topic_keys import TOPIC_CONFIGS
 from klamm.model.errors import InvalidConfigError, InvalidRequestError, KafkaError, UnknownTopicOrPartitionError
 from klamm.model.ids import BrokerId
@@ -57,12 +57,13 @@ _TABLES: Final[Mapping[ResourceType, Mapping[str, ConfigKey]]] = {
 
 def alter_configs(
     image: MetadataImage, request: AlterConfigs, config: BrokerConfig
-) -> tuple[list[MetadataRecord], tuple[ResourceOutcome, ...]]:
+) -> Steps[tuple[list[MetadataRecord], tuple[ResourceOutcome, ...]]]:
     """Decide on each resource of ``request``: all of its alterations, or none."""
     records: list[MetadataRecord] = []
     outcomes: list[ResourceOutcome] = []
     counts = Counter((one.resource_type, one.resource_name) for one in request.resources)
     for alteration in request.resources:
+        yield
         resource_type, name, _ = alteration
         try:
             if counts[resource_type, name] > 1:
@@ -188,7 +189,7 @@ def _check(
 ) -> None:
     match resource.type:
         case ResourceType.TOPIC:
-            TopicSettings.checked(texts, config.layers)
+            config.topic_defaults.check_overrides(texts)
         case ResourceType.BROKER:
             _check_broker(image, resource, operations, texts, config)
         case ResourceType.GROUP:

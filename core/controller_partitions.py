@@ -16,6 +16,7 @@ from klamm.core.controller_requests import (
 from klamm.core.controller_topics import check_replicas
 from klamm.core.metadata_image import MetadataImage, PartitionImage
 from klamm.core.metadata_records import NO_CHANGE, MetadataRecord, PartitionChangeRecord
+from klamm.core.steps import Steps
 from klamm.model.errors import (
     ErrorCode,
     FencedLeaderEpochError,
@@ -30,7 +31,7 @@ from klamm.model.ids import NO_BROKER, BrokerId, PartitionIndex, TopicName
 
 def elect_leaders(
     image: MetadataImage, request: ElectLeaders
-) -> tuple[list[MetadataRecord], tuple[PartitionOutcome, ...]]:
+) -> Steps[tuple[list[MetadataRecord], tuple[PartitionOutcome, ...]]]:
     """Decide who leads. Asked for all partitions, those that need no election are left out of the outcome."""
     everything = request.partitions is None
     wanted = request.partitions
@@ -39,6 +40,7 @@ def elect_leaders(
     records: list[MetadataRecord] = []
     outcomes: list[PartitionOutcome] = []
     for topic_name, index in wanted:
+        yield
         try:
             records.append(_elect(image, topic_name, index, unclean=request.unclean))
         except KafkaError as error:
@@ -83,10 +85,11 @@ def alter_partition(
 
 def reassign_partitions(
     image: MetadataImage, request: ReassignPartitions
-) -> tuple[list[MetadataRecord], tuple[PartitionOutcome, ...]]:
+) -> Steps[tuple[list[MetadataRecord], tuple[PartitionOutcome, ...]]]:
     """Decide on moves of partitions."""
     outcomes: list[PartitionOutcome] = []
     for move in request.partitions:
+        yield
         try:
             _check_move(image, move)
         except KafkaError as error:

@@ -28,9 +28,9 @@ from klamm.core.metadata_records import (
     RemoveTopicRecord,
     TopicRecord,
 )
+from klamm.core.steps import Steps
 from klamm.model.configs import ConfigResource, ResourceType
 from klamm.model.configs_broker import BrokerConfig
-from klamm.model.configs_topic import TopicSettings
 from klamm.model.errors import (
     ErrorCode,
     InvalidConfigError,
@@ -100,7 +100,7 @@ def internal_topic(name: TopicName, config: BrokerConfig) -> NewTopic:
 
 def create_topics(
     image: MetadataImage, request: CreateTopics, config: BrokerConfig, new_uuid: Callable[[], UUID]
-) -> tuple[list[MetadataRecord], tuple[TopicOutcome, ...]]:
+) -> Steps[tuple[list[MetadataRecord], tuple[TopicOutcome, ...]]]:
     """Decide on each topic of ``request``: its records, if it can be created, and its outcome."""
     records: list[MetadataRecord] = []
     outcomes: list[TopicOutcome] = []
@@ -108,6 +108,7 @@ def create_topics(
     collisions = _CollisionKeys(image)
     asked = sum(len(topic.assignments) or max(topic.num_partitions, 1) for topic in request.topics)
     for topic in {topic.name: topic for topic in request.topics}.values():
+        yield
         try:
             if asked > PARTITIONS_PER_REQUEST_MAX:
                 msg = "Excessively large number of partitions per request."
@@ -128,13 +129,14 @@ def create_topics(
 
 def delete_topics(
     image: MetadataImage, request: DeleteTopics, config: BrokerConfig
-) -> tuple[list[MetadataRecord], tuple[TopicOutcome, ...]]:
+) -> Steps[tuple[list[MetadataRecord], tuple[TopicOutcome, ...]]]:
     """Decide on each topic of ``request``: by name, or by id if it has no name."""
     records: list[MetadataRecord] = []
     outcomes: list[TopicOutcome] = []
     counts = Counter(request.topics)
     by_id = {topic_id for name, topic_id in request.topics if name is None}
     for name, topic_id in dict.fromkeys(request.topics):
+        yield
         try:
             _check_enabled(config)
             _check_named_once(name, topic_id, counts[name, topic_id])
@@ -152,12 +154,13 @@ def delete_topics(
 
 def create_partitions(
     image: MetadataImage, request: CreatePartitions
-) -> tuple[list[MetadataRecord], tuple[TopicOutcome, ...]]:
+) -> Steps[tuple[list[MetadataRecord], tuple[TopicOutcome, ...]]]:
     """Decide on each topic of ``request`` that shall grow."""
     records: list[MetadataRecord] = []
     outcomes: list[TopicOutcome] = []
     counts = Counter(topic.topic for topic in request.topics)
     for wanted in {topic.topic: topic for topic in request.topics}.values():
+        yield
         try:
             if counts[wanted.topic] > 1:
                 msg = "Duplicate topic name."
@@ -264,7 +267,7 @@ def _checked_configs(topic: NewTopic, config: BrokerConfig) -> Mapping[str, str]
         raise InvalidConfigError(msg)
     configs = {key: value for key, value in topic.configs if value is not None}
     if configs:
-        TopicSettings.checked(configs, config.layers)
+        config.topic_defaults.check_overrides(configs)
     return configs
 
 

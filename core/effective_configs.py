@@ -41,6 +41,8 @@ class EffectiveConfigs:
     def topic(self, image: MetadataImage, topic: TopicName) -> TopicSettings:
         """Return the settings of a topic of ``image``."""
         overrides = image.topic_config(topic)
+        if not overrides:
+            return self.broker.topic_defaults
         key = tuple(sorted(overrides.items()))
         settings = self._settings.get(key)
         if settings is None:

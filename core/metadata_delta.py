@@ -17,6 +17,7 @@ from klamm.core.metadata_records import (
     TopicRecord,
     UnregisterBrokerRecord,
 )
+from klamm.core.steps import Steps, to_end
 from klamm.model.configs import ConfigResource, ResourceType
 from klamm.model.configs_broker import BrokerConfig
 from klamm.model.configs_topic import TopicSettings
@@ -57,7 +58,7 @@ class MetadataDelta(NamedTuple):
 
 def delta_between(
     before: MetadataImage, after: MetadataImage, records: Iterable[MetadataRecord], configs: EffectiveConfigs
-) -> MetadataDelta:
+) -> Steps[MetadataDelta]:
     """Return what ``records``, which lead from ``before`` to ``after``, change. Brings ``configs`` up to ``after``."""
     topic_ids: dict[TopicId, None] = {}  # a dict keeps the order of creation
     resources: set[ConfigResource] = set()
@@ -76,18 +77,17 @@ def delta_between(
     created = tuple(new for old, new in pairs if old is None and new is not None)
     partitions_created = _partitions(pairs, created=True)
     old_broker = configs.broker
-    old_settings = {name: configs.topic(before, name) for name in _settings_at_stake(before, after, resources)}
+    old_settings = yield from _settings(configs, before, _settings_at_stake(before, after, resources))
     broker_changed = configs.update(after)
+    new_settings = yield from _settings(configs, after, old_settings)
+    created_settings = yield from _settings(configs, after, {topic.name: None for topic, _ in partitions_created})
     return MetadataDelta(
         image=after,
         topics_created=created,
         topics_deleted=tuple(old for old, new in pairs if old is not None and new is None),
         partitions_created=partitions_created,
         partitions_changed=_partitions(pairs, created=False),
-        topic_settings={
-            **{name: new for name, old in old_settings.items() if (new := configs.topic(after, name)) != old},
-            **{topic.name: configs.topic(after, topic.name) for topic, _ in partitions_created},
-        },
+        topic_settings={**_changed(old_settings, new_settings), **created_settings},
         broker_config=configs.broker if broker_changed and configs.broker != old_broker else None,
         configs_changed=frozenset(resources),
         brokers_changed=brokers_changed,
@@ -96,7 +96,17 @@ def delta_between(
 
 def delta_from_nothing(image: MetadataImage, configs: EffectiveConfigs) -> MetadataDelta:
     """Return what a broker that starts with ``image`` has to do: everything in it is new."""
-    return delta_between(EMPTY_IMAGE, image, image.to_records(), configs)
+    return to_end(delta_between(EMPTY_IMAGE, image, image.to_records(), configs))
+
+
+def _settings(
+    configs: EffectiveConfigs, image: MetadataImage, names: Iterable[TopicName]
+) -> Steps[dict[TopicName, TopicSettings]]:
+    settings: dict[TopicName, TopicSettings] = {}
+    for name in names:
+        settings[name] = configs.topic(image, name)
+        yield
+    return settings
 
 
 def _settings_at_stake(
@@ -109,6 +119,21 @@ def _settings_at_stake(
         for resource in resources
         if resource.type is ResourceType.TOPIC and resource.name in before.topics and resource.name in after.topics
     ]
+
+
+def _changed(
+    before: Mapping[TopicName, TopicSettings], after: Mapping[TopicName, TopicSettings]
+) -> Mapping[TopicName, TopicSettings]:
+    """Return the settings that are others now. Most topics share theirs: each two are compared once."""
+    differ: dict[tuple[int, int], bool] = {}
+    changed: dict[TopicName, TopicSettings] = {}
+    for name, new in after.items():
+        pair = id(before[name]), id(new)
+        if pair not in differ:
+            differ[pair] = before[name] != new
+        if differ[pair]:
+            changed[name] = new
+    return changed
 
 
 def _partitions(

@@ -26,6 +26,7 @@ from klamm.core.metadata_records import (
     TopicRecord,
     UnregisterBrokerRecord,
 )
+from klamm.core.steps import Steps, to_end
 from klamm.model.configs import NO_CONFIGS, ConfigResource, ResourceType
 from klamm.model.ids import BrokerId, LeaderEpoch, PartitionIndex, TopicId, TopicName
 
@@ -105,11 +106,16 @@ class MetadataImage(NamedTuple):
         Raises:
             AssertionError: A record contradicts the image. The log then holds what no controller decides.
         """
+        return to_end(self.replay_in_steps(records))
+
+    def replay_in_steps(self, records: Iterable[MetadataRecord]) -> Steps[MetadataImage]:
+        """Return what :meth:`replay` returns, with a step for each record."""
         changing = _Changing(self)
         count = 0
         for record in records:
             changing.replay(record)
             count += 1
+            yield
         return changing.image(self.end_offset + count)
 
     def to_records(self) -> Iterator[MetadataRecord]:

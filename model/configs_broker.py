@@ -16,10 +16,11 @@ class BrokerConfig:
     """A broker's configs in effect, typed: field ``a_b`` is config ``a.b``, in the unit its name says.
 
     ``layers`` holds the texts that were set; keys without a field (the defaults of topic configs, and keys that are
-    accepted without effect) are found there.
+    accepted without effect) are found there. ``topic_defaults`` are the settings of a topic without configs of its own.
     """
 
     layers: ConfigLayers
+    topic_defaults: TopicSettings
     acks_all_single: str
     advertised_listeners: tuple[str, ...] | None
     auto_create_topics_enable: bool
@@ -95,9 +96,9 @@ class BrokerConfig:
             key = BROKER_CONFIGS[name]
             effective = text_in_effect(key, NO_CONFIGS, layers)
             values[field_name] = None if effective is None else key.parse(effective)
-        config = cls(layers, **values)  # type: ignore[arg-type]  # parse() gives the key's type; a test compares
-        config.topic_settings().check()
-        return config
+        topic_defaults = TopicSettings.build(layers=layers)
+        topic_defaults.check()
+        return cls(layers, topic_defaults, **values)  # type: ignore[arg-type]  # parse() gives the key's type; a test compares
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> tuple[BrokerConfig, list[str]]:
@@ -126,7 +127,7 @@ class BrokerConfig:
         Raises:
             InvalidConfigError: A value is no value of its key, or out of its range.
         """
-        return TopicSettings.build(overrides, self.layers)
+        return self.topic_defaults.overridden(overrides)
 
 
 def _warning(name: str, text: str) -> str | None:
@@ -142,5 +143,7 @@ def _warning(name: str, text: str) -> str | None:
 
 
 _FIELD_KEYS: Final = {
-    field.name: field.name.replace("_", ".") for field in fields(BrokerConfig) if field.name != "layers"
+    field.name: field.name.replace("_", ".")
+    for field in fields(BrokerConfig)
+    if field.name not in {"layers", "topic_defaults"}
 }

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from klamm.model.configs import NO_CONFIGS, NO_LAYERS, ConfigLayers, ConfigValue, text_in_effect
 from klamm.model.configs_topic_keys import TOPIC_CONFIGS
 from klamm.model.errors import InvalidConfigError
+
+_FIELDS: Final = {name: name.replace(".", "_") for name in TOPIC_CONFIGS}
+_MAY_CONTRADICT: Final = frozenset({"min.compaction.lag.ms", "max.compaction.lag.ms", "remote.storage.enable"})
+"""The keys that :meth:`TopicSettings.check` looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +79,21 @@ class TopicSettings:
         for name, key in TOPIC_CONFIGS.items():
             text = text_in_effect(key, overrides, layers)
             assert text is not None, f"topic config {name} has no default"
-            values[name.replace(".", "_")] = key.parse(text)
+            values[_FIELDS[name]] = key.parse(text)
         return cls(**values)  # type: ignore[arg-type]  # parse() gives the type that the key says; a test compares
 
-    @classmethod
-    def checked(cls, overrides: Mapping[str, str], layers: ConfigLayers = NO_LAYERS) -> TopicSettings:
-        """Return the settings, having checked everything that a request to set them is refused for.
+    def overridden(self, overrides: Mapping[str, str]) -> TopicSettings:
+        """Return these settings with other texts for some keys: what :meth:`build` gives with the layers of these.
+
+        Raises:
+            InvalidConfigError: A value is no value of its key, or out of its range.
+        """
+        known = {name: TOPIC_CONFIGS[name] for name in overrides if name in TOPIC_CONFIGS}
+        values = {_FIELDS[name]: key.parse(overrides[name]) for name, key in known.items()}
+        return replace(self, **values) if values else self  # type: ignore[arg-type]  # as in build()
+
+    def check_overrides(self, overrides: Mapping[str, str]) -> None:
+        """Check everything that a request to set ``overrides`` above these settings is refused for.
 
         Raises:
             InvalidConfigError: An override is unknown, out of its range, or contradicts another value.
@@ -90,9 +104,8 @@ class TopicSettings:
                 msg = f"Unknown topic config name: {name}"
                 raise InvalidConfigError(msg)
             key.parse(text)
-        settings = cls.build(overrides, layers)
-        settings.check()
-        return settings
+        if not _MAY_CONTRADICT.isdisjoint(overrides):  # these settings have been checked by themselves
+            self.overridden(overrides).check()
 
     def check(self) -> None:
         """Raise InvalidConfigError if two values contradict each other."""

@@ -10,7 +10,7 @@
 | `slices.py` | large requests and answers worked on in slices, others in between |
 | `fetch_sessions.py`, `fetch_reads.py` | what consumers read (KIP-227); how one partition is read for them |
 | `partitions.py` | the partitions of this node, their actors, their recovery |
-| `creations.py` | many new partitions, made in slices |
+| `large_changes.py` | many new partitions or settings, acted on in slices |
 | `unopened.py` | partitions whose logs the disk would not open: tried again until it does |
 | `group_coordinators.py` | the group coordinators of this node |
 | `encoded_offsets.py` | OffsetFetch's answers about whole groups, kept as bytes until a commit changes them |

@@ -15,7 +15,8 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, Later, SaveSnapshot
+from klamm.actors.controller import Ask, ControllerActor, SaveSnapshot
+from klamm.actors.controller_ports import ControllerPorts, Later
 from klamm.actors.disk import DISK_ACTORS, Disk
 from klamm.actors.dispatchers import LoopDispatcher, PoolDispatcher
 from klamm.actors.metadata_log import METADATA_TOPIC, METADATA_TOPIC_ID, MetadataLog
@@ -37,8 +38,8 @@ from klamm.model.configs import ResourceType
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import BrokerId, PartitionIndex, TopicName, TopicPartition
 from klamm.model.own_topics import STATE
-from klamm.server.creations import Creations
 from klamm.server.data_store import DataStore
+from klamm.server.large_changes import LargeChanges
 from klamm.server.listener import Listener
 from klamm.server.log_cleaning import LogCleaning
 from klamm.server.options import WILDCARD, Address, NodeOptions
@@ -102,7 +103,7 @@ class Node:
         self._ports = PartitionPorts(self.clock, LoopTimers(loop), self.disk, self.journal)
         self.supervisor = Supervisor.start(self.clock, self._ports.timers, dispatcher=self.dispatcher)
         self._table = PartitionTable(self)
-        self._creations = Creations(self, self._table)
+        self._large_changes = LargeChanges(self, self._table)
         self._cleaning = LogCleaning(self)
         self._groups: GroupCoordinators | None = None
         self._client_metrics: ClientMetrics | None = None
@@ -260,16 +261,17 @@ class Node:
     # --- metadata -------------------------------------------------------------------------------------------------
 
     def metadata_changed(self, delta: MetadataDelta) -> Later | None:
-        """Act on a committed change of the metadata (MetadataListener); many new partitions are made in slices."""
-        if self._creations.are_many(delta):
-            return partial(self._creations.make, delta, self._act_on)
+        """Act on a committed change of the metadata (MetadataListener), on a large one in slices."""
+        if delta.broker_config is not None:
+            self.config = delta.broker_config
+        if self._large_changes.is_large(delta):
+            return partial(self._large_changes.act_on, delta, self._act_on)
         self._act_on(delta)
         return None
 
     def _act_on(self, delta: MetadataDelta) -> None:
         self.image = delta.image
         if delta.broker_config is not None:
-            self.config = delta.broker_config
             self._cleaning.look()
         self._table.apply(delta)
         if self._groups is not None:
@@ -390,7 +392,7 @@ class Node:
         if self._groups is not None:
             self._groups.stop()
         await self._cleaning.stop()
-        await self._creations.finished()
+        await self._large_changes.finished()
         await self.supervisor.stop(block=False)
         states, clean = await self._table.close()
         if self._metadata_log is not None:

@@ -20,6 +20,7 @@ from klamm.actors.supervisor import Release, RestartPolicy, Supervise
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import PartitionImage, TopicImage
 from klamm.core.partition import PartitionSettings, PartitionState
+from klamm.core.steps import Steps, to_end
 from klamm.model.configs_topic import TopicSettings
 from klamm.model.errors import KafkaStorageError, UnknownTopicIdError, UnknownTopicOrPartitionError
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
@@ -172,8 +173,7 @@ class PartitionTable:
 
     def apply(self, delta: MetadataDelta) -> None:
         """Make the node's partitions what the metadata says; the first delta is what was loaded at the start."""
-        for topic in delta.topics_deleted:
-            self._delete(topic)
+        to_end(self.deleting(delta))
         for topic in delta.topics_created:
             self.topic_names[topic.topic_id] = topic.name
         for topic, image in self.to_create(delta):
@@ -185,12 +185,21 @@ class PartitionTable:
                 self._lead_or_follow(partition, image)
             elif unopened is not None:
                 unopened.image = image
-        created = {topic.name for topic in delta.topics_created}
-        for name, settings in delta.topic_settings.items():
-            if name not in created:
-                self._change_settings(delta.image.topics[TopicName(name)], settings)
+        to_end(self.changing_settings(delta))
         self._fetchers.brokers_changed()
         self.loading = False
+
+    def deleting(self, delta: MetadataDelta) -> Steps[None]:
+        """End the partitions of deleted topics, a topic at a time; those that are gone stay so."""
+        for topic in delta.topics_deleted:
+            self._delete(topic)
+            yield
+
+    def changing_settings(self, delta: MetadataDelta) -> Steps[None]:
+        """Tell the partitions of topics whose settings changed, a topic at a time; those who know have been told."""
+        for name, settings in delta.topic_settings.items():
+            self._change_settings(delta.image.topics[name], settings)
+            yield
 
     def to_create(self, delta: MetadataDelta) -> list[tuple[TopicImage, PartitionImage]]:
         """Return the new partitions that this node hosts and does not have yet."""
@@ -294,12 +303,17 @@ class PartitionTable:
             self._fetchers.follow(partition, image)
 
     def _change_settings(self, topic: TopicImage, settings: TopicSettings) -> None:
-        self.unopened.change_settings(topic.name, settings)
-        changed = SettingsChanged(self._partition_settings(topic.name, settings), log_settings(settings))
+        if self.unopened:
+            self.unopened.change_settings(topic.name, settings)
+        changed: SettingsChanged | None = None
         for image in topic.partitions:
             partition = self.by_key.get((topic.name, image.partition))
-            if partition is not None:
-                partition.settings = settings
+            if partition is None or partition.settings is settings:
+                continue
+            if changed is None:
+                changed = SettingsChanged(self._partition_settings(topic.name, settings), log_settings(settings))
+            partition.settings = settings
+            if partition.ref.is_alive():  # else it begins with them
                 partition.ref.tell(changed)
 
     def _delete(self, topic: TopicImage) -> None:

@@ -37,10 +37,11 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What stops a broker cleanly: Ctrl-C, a service manager, a terminal that is closed."""
 
-YOUNG_OBJECTS_MAX: Final = 50_000
-"""Allocations between collections of cyclic garbage: the hot path makes none, so they are rarely worth their pause."""
+YOUNG_OBJECTS_MAX: Final = 10_000
+"""Objects made between collections of cyclic garbage: a collection looks at them for some milliseconds. The hot path
+makes no garbage, and keeps as many objects as it makes, so they are rare."""
 
-COLLECTIONS: Final = 1, 400
+COLLECTIONS: Final = 1, 2_000
 """After how many of those the survivors of the last ones are looked at too, and after how many of these all objects.
 What survives is looked at while it is little: a million objects at once take a fifth of a second."""
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable
 from time import perf_counter
 from typing import Final, TypeVar
+
+from klamm.core.steps import Steps
+
+__all__ = ["Steps", "in_slices", "rest_in_slices"]
 
 SLICE_S: Final = 0.002
 """How long one request is worked on before others get their turn."""
 
 _T = TypeVar("_T")
-Steps = Generator[None, None, _T]
-"""Work that may be interrupted wherever it yields, and what it returns."""
 
 
 def in_slices(steps: Steps[_T]) -> _T | Awaitable[_T]:

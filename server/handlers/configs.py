@@ -48,7 +48,7 @@ from klamm.protocol.sliced_response import SlicedResponse
 from klamm.server.apis import Encoded
 from klamm.server.message_types import response_types
 from klamm.server.options import Address
-from klamm.server.slices import Steps, in_slices
+from klamm.server.slices import Steps, in_slices, rest_in_slices
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler
@@ -120,38 +120,14 @@ def _result(node: Node, types: Any, request: Any, resource: Any) -> Any:  # noqa
     )
 
 
-async def incremental_alter_configs(
-    node: Node,
-    _context: RequestContext,
-    request: Any,  # noqa: ANN401 (kio messages)
-) -> Any:  # noqa: ANN401 (kio messages)
+async def incremental_alter_configs(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Set, delete, append to and subtract from configs (KIP-339)."""
-    alterations = tuple(
-        ResourceAlteration(
-            resource.resource_type,
-            resource.resource_name,
-            tuple(ConfigOperation(config.name, config.config_operation, config.value) for config in resource.configs),
-        )
-        for resource in request.resources
-    )
-    outcomes = await _alter(node, AlterConfigs(alterations, request.validate_only))
-    types = response_types(ApiKey.INCREMENTAL_ALTER_CONFIGS)
-    return types.IncrementalAlterConfigsResponse(throttle_time=timedelta(0), responses=_responses(types, outcomes))
+    return await _alter(node, context, request, replace=False)
 
 
-async def alter_configs(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+async def alter_configs(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Replace all configs of a resource: what is not named goes back to its default."""
-    alterations = tuple(
-        ResourceAlteration(
-            resource.resource_type,
-            resource.resource_name,
-            tuple(ConfigOperation(config.name, ConfigOperationType.SET, config.value) for config in resource.configs),
-        )
-        for resource in request.resources
-    )
-    outcomes = await _alter(node, AlterConfigs(alterations, request.validate_only, replace=True))
-    types = response_types(ApiKey.ALTER_CONFIGS)
-    return types.AlterConfigsResponse(throttle_time=timedelta(0), responses=_responses(types, outcomes))
+    return await _alter(node, context, request, replace=True)
 
 
 def list_config_resources(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
@@ -283,18 +259,38 @@ def _described_config(
     )
 
 
-async def _alter(node: Node, request: AlterConfigs) -> Iterable[ResourceOutcome]:
+async def _alter(node: Node, context: RequestContext, request: Any, *, replace: bool) -> Encoded:  # noqa: ANN401 (a kio message)
+    alterations = await rest_in_slices(_alterations(request, replace=replace))
+    outcomes: Iterable[ResourceOutcome]
     try:
-        return cast("tuple[ResourceOutcome, ...]", await node.ask_controller(request))
+        asked = AlterConfigs(alterations, request.validate_only, replace=replace)
+        outcomes = cast("tuple[ResourceOutcome, ...]", await node.ask_controller(asked))
     except KafkaError as error:
-        return [
+        outcomes = [
             ResourceOutcome(one.resource_type, one.resource_name, error.error_code, error.message)
-            for one in request.resources
+            for one in alterations
         ]
+    key = ApiKey.ALTER_CONFIGS if replace else ApiKey.INCREMENTAL_ALTER_CONFIGS
+    return await rest_in_slices(_altered(key, context.api_version, outcomes))
 
 
-def _responses(types: Any, outcomes: Iterable[ResourceOutcome]) -> tuple[Any, ...]:  # noqa: ANN401 (kio messages)
-    return tuple(
+def _alterations(request: Any, *, replace: bool) -> Steps[tuple[ResourceAlteration, ...]]:  # noqa: ANN401 (a kio message)
+    alterations: list[ResourceAlteration] = []
+    for resource in request.resources:
+        operations = tuple(
+            ConfigOperation(one.name, ConfigOperationType.SET if replace else one.config_operation, one.value)
+            for one in resource.configs
+        )
+        alterations.append(ResourceAlteration(resource.resource_type, resource.resource_name, operations))
+        yield
+    return tuple(alterations)
+
+
+def _altered(key: ApiKey, version: int, outcomes: Iterable[ResourceOutcome]) -> Steps[Encoded]:
+    types = response_types(key)
+    build = types.AlterConfigsResponse if key is ApiKey.ALTER_CONFIGS else types.IncrementalAlterConfigsResponse
+    response = SlicedResponse(key, version, lambda responses: build(throttle_time=timedelta(0), responses=responses))
+    altered = (
         types.AlterConfigsResourceResponse(
             error_code=wire_error(outcome.error),
             error_message=outcome.message,
@@ -303,6 +299,7 @@ def _responses(types: Any, outcomes: Iterable[ResourceOutcome]) -> tuple[Any, ..
         )
         for outcome in outcomes
     )
+    return Encoded((yield from response.whole(altered)))
 
 
 def _configured(node: Node, resource_type: ResourceType) -> list[str]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from pykka import ActorDeadError
+
+from klamm.actors.future import LoopFuture
 from klamm.actors.messages import DeleteRecords
 from klamm.core.controller_requests import ElectLeaders, PartitionOutcome, Reassignment, ReassignPartitions
 from klamm.model.errors import ErrorCode, KafkaError
@@ -18,6 +23,7 @@ from klamm.protocol.sliced_response import SlicedResponse
 from klamm.server.apis import Encoded
 from klamm.server.handlers.topic_partitions import describe_topic_partitions
 from klamm.server.message_types import response_types
+from klamm.server.partitions import find_partition
 from klamm.server.slices import Steps, in_slices, rest_in_slices
 
 if TYPE_CHECKING:
@@ -27,51 +33,99 @@ if TYPE_CHECKING:
 
 ELECTION_PREFERRED: Final = 0
 ELECTION_UNCLEAN: Final = 1
-DELETIONS_AT_ONCE: Final = 100
-"""Partitions of one DeleteRecords that are asked together: some milliseconds of the loop's time."""
+DELETIONS_AT_ONCE: Final = 20
+"""Partitions of one DeleteRecords that are asked together: a millisecond of the loop's time."""
 NO_WATERMARK: Final = -1
 NO_COORDINATOR_EPOCH: Final = -1
 NO_TRANSACTION: Final = -1
 _NOT_HERE: Final = "This server does not host this topic-partition."
 
 
+class _Deletion(NamedTuple):
+    """One partition of a DeleteRecords, and its answer or why it was not asked."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    answer: LoopFuture | KafkaError
+
+
 async def delete_records(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Move the log start offsets of partitions up (KIP-107); -1 for their high watermark."""
-    until_s = node.loop.time() + request.timeout.total_seconds()  # for all of them, not for each hundred
-    asked = [(topic.name, one.partition_index, one.offset) for topic in request.topics for one in topic.partitions]
-    results: list[tuple[ErrorCode, int]] = []
-    for first in range(0, len(asked), DELETIONS_AT_ONCE):
-        some = asked[first : first + DELETIONS_AT_ONCE]
-        left_s = until_s - node.loop.time()
-        results += await asyncio.gather(*(_delete_records(node, *one, left_s) for one in some))
-    return await rest_in_slices(_deleted(context.api_version, asked, results))
+    until_s = node.loop.time() + request.timeout.total_seconds()
+    deletions: list[_Deletion] = []
+    await rest_in_slices(_ask(node, request, deletions))
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until_s):
+            await _answered(node.loop, deletions)
+    return await rest_in_slices(_deleted(context.api_version, deletions))
 
 
-def _deleted(
-    version: int, asked: Iterable[tuple[str, int, int]], results: Iterable[tuple[ErrorCode, int]]
-) -> Steps[Encoded]:
+def _ask(node: Node, request: Any, deletions: list[_Deletion]) -> Steps[None]:  # noqa: ANN401 (a kio message)
+    """Tell the partitions to delete, some at a time: their own work comes in between."""
+    for topic in request.topics:
+        for one in topic.partitions:
+            answer: LoopFuture | KafkaError
+            try:
+                partition = find_partition(node, topic.name, one.partition_index)
+                answer = partition.ref.ask(DeleteRecords(one.offset), block=False)
+            except KafkaError as error:
+                answer = error
+            deletions.append(_Deletion(topic.name, one.partition_index, answer))
+            if len(deletions) % DELETIONS_AT_ONCE == 0:
+                yield
+
+
+async def _answered(loop: asyncio.AbstractEventLoop, deletions: Iterable[_Deletion]) -> None:
+    """Return when every partition that was asked has answered."""
+    waiting = {answer for _, _, answer in deletions if isinstance(answer, LoopFuture) and not answer.done()}
+    if not waiting:
+        return
+    all_done: asyncio.Future[None] = loop.create_future()
+
+    def done(answer: LoopFuture) -> None:
+        waiting.discard(answer)
+        if not waiting and not all_done.done():
+            all_done.set_result(None)
+
+    for answer in tuple(waiting):
+        answer.add_done_callback(partial(done, answer))
+    await all_done
+
+
+def _deleted(version: int, deletions: Iterable[_Deletion]) -> Steps[Encoded]:
     types = response_types(ApiKey.DELETE_RECORDS)
     response = SlicedResponse(
         ApiKey.DELETE_RECORDS,
         version,
         lambda topics: types.DeleteRecordsResponse(throttle_time=timedelta(0), topics=topics),
     )
-    topics: dict[str, list[tuple[int, ErrorCode, int]]] = defaultdict(list)
-    for (name, index, _), (code, low_watermark) in zip(asked, results, strict=True):
-        topics[name].append((index, code, low_watermark))
+    topics: dict[str, list[_Deletion]] = defaultdict(list)
+    for deletion in deletions:
+        topics[deletion.topic].append(deletion)
     answered = (
-        types.DeleteRecordsTopicResult(
-            name=name,
-            partitions=tuple(
-                types.DeleteRecordsPartitionResult(
-                    partition_index=index, low_watermark=low_watermark, error_code=wire_error(code)
-                )
-                for index, code, low_watermark in partitions
-            ),
-        )
+        types.DeleteRecordsTopicResult(name=name, partitions=tuple(_low_watermark(types, one) for one in partitions))
         for name, partitions in topics.items()
     )
     return Encoded((yield from response.whole(answered)))
+
+
+def _low_watermark(types: Any, deletion: _Deletion) -> Any:  # noqa: ANN401 (kio messages)
+    _, index, answer = deletion
+    code, low_watermark = ErrorCode.NONE, NO_WATERMARK
+    try:
+        if isinstance(answer, KafkaError):
+            raise answer
+        if answer.done():
+            low_watermark = answer.get()
+        else:
+            code = ErrorCode.REQUEST_TIMED_OUT
+    except KafkaError as error:
+        code = error.error_code
+    except ActorDeadError:  # it failed, or its topic was deleted, before it came to this
+        code = ErrorCode.KAFKA_STORAGE_ERROR
+    return types.DeleteRecordsPartitionResult(
+        partition_index=index, low_watermark=low_watermark, error_code=wire_error(code)
+    )
 
 
 def describe_producers(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
@@ -98,7 +152,6 @@ def _described_producers(node: Node, version: int, request: Any) -> Steps[Encode
 
 async def elect_leaders(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Elect preferred or, at the cost of records, unclean leaders (KIP-460); null for all partitions."""
-    types = response_types(ApiKey.ELECT_LEADERS)
     asked: list[tuple[TopicName, PartitionIndex]] | None = None
     if request.topic_partitions is not None:
         asked = [(topic.topic, index) for topic in request.topic_partitions for index in topic.partitions]
@@ -111,25 +164,33 @@ async def elect_leaders(node: Node, context: RequestContext, request: Any) -> An
         code = ErrorCode.INVALID_REQUEST
         reason = f"Unknown election type {election}"
         outcomes = tuple(PartitionOutcome(topic, index, code, reason) for topic, index in asked or ())
-    topics = _by_topic(outcomes)
-    if asked is None:
-        topics = {name: topics.get(name, []) for name in node.image.topics}
-    return types.ElectLeadersResponse(
-        throttle_time=timedelta(0),
-        error_code=wire_error(code),
-        replica_election_results=tuple(
-            types.ReplicaElectionResult(
-                topic=name,
-                partition_result=tuple(
-                    types.PartitionResult(
-                        partition_id=one.partition, error_code=wire_error(one.error), error_message=one.message
-                    )
-                    for one in partitions
-                ),
-            )
-            for name, partitions in topics.items()
+    found = _by_topic(outcomes)
+    topics = found if asked is not None else {str(name): found.get(name, []) for name in node.image.topics}
+    return await rest_in_slices(_elected(context.api_version, code, topics))
+
+
+def _elected(version: int, code: ErrorCode, topics: Mapping[str, list[PartitionOutcome]]) -> Steps[Encoded]:
+    types = response_types(ApiKey.ELECT_LEADERS)
+    response = SlicedResponse(
+        ApiKey.ELECT_LEADERS,
+        version,
+        lambda results: types.ElectLeadersResponse(
+            throttle_time=timedelta(0), error_code=wire_error(code), replica_election_results=results
         ),
     )
+    elected = (
+        types.ReplicaElectionResult(
+            topic=name,
+            partition_result=tuple(
+                types.PartitionResult(
+                    partition_id=one.partition, error_code=wire_error(one.error), error_message=one.message
+                )
+                for one in partitions
+            ),
+        )
+        for name, partitions in topics.items()
+    )
+    return Encoded((yield from response.whole(elected)))
 
 
 async def alter_partition_reassignments(
@@ -178,21 +239,6 @@ def list_partition_reassignments(
     return types.ListPartitionReassignmentsResponse(
         throttle_time=timedelta(0), error_code=wire_error(ErrorCode.NONE), error_message=None, topics=()
     )
-
-
-async def _delete_records(
-    node: Node, topic: TopicName, index: PartitionIndex, offset: int, timeout_s: float
-) -> tuple[ErrorCode, int]:
-    partition = node.partition(topic, index)
-    if partition is None:
-        return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, NO_WATERMARK
-    try:
-        asked = partition.ref.ask(DeleteRecords(offset), block=False)
-        return ErrorCode.NONE, cast("int", await asyncio.wait_for(asked, timeout_s))
-    except KafkaError as error:
-        return error.error_code, NO_WATERMARK
-    except TimeoutError:
-        return ErrorCode.REQUEST_TIMED_OUT, NO_WATERMARK
 
 
 def _producers(node: Node, types: Any, topic: TopicName, index: PartitionIndex) -> Any:  # noqa: ANN401 (kio messages)

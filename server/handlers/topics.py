@@ -37,21 +37,22 @@ _TOPIC_ID_SINCE: Final = 7
 
 async def create_topics(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Create topics; when this answers, their partitions take records."""
-    topics = tuple(
-        NewTopic(
-            topic.name,
-            topic.num_partitions,
-            topic.replication_factor,
-            tuple(ManualAssignment(one.partition_index, tuple(one.broker_ids)) for one in topic.assignments),
-            tuple((config.name, config.value) for config in topic.configs),
-        )
-        for topic in request.topics
-    )
+    topics = await rest_in_slices(_new_topics(request))
     try:
         outcomes = await _ask(node, CreateTopics(topics, request.validate_only))
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(topic.name, error.error_code, error.message) for topic in topics)
     return await rest_in_slices(_created(node, context.api_version, outcomes))
+
+
+def _new_topics(request: Any) -> Steps[tuple[NewTopic, ...]]:  # noqa: ANN401 (a kio message)
+    topics: list[NewTopic] = []
+    for topic in request.topics:
+        assignments = tuple(ManualAssignment(one.partition_index, tuple(one.broker_ids)) for one in topic.assignments)
+        configs = tuple((config.name, config.value) for config in topic.configs)
+        topics.append(NewTopic(topic.name, topic.num_partitions, topic.replication_factor, assignments, configs))
+        yield
+    return tuple(topics)
 
 
 def _created(node: Node, version: int, outcomes: tuple[TopicOutcome, ...]) -> Steps[Encoded]:
@@ -90,29 +91,36 @@ def _created_topic(node: Node, types: Any, outcome: TopicOutcome) -> Any:  # noq
     )
 
 
-async def delete_topics(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+async def delete_topics(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Delete topics, by name or by id."""
     topics = tuple((topic.name, TopicId(topic.topic_id or NO_TOPIC_ID)) for topic in request.topics)
     try:
         outcomes = await _ask(node, DeleteTopics(topics))
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(name or "", error.error_code, error.message, of) for name, of in topics)
+    return await rest_in_slices(_topics_deleted(context.api_version, outcomes))
+
+
+def _topics_deleted(version: int, outcomes: tuple[TopicOutcome, ...]) -> Steps[Encoded]:
     types = response_types(ApiKey.DELETE_TOPICS)
-    return types.DeleteTopicsResponse(
-        throttle_time=timedelta(0),
-        responses=tuple(
-            types.DeletableTopicResult(
-                name=None if not outcome.name and outcome.topic_id != NO_TOPIC_ID else outcome.name,
-                topic_id=outcome.topic_id,
-                error_code=wire_error(outcome.error),
-                error_message=outcome.message,
-            )
-            for outcome in outcomes
-        ),
+    response = SlicedResponse(
+        ApiKey.DELETE_TOPICS,
+        version,
+        lambda responses: types.DeleteTopicsResponse(throttle_time=timedelta(0), responses=responses),
     )
+    deleted = (
+        types.DeletableTopicResult(
+            name=None if not outcome.name and outcome.topic_id != NO_TOPIC_ID else outcome.name,
+            topic_id=outcome.topic_id,
+            error_code=wire_error(outcome.error),
+            error_message=outcome.message,
+        )
+        for outcome in outcomes
+    )
+    return Encoded((yield from response.whole(deleted)))
 
 
-async def create_partitions(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
+async def create_partitions(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
     """Add partitions to topics."""
     topics = tuple(
         MorePartitions(
@@ -126,16 +134,23 @@ async def create_partitions(node: Node, _context: RequestContext, request: Any) 
         outcomes = await _ask(node, CreatePartitions(topics, request.validate_only))
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(topic.topic, error.error_code, error.message) for topic in topics)
+    return await rest_in_slices(_partitions_created(context.api_version, outcomes))
+
+
+def _partitions_created(version: int, outcomes: tuple[TopicOutcome, ...]) -> Steps[Encoded]:
     types = response_types(ApiKey.CREATE_PARTITIONS)
-    return types.CreatePartitionsResponse(
-        throttle_time=timedelta(0),
-        results=tuple(
-            types.CreatePartitionsTopicResult(
-                name=outcome.name, error_code=wire_error(outcome.error), error_message=outcome.message
-            )
-            for outcome in outcomes
-        ),
+    response = SlicedResponse(
+        ApiKey.CREATE_PARTITIONS,
+        version,
+        lambda results: types.CreatePartitionsResponse(throttle_time=timedelta(0), results=results),
     )
+    created = (
+        types.CreatePartitionsTopicResult(
+            name=outcome.name, error_code=wire_error(outcome.error), error_message=outcome.message
+        )
+        for outcome in outcomes
+    )
+    return Encoded((yield from response.whole(created)))
 
 
 async def _ask(node: Node, request: CreateTopics | DeleteTopics | CreatePartitions) -> tuple[TopicOutcome, ...]:

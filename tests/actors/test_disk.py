@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -108,7 +109,7 @@ def test_works_that_all_were_too_busy_for_are_done_in_their_order(disk: Disk, sl
         done.release()
 
     for number in range(50):
-        disk.run(lambda number=number: work(number))
+        disk.run(partial(work, number))
     assert not order
     slow.may_end.set()
     for _ in range(50):
@@ -126,7 +127,7 @@ def test_works_from_many_threads_are_each_done_once(disk: Disk) -> None:
 
     def ask(first: int) -> None:
         for number in range(first, first + 500):
-            disk.run(lambda number=number: work(number))
+            disk.run(partial(work, number))
 
     threads = [threading.Thread(target=ask, args=(first,)) for first in (0, 500, 1_000)]
     for thread in threads:

@@ -65,7 +65,7 @@ def test_topic_settings_have_one_field_of_the_right_type_for_each_topic_config()
 
 def test_each_field_of_the_broker_config_is_a_broker_config_of_that_type() -> None:
     for field in fields(BrokerConfig):
-        if field.name == "layers":
+        if field.name in {"layers", "topic_defaults"}:
             continue
         key = BROKER_CONFIGS[field.name.replace("_", ".")]
         nullable = "" if key.default is not None else " | None"
@@ -139,13 +139,13 @@ def test_throttled_replicas_must_be_pairs() -> None:
 
 def test_an_unknown_topic_config_is_refused_when_set_and_ignored_when_read_from_the_log() -> None:
     with pytest.raises(InvalidConfigError, match=r"Unknown topic config name: nope"):
-        TopicSettings.checked({"nope": "1"})
+        TopicSettings.build().check_overrides({"nope": "1"})
     assert TopicSettings.build({"nope": "1"}) == TopicSettings.build()
 
 
 def test_contradicting_topic_configs_are_refused() -> None:
     with pytest.raises(InvalidConfigError, match=r"min.compaction.lag.ms \(10\) > max.compaction.lag.ms \(5\)"):
-        TopicSettings.checked({"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "5"})
+        TopicSettings.build().check_overrides({"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "5"})
 
 
 def test_the_first_layer_that_has_a_value_wins() -> None:
@@ -175,7 +175,9 @@ def test_the_settings_are_the_value_that_is_described_first(
 ) -> None:
     layers = ConfigLayers(dynamic, everyone, static)
     described = entries(TOPIC_CONFIGS["retention.ms"], overrides, ConfigSource.DYNAMIC_TOPIC, layers)
-    assert str(TopicSettings.build(overrides, layers).retention_ms) == described[0].value
+    settings = TopicSettings.build(overrides, layers)
+    assert str(settings.retention_ms) == described[0].value
+    assert TopicSettings.build(layers=layers).overridden(overrides) == settings
 
 
 def test_no_limit_stays_no_limit_in_other_units() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
+from typing import Final, cast
 from uuid import UUID
 
 import pytest
 
-from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, Later, SaveSnapshot
+from klamm.actors.controller import STEPS_AT_ONCE, Ask, ControllerActor, SaveSnapshot
+from klamm.actors.controller_ports import ControllerPorts, Later
 from klamm.actors.messages import Flushed, FlushFailed
 from klamm.actors.metadata_log import (
     METADATA_TOPIC,
@@ -22,7 +24,7 @@ from klamm.core.controller import Controller
 from klamm.core.controller_requests import ControllerOutcome, ControllerRequest, CreateTopics, NewTopic
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import EMPTY_IMAGE, MetadataImage
-from klamm.core.metadata_records import TopicRecord
+from klamm.core.metadata_records import TopicRecord, encode_record
 from klamm.model.configs_broker import BrokerConfig
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import TopicId, TopicName
@@ -80,7 +82,7 @@ def topic(number: int) -> TopicRecord:
 
 def append(log: MetadataLog, image: MetadataImage, numbers: Sequence[int]) -> MetadataImage:
     """Append a decision for each number, and return the image after them."""
-    log.append([[topic(number)] for number in numbers], 5)
+    log.append([[encode_record(topic(number))] for number in numbers], 5)
     log.log.flush()
     return image.replay([topic(number) for number in numbers])
 
@@ -94,7 +96,7 @@ def test_what_was_appended_is_what_is_loaded() -> None:
 def test_the_records_of_a_decision_are_in_the_log_together_or_not_at_all() -> None:
     filesystem = MemoryFilesystem()
     log = open_log(filesystem)
-    log.append([[topic(1), topic(2)], [topic(3), topic(4)]], 5)
+    log.append([[encode_record(topic(number)) for number in numbers] for numbers in ((1, 2), (3, 4))], 5)
     log.log.flush()
     (path,) = [path for path in filesystem.files if path.endswith(".arrow")]
     whole = filesystem.read_file(path)
@@ -200,7 +202,9 @@ def test_a_log_that_ends_before_its_snapshot_starts_anew_at_its_end() -> None:
 class Broker:
     """A controller actor in a simulation, and what it told its listener and its clients."""
 
-    def __init__(self, filesystem: Filesystem, seed: int = 1, snapshot_size: int = 1 << 20) -> None:
+    def __init__(
+        self, filesystem: Filesystem, seed: int = 1, snapshot_size: int = 1 << 20, steps_at_once: int = STEPS_AT_ONCE
+    ) -> None:
         self.simulation = Simulation(seed)
         node = self.node = self.simulation.node("n")
         self.log = open_log(filesystem)
@@ -211,7 +215,9 @@ class Broker:
         self.flushes: list[Callable[[], None]] = []
         self.flush_fails = False
         ports = ControllerPorts(node.clock, self, self.perform, self)
-        self.ref = ControllerActor.start(core, self.log, ports, snapshot_size, 1_000, dispatcher=node.dispatcher())
+        self.ref = ControllerActor.start(
+            core, self.log, ports, snapshot_size, 1_000, steps_at_once, dispatcher=node.dispatcher()
+        )
         self.run()
 
     def metadata_changed(self, delta: MetadataDelta) -> Later | None:
@@ -250,9 +256,9 @@ def create(name: str) -> CreateTopics:
     return CreateTopics((NewTopic(name),))
 
 
-def started(filesystem: Filesystem) -> Broker:
+def started(filesystem: Filesystem, steps_at_once: int = STEPS_AT_ONCE) -> Broker:
     """Return a broker that has registered."""
-    broker = Broker(filesystem)
+    broker = Broker(filesystem, steps_at_once=steps_at_once)
     broker.ask(register(1))
     broker.run()
     broker.flush_now()
@@ -300,6 +306,80 @@ def test_an_answer_that_rests_on_an_unflushed_decision_waits_for_its_flush() -> 
     assert broker.replies == []
     broker.flush_now()
     assert errors(broker) == [ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS]
+    broker.end()
+
+
+MANY: Final = tuple(f"m{number}" for number in range(60))
+
+
+def create_many(*names: str) -> CreateTopics:
+    """Return the request to create many topics: 300 steps and more."""
+    return CreateTopics(tuple(NewTopic(name) for name in (*MANY, *names)))
+
+
+def test_what_is_asked_while_a_large_request_is_decided_is_decided_after_it_and_answered_in_order() -> None:
+    broker = started(MemoryFilesystem(), steps_at_once=10)
+    broker.ask(create("a"), create_many("b"), create("b"), create("c"))
+    broker.simulation.step()
+    broker.ask(create("c"))
+    broker.run()
+    assert broker.replies == []
+    broker.flush_now()
+    taken = ErrorCode.TOPIC_ALREADY_EXISTS
+    assert errors(broker) == [ErrorCode.NONE, ErrorCode.NONE, taken, ErrorCode.NONE, taken]
+    created = [topic.name for delta in broker.deltas for topic in delta.topics_created]
+    assert created == ["a", *MANY, "b", "c"]
+    broker.end()
+
+
+def test_a_large_request_is_decided_between_others_and_what_came_before_it_is_answered_meanwhile() -> None:
+    broker = started(MemoryFilesystem(), steps_at_once=10)
+    broker.ask(create("a"), create_many())
+    turns = 0
+    while broker.simulation.step():
+        turns += 1
+        if broker.flushes and not broker.replies:
+            broker.flushes.pop(0)()
+    assert turns > 30, "10 steps at a time of 300"
+    assert errors(broker) == [ErrorCode.NONE], "of what was decided first"
+    broker.flush_now()
+    assert errors(broker) == [ErrorCode.NONE] * 2
+    broker.end()
+
+
+def test_a_decision_begins_anew_when_what_it_rests_on_cannot_be_written() -> None:
+    filesystem = RefusingFilesystem()
+    broker = started(filesystem, steps_at_once=10)
+    filesystem.full = True
+    broker.ask(create("a"), create_many("a"))
+    broker.simulation.step()
+    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR]
+    filesystem.full = False
+    broker.run()
+    broker.flush_now()
+    (_, outcomes) = broker.replies
+    assert isinstance(outcomes, tuple)
+    assert [outcome.error for outcome in outcomes] == [ErrorCode.NONE] * (len(MANY) + 1)  # type: ignore[union-attr]
+    assert list(open_log(filesystem).load().topics) == [*MANY, "a"]
+    broker.end()
+
+
+def test_a_flush_that_fails_refuses_what_is_being_decided_too() -> None:
+    broker = started(MemoryFilesystem(), steps_at_once=10)
+    broker.flush_fails = True
+    broker.ask(create("a"), create_many(), create("b"))
+    broker.simulation.step()
+    broker.flushes.pop(0)()
+    broker.run()
+    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR] * 3
+    broker.end()
+
+
+def test_a_mistake_of_ours_in_a_decision_is_answered() -> None:
+    broker = started(MemoryFilesystem())
+    broker.ask(create("a"), cast("ControllerRequest", object()), create("b"))
+    broker.run()
+    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR] * 3
     broker.end()
 
 

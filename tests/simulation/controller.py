@@ -14,7 +14,8 @@ from uuid import UUID
 
 import pykka
 
-from klamm.actors.controller import Ask, ControllerActor, ControllerPorts, SaveSnapshot
+from klamm.actors.controller import STEPS_AT_ONCE, Ask, ControllerActor, SaveSnapshot
+from klamm.actors.controller_ports import ControllerPorts
 from klamm.actors.disk import Background, DiskActor, FlushLog
 from klamm.actors.messages import Flushed, FlushFailed
 from klamm.actors.metadata_log import METADATA_DIRECTORY, METADATA_TOPIC, METADATA_TOPIC_ID, MetadataLog
@@ -42,6 +43,7 @@ from klamm.core.controller_requests import (
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import EMPTY_IMAGE, MetadataImage
 from klamm.core.metadata_records import encode_record
+from klamm.core.steps import Steps
 from klamm.model.configs_broker import BrokerConfig
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import NO_TOPIC_ID, BrokerId, TopicName
@@ -81,8 +83,8 @@ class RecordingController(Controller):
         super().__init__(CONFIG, world.new_uuid)
         self._world = world
 
-    def decide(self, request: ControllerRequest, next_offset: int) -> Decision:
-        decision = super().decide(request, next_offset)
+    def decide_in_steps(self, request: ControllerRequest, next_offset: int) -> Steps[Decision]:
+        decision = yield from super().decide_in_steps(request, next_offset)
         self._world.decided[self.image.end_offset] = digest(self.image)
         return decision
 
@@ -133,7 +135,8 @@ class World:
         core = RecordingController(self)
         core.load(image)
         ports = ControllerPorts(node.clock, self, self.run, self)
-        self._ref = ControllerActor.start(core, metadata_log, ports, self._snapshot_size, 1, dispatcher=loop)
+        steps = self.simulation.random.choice((2, 7, STEPS_AT_ONCE))
+        self._ref = ControllerActor.start(core, metadata_log, ports, self._snapshot_size, 1, steps, dispatcher=loop)
         self.ask(RegisterBroker(BROKER, self.new_uuid(), (), None, self.simulation.random.random() < 0.5))
 
     def _loaded(self, image: MetadataImage) -> None:

@@ -1,7 +1,8 @@
-"""Many partitions at once, made in slices: their folders on the disk's threads, the rest with turns for others between.
+"""Large changes of the metadata, acted on in slices, with turns for others between.
 
-A folder takes the kernel a quarter of a millisecond: 1,000 topics would keep the loop from everybody for that time. No
-client is told of them before all are made.
+The folders of many new partitions are made on the disk's threads: one takes the kernel a quarter of a millisecond, and
+1,000 topics would keep the loop from everybody for that time. Who asked is answered, and clients hear of new topics,
+when all is done.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 FEW: Final = 20
 """So many partitions are made on the spot, in some milliseconds."""
+FEW_TOLD: Final = 100
+"""So many topics are told of new settings, or of their end, on the spot, in a millisecond."""
 OPENED_TOGETHER: Final = 50
 """Logs that a thread opens before it looks after flushes again: some 15 ms."""
 
@@ -35,49 +38,57 @@ Opened = Callable[[], PartitionLog]
 _New = tuple[TopicImage, PartitionImage, TopicSettings]
 
 
-class Creations:
-    """Makes the partitions of large changes of the metadata."""
+class LargeChanges:
+    """Acts on large changes of the metadata: makes partitions, ends others, and has others obey new settings."""
 
     def __init__(self, node: Node, table: PartitionTable) -> None:
         self._node = node
         self._table = table
         self._task: asyncio.Task[None] | None = None
 
-    def are_many(self, delta: MetadataDelta) -> bool:
-        """Whether a change is to be made here; not at a start, nor where a deleted topic's folder may be in the way."""
+    def is_large(self, delta: MetadataDelta) -> bool:
+        """Whether a change is to be acted on here; not at a start."""
+        told = max(len(delta.topic_settings), len(delta.topics_deleted))
+        return not self._table.loading and (told > FEW_TOLD or self._creates_many(delta))
+
+    def _creates_many(self, delta: MetadataDelta) -> bool:
+        """Whether many partitions are to be made, and no deleted topic's folder may be in the way."""
         return (
-            len(delta.partitions_created) > FEW
-            and not self._table.loading
-            and not delta.topics_deleted
-            and len(self._table.to_create(delta)) > FEW
+            len(delta.partitions_created) > FEW and not delta.topics_deleted and len(self._table.to_create(delta)) > FEW
         )
 
-    def make(
+    def act_on(
         self, delta: MetadataDelta, act_on_rest: Callable[[MetadataDelta], None], done: Callable[[], None]
     ) -> None:
-        """Make the new partitions, then have the rest of the change acted on, and call ``done``."""
+        """End, make and change partitions, then have the rest of the change acted on, and call ``done``."""
         assert self._task is None, "one change after the other"
-        self._task = self._node.loop.create_task(self._make(delta, act_on_rest, done))
+        self._task = self._node.loop.create_task(self._act_on(delta, act_on_rest, done))
 
     async def finished(self) -> None:
-        """Return when nothing is being made."""
+        """Return when nothing is being acted on."""
         while self._task is not None:
             await asyncio.wait([self._task])
 
-    async def _make(
+    async def _act_on(
         self, delta: MetadataDelta, act_on_rest: Callable[[MetadataDelta], None], done: Callable[[], None]
     ) -> None:
         try:
-            new = [(topic, image, delta.topic_settings[topic.name]) for topic, image in self._table.to_create(delta)]
-            groups = [new[first : first + OPENED_TOGETHER] for first in range(0, len(new), OPENED_TOGETHER)]
-            opened = await asyncio.gather(*map(self._open, groups))
-            await rest_in_slices(self._create(new, [one for group in opened for one in group]))
+            await rest_in_slices(self._table.deleting(delta))
+            if self._creates_many(delta):
+                await self._make(delta)
+            await rest_in_slices(self._table.changing_settings(delta))
             act_on_rest(delta)
         except Exception:  # committed is committed, as in the controller
             logger.exception("a change of the metadata could not be acted on")
         finally:
             self._task = None
             done()
+
+    async def _make(self, delta: MetadataDelta) -> None:
+        new = [(topic, image, delta.topic_settings[topic.name]) for topic, image in self._table.to_create(delta)]
+        groups = [new[first : first + OPENED_TOGETHER] for first in range(0, len(new), OPENED_TOGETHER)]
+        opened = await asyncio.gather(*map(self._open, groups))
+        await rest_in_slices(self._create(new, [one for group in opened for one in group]))
 
     def _open(self, group: Sequence[_New]) -> asyncio.Future[list[Opened]]:
         """Have logs opened on a thread of the disk."""
