@@ -78,6 +78,7 @@ class Receiver:
         self._on_spans = on_spans
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._closed = False
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port, which the system chooses for 0.
@@ -95,6 +96,7 @@ class Receiver:
 
     async def close(self) -> None:
         """Close the listener and every connection."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
         for writer in self._open:
@@ -103,6 +105,9 @@ class Receiver:
             await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:  # it was accepted in the turn of the loop in which everything was closed
+            writer.close()
+            return
         self._open.add(writer)
         try:
             if len(self._open) > CONNECTIONS_MAX:

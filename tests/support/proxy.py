@@ -63,23 +63,20 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            there, back = await asyncio.open_connection(*self._target)
-        except OSError:
+            with contextlib.suppress(OSError):
+                there, back = await asyncio.open_connection(*self._target)
+                asking = asyncio.create_task(self._pass(reader, back))
+                answering = asyncio.create_task(self._answer(there, writer))
+                try:
+                    await asyncio.wait({asking, answering}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    asking.cancel()
+                    answering.cancel()
+                    await asyncio.gather(asking, answering, return_exceptions=True)
+                    back.close()
+        finally:  # cancelled while it connects, too
             writer.close()
             self._tasks.discard(task)
-            return
-        with contextlib.suppress(OSError):
-            asking = asyncio.create_task(self._pass(reader, back))
-            answering = asyncio.create_task(self._answer(there, writer))
-            try:
-                await asyncio.wait({asking, answering}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                asking.cancel()
-                answering.cancel()
-                await asyncio.gather(asking, answering, return_exceptions=True)
-                back.close()
-                writer.close()
-                self._tasks.discard(task)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK_SIZE):

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -156,3 +157,20 @@ def test_rejected_spans_are_told_as_a_partial_success() -> None:
     document = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "1"}]}]}]}
     status, body, spans = ask(post(json.dumps(document).encode(), JSON))
     assert (status, json.loads(body), spans) == (200, {"partialSuccess": {"rejectedSpans": "1"}}, [])
+
+
+def test_a_connection_that_was_accepted_just_before_the_end_is_closed() -> None:
+    async def session(port: int, receiver: Receiver) -> bytes:
+        del port
+        ours, theirs = socket.socketpair()
+        await receiver.close()
+        taken = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(taken, receiver._serve)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, theirs)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+
+    assert talk(session)[0] == b""
