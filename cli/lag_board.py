@@ -59,7 +59,7 @@ async def run_board(run: Run, chosen: Chosen) -> Result:
         timed_max=TIMED_DEFAULT if timed_max is None else timed_max,
     )  # fmt: skip
     with run.without_deadline():
-        board = _Board(run, watcher, every, chosen.missing)
+        board = _Board(run, watcher, every, chosen)
         try:
             await board.show(count)
         finally:
@@ -70,9 +70,10 @@ async def run_board(run: Run, chosen: Chosen) -> Result:
 class _Board:
     """What is on the screen."""
 
-    def __init__(self, run: Run, watcher: LagWatcher, every_s: float, missing: Sequence[ClientError]) -> None:
+    def __init__(self, run: Run, watcher: LagWatcher, every_s: float, chosen: Chosen) -> None:
         self.errors: list[ClientError] = []
-        self._missing = missing
+        self._missing = chosen.missing
+        self._of_topics = chosen.topics is not None
         self._run = run
         self._watcher = watcher
         self._every_s = every_s
@@ -106,7 +107,10 @@ class _Board:
 
     def _draw(self) -> None:
         form = self._run.form
-        items = [{**group_item(each), "spark": ""} for each in self._watcher.board()]
+        shown = self._watcher.board()
+        if self._of_topics:  # who reads them, not who does not
+            shown = [each for each in shown if each.total.partitions]
+        items = [{**group_item(each), "spark": ""} for each in shown]
         items.sort(key=_worst_first)
         latest = self._watcher.history.latest
         assert latest is not None, "a board before the first sample"

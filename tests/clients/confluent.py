@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from tests.support.brokers import Addressed
 from tests.support.process import wait_until
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 # confluent_kafka.admin documents these names but does not export them in the way type checkers go by.
 _admin: Any = confluent_kafka.admin
@@ -32,8 +32,40 @@ def make_producer(broker: Addressed, **settings: Any) -> Producer:
     Its records keep their order when one is sent again, as on Apache Kafka right after a topic was made: its broker
     knows of a topic a moment before it leads it.
     """
-    ordered = {"message.timeout.ms": 20_000, "max.in.flight.requests.per.connection": 1}
+    ordered = {"message.timeout.ms": 60_000, "max.in.flight.requests.per.connection": 1}
     return Producer({"bootstrap.servers": broker.bootstrap, **ordered, **_dotted(settings)})
+
+
+def init_transactions(producer: Producer) -> None:
+    """Have a producer begin with transactions; a coordinator that was only just made is waited for."""
+
+    def initialized() -> bool:
+        try:
+            producer.init_transactions(TIMEOUT_S)
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                raise
+            return False
+        return True
+
+    wait_until(initialized, TIMEOUT_S, "the coordinator of the transactions has loaded")
+
+
+def await_stable(broker: Addressed, topic: str) -> None:
+    """Wait until nothing of a topic's partition 0 is held back from readers of what is committed.
+
+    Apache Kafka answers the end of a transaction before it writes the marker that ends it in the partition.
+    """
+
+    def end(isolation_level: str) -> int:
+        consumer = make_consumer(broker, isolation_level=isolation_level)
+        try:
+            _, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), TIMEOUT_S, cached=False)
+            return int(high)
+        finally:
+            consumer.close()
+
+    wait_until(lambda: end("read_committed") == end("read_uncommitted"), TIMEOUT_S, "no transaction is open")
 
 
 def make_consumer(broker: Addressed, **settings: Any) -> Consumer:
