@@ -17,7 +17,7 @@ from klamm.client.errors import ClientError
 from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.producing import Sender
 from tests.cli.conftest import Klamm, Ran
-from tests.clients.confluent import create_topic, make_producer
+from tests.clients.confluent import await_stable, create_topic, init_transactions, make_producer
 from tests.support.brokers import Broker
 from tests.support.metadata_log import await_metadata
 
@@ -240,12 +240,13 @@ def test_fewer_partitions_are_refused_unless_keys_may_move(klamm: Klamm, any_bro
 def test_records_of_aborted_transactions_are_left_out(klamm: Klamm, apache_kafka: Broker, topic: str) -> None:
     create_topic(apache_kafka, topic, 1)
     producer = make_producer(apache_kafka, transactional_id=topic)
-    producer.init_transactions(TIMEOUT_S)
+    init_transactions(producer)
     for number, commits in enumerate((True, False, True)):
         producer.begin_transaction()
         producer.produce(topic, b"%d" % number)
         producer.flush(TIMEOUT_S)
         producer.commit_transaction(TIMEOUT_S) if commits else producer.abort_transaction(TIMEOUT_S)
+    await_stable(apache_kafka, topic)
     ran = klamm("topic", "cp", topic, f"{topic}-copy", "--create", "-y", "-b", apache_kafka.bootstrap, "-o", "json")
     assert ran.code == 0, ran.err
     assert [row["value"] for row in content(klamm, apache_kafka, f"{topic}-copy")] == ["0", "2"]

@@ -18,7 +18,7 @@ def _filled(klamm: Klamm, broker: Broker, topic: str, partitions: int = 2, recor
     for partition in range(partitions):
         for number in range(records):
             producer.produce(topic, f"{number}".encode(), partition=partition)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
 
 def _commit(broker: Broker, group: str, topic: str, offsets: dict[int, int]) -> None:

@@ -66,7 +66,7 @@ def test_time_goes_back_and_lag_is_as_it_was(klamm: Klamm, any_broker: Broker, t
     assert klamm("record", recording, "--count", "1", *at).code == 0
     producer = make_producer(any_broker)
     producer.produce(topic, b"one more", partition=0)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     assert klamm("record", recording, "--count", "1", *at).code == 0
     line = ("lag", "show", "--group", topic, "--replay", recording, "-o", "json")
     early, late = klamm(*line, "--at", "start").items[0], klamm(*line).items[0]

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from klamm.client.cluster_rights import GROUPS_HIDDEN
 from tests.apache_kafka.node import ApacheKafkaNode
 from tests.cli.conftest import Klamm, Ran
+from tests.clients.confluent import init_transactions
 from tests.support.commits import commit
 from tests.support.klamm_process import KlammProcess
 from tests.support.ports import free_port
@@ -271,7 +272,7 @@ def test_an_open_transaction_is_described_found_hanging_only_when_it_is_and_list
     at = ("-b", secured.bootstrap, "-o", "json")
     klamm("topic", "create", "ledger", *at)
     producer = Producer({"bootstrap.servers": secured.bootstrap, "transactional.id": "ledger-1"})
-    producer.init_transactions(20)
+    init_transactions(producer)
     producer.begin_transaction()
     producer.produce("ledger", b"x")
     producer.flush(10)
@@ -328,7 +329,7 @@ def test_without_read_on_the_commits_a_trace_says_what_it_lacks_and_shows_the_re
     assert klamm("topic", "create", topic, *anonymous).code == 0
     producer = Producer({"bootstrap.servers": secured.bootstrap})
     producer.produce(topic, b"value")
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     commit(secured.bootstrap, topic, {(topic, 0): 1})
     rights = (("read", "--topic", topic), ("describe", "--group", topic), ("describe", "--topic", "__consumer_offsets"))
     for operation, *what in rights:

@@ -16,7 +16,7 @@ def broker() -> Iterator[package.Broker]:
     with telling_broker() as running:
         producer = Producer({"bootstrap.servers": running.bootstrap, "client.id": "checkout"})
         producer.produce("orders", b"1")
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
         yield running
         producer.flush(1)  # it is connected until then
 

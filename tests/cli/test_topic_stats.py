@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from klamm.client.topic_sample import _windows, estimate_distinct
 from tests.cli.conftest import Klamm
-from tests.clients.confluent import create_topic, make_producer
+from tests.clients.confluent import create_topic, init_transactions, make_producer
 from tests.support.brokers import Broker
 
 TIMEOUT_S = 60
@@ -76,7 +76,7 @@ def test_idempotent_producers_are_told(klamm: Klamm, any_broker: Broker, topic: 
 def test_a_transactional_producer_has_a_name(klamm: Klamm, apache_kafka: Broker, topic: str) -> None:
     create_topic(apache_kafka, topic, 1)
     producer = make_producer(apache_kafka, transactional_id=f"{topic}-tx")
-    producer.init_transactions(TIMEOUT_S)
+    init_transactions(producer)
     producer.begin_transaction()
     producer.produce(topic, b"x")
     producer.flush(TIMEOUT_S)

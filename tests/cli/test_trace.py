@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from klamm.client.tracing.otlp import encode_protobuf
 from klamm.client.tracing.spans import make_span
 from tests.cli.conftest import Klamm
-from tests.clients.confluent import make_producer
+from tests.clients.confluent import init_transactions, make_producer
 from tests.support.brokers import Broker
 from tests.support.commits import commit
 from tests.support.klamm_process import klamm_command
@@ -35,7 +35,7 @@ def _filled(klamm: Klamm, broker: Broker, topic: str, *settings: str) -> None:
     for number in range(RECORDS):
         headers: list[tuple[str, str | bytes | None]] = [("traceparent", f"00-{_trace_of(topic)}-b7ad6b7169203331-01")]
         producer.produce(topic, b"value", str(number).encode(), partition=1, timestamp=now_ms, headers=headers)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
 
 def _commit(broker: Broker, group: str, topic: str, offsets: Sequence[int]) -> None:
@@ -127,7 +127,7 @@ def test_a_timestamp_from_the_future_is_a_warning(klamm: Klamm, any_broker: Brok
     _filled(klamm, any_broker, topic)
     producer = make_producer(any_broker)
     producer.produce(topic, b"early", partition=1, timestamp=int(time.time() * 1000) + 600_000)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     _commit(any_broker, topic, topic, [RECORDS + 1])
     found = klamm("trace", f"{topic}:1@{RECORDS}", "-b", any_broker.bootstrap, "-o", "json")
     assert [note["code"] for note in found.envelope["notes"]] == ["clock_skew"]
@@ -173,7 +173,7 @@ def test_a_trace_is_found_in_all_topics_in_every_dialect_with_proof_of_how_much_
         assert klamm("topic", "create", name, "-p", "2", "-b", any_broker.bootstrap).code == 0
         for headers in [*dialects, *others]:
             producer.produce(name, b"value", b"key", partition=number, headers=headers)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     at = ("-b", any_broker.bootstrap, "-o", "json")
     found = klamm("trace", "find", trace.upper(), "--from", "-1h", *at)
     assert found.code == 0, found.err
@@ -206,7 +206,7 @@ def test_a_correlation_id_and_a_key_are_found_too(klamm: Klamm, shared_klamm: Br
     assert klamm("topic", "create", topic, "-b", shared_klamm.bootstrap).code == 0
     producer.produce(topic, b"v", b"order-1", headers={"kafka_correlationId": topic})
     producer.produce(topic, b"v", b"order-2")
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     at = ("-b", shared_klamm.bootstrap, "-o", "json")
     assert [item["offset"] for item in klamm("trace", "find", topic, *at).items] == [0]
     assert [item["offset"] for item in klamm("trace", "find", "--key", "order-2", "--topic", topic, *at).items] == [1]
@@ -222,7 +222,7 @@ def test_on_klamm_the_broker_says_who_wrote_it_and_when_each_group_fetched_it(
     consumer = _reading(klamm_server, topic, topic)
     producer = Producer({"bootstrap.servers": klamm_server.bootstrap, "client.id": "shop"})
     producer.produce(topic, b"order")
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     deadline = time.monotonic() + 40
     while (message := consumer.poll(0.5)) is None or message.error():
         assert time.monotonic() < deadline, "nothing came"
@@ -312,7 +312,7 @@ def test_messages_are_followed_live_until_every_group_has_passed_them(
             name = "TraceParent" if offset % 4 else "traceparent"  # W3C: the case of a header's name does not matter
             producer.produce(topic, b"v", partition=1, headers={name: f"00-{trace}-b7ad6b7169203331-01"})
             producer.produce(topic, b"untraced", partition=1)
-            assert producer.flush(20) == 0
+            assert producer.flush(60) == 0
             offset += 2
             reader.commit(offsets=[TopicPartition(topic, 1, offset)], asynchronous=False)
             time.sleep(0.2)
@@ -345,7 +345,7 @@ def test_a_message_that_an_application_failed_on_is_shown_though_its_span_comes_
             traces = secrets.token_hex(16), secrets.token_hex(16)
             for trace in traces:
                 producer.produce(topic, b"v", partition=1, headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
-            assert producer.flush(20) == 0
+            assert producer.flush(60) == 0
             _commit(any_broker, topic, topic, [1_000_000])
             bad.add(traces[0])
             for trace, error in zip(traces, ("card refused", None), strict=True):
@@ -354,7 +354,7 @@ def test_a_message_that_an_application_failed_on_is_shown_though_its_span_comes_
                     (time.time_ns(), time.time_ns()), "billing", (), error, {},
                 )  # fmt: skip
                 producer.produce("otlp_spans", encode_protobuf([span]))
-            assert producer.flush(20) == 0
+            assert producer.flush(60) == 0
             time.sleep(0.5)
     finally:
         if process.exit_code is None:
@@ -392,11 +392,11 @@ def test_transactions_are_told_and_a_marker_is_no_record(klamm: Klamm, apache_ka
     at = ("-b", apache_kafka.bootstrap, "-o", "json")
     assert klamm("topic", "create", topic, *at).code == 0
     producer = Producer({"bootstrap.servers": apache_kafka.bootstrap, "transactional.id": topic})
-    producer.init_transactions(30)
+    init_transactions(producer)
     for number, ends in enumerate((True, False)):
         producer.begin_transaction()
         producer.produce(topic, b"value", partition=0)
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
         place = f"{topic}:0@{2 * number}"
         assert [note["code"] for note in klamm("trace", place, *at).envelope["notes"]] == ["open_transaction"]
         if ends:

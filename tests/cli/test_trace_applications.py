@@ -57,7 +57,7 @@ def with_confluent(bootstrap: str, topic: str, group: str, endpoint: str) -> Non
         made = confluent_kafka.Producer({"bootstrap.servers": bootstrap})
         producer: Any = ConfluentKafkaInstrumentor.instrument_producer(made, provider)
         producer.produce(topic, value=b"from confluent", key=b"0", partition=0)
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
         settings = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest"}
         consumer: Any = ConfluentKafkaInstrumentor.instrument_consumer(confluent_kafka.Consumer(settings), provider)
         consumer.subscribe([topic])

@@ -32,7 +32,7 @@ async def _same_and_another(any_broker: Broker, topic: str) -> None:
         assert first[1] == {}
         assert await watch.ask(cluster) is None
         producer.produce(topic, b"x", partition=1)
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
         assert await watch.ask(cluster) == await list_offsets(cluster, metadata, wanted)
         assert await watch.ask(cluster) is None
         starts = OffsetsWatch(metadata, {(topic, 1): EARLIEST})

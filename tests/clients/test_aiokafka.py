@@ -13,7 +13,7 @@ from tests.support.process import eventually
 
 pytestmark = pytest.mark.wire
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 async def produce_values(broker: Broker, topic: str, values: list[bytes], **settings: Any) -> list[int]:

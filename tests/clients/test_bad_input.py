@@ -183,7 +183,8 @@ def valid_frames(topic: str) -> list[bytes]:
 
 def send_and_forget(port: int, frame: bytes) -> None:
     """Send a frame and give the broker a moment to answer or to close."""
-    with WireConnection(port, 0.02) as connection:
+    with WireConnection(port) as connection:
+        connection.socket.settimeout(0.02)
         try:
             connection.send_frame(frame)
             connection.socket.recv(4)

@@ -16,7 +16,7 @@ from tests.support.process import wait_until
 
 pytestmark = pytest.mark.wire
 
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 60_000
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def test_what_is_produced_is_consumed(any_broker: Broker, topic: str, codec: Any
     create_topic(any_broker, topic)  # where the first batch comes too early, the second overtakes it
     producer = KafkaProducer(bootstrap_servers=any_broker.bootstrap, compression_type=codec, linger_ms=5)
     sent = [producer.send(topic, key=b"k%d" % number, value=b"v" * 100, partition=0) for number in range(500)]
-    offsets = [future.get(timeout=30).offset for future in sent]
-    producer.close(timeout=10)
+    offsets = [future.get(timeout=60).offset for future in sent]
+    producer.close(timeout=60)
     assert offsets == list(range(500))
     assert read_all(any_broker, topic, 500) == [(b"k%d" % number, b"v" * 100) for number in range(500)]
 
@@ -57,8 +57,8 @@ def test_every_acks_setting_works(any_broker: Broker, topic: str, acks: Any) -> 
     producer = KafkaProducer(bootstrap_servers=any_broker.bootstrap, acks=acks, enable_idempotence=False)
     for number in range(100):
         producer.send(topic, value=b"%d" % number, partition=0)
-    producer.flush(30)
-    producer.close(timeout=10)
+    producer.flush(60)
+    producer.close(timeout=60)
     assert [value for _, value in read_all(any_broker, topic, 100)] == [b"%d" % number for number in range(100)]
 
 
@@ -66,16 +66,16 @@ def test_an_idempotent_producer_loses_and_doubles_nothing(any_broker: Broker, to
     producer = KafkaProducer(bootstrap_servers=any_broker.bootstrap, enable_idempotence=True, acks="all")
     for number in range(1_000):
         producer.send(topic, value=b"%d" % number, partition=0)
-    producer.flush(30)
-    producer.close(timeout=10)
+    producer.flush(60)
+    producer.close(timeout=60)
     assert [value for _, value in read_all(any_broker, topic, 1_000)] == [b"%d" % number for number in range(1_000)]
 
 
 def test_headers_and_timestamps_come_back(any_broker: Broker, topic: str) -> None:
     producer = KafkaProducer(bootstrap_servers=any_broker.bootstrap)
     headers = [("a", b"1"), ("b", b"")]
-    producer.send(topic, value=b"v", headers=headers, timestamp_ms=1_600_000_000_000, partition=0).get(timeout=30)
-    producer.close(timeout=10)
+    producer.send(topic, value=b"v", headers=headers, timestamp_ms=1_600_000_000_000, partition=0).get(timeout=60)
+    producer.close(timeout=60)
     consumer = KafkaConsumer(bootstrap_servers=any_broker.bootstrap, auto_offset_reset="earliest")
     partition = TopicPartition(topic, 0)
     consumer.assign([partition])

@@ -20,7 +20,7 @@ from klamm.client.settings import Settings, parse_bootstrap
 from klamm.records.schema_codec import decode_kind
 from klamm.records.streams_groups_schema import STREAMS_KINDS
 from klamm.records.transactions_schema import TRANSACTION_KINDS
-from tests.clients.confluent import create_topic
+from tests.clients.confluent import create_topic, init_transactions
 from tests.decoding.test_internal_topics import Read
 from tests.support.brokers import Broker
 from tests.support.process import wait_until
@@ -161,7 +161,7 @@ def _told(records: list[Read]) -> list[tuple[Decoded, Decoded]]:
 @pytest.mark.apache
 def test_a_transaction_is_told_with_its_state_and_partitions(apache_kafka: Broker, topic: str) -> None:
     producer = Producer({"bootstrap.servers": apache_kafka.bootstrap, "transactional.id": topic})
-    producer.init_transactions(60)
+    init_transactions(producer)
     producer.begin_transaction()
     producer.produce(topic, b"v", partition=0)
     producer.commit_transaction(60)

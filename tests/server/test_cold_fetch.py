@@ -61,7 +61,7 @@ def test_what_comes_from_the_disk_counts_against_max_bytes() -> None:
         for index in range(PARTITIONS):
             for _ in range(3):
                 producer.produce("t", b"x" * RECORD_SIZE, partition=index)
-                producer.flush(20)
+                producer.flush(60)
         on_loop(broker, lambda: start_fetch(broker.node, client))
         wait_until(lambda: bool(client.answered), 30, "the fetch is answered")
         (slot,) = client.answered

@@ -18,7 +18,7 @@ def write(broker: klamm.Broker, values: list[bytes]) -> None:
     producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all"})
     for value in values:
         producer.produce("t", value, partition=0)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
 
 def read(broker: klamm.Broker, count: int) -> list[bytes | None]:

@@ -9,8 +9,8 @@ from tests.support.ports import free_port
 from tests.support.process import ChildProcess, LocalServer, wait_until
 from tests.support.wire import is_serving
 
-START_TIMEOUT_S = 30.0  # half a second on a quiet machine
-STOP_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0  # half a second on a quiet machine
+STOP_TIMEOUT_S = 60.0
 
 
 class KlammProcess(LocalServer):

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class Received:

@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 import klamm
 from klamm.records.flow_schema import FlowRecord, decode_value
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class HasBootstrap(Protocol):

@@ -142,7 +142,7 @@ from confluent_kafka import Producer
 with klamm.Broker(telemetry=True) as broker:
     producer = Producer({"bootstrap.servers": broker.bootstrap})
     producer.produce("orders", b"1", headers=[("traceparent", b"x")])
-    producer.flush(20)
+    producer.flush(60)
     deadline = time.monotonic() + 60
     while (flow := broker.node.partition("__klamm_flow", 0)) is None or not flow.log.log_end_offset:
         assert time.monotonic() < deadline, "no flow is told"

@@ -35,7 +35,7 @@ def fill(broker: Broker, topic: str, count: int = 40, *, new: bool = True) -> No
         trace = f"00-{number:032x}-{1:016x}-01"
         headers: list[Any] = [("region", b"eu" if number % 2 else b"us"), ("traceparent", trace.encode())]
         producer.produce(topic, value, f"k{number}", number % 2, headers=headers)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
 
 def view_of(app: KlammApp) -> MessagesView:
@@ -63,7 +63,7 @@ async def test_what_was_and_what_comes_is_shown_and_searched(ui: Ui, any_broker:
         await settle(app, pilot, lambda: len(offsets(app)) == 40)
         producer = make_producer(any_broker)
         producer.produce(topic, b"late", b"late", 1)
-        producer.flush(20)
+        producer.flush(60)
         await settle(app, pilot, lambda: (1, 20) in offsets(app))
         await enter(app, pilot, "slash", 'value.total > 300 and h.region == "eu"')
         await settle(app, pilot, lambda: offsets(app) == [(1, number) for number in range(14, 20)])
@@ -92,7 +92,7 @@ async def test_paused_nothing_moves_and_going_on_misses_nothing(ui: Ui, any_brok
         producer = make_producer(any_broker)
         for number in range(5):
             producer.produce(topic, b"%d" % number, partition=0)
-        producer.flush(20)
+        producer.flush(60)
         refreshes = view_of(app).refreshes
         await settle(app, pilot, lambda: view_of(app).refreshes > refreshes + 2)
         assert len(offsets(app)) == 10
@@ -170,7 +170,7 @@ async def test_resending_asks_first_and_keeps_what_was_not_edited(ui: Ui, any_br
     create_topic(any_broker, topic, 1)
     producer = make_producer(any_broker)
     producer.produce(topic, b"\xff\x00binary", b"\xfe", headers=[("h", b"\xfd")])
-    producer.flush(20)
+    producer.flush(60)
     app = ui(Place("messages", topic))
     async with app.run_test(size=(130, 40)) as pilot:
         await settle(app, pilot, lambda: len(offsets(app)) == 1)

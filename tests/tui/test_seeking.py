@@ -34,7 +34,7 @@ def fill(broker: Broker, topic: str) -> None:
     producer = make_producer(broker)
     for number in range(20):
         producer.produce(topic, b"%d" % number, partition=number % 2)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
 
 @asynccontextmanager

@@ -70,7 +70,7 @@ async def test_a_message_is_followed_from_its_row(ui: Ui, any_broker: Broker, to
     create_topic(any_broker, topic, 1)
     producer = make_producer(any_broker)
     producer.produce(topic, b"one", b"k")
-    producer.flush(20)
+    producer.flush(60)
     app = ui(Place("messages", topic))
     async with app.run_test(size=(120, 30)) as pilot:
         await settle(app, pilot, lambda: app.view is not None and len(app.view.table("messages").rows.shown) == 1)

@@ -30,7 +30,7 @@ from klamm.records.record import Record as PlainRecord
 from klamm.records.record import build_batch
 from tests.apache_kafka.node import ApacheKafkaNode
 from tests.client.scripted import FETCH, Part, Scripted
-from tests.clients.confluent import create_topic, make_producer
+from tests.clients.confluent import await_stable, create_topic, init_transactions, make_producer
 from tests.conftest import KlammFactory
 from tests.support.brokers import Broker
 from tests.support.klamm_process import KlammProcess
@@ -201,7 +201,7 @@ def test_aborted_and_open_transactions_are_left_out_when_only_committed_ones_are
 ) -> None:
     create_topic(apache_kafka, topic, 1)
     producer = make_producer(apache_kafka, transactional_id=topic, linger_ms=0)
-    producer.init_transactions(TIMEOUT_S)
+    init_transactions(producer)
     for number in range(6):
         producer.begin_transaction()
         for index in range(20):
@@ -214,6 +214,7 @@ def test_aborted_and_open_transactions_are_left_out_when_only_committed_ones_are
     plain = make_producer(apache_kafka)
     plain.produce(topic, "committed-plain", partition=0)
     assert plain.flush(TIMEOUT_S) == 0
+    await_stable(apache_kafka, topic)
     everything, scan = _search(apache_kafka, topic)
     assert (len(everything), scan.is_complete) == (121, True)
     committed, scan = _search(apache_kafka, topic, committed=True)
