@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from klamm.cli.guard import MODERATE, Plan, guard
 from klamm.cli.message_source import Source, find_source, make_condition, open_ended
 from klamm.cli.output import Column, Item, Result, count_text, time_text
-from klamm.cli.parser import UsageError
+from klamm.cli.parser import UsageError, suggestion
 from klamm.cli.resend import (
     CANNOT_UNDO,
     DROP_HEADER,
@@ -24,7 +24,7 @@ from klamm.cli.resend import (
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
 from klamm.client.errors import ClientError
-from klamm.client.text import counted
+from klamm.client.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     from klamm.client.cluster import Cluster
     from klamm.client.messages.jsonl import Draft
     from klamm.client.messages.producing import Sender
-    from klamm.client.messages.record import Fields
+    from klamm.client.messages.record import Fields, Headers
     from klamm.client.messages.scan import Scan
     from klamm.client.offsets import Partition
     from klamm.client.positions import Range
     from klamm.client.redriving import RedriveState
 
 _TARGETS_SHOWN = 10
+_NAMES_KEPT = 100
 _REDRIVEN = (
     Column("FROM", "source"),
     Column("TO", "target"),
@@ -66,11 +67,7 @@ async def redrive(run: Run) -> Result:
             ranges = await _ranges(run, source)
             plan = await _survey(run, source, ranges, state)
             if not plan.targets:
-                before = sum(plan.before.values())
-                told = f"; {before:,} were sent before, and --again sends them again" if before else ""
-                run.note(
-                    f"nothing to redrive: of {plan.scanned:,} records none {'is left' if before else 'matches'}{told}"
-                )
+                run.note(f"nothing to redrive: of {plan.scanned:,} records none {plan.why_none(to_header)}")
                 return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
             await check_places(run, target, dict.fromkeys(plan.targets, 0))
             if not await guard(run, Plan(plan.what, MODERATE, source.topic, plan.lines(run), CANNOT_UNDO), target):
@@ -104,10 +101,30 @@ class _Survey:
         self.before: Counter[str] = Counter()
         self.partitions: Counter[int] = Counter()
         self.homeless = 0
+        self.header_names: set[str] = set()
         self.scanned = 0
         self.oldest_ms: int | None = None
         self.newest_ms: int | None = None
         self.errors: list[ClientError] = []
+
+    def without_target(self, headers: Headers) -> None:
+        """Count a record that has not the header which would name its topic."""
+        self.homeless += 1
+        if len(self.header_names) < _NAMES_KEPT:
+            self.header_names.update(name for name, _ in headers)
+
+    def why_none(self, to_header: str | None) -> str:
+        """Return how the sentence "of so many records none" ends."""
+        before = sum(self.before.values())
+        if before:
+            return f"is left; {before:,} were sent before, and --again sends them again"
+        if to_header is None or not self.homeless:
+            return "matches"
+        known = sorted(self.header_names)
+        if to_header in known:
+            return f"names a topic in its header {to_header!r}"
+        have = f"they have {', '.join(map(printable, known[:_TARGETS_SHOWN]))}" if known else "they have no headers"
+        return f"has a header {to_header!r}: {have}.{suggestion(to_header, known)}"
 
     @property
     def what(self) -> str:
@@ -162,7 +179,7 @@ async def _survey(run: Run, source: Source, ranges: dict[Partition, Range], stat
             for fields in batch:
                 topic = _target(run, fields)
                 if topic is None:
-                    found.homeless += 1
+                    found.without_target(fields[4])
                 elif not again and state.is_sent(topic, index, fields[0]):
                     found.before[topic] += 1
                 elif left != 0:

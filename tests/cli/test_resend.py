@@ -198,8 +198,9 @@ def test_each_dead_letter_may_go_to_the_topic_that_its_header_names(
     ran = klamm(*line)
     assert ran.code == 0, ran.err
     assert {item["target"]: item["sent"] for item in ran.items} == {f"{topic}-0": 10, f"{topic}-1": 10}
-    nowhere = klamm("dlq", "redrive", topic, "--to-header", "none", "-y", *at)
-    assert (nowhere.code, "nothing to redrive" in nowhere.err) == (0, True)
+    nowhere = klamm("dlq", "redrive", topic, "--to-header", "orign", "-y", *at)
+    said = "none has a header 'orign': they have error, id, origin. Did you mean 'origin'?"
+    assert (nowhere.code, f"nothing to redrive: of 20 records {said}" in nowhere.err) == (0, True), nowhere
 
 
 @pytest.mark.parametrize(
