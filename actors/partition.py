@@ -123,10 +123,10 @@ class PartitionActor(LoopActor):
         inbox = self.actor_inbox
         return not (inbox.scheduled or inbox.messages or inbox.closed or self._held.holding)
 
-    def append_between_drains(self, message: AppendBatch) -> None:
-        """Take an append past the mailbox, as a drain of its own: only where :attr:`is_between_drains`."""
+    def take_between_drains(self, message: object) -> None:
+        """Take a message past the mailbox, as a drain of its own: only where :attr:`is_between_drains`."""
         try:
-            self._admit(message)
+            self.on_receive(message)
             self.end_drain()
         except Exception as exception:  # noqa: BLE001 (as in a drain: our own bug ends this actor)
             self.fail_soon(exception)

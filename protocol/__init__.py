@@ -6,7 +6,7 @@
 | `header.py` | request and response headers |
 | `produce.py`, `fetch.py` | Produce and Fetch by hand, for the data path |
 | `heartbeat.py`, `consumer_heartbeat.py`, `offset_commit_codec.py` | what members of groups ask often, by hand |
-| `repeated_commit.py`, `repeated_produce.py` | requests that come again with other offsets, with other records |
+| `repeated_commit.py`, `repeated_fetch.py`, `repeated_produce.py` | requests that come again, nearly the same |
 | `offset_fetch_response.py` | the answer to an OffsetFetch by hand: it may hold a million commits |
 | `pieces.py` | what a response is made of: bytes, or a file's |
 | `fetch_client.py` | Fetch from the client's side |

@@ -40,7 +40,7 @@ REPLICA_STATE_SINCE: Final = 15
 NODE_ENDPOINTS_SINCE: Final = 16
 
 _REPLICA_STATE_TAG: Final = 1
-_TOPIC_SIZE_MIN: Final = 3
+TOPIC_SIZE_MIN: Final = 3
 """Bytes of the smallest topic: an empty name and an empty array, both compact, and no tagged field."""
 _FORGOTTEN_SIZE_MIN: Final = 3
 
@@ -135,16 +135,38 @@ def decode_fetch(view: memoryview, position: int, version: int) -> FetchRequest:
         raise ProtocolError(msg) from error
 
 
-def fetch_offset_position(view: memoryview, position: int, version: int) -> int:
-    """Return where in a sound request, whose body starts at ``position``, the first partition's fetch offset stands."""
-    flexible = version >= FLEXIBLE_SINCE
-    if version < REPLICA_STATE_SINCE:
-        position += _INT32.size
-    position += _LIMITS.size + (_SESSION.size if version >= SESSION_SINCE else 0)
-    _, position = read_array_size(view, position, _TOPIC_SIZE_MIN, flexible=flexible)
-    _, _, position = _read_topic(view, position, version, flexible=flexible)
-    _, position = read_array_size(view, position, _partition_layout(version).size, flexible=flexible)
-    return position + (2 if version >= LEADER_EPOCH_SINCE else 1) * _INT32.size  # behind index and leader epoch
+def partition_layout(version: int) -> Struct:
+    """Return how one partition stands in a request of this version: all of it but tagged fields."""
+    if version >= FLEXIBLE_SINCE:
+        return _PARTITION_12
+    if version >= LEADER_EPOCH_SINCE:
+        return _PARTITION_9
+    return _PARTITION_5 if version >= LOG_START_OFFSET_SINCE else _PARTITION_4
+
+
+def widen_partition(version: int, fields: tuple[int, ...]) -> FetchPartition:
+    """Return a partition as a version before the flexible ones has it, with what that lacks."""
+    if version >= LEADER_EPOCH_SINCE:
+        partition, leader_epoch, fetch_offset, start_offset, max_bytes = fields
+        return FetchPartition(partition, leader_epoch, fetch_offset, -1, start_offset, max_bytes)
+    if version >= LOG_START_OFFSET_SINCE:
+        partition, fetch_offset, start_offset, max_bytes = fields
+        return FetchPartition(partition, -1, fetch_offset, -1, start_offset, max_bytes)
+    partition, fetch_offset, max_bytes = fields
+    return FetchPartition(partition, -1, fetch_offset, -1, -1, max_bytes)
+
+
+def read_topic(view: memoryview, position: int, version: int, *, flexible: bool) -> tuple[str | None, UUID | None, int]:
+    """Return a topic's name or id, and the position after it.
+
+    Raises:
+        ProtocolError: The frame ends inside it.
+    """
+    if version >= TOPIC_ID_SINCE:
+        topic_id, position = read_uuid(view, position)
+        return None, topic_id, position
+    name, position = read_string(view, position, flexible=flexible)
+    return name, None, position
 
 
 def encode_fetch_response(
@@ -235,11 +257,11 @@ def _decode(view: memoryview, position: int, version: int) -> FetchRequest:
 def _read_topics(
     view: memoryview, position: int, version: int, *, flexible: bool
 ) -> tuple[list[tuple[str | None, UUID | None, list[FetchPartition]]], int]:
-    layout = _partition_layout(version)
-    topic_count, position = read_array_size(view, position, _TOPIC_SIZE_MIN, flexible=flexible)
+    layout = partition_layout(version)
+    topic_count, position = read_array_size(view, position, TOPIC_SIZE_MIN, flexible=flexible)
     topics: list[tuple[str | None, UUID | None, list[FetchPartition]]] = []
     for _ in range(topic_count):
-        name, topic_id, position = _read_topic(view, position, version, flexible=flexible)
+        name, topic_id, position = read_topic(view, position, version, flexible=flexible)
         partition_count, position = read_array_size(view, position, layout.size, flexible=flexible)
         partitions: list[FetchPartition] = []
         for _ in range(partition_count):
@@ -250,40 +272,11 @@ def _read_topics(
                 position = position + 1 if not view[position] else skip_tagged_fields(view, position)
                 partitions.append(FetchPartition._make(fields))
             else:
-                partitions.append(_widen_partition(version, fields))
+                partitions.append(widen_partition(version, fields))
         if flexible:
             position = skip_tagged_fields(view, position)
         topics.append((name, topic_id, partitions))
     return topics, position
-
-
-def _partition_layout(version: int) -> Struct:
-    if version >= FLEXIBLE_SINCE:
-        return _PARTITION_12
-    if version >= LEADER_EPOCH_SINCE:
-        return _PARTITION_9
-    return _PARTITION_5 if version >= LOG_START_OFFSET_SINCE else _PARTITION_4
-
-
-def _widen_partition(version: int, fields: tuple[int, ...]) -> FetchPartition:
-    if version >= LEADER_EPOCH_SINCE:
-        partition, leader_epoch, fetch_offset, start_offset, max_bytes = fields
-        return FetchPartition(partition, leader_epoch, fetch_offset, -1, start_offset, max_bytes)
-    if version >= LOG_START_OFFSET_SINCE:
-        partition, fetch_offset, start_offset, max_bytes = fields
-        return FetchPartition(partition, -1, fetch_offset, -1, start_offset, max_bytes)
-    partition, fetch_offset, max_bytes = fields
-    return FetchPartition(partition, -1, fetch_offset, -1, -1, max_bytes)
-
-
-def _read_topic(
-    view: memoryview, position: int, version: int, *, flexible: bool
-) -> tuple[str | None, UUID | None, int]:
-    if version >= TOPIC_ID_SINCE:
-        topic_id, position = read_uuid(view, position)
-        return None, topic_id, position
-    name, position = read_string(view, position, flexible=flexible)
-    return name, None, position
 
 
 def _read_forgotten(
@@ -292,7 +285,7 @@ def _read_forgotten(
     topic_count, position = read_array_size(view, position, _FORGOTTEN_SIZE_MIN, flexible=flexible)
     forgotten: list[tuple[str | None, UUID | None, list[int]]] = []
     for _ in range(topic_count):
-        name, topic_id, position = _read_topic(view, position, version, flexible=flexible)
+        name, topic_id, position = read_topic(view, position, version, flexible=flexible)
         count, position = read_array_size(view, position, _INT32.size, flexible=flexible)
         partitions = [_INT32.unpack_from(view, position + index * _INT32.size)[0] for index in range(count)]
         position += count * _INT32.size

@@ -8,7 +8,8 @@
 | `apis.py`, `served_apis.py` | what an API is; the table of all that are served |
 | `handlers/` | one file for each group of APIs |
 | `slices.py` | large requests and answers worked on in slices, others in between |
-| `fetch_sessions.py`, `fetch_reads.py` | what consumers read (KIP-227); how one partition is read for them |
+| `fetch_response.py`, `fetch_sessions.py` | the response to a Fetch; what consumers read (KIP-227) |
+| `fetch_reads.py` | how one partition is read for them |
 | `partitions.py` | the partitions of this node, their actors, their recovery |
 | `large_changes.py` | many new partitions or settings, acted on in slices |
 | `unopened.py` | partitions whose logs the disk would not open: tried again until it does |

@@ -316,21 +316,24 @@ class Connection(asyncio.BufferedProtocol):
         stats.received_size += size
         now_ns = perf_counter_ns()
         elapsed_ns = now_ns - received_ns
-        frame = answer if isinstance(answer, bytes) else answer.single_frame
-        if frame is None or elapsed_ns > stats.slow_ns:  # records, an error, to be waited for, or to be noted
+        buffers = (answer,) if isinstance(answer, bytes) else answer.plain
+        if buffers is None or elapsed_ns > stats.slow_ns:  # to be waited for, to be noted, or with ranges of files
             slot = self._answered_slot(answer) if isinstance(answer, bytes) else answer
             key, version, _, client_id, position = repeated.header
             header = RequestHeader(key, version, correlation_id_in(received), client_id, position)
             self._append_slot(slot, stats, header, size, received_ns)
             self._send()
             return True
-        size = len(frame)
+        size = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
         self.last_used = now_ns / 1e9
         self.sent_size += size
         stats.sent_size += size
         stats.busy_ns += elapsed_ns
         stats.buckets[elapsed_ns.bit_length()] += 1
-        transport.write(frame)
+        if len(buffers) == 1:
+            transport.write(buffers[0])
+        else:
+            transport.writelines(buffers)
         self._resume()  # a request that was pinned meanwhile may have been too large to read on
         return True
 

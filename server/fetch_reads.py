@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from klamm.model.errors import OffsetOutOfRangeError
 from klamm.protocol.fetch import FetchedPartition, FetchPartition, FetchRequest
+from klamm.protocol.pieces import Piece
 from klamm.storage.partition_log import ColdRead
 from klamm.telemetry.journal import Journal, TopicKey
 
@@ -40,32 +41,32 @@ def read_partition(
     """
     state, log = partition.state, partition.log
     state.check_leader(wanted.current_leader_epoch)
-    found = FetchedPartition(
-        wanted.partition,
-        0,
-        state.high_watermark,
-        state.last_stable_offset,
-        log.log_start_offset,
-        [] if request.isolation_level == READ_COMMITTED else None,
-    )
-    diverging = diverging_epoch(partition, wanted)
-    if diverging is not None:
-        return found._replace(diverging_epoch=diverging), None
-    offset = wanted.fetch_offset
-    if not log.log_start_offset <= offset <= state.log_end_offset:
-        msg = f"offset {offset} is not in [{log.log_start_offset}, {state.log_end_offset}]"
-        raise OffsetOutOfRangeError(msg)
-    end_offset = end_offset_for(partition, request)
-    if offset >= end_offset or (left <= 0 and not at_least_one):
-        return found, None
-    size_max = min(wanted.partition_max_bytes, left)
-    ranges = log.ranges(offset, end_offset, size_max) if sends_files else None
-    if ranges is not None:
-        return found._replace(buffers=ranges.ranges, size=ranges.size, next_offset=ranges.next_offset), None
-    read = log.read(offset, end_offset, size_max, at_least_one=at_least_one)
-    if isinstance(read, ColdRead):
-        return found, read
-    return found._replace(buffers=read.buffers, size=read.size, next_offset=read.next_offset), None
+    log_start_offset, offset = log.log_start_offset, wanted.fetch_offset
+    aborted: list[tuple[int, int]] | None = [] if request.isolation_level == READ_COMMITTED else None
+    diverging = None if wanted.last_fetched_epoch < 0 else diverging_epoch(partition, wanted)
+    buffers: Sequence[Piece] = ()
+    size, next_offset, cold = 0, -1, None
+    if diverging is None:
+        if not log_start_offset <= offset <= state.log_end_offset:
+            msg = f"offset {offset} is not in [{log_start_offset}, {state.log_end_offset}]"
+            raise OffsetOutOfRangeError(msg)
+        end_offset = end_offset_for(partition, request)
+        if offset < end_offset and (left > 0 or at_least_one):
+            size_max = min(wanted.partition_max_bytes, left)
+            ranges = log.ranges(offset, end_offset, size_max) if sends_files else None
+            if ranges is not None:
+                buffers, size, next_offset = ranges
+            else:
+                read = log.read(offset, end_offset, size_max, at_least_one=at_least_one)
+                if isinstance(read, ColdRead):
+                    cold = read
+                else:
+                    buffers, size, _, next_offset = read
+    fetched = FetchedPartition(
+        wanted.partition, 0, state.high_watermark, state.last_stable_offset, log_start_offset, aborted, -1, diverging,
+        None, buffers, size, next_offset,
+    )  # fmt: skip
+    return fetched, cold
 
 
 def end_offset_for(partition: Partition, request: FetchRequest) -> int:

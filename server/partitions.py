@@ -94,6 +94,18 @@ class Partition:
         """What was found wrong with its data: damaged bytes, or a file that somebody removed."""
         return self.damage or self.log.fault
 
+    def hand(self, message: object) -> None:
+        """Have the actor take a message now if nothing comes before it, else tell it. Outside of any drain.
+
+        Raises:
+            ActorDeadError: It has ended.
+        """
+        actor = self.ref.actor_inbox.actor
+        if isinstance(actor, PartitionActor) and actor.is_between_drains:
+            actor.take_between_drains(message)
+        else:
+            self.ref.tell(message)
+
     def damaged(self, error: Exception) -> None:
         """Note that a read found bytes that contradict themselves: they were not served. Said once."""
         if self.damage is None:

@@ -94,7 +94,7 @@ class RepeatedProduce:
         )
         connection.pin(response, len(received) - LENGTH_PREFIX_SIZE)
         message = AppendBatch(records, self._acks, self._client_id, response, 0, self._timeout_ms, False)  # noqa: FBT003
-        actor.append_between_drains(message)
+        actor.take_between_drains(message)
         return response
 
 

@@ -57,12 +57,9 @@ class ResponseSlot:
         self.connection.completed(self)
 
     @property
-    def single_frame(self) -> Buffer | None:
-        """The response, if it is there, tells of no error, and is no more than bytes."""
-        buffers = self.buffers
-        if buffers is None or self.error_code or len(buffers) > 1:
-            return None
-        return cast("Buffer", buffers[0])  # a range of a file never stands alone
+    def plain(self) -> Sequence[Buffer] | None:
+        """The response, if it is there, tells of no error, and is bytes alone."""
+        return None if self.error_code or self.has_files else cast("Sequence[Buffer] | None", self.buffers)
 
     def note(self, api: str, sent_ns: int) -> Request:
         """Return what telemetry tells of this request, whose response has just been handed to the transport."""

@@ -10,9 +10,9 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 import klamm
 from klamm.protocol.fetch import FetchPartition, FetchRequest
-from klamm.protocol.header import RequestHeader
 from klamm.server.connection import Connection
-from klamm.server.handlers.fetch import FetchApi, FetchResponse
+from klamm.server.fetch_response import FetchResponse
+from klamm.server.handlers.fetch import FetchApi
 from klamm.server.node import Node
 from klamm.server.response_slot import ResponseSlot
 from klamm.storage.partition_log import ColdRead, PartitionLog
@@ -48,8 +48,7 @@ def start_fetch(node: Node, client: Client) -> None:
         found = node.partition("t", index)
         assert found is not None
         found.log.read = partial(read_cold, found.log)  # type: ignore[method-assign]
-    header = RequestHeader(1, 12, 7, "test", 0)
-    FetchResponse(cast("Connection", client), cast("FetchApi", node.apis[1]), header, request).start()
+    FetchResponse(cast("Connection", client), cast("FetchApi", node.apis[1]), 12, 7, "test", request).start()
 
 
 def test_what_comes_from_the_disk_counts_against_max_bytes() -> None:
