@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := actors cli client core model protocol records server storage telemetry tui src/klamm/__init__.py src/klamm/__main__.py tests bench examples
 
-.PHONY: help demo test check lint types contract bench bench-full sim test-collector clean setup
+.PHONY: help demo test check lint types contract bench bench-full sim kills test-collector clean setup
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ contract: $(VENV)/.ready  ## which folder may import which
 SEEDS ?= 1000
 sim: $(VENV)/.ready  ## many seeds of the simulation: make sim SEEDS=10000
 	$(BIN)/python -m tests.simulation.run_seeds --seeds $(SEEDS)
+
+KILLS ?= 100
+kills: $(VENV)/.ready  ## kill -9 while a client writes and another reads, and look for it all: make kills KILLS=1000
+	$(BIN)/python -m tests.clients.kills --rounds $(KILLS)
 
 test-collector: $(VENV)/.ready  ## with a stock OpenTelemetry Collector; needs Go, and some minutes to build it once
 	$(BIN)/python -m pytest -q tests/cli/check_collector.py

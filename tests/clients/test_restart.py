@@ -4,6 +4,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from confluent_kafka import KafkaError, Message, Producer, TopicCollection, TopicPartition
@@ -20,10 +21,13 @@ from tests.clients.confluent import (
     produce,
     produce_values,
 )
+from tests.clients.kills import Kills
 from tests.conftest import KlammFactory
 from tests.support.klamm_process import KlammProcess
 
 pytestmark = pytest.mark.wire
+
+KILLS = 4  # here; `make kills` has many
 
 WAITING_MAX = 500
 """Records that wait to be acknowledged while the kill comes; without a limit a fast machine sends a million of them."""
@@ -155,6 +159,14 @@ def test_what_was_acknowledged_is_there_after_every_one_of_five_kills(klamm_serv
     assert not lost
     in_log = [int(values[offset] or b"-1") for offset in range(end)]
     assert in_log == sorted(set(in_log)), "the log is not in the order of sending"
+
+
+def test_nothing_that_a_consumer_has_read_is_gone_after_a_kill(klamm_server: KlammProcess, topic: str) -> None:
+    kills = Kills(klamm_server, topic, Random(0))
+    for _ in range(KILLS):
+        kills.kill_once()
+    assert kills.read_count >= KILLS
+    assert kills.acknowledged_count >= KILLS
 
 
 def test_a_kill_in_mid_write_is_said_at_the_next_start_and_only_once(klamm_process: KlammFactory, topic: str) -> None:
