@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
+import socket
 from collections.abc import Mapping
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from klamm.actors.dispatchers import LoopDispatcher
 from klamm.server.apis import Api
@@ -20,6 +24,9 @@ IDLE_CHECK_S: Final = 10.0
 
 CLOSE_TIMEOUT_S: Final = 2.0
 """How long a stop waits for responses that are being sent."""
+
+_NOT_HERE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""This machine does not have such an address."""
 
 
 class Listener:
@@ -51,7 +58,7 @@ class Listener:
         self._connections_max = connections_max
         self._idle_max_s = idle_max_s
         self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._idle_check: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
         self._stopped = False
@@ -64,16 +71,30 @@ class Listener:
     async def bind(self, host: str, port: int, *, backlog: int) -> tuple[str, int]:
         """Take an address; return the host and port that were bound (a port of 0 becomes a free one).
 
-        Whoever connects is refused until :meth:`serve`.
+        A name that has several addresses is listened on at all of them. Whoever connects is refused until
+        :meth:`serve`.
 
         Raises:
             OSError: The address cannot be listened on.
         """
-        self._server = await self.loop.create_server(
-            lambda: Connection(self), host, port, backlog=backlog, start_serving=False
-        )
-        bound = self._server.sockets[0].getsockname()
-        return str(bound[0]), int(bound[1])
+        # Not by the loop: uvloop would look up even an IP address on libuv's own threads. Whoever forks a program in
+        # which those run, and ends the child by an exit, has it killed by libuv's end: it joins threads that are gone.
+        found = await self.loop.run_in_executor(None, partial(_look_up, host, port))
+        bound: list[tuple[str, int]] = []
+        for family, ip_address in found:
+            try:
+                listening = _bound(family, ip_address, bound[0][1] if bound else port)
+            except OSError as error:
+                if error.errno in _NOT_HERE and (bound or ip_address != found[-1][1]):
+                    continue  # localhost may stand for ::1 as well on a machine without IPv6
+                raise
+            bound.append(listening.getsockname()[:2])
+            self._servers.append(
+                await self.loop.create_server(
+                    lambda: Connection(self), sock=listening, backlog=backlog, start_serving=False
+                )
+            )
+        return bound[0]
 
     async def serve(self) -> None:
         """Take connections from now on.
@@ -81,8 +102,9 @@ class Listener:
         Raises:
             OSError: Somebody else has begun to listen on the address.
         """
-        assert self._server is not None, "serve before bind"
-        await self._server.start_serving()
+        assert self._servers, "serve before bind"
+        for server in self._servers:
+            await server.start_serving()
         self._idle_check = self.loop.call_later(IDLE_CHECK_S, self._close_idle)
 
     async def stop(self) -> None:
@@ -90,8 +112,8 @@ class Listener:
         self._stopped = True
         if self._idle_check is not None:
             self._idle_check.cancel()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self._connections):
             connection.close()
         if self._connections:
@@ -126,3 +148,32 @@ class Listener:
         for connection in list(self._connections):
             if connection.idle and connection.last_used < oldest:
                 connection.close()
+
+
+def _look_up(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
+    """Return the families and addresses of a host.
+
+    Raises:
+        socket.gaierror: It has none.
+    """
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _bound(family: socket.AddressFamily, address: Any, port: int) -> socket.socket:  # noqa: ANN401 (by family)
+    """Return a socket that is bound there, to another port than the address has if that was 0.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let two brokers share a port
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((address[0], port, *address[2:]))
+    except OSError:
+        made.close()
+        raise
+    return made

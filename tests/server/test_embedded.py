@@ -212,6 +212,32 @@ def test_a_forked_child_that_ends_it_takes_nothing_from_its_parent() -> None:
         assert write(broker, "t", b"v") == 0
 
 
+def test_a_forked_child_ends_with_the_exit_code_that_it_gives() -> None:
+    program = (
+        "import klamm, os, sys\n"
+        "with klamm.Broker(), klamm.Broker(memory=True, host='localhost'):\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        sys.exit(3)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+
+
+def test_a_name_of_several_addresses_is_listened_on_at_one_port_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object, **__: object) -> list[Any]:
+        hosts = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "127.0.0.2"), (socket.AF_INET, "192.0.2.1")]
+        return [(family, socket.SOCK_STREAM, 6, "", (host, 0)) for family, host in hosts]
+
+    monkeypatch.setattr("klamm.server.listener.socket.getaddrinfo", look_up)
+    with Broker(memory=True, host="several.invalid") as broker:
+        port = broker.node.advertised.port
+        monkeypatch.undo()
+        for host in ("127.0.0.1", "127.0.0.2"):  # the third is nobody's here
+            socket.create_connection((host, port), timeout=10).close()
+
+
 def test_data_and_memory_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="exclude"):
         Broker(data=tmp_path, memory=True)
