@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
@@ -19,6 +19,7 @@ from klamm.storage.inspect import (
     SegmentStatus,
     dump_segments,
     list_segments,
+    topic_in_path,
     verify_segments,
 )
 
@@ -42,6 +43,9 @@ class Output(StrEnum):
 
 
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="A data directory, or one partition's folder in it.")]
+Logs = Annotated[
+    list[str] | None, typer.Argument(metavar="TOPIC", help="Topics, or partitions as TOPIC-0. Default: all.")
+]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="table, or json for programs.")]
 
 _COLUMNS = (
@@ -82,15 +86,16 @@ _RECORD_COLUMNS = (
 
 
 @app.command("list")
-def list_command(directory: Directory, output: OutputOption = Output.TABLE) -> None:
+def list_command(directory: Directory, logs: Logs = None, output: OutputOption = Output.TABLE) -> None:
     """List segments and quarantine files: offsets, sizes, closed or open."""
-    items = [_item(report) for report in _from(list_segments(DiskFilesystem(), directory))]
+    items = [_item(report) for report in _from(list_segments(DiskFilesystem(), *_what(directory, logs)))]
     _print("SegmentList", Result(items, _COLUMNS, empty="No segments: nothing was written here yet."), output)
 
 
 @app.command()
 def dump(
     directory: Directory,
+    logs: Logs = None,
     records: Annotated[bool, typer.Option("--records", help="Decode and show every record.")] = False,
     start: Annotated[int, typer.Option("--from", min=0, help="First offset shown.")] = 0,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Batches or records shown at most.")] = 1_000,
@@ -99,7 +104,8 @@ def dump(
     """Show the batches, or with --records the records, that the segments hold."""
     items: list[dict[str, Any]] = []
     damaged: list[SegmentReport] = []
-    for found in _from(dump_segments(DiskFilesystem(), directory, start)):
+    where, wanted = _what(directory, logs)
+    for found in _from(dump_segments(DiskFilesystem(), where, start, wanted)):
         if isinstance(found, SegmentReport):
             damaged.append(found)
         else:
@@ -113,11 +119,16 @@ def dump(
 
 
 @app.command()
-def verify(directory: Directory, output: OutputOption = Output.TABLE) -> None:
+def verify(directory: Directory, logs: Logs = None, output: OutputOption = Output.TABLE) -> None:
     """Check every byte of every segment; exit 1 if anything is damaged or missing."""
-    reports = list(_from(verify_segments(DiskFilesystem(), directory)))
+    reports = list(_from(verify_segments(DiskFilesystem(), *_what(directory, logs))))
     _print("SegmentVerification", Result([_item(report) for report in reports], _CHECKED_COLUMNS), output)
     _complain([one for one in reports if one.status in {SegmentStatus.DAMAGED, SegmentStatus.MISSING}])
+
+
+def _what(directory: str, logs: list[str] | None) -> tuple[str, Collection[str]]:
+    """Return the directory, and the logs that are wanted of it: DIR/TOPIC is a topic of DIR."""
+    return (directory, logs) if logs else topic_in_path(DiskFilesystem(), directory)
 
 
 def _from(found: Iterator[_T]) -> Iterator[_T]:

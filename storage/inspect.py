@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from klamm.model.configs import nearest
 from klamm.storage.arrow_format import BLOCK, file_head, read_schema_metadata
 from klamm.storage.errors import CorruptSegmentError, LogDirectoryError
 from klamm.storage.filesystem import Filesystem
@@ -25,6 +26,9 @@ from klamm.storage.recovery import (
 from klamm.storage.row import LogRow
 from klamm.storage.row_group import METADATA_SIZE
 from klamm.storage.segment import Segment
+
+_NAMED_MAX: Final = 10
+"""Partitions that an error names."""
 
 
 class SegmentStatus(StrEnum):
@@ -87,33 +91,75 @@ def log_directories(filesystem: Filesystem, path: str) -> list[tuple[str, str]]:
     return [(str(partition), f"{path}/{partition}") for partition in found]
 
 
-def list_segments(filesystem: Filesystem, path: str) -> Iterator[SegmentReport]:
-    """Yield every segment and quarantine file. Reads metadata, no payloads.
+def is_wanted(log: str, wanted: Collection[str]) -> bool:
+    """Whether a partition is one of ``wanted``, by its own name or its topic's; so is each where nothing is named."""
+    return not wanted or log in wanted or log.rpartition("-")[0] in wanted
+
+
+def topic_in_path(filesystem: Filesystem, path: str) -> tuple[str, Collection[str]]:
+    """Return the data directory and the topic that ``path`` stands for where it is ``DIR/TOPIC``, else ``path``."""
+    data, _, topic = path.rstrip("/").rpartition("/")
+    data = data or "."
+    if not filesystem.exists(path) and filesystem.exists(data):
+        partitions = map(parse_partition, filesystem.list_directory(data))
+        if any(partition is not None and partition.topic == topic for partition in partitions):
+            return data, (topic,)
+    return path, ()
+
+
+def _wanted_logs(filesystem: Filesystem, path: str, wanted: Collection[str]) -> list[tuple[str, str]]:
+    logs = log_directories(filesystem, path)
+    _check_wanted(path, [log for log, _ in logs], wanted)
+    return [(log, directory) for log, directory in logs if is_wanted(log, wanted)]
+
+
+def _check_wanted(path: str, logs: Sequence[str], wanted: Collection[str]) -> None:
+    """Check that each of ``wanted`` is there.
 
     Raises:
-        LogDirectoryError: See :func:`log_directories`.
+        LogDirectoryError: One is not; the message names those that are most like it.
     """
-    for log, directory in log_directories(filesystem, path):
+    for name in wanted:
+        if not any(is_wanted(log, (name,)) for log in logs):
+            topics = {log.rpartition("-")[0] for log in logs}
+            near = name.rpartition("-")[0] if name.rpartition("-")[0] in topics else nearest(name, topics)
+            there = [log for log in logs if near is None or is_wanted(log, (near,))]
+            more = f" and {len(there) - _NAMED_MAX} more" if len(there) > _NAMED_MAX else ""
+            msg = f"{path} has no partition of {name}; there is {', '.join(there[:_NAMED_MAX]) or 'none at all'}{more}"
+            raise LogDirectoryError(msg)
+
+
+def list_segments(filesystem: Filesystem, path: str, wanted: Collection[str] = ()) -> Iterator[SegmentReport]:
+    """Yield every segment and quarantine file of the logs that are wanted. Reads metadata, no payloads.
+
+    Raises:
+        LogDirectoryError: See :func:`log_directories`; or a log that is wanted is not there.
+    """
+    for log, directory in _wanted_logs(filesystem, path, wanted):
         for report in _reports(filesystem, log, directory):
             yield report if report.status is not SegmentStatus.OPEN else _measured(filesystem, report)
 
 
-def verify_segments(filesystem: Filesystem, path: str) -> Iterator[SegmentReport]:
-    """Yield every segment, each byte checked, every one that is missing, and every quarantine file.
+def verify_segments(filesystem: Filesystem, path: str, wanted: Collection[str] = ()) -> Iterator[SegmentReport]:
+    """Yield every segment of the logs that are wanted, each byte checked, every one missing, and quarantine files.
 
     After a clean stop it is known which segments there were; else only a gap between two tells of one that is missing.
 
     Raises:
-        LogDirectoryError: See :func:`log_directories`.
+        LogDirectoryError: See :func:`log_directories`; or a log that is wanted is not there.
     """
     logs = log_directories(filesystem, path)
     given = path.rstrip("/") or "/"
     one = [directory for _, directory in logs] == [given]
     known = KnownSegments(filesystem, (given.rpartition("/")[0] or ".") if one else given)
+    there = [log for log, _ in logs]
+    gone = [] if one else sorted({*known.logs()} - {*there})
+    _check_wanted(path, [*there, *gone], wanted)
     for log, directory in logs:
-        yield from _verified_log(filesystem, log, directory, known.of(log))
-    for log in () if one else sorted({*known.logs()} - {log for log, _ in logs}):
-        for state in (known.of(log) or {}).values():
+        if is_wanted(log, wanted):
+            yield from _verified_log(filesystem, log, directory, known.of(log))
+    for log in gone:
+        for state in (known.of(log) or {}).values() if is_wanted(log, wanted) else ():
             yield _missing(log, f"{given}/{log}", state.base_offset, state.end_offset)
 
 
@@ -158,13 +204,17 @@ def _damaged(report: SegmentReport, fault: str) -> SegmentReport:
     return report._replace(status=SegmentStatus.DAMAGED, fault=report.fault or fault)
 
 
-def dump_segments(filesystem: Filesystem, path: str, start: int = 0) -> Iterator[DumpedBatch | SegmentReport]:
+def dump_segments(
+    filesystem: Filesystem, path: str, start: int = 0, wanted: Collection[str] = ()
+) -> Iterator[DumpedBatch | SegmentReport]:
     """Yield every batch from offset ``start`` on, checked; of a damaged segment what stands before, then its report.
 
+    Of the logs that are wanted.
+
     Raises:
-        LogDirectoryError: See :func:`log_directories`.
+        LogDirectoryError: See :func:`log_directories`; or a log that is wanted is not there.
     """
-    for log, directory in log_directories(filesystem, path):
+    for log, directory in _wanted_logs(filesystem, path, wanted):
         for report in _reports(filesystem, log, directory):
             if report.status is SegmentStatus.QUARANTINE:
                 continue

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from tests.support.record_batch import record_batch
 from typer.testing import CliRunner
 
 from klamm.cli.segment import app
@@ -73,6 +74,43 @@ def test_listing_shows_every_segment_with_its_offsets(data: Path) -> None:
 
 def test_one_partition_folder_may_be_given(data: Path) -> None:
     assert run("list", str(data / "t-0"))[1]["items"] == run("list", str(data))[1]["items"]
+
+
+@pytest.mark.parametrize("command", ["list", "dump", "verify"])
+def test_a_topic_or_a_partition_may_be_named(data: Path, open_log: Callable[..., PartitionLog], command: str) -> None:
+    for name in ("t-1", "t-x-0", "other-0"):
+        open_log(DiskFilesystem(), str(data / name)).append([LogRow.of_batch(record_batch([b"v"]), append_time_us=0)])
+    for words, logs in [
+        (["t"], {"t-0", "t-1"}),
+        (["t-1"], {"t-1"}),
+        (["t-x", "other"], {"t-x-0", "other-0"}),
+        ([], {"t-0", "t-1", "t-x-0", "other-0"}),
+    ]:
+        code, found, _ = run(command, str(data), *words)
+        assert (code, {item["log"] for item in found["items"]}) == (0, logs)
+    code, found, _ = run(command, str(data / "t"))
+    assert (code, {item["log"] for item in found["items"]}) == (0, {"t-0", "t-1"})
+
+
+@pytest.mark.parametrize("command", ["list", "dump", "verify"])
+def test_a_topic_that_is_not_there_is_answered_with_what_is(data: Path, command: str) -> None:
+    (data / "orders-0").mkdir()
+    for name, named in [("t-7", "t-0"), ("order", "orders-0"), ("nothing-like-it", "orders-0, t-0")]:
+        code, _, errors = run(command, str(data), name)
+        assert (code, errors) == (2, f"error: {data} has no partition of {name}; there is {named}\n")
+
+
+def test_verify_names_what_went_of_the_topic_that_is_named_and_of_no_other(
+    tmp_path: Path, row: Rows, open_log: Callable[..., PartitionLog]
+) -> None:
+    data = stopped(tmp_path, row, open_log)
+    (data / "other-0").mkdir()
+    for path in segments_of(data):
+        path.unlink()
+    (data / "t-0").rmdir()
+    code, found, _ = run("verify", str(data), "t")
+    assert (code, {item["status"] for item in found["items"]}) == (1, {"missing"})
+    assert run("verify", str(data), "other")[0] == 0
 
 
 def test_dump_shows_every_batch_and_with_records_every_record(data: Path) -> None:
