@@ -114,6 +114,7 @@ class Node:
         self._producer_ids_lock = asyncio.Lock()
         self._metadata_log: MetadataLog | None = None
         self._timers: list[asyncio.TimerHandle] = []
+        self._stopping = False
         self._telemetry_timer: asyncio.TimerHandle | None = None
         self._random = random.Random()  # noqa: S311 (ids of sessions, nothing secret)
 
@@ -368,6 +369,8 @@ class Node:
         self._telemetry_timer = self.loop.call_later(TELEMETRY_DELAY_S, begin)
 
     def _maintain_later(self) -> None:
+        if self._stopping:
+            return
         delay_s = self.config.log_retention_check_interval_ms / 1000
         self._timers.append(self.loop.call_later(delay_s, self._maintain))
 
@@ -376,11 +379,20 @@ class Node:
         self._table.maintain()
         if self._controller is not None:
             self._controller.tell(SaveSnapshot())
-        self.disk.run(self._table.checkpoint())
-        self._maintain_later()
+        write_checkpoint = self._table.checkpoint()
+
+        def write() -> None:
+            try:
+                write_checkpoint()
+            finally:  # only then the next round: on a disk that is slower than the interval they would pile up
+                if not self.loop.is_closed():
+                    self.loop.call_soon_threadsafe(self._maintain_later)
+
+        self.disk.run(write)
 
     async def stop(self) -> None:
         """Stop; everything written is flushed when it returns."""
+        self._stopping = True
         for timer in self._timers:
             timer.cancel()
         if self._telemetry_timer is not None:
