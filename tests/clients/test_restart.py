@@ -24,6 +24,7 @@ from tests.clients.confluent import (
 from tests.clients.kills import Kills
 from tests.conftest import KlammFactory
 from tests.support.klamm_process import KlammProcess
+from tests.support.process import wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -202,10 +203,16 @@ def test_a_segment_with_a_flipped_byte_is_never_served(klamm_process: KlammFacto
     server.start()
     consumer = make_consumer(server, check_crcs=False)
     consumer.assign([TopicPartition(topic, 0, 0)])
-    served = [message.value() for message in consumer.consume(100, 5.0) if message.error() is None]
+    served: list[bytes | None] = []
+
+    def is_named() -> bool:
+        served.extend(message.value() for message in consumer.consume(100, 0.5) if message.error() is None)
+        return topic in server.log()
+
+    wait_until(is_named, TIMEOUT_S, "the log names the damaged partition")
+    served.extend(message.value() for message in consumer.consume(100, 2.0) if message.error() is None)
     consumer.close()
     assert not [value for value in served if not (value or b"").startswith(b"good-value-")]
     assert len(served) < 100
-    assert topic in server.log(), "the log does not name the damaged partition"
     produce(make_producer(server), f"{topic}-other", value=b"others are served")
     server.kill()
