@@ -92,8 +92,7 @@ async def test_what_is_no_time_of_it_is_said_and_nothing_moves(replay: ReplaySes
     async with app.run_test(size=(120, 30)) as pilot:
         await shows(app, pilot, 36)
         app.go_to_time("yesterday-ish")
-        await pilot.pause()
-        assert "yesterday-ish" in app.query_one("#footer").render_line(0).text
+        await settle(app, pilot, lambda: "yesterday-ish" in app.query_one("#footer").render_line(0).text)
         assert replay.position == 1.0
 
 

@@ -65,10 +65,9 @@ async def test_panels_fold_only_where_there_is_no_room(kind: str, size: tuple[in
     app = make_app(ScriptedSession(DATA), PLACES[kind])
     async with app.run_test(size=size) as pilot:
         await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
-        await pilot.pause()
         view = app.view
         assert isinstance(view, Panels)
-        assert [pane.name for pane in view.panes if pane.size.height <= 1] == folded
+        await settle(app, pilot, lambda: [pane.name for pane in view.panes if pane.size.height <= 1] == folded)
         assert sum(pane.size.height for pane in view.panes) >= view.size.height
     app.session.close()
 
@@ -77,20 +76,16 @@ async def test_a_folded_panel_unfolds_when_one_goes_there_and_a_zoomed_one_has_t
     app = make_app(ScriptedSession(DATA), PLACES["topic"])
     async with app.run_test(size=(80, 12)) as pilot:
         await settle(app, pilot, lambda: app.view is not None and app.view.refreshes > 0)
+        view = app.view
+        assert view is not None
+        configs = view.table("configs")
         await pilot.press("tab")
-        await pilot.pause()
-        assert app.view is not None
-        configs = app.view.table("configs")
-        assert configs.has_focus
-        assert configs.size.height > 3
+        await settle(app, pilot, lambda: configs.has_focus and configs.size.height > 3)
         await pilot.press("plus")
-        await pilot.pause()
-        assert configs.size == app.view.size
+        await settle(app, pilot, lambda: configs.size == view.size)
         await pilot.press("underscore")
-        await pilot.pause()
-        assert configs.size.height == app.view.size.height - 4
+        await settle(app, pilot, lambda: configs.size.height == view.size.height - 4)
         await pilot.resize_terminal(200, 50)
         await pilot.press("plus")
-        await pilot.pause()
-        assert configs.size == app.view.size, "of two columns, too"
+        await settle(app, pilot, lambda: view.size.width > 100 and configs.size == view.size, "of two columns, too")
     app.session.close()
