@@ -25,7 +25,7 @@ from tests.support.wire import FETCH, WireConnection, fetch_request, string
 KAFKA_STORAGE_ERROR = 56
 CHANGES = frozenset({"pwritev", "pwrite", "ftruncate", "replace", "unlink", "makedirs"})
 LIST_OFFSETS, LATEST = 2, -1
-TIMEOUT_S = 40.0  # a partition that failed is tried again after up to 30 s
+TIMEOUT_S = 90.0  # a partition that failed is tried again after up to 30 s
 DISK = {"acks.all.single": "flushed"}
 
 
