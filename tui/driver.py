@@ -24,6 +24,8 @@ from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
 
+from klamm.tui.signs import Signs, in_ascii
+
 LOOKS_AFTER_KEY: Final = 2
 """So often the parser is asked, an escape's delay apart, whether what it holds is whole by now."""
 _READ_SIZE: Final = 4096
@@ -97,6 +99,11 @@ class QuietDriver(LinuxDriver):
         super().__init__(*arguments, **options)
         self._woken, wake = os.pipe()
         self.exit_event = _WakingEvent(wake)
+
+    def write(self, data: str) -> None:
+        """Write to the terminal, ASCII only where that is all it has."""
+        signs = getattr(self._app, "signs", None)
+        super().write(in_ascii(data) if isinstance(signs, Signs) and signs.ascii else data)
 
     def run_input_thread(self) -> None:
         """Wait for input and dispatch events until the driver ends or hands the terminal to another program."""

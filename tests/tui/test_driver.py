@@ -1,8 +1,14 @@
-"""Esc beside what begins with an escape character: which is which in what a terminal sends, however it is cut."""
+"""Esc beside what begins with an escape character, however it is cut; and what a terminal of ASCII is sent."""
+
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from klamm.tui.driver import Escapes
+from klamm.tui.driver import Escapes, QuietDriver
+from klamm.tui.signs import ASCII, Signs, in_ascii
 
 ESC = "\x1b"
 
@@ -57,3 +63,19 @@ def test_an_escape_character_that_nothing_follows_is_the_key() -> None:
     assert escapes.split(f"{ESC}[") == []
     assert escapes.settle() == [ESC, "["]  # the key that goes back in the history, pressed at once behind Esc
     assert escapes.settle() == []
+
+
+@given(st.text())
+def test_what_is_drawn_in_ascii_has_the_same_cells(drawn: str) -> None:
+    assert in_ascii(drawn).isascii()
+    assert cell_len(in_ascii(drawn)) == cell_len(drawn)
+
+
+@pytest.mark.parametrize(("signs", "written"), [(ASCII, "+-+ < Open~ |"), (Signs(), "╭─╮ ⏎ Open… ▐")])
+def test_a_terminal_of_ascii_is_sent_nothing_else(signs: Signs, written: str) -> None:
+    sent: list[str] = []
+    driver = object.__new__(QuietDriver)
+    driver._app = SimpleNamespace(signs=signs)  # type: ignore[assignment]
+    driver._writer_thread = SimpleNamespace(write=sent.append)  # type: ignore[assignment]
+    driver.write("╭─╮ ⏎ Open… ▐")
+    assert sent == [written]
