@@ -51,6 +51,9 @@ class Address:
         if port_text and not (port_text.isdecimal() and int(port_text) <= PORT_MAX):
             msg = f"{text!r}: {port_text!r} is no port (0 to {PORT_MAX})"
             raise AddressError(msg)
+        if host.isdecimal() and not port_text:
+            msg = f"{text!r} is a port alone: write {DEFAULT_HOST}:{host}, or :{host} for every interface"
+            raise AddressError(msg)
         return cls(host or "0.0.0.0", int(port_text) if port_text else default_port)  # noqa: S104 (Kafka: no host, all interfaces)
 
 

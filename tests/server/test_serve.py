@@ -104,6 +104,7 @@ def test_listening_on_the_loopback_warns_of_nothing(listen: str) -> None:
         (ServeOptions(overrides=("num.partitions",)), "KEY=VALUE"),
         (ServeOptions(overrides=("=3",)), "KEY=VALUE"),
         (ServeOptions(listen="127.0.0.1:99999"), "99999"),
+        (ServeOptions(listen="9095"), r"a port alone: write 127\.0\.0\.1:9095"),
         (ServeOptions(listen="SSL://127.0.0.1:1"), "only PLAINTEXT"),
         (ServeOptions(listen="::1:9092"), "brackets"),
         (ServeOptions(advertise="host:port"), "port"),
