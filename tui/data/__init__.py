@@ -3,7 +3,7 @@
 | module | loads |
 |---|---|
 | ``home`` | what is wrong right now, and figures of the whole cluster |
-| ``topics``, ``topic`` | all topics; one |
+| ``topics``, ``slow_topics``, ``topic`` | all topics; what of them is looked at seldom; one |
 | ``groups``, ``group`` | the lag board; one group |
 | ``brokers``, ``broker``, ``cluster``, ``moving`` | brokers; one; quorum and features; how far moves are |
 | ``messages``, ``live``, ``record_lines`` | a search that goes on while somebody looks; its base; one record as lines |

@@ -17,24 +17,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from klamm.client.configs import describe_configs
 from klamm.client.errors import ClientError
-from klamm.client.offsets import EARLIEST, LATEST, MAX_TIMESTAMP, Partition, list_offsets
+from klamm.client.offsets import EARLIEST, LATEST, Partition
 from klamm.client.offsets_watch import OffsetsWatch
-from klamm.client.topics import log_dirs
 from klamm.client.wire import ClusterMetadata, TopicMetadata
+from klamm.tui.data.slow_topics import SLOW_MS, look_slowly, partitions_of
 from klamm.tui.part import Loaded, Part
 from klamm.tui.place import Place
 from klamm.tui.session import Memory, Session, is_due
 
 PARTITIONS_PER_REFRESH: Final = 2_000
-SLOW_MS: Final = 10_000
-"""How often sizes, log starts and last writes are looked at."""
-MINUTE_MS: Final = 60_000
-"""How often configs are looked at, and sizes while nothing is written anywhere."""
-PARTITIONS_EACH_SLOW_LOOK: Final = 5_000
-"""Of how many partitions sizes are looked at every :data:`SLOW_MS`; of twice as many half as often. Reading the sizes
-of 30,000 takes half a second of CPU here, and more of the brokers."""
 TOPICS_EACH_REFRESH: Final = 2_000
 METADATA_MS: Final = 5_000
 """A cluster of more topics is asked for its metadata this often: decoding it takes 100 ms for 10,000 of them."""
@@ -47,7 +39,6 @@ RING: Final = 30
 FLAT: Final = 10
 """Rates of 0 in a row that make a whole trend."""
 IN_VIEW_MAX: Final = 100
-_KEYS: Final = ("cleanup.policy", "retention.ms", "min.insync.replicas")
 
 
 class TopicRow(NamedTuple):
@@ -192,7 +183,7 @@ async def load(session: Session, _place: Place, memory: Memory) -> Loaded:
         if is_due(session, memory, known.slow_at_ms, SLOW_MS):
             known.slow_at_ms = session.now_ms
             known.grown = known.grown or changed
-            warnings += await _look_slowly(session, metadata, in_view or known.topics[:IN_VIEW_MAX], known, changed)
+            warnings += await look_slowly(session, metadata, in_view or known.topics[:IN_VIEW_MAX], known, changed)
     if known.shown is None:
         known.shown = [known.rows.get(topic.name) or known.row_of(topic) for topic in known.topics]
     part = Part(known.shown, None, session.now_ms, "", warnings)
@@ -313,98 +304,6 @@ def _keep_ends(known: Known, sampled: Mapping[str, dict[int, int]], began: int, 
             rates.append(grown * 1000 / (now - at))
         changed.append(name)
     known.forget_rows(changed)
-
-
-async def _look_slowly(
-    session: Session,
-    metadata: ClusterMetadata,
-    topics: Sequence[TopicMetadata],
-    known: Known,
-    changed: bool,  # noqa: FBT001 (as :func:`is_due` has it)
-) -> list[ClientError]:
-    """Look at what changes slowly or costs the brokers more. What may not be seen stays unknown and hinders nothing."""
-    errors = await _look_at_sizes(session, metadata, known)
-    await _look_at_starts(session, metadata, topics, known)
-    await _look_at_writes(session, metadata, topics, known)
-    names = [topic.name for topic in topics]
-    due = changed or session.now_ms - known.configs_at_ms >= MINUTE_MS
-    wanted = sorted(name for name in names if due or name not in known.configs)
-    if wanted:
-        known.configs_at_ms = session.now_ms if due else known.configs_at_ms
-        try:
-            configs, _ = await describe_configs(session.cluster, [("topic", name) for name in wanted], _KEYS)
-        except ClientError as error:
-            errors.append(error)
-        else:
-            found = {name: {e.name: e.value for e in entries} for (_, name), entries in configs.items()}
-            known.forget_rows(name for name, each in found.items() if known.configs.get(name) != each)
-            known.configs.update(found)
-    return errors
-
-
-async def _look_at_starts(
-    session: Session, metadata: ClusterMetadata, topics: Sequence[TopicMetadata], known: Known
-) -> None:
-    """Take the log starts of some topics, and of all of which none is known although their end is."""
-    missing = (known.ends.keys() - known.starts.keys()).difference(topic.name for topic in topics)
-    watches = [known.starts_watch] if known.starts_watch is not None and known.in_view else []
-    if not watches:
-        missing.update(topic.name for topic in topics)
-    if missing:
-        wanted = partitions_of(topic for topic in known.topics if topic.name in missing)
-        watches.append(OffsetsWatch(metadata, dict.fromkeys(wanted, EARLIEST)))
-    for watch in watches:
-        found, _ = await watch.ask(session.cluster) or ({}, {})
-        for (name, index), each in found.items():
-            starts = known.starts.setdefault(name, {})
-            if starts.get(index) != each.offset:
-                starts[index] = each.offset
-                known.grown = True
-                known.forget_rows((name,))
-
-
-async def _look_at_writes(
-    session: Session, metadata: ClusterMetadata, topics: Sequence[TopicMetadata], known: Known
-) -> None:
-    """Take when something was last written into some topics, where their ends have moved since the last look."""
-    ends = {(topic.name, index): end for topic in topics for index, end in known.ends.get(topic.name, {}).items()}
-    moved = {where: end for where, end in ends.items() if known.written_at.get(where) != end}
-    if not moved:
-        return
-    newest, _ = await list_offsets(session.cluster, metadata, dict.fromkeys(moved, MAX_TIMESTAMP))
-    for where, found in newest.items():
-        known.written_at[where] = moved[where]
-        if found.timestamp_ms > known.last_write_ms.get(where[0], -1):
-            known.last_write_ms[where[0]] = found.timestamp_ms
-            known.forget_rows((where[0],))
-
-
-async def _look_at_sizes(session: Session, metadata: ClusterMetadata, known: Known) -> list[ClientError]:
-    """Take what topics take on disk, unless there are so many partitions that it is not yet time again."""
-    partitions = sum(len(topic.partitions) for topic in metadata.topics)
-    pause_ms = SLOW_MS * (partitions // PARTITIONS_EACH_SLOW_LOOK)
-    if session.now_ms - known.sizes_at_ms < (pause_ms if known.grown else max(pause_ms, MINUTE_MS)):
-        return []
-    known.sizes_at_ms, known.grown = session.now_ms, False
-    try:
-        dirs, failed = await log_dirs(session.cluster, [broker.broker_id for broker in metadata.brokers])
-    except ClientError as error:
-        return [error]
-    sizes: dict[str, int] = {}
-    for each in dirs:
-        for replica in each.replicas:
-            sizes[replica.topic] = sizes.get(replica.topic, 0) + replica.size_bytes
-    sized = frozenset(broker.broker_id for broker in metadata.brokers) - failed.keys()
-    changed = None if sized != known.sized else [name for name, size in sizes.items() if known.sizes.get(name) != size]
-    known.sized = sized
-    known.forget_rows(changed)
-    known.sizes.update(sizes)
-    return list(failed.values())
-
-
-def partitions_of(topics: Iterable[TopicMetadata]) -> list[Partition]:
-    """Return the partitions of some topics that have a leader."""
-    return [(topic.name, part.partition) for topic in topics for part in topic.partitions if part.leader >= 0]
 
 
 def _turns(topics: Sequence[TopicMetadata]) -> Iterable[list[TopicMetadata]]:
