@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.records.batch import iter_batches
-from klamm.records.commit_batch import CommitBatch, Position
+from klamm.records.commit_batch import CommitBatch, Positions
 from klamm.records.offsets_schema import GroupRecord, decode_record, encode_key, encode_value
 from klamm.records.record import build_batch_of_pairs, decode_pairs
 
@@ -53,7 +53,7 @@ class CoordinatorLog(Protocol):
         That it is committed is said on the coordinator's own thread and outside of its drains (in the partition's).
         """
 
-    def append_at_once(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+    def append_at_once(self, batch: CommitBatch, positions: Positions, now_ms: int) -> bool:
         """Append a commit now, on the coordinator's own thread and outside of drains: True says that it is committed.
 
         False: nothing was done, and :meth:`append` must do it.

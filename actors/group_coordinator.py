@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, cast
 
@@ -45,7 +45,7 @@ from klamm.core.groups.messages import (
     Topics,
 )
 from klamm.model.errors import ErrorCode, KafkaError
-from klamm.records.commit_batch import Position
+from klamm.records.commit_batch import Positions
 from klamm.records.offsets_schema import GroupRecord
 
 logger = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ class GroupCoordinatorActor(LoopActor):
             self._arm()
         return answer
 
-    def commit_between_drains(self, repeated: RepeatedCommit, positions: Sequence[Position]) -> bool:
+    def commit_between_drains(self, repeated: RepeatedCommit, positions: Positions) -> bool:
         """Take a commit that was accepted before, if it still is, with other offsets: see ``append_at_once``.
 
         False: nothing was done, and it must be told.

@@ -11,7 +11,7 @@ changes the log or who leads waits while the log is being cut (``held.py``).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter_ns
 from types import TracebackType
 from typing import cast
@@ -52,7 +52,7 @@ from klamm.model.errors import (
     KafkaStorageError,
     UnknownTopicOrPartitionError,
 )
-from klamm.records.commit_batch import CommitBatch, Position
+from klamm.records.commit_batch import CommitBatch, Positions
 from klamm.storage.errors import StorageFailureError
 from klamm.storage.log_state import CleanState
 from klamm.storage.partition_log import PartitionLog
@@ -132,7 +132,7 @@ class PartitionActor(LoopActor):
             self.fail_soon(exception)
         self.stats.handled += 1
 
-    def commit_between_drains(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+    def commit_between_drains(self, batch: CommitBatch, positions: Positions, now_ms: int) -> bool:
         """Append a coordinator's commit past the mailbox, where :attr:`is_between_drains`: see ``append_at_once``.
 
         False: nothing was done, and it must be told.

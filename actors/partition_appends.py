@@ -8,7 +8,7 @@ the producers' state (``producer_loading.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Final, NamedTuple
 
@@ -31,7 +31,7 @@ from klamm.records.batch import (
     read_header,
     set_log_append_time,
 )
-from klamm.records.commit_batch import CommitBatch, Position
+from klamm.records.commit_batch import CommitBatch, Positions
 from klamm.storage.errors import StorageFailureError
 from klamm.storage.partition_log import PartitionLog
 from klamm.storage.row import LogRow
@@ -197,7 +197,7 @@ class PartitionAppends:
         elif self.readers:
             self.readers.tell(high_watermark_advanced=False)
 
-    def append_at_once(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+    def append_at_once(self, batch: CommitBatch, positions: Positions, now_ms: int) -> bool:
         """Append a commit of this broker's own coordinator, which is committed by that: *written* when it returns True.
 
         The checks are those of :meth:`admit`, as far as such a batch can fail them, and what is left out of

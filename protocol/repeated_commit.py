@@ -12,7 +12,7 @@ from typing import Final
 from klamm.protocol.header import LENGTH_PREFIX_SIZE, skip_tagged_fields
 from klamm.protocol.offset_commit_codec import FLEXIBLE_SINCE, INSTANCE_ID_SINCE, LEADER_EPOCH_SINCE, TOPIC_ID_SINCE
 from klamm.protocol.primitives import read_array_size, read_nullable_string, read_string
-from klamm.records.commit_batch import Position
+from klamm.records.commit_batch import Positions
 
 _HEAD_SIZE: Final = 8  # of a request: its size, API key and version
 _CORRELATION_ID_END: Final = 12
@@ -43,12 +43,12 @@ class RepeatedCommitCodec:
         self._constants = tuple(request[start:end] for start, end in parts)
         self._response_head, self._response_tail = response[:LENGTH_PREFIX_SIZE], response[_HEAD_SIZE:]
 
-    def read(self, received: bytes) -> tuple[int, list[Position]] | None:
+    def read(self, received: bytes) -> tuple[int, Positions] | None:
         """Return correlation id and positions if ``received``, of the request's size, is that request again."""
         fields = self._unpack(received)
         if fields[0] != self._head or fields[2::3] != self._constants:
             return None
-        return fields[1], list(zip(fields[3::3], fields[4::3], strict=True))
+        return fields[1], Positions(fields[3::3], fields[4::3])
 
     def response(self, correlation_id: int) -> bytes:
         """Return the frame of the same answer."""

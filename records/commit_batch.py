@@ -16,8 +16,13 @@ from klamm.records.checksum import crc32c
 from klamm.records.offsets_schema import OffsetCommitKey, OffsetCommitValue, encode_key, encode_value
 from klamm.records.record import build_batch_of_pairs
 
-Position = tuple[int, int]
-"""An offset to commit, and its leader epoch (-1: not said)."""
+
+class Positions(NamedTuple):
+    """Offsets to commit, and their leader epochs (-1: not said)."""
+
+    offsets: Sequence[int]
+    leader_epochs: Sequence[int]
+
 
 _BEFORE_CRC: Final = Struct(">qiibI")  # base offset, length, leader epoch, magic, and the CRC itself
 _TIMES_POSITION: Final = 27
@@ -26,8 +31,11 @@ _OFFSET_POSITION: Final = 2  # in a record's value, behind its version
 _EPOCH_END: Final = 14
 _TIME_POSITION: Final = 15  # behind the size of an empty metadata string
 _TIME_END: Final = 23
-_FIELDS_BEFORE: Final = 5  # of a packed batch, before the first offset: constant, both times, constant, constant
-_FIELDS_EACH: Final = 5  # of a packed record: offset, leader epoch, constant, time, constant
+# The fields of a packed batch: constant, both times, constant; for each record constant, offset, leader epoch,
+# constant, time; constant. Each of the three that change stands at every fifth place:
+_OFFSETS: Final = slice(5, None, 5)
+_LEADER_EPOCHS: Final = slice(6, None, 5)
+_TIMES: Final = slice(8, None, 5)
 
 
 class CommittedKey(NamedTuple):
@@ -73,13 +81,11 @@ class CommitBatch:
         self._fields = fields
         self.keys, self.size = tuple(keys), len(batch)
 
-    def encode(self, base_offset: int, leader_epoch: int, positions: Sequence[Position], now_ms: int) -> bytes:
+    def encode(self, base_offset: int, leader_epoch: int, positions: Positions, now_ms: int) -> bytes:
         """Return the batch that commits ``positions``, one for each key, at ``now_ms``, as it stands in the log."""
         fields = self._fields.copy()
         fields[1] = fields[2] = now_ms
-        at = _FIELDS_BEFORE
-        for offset, epoch in positions:
-            fields[at], fields[at + 1], fields[at + 3] = offset, epoch, now_ms
-            at += _FIELDS_EACH
+        fields[_OFFSETS], fields[_LEADER_EPOCHS] = positions
+        fields[_TIMES] = (now_ms,) * len(self.keys)
         body = self._pack(*fields)
         return _BEFORE_CRC.pack(base_offset, self.size - LENGTH_OVERHEAD, leader_epoch, MAGIC, crc32c(body)) + body

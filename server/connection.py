@@ -202,7 +202,7 @@ class Connection(asyncio.BufferedProtocol):
             (frame_size,) = _LENGTH.unpack_from(self._buffer.view, self._start)
             if frame_size == size - LENGTH_SIZE:
                 repeated = known.produced
-        if repeated is None or not self._answered_again(repeated):
+        if repeated is None or not self._answered_alone(repeated):
             self._process()
 
     def _process(self) -> None:
@@ -241,6 +241,12 @@ class Connection(asyncio.BufferedProtocol):
                     self._partial_ns = perf_counter_ns()
                 return
             position = self._start + LENGTH_SIZE
+            repeated = self.known.by_size.get(LENGTH_SIZE + size)
+            answered = len(self._answers)
+            if repeated is not None and self._answered_again(repeated, position + size):
+                if self._slots or len(self._answers) > answered + 1:  # records, as in _dispatch
+                    self._send()
+                continue
             self._start = position + size
             self._dispatch(view[position : position + size])
         self._wanted = LENGTH_SIZE
@@ -289,25 +295,39 @@ class Connection(asyncio.BufferedProtocol):
         """Whether the request that is being dispatched came with no other, and none waits for its answer."""
         return self._start == self._end and not self._slots
 
-    def _answered_again(self, repeated: Repeated) -> bool:
+    def _answered_alone(self, repeated: Repeated) -> bool:
         """Answer a read that is one request, one that was answered before; False: it is another, or must wait."""
-        transport = self._transport
-        if self._slots or self._paused or self._partial_ns or transport is None:
-            return False
-        received_ns = perf_counter_ns()
-        received = self._buffer.view[self._start : self._end]
         self._reading = True
         try:
-            answer = repeated.answer(received)
+            if not self._answered_again(repeated, self._end):
+                return False
         except Exception:
             logger.exception("a request could not be handled")
             self.abort(NOT_HANDLED)
             return True
         finally:
             self._reading = False
+        if self._slots:
+            self._send()
+        elif self._transport is not None:
+            answers, self._answers = cast("list[Buffer]", self._answers), []
+            if len(answers) == 1:
+                self._transport.write(answers[0])
+            else:
+                self._transport.writelines(answers)
+            self._resume()  # a request that was pinned meanwhile may have been too large to read on
+        return True
+
+    def _answered_again(self, repeated: Repeated, end: int) -> bool:
+        """Answer the request before ``end`` if it was answered before; False: it is another, or must wait."""
+        if self._slots or self._paused or self._partial_ns or self._transport is None:
+            return False
+        received_ns = perf_counter_ns()
+        received = self._buffer.view[self._start : end]
+        answer = repeated.answer(received)
         if answer is None:
             return False
-        self._start, self._wanted = self._end, LENGTH_SIZE
+        self._start, self._wanted = end, LENGTH_SIZE
         api = self._listener.apis[repeated.header.api_key]
         stats, size = api.stats, len(received)
         self.last_api = api.name
@@ -322,7 +342,6 @@ class Connection(asyncio.BufferedProtocol):
             key, version, _, client_id, position = repeated.header
             header = RequestHeader(key, version, correlation_id_in(received), client_id, position)
             self._append_slot(slot, stats, header, size, received_ns)
-            self._send()
             return True
         size = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
         self.last_used = now_ns / 1e9
@@ -330,11 +349,7 @@ class Connection(asyncio.BufferedProtocol):
         stats.sent_size += size
         stats.busy_ns += elapsed_ns
         stats.buckets[elapsed_ns.bit_length()] += 1
-        if len(buffers) == 1:
-            transport.write(buffers[0])
-        else:
-            transport.writelines(buffers)
-        self._resume()  # a request that was pinned meanwhile may have been too large to read on
+        self._answers += buffers
         return True
 
     def _answered_slot(self, answer: bytes) -> ResponseSlot:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from klamm.actors.coordinator_log import LogRead, LogUnreadable
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from klamm.core.metadata_delta import MetadataDelta
     from klamm.core.metadata_image import MetadataImage, TopicImage
     from klamm.model.configs_broker import BrokerConfig
-    from klamm.records.commit_batch import CommitBatch, Position
+    from klamm.records.commit_batch import CommitBatch, Positions
     from klamm.server.node import Node
     from klamm.server.partitions import Partition
 
@@ -149,7 +149,7 @@ class GroupCoordinators:
         actor = self._running.get(request.group_id) or self._find_running(request.group_id)
         return None if actor is None else actor.unchanged_heartbeat_between_drains(request)
 
-    def commit_again(self, repeated: RepeatedCommit, positions: Sequence[Position]) -> bool:
+    def commit_again(self, repeated: RepeatedCommit, positions: Positions) -> bool:
         """Take a commit that comes again on the spot: it is committed when this is True. False: it must be told."""
         group_id = repeated.request.group_id
         actor = self._running.get(group_id) or self._find_running(group_id)
@@ -279,7 +279,7 @@ class PartitionCoordinatorLog:
         else:
             answer(KafkaError(f"{self._partition} is offline", code=ErrorCode.NOT_LEADER_OR_FOLLOWER))
 
-    def append_at_once(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+    def append_at_once(self, batch: CommitBatch, positions: Positions, now_ms: int) -> bool:
         """Append on the spot; see :class:`klamm.actors.group_coordinator.CoordinatorLog`."""
         actor = self._partition.ref.actor_inbox.actor
         return isinstance(actor, PartitionActor) and actor.commit_between_drains(batch, positions, now_ms)

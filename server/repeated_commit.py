@@ -70,7 +70,8 @@ class RepeatedOffsetCommit:
             return None
         if journal is not None:
             offsets = [
-                (key.topic, key.partition, one[0]) for (key, _), one in zip(commit.batch.keys, positions, strict=True)
+                (key.topic, key.partition, offset)
+                for (key, _), offset in zip(commit.batch.keys, positions.offsets, strict=True)
             ]
             journal.add(Committed(commit.request.group_id, self.header.client_id, tuple(offsets), perf_counter_ns()))
         return self._codec.response(correlation_id)

@@ -11,7 +11,7 @@ Loading is :meth:`replay` of every record of the partition, then :meth:`loaded`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from klamm.core.groups.classic import ClassicProtocol
@@ -54,7 +54,7 @@ from klamm.core.groups.offsets import OffsetStore
 from klamm.core.groups.regex import check_regex
 from klamm.core.groups.views import describe_consumer_group, describe_group, list_groups
 from klamm.model.errors import ErrorCode, KafkaError
-from klamm.records.commit_batch import Position
+from klamm.records.commit_batch import Positions
 from klamm.records.offsets_schema import (
     ConsumerGroupMetadataKey,
     GroupMetadataKey,
@@ -211,11 +211,9 @@ class GroupCoordinator:
             self._classic.touch(group, request.member_id)
         return True
 
-    def committed_again(self, repeated: RepeatedCommit, positions: Sequence[Position]) -> None:
+    def committed_again(self, repeated: RepeatedCommit, positions: Positions) -> None:
         """Apply a commit that :meth:`accepts_again`, in the same moment, let through and that is appended."""
-        wall_ms, replay = self._context.now.wall_ms, self._offsets.replay
-        for (key, topic_id), (offset, leader_epoch) in zip(repeated.batch.keys, positions, strict=True):
-            replay(key, OffsetCommitValue(offset, leader_epoch, "", wall_ms, -1, topic_id))
+        self._offsets.replay_commit(repeated.batch.keys, positions, self._context.now.wall_ms)
 
     # All others
 

@@ -8,6 +8,8 @@ Source: OffsetMetadataManager of Apache Kafka 4.3; KIP-211.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from klamm.core.groups.classic_group import ClassicGroup, ClassicState, UnknownMemberError
 from klamm.core.groups.consumer_group import ConsumerGroup
 from klamm.core.groups.context import Context, GroupIdNotFoundError
@@ -23,6 +25,7 @@ from klamm.core.groups.messages import (
 )
 from klamm.model.errors import ErrorCode, KafkaError, UnsupportedVersionError
 from klamm.model.ids import NO_TOPIC_ID
+from klamm.records.commit_batch import CommittedKey, Positions
 from klamm.records.offsets_schema import GroupRecord, OffsetCommitKey, OffsetCommitValue
 
 DEFAULT_RETENTION_TIME = -1
@@ -79,6 +82,20 @@ class OffsetStore:
             topics.pop(key.topic, None)
         if not topics:
             self._offsets.pop(key.group, None)
+
+    def replay_commit(self, keys: Sequence[CommittedKey], positions: Positions, wall_ms: int) -> None:
+        """Apply the records of one batch of a commit that comes again, as :meth:`replay` would one after the other."""
+        group_id = keys[0].key.group
+        self._stamps.pop(group_id, None)
+        if group_id not in self._context.groups:
+            self._context.groups[group_id] = ClassicGroup(group_id)
+        topics = self._offsets.setdefault(group_id, {})
+        of: str | None = None
+        partitions: dict[int, OffsetCommitValue] = {}
+        for ((_, topic, partition), topic_id), offset, epoch in zip(keys, *positions, strict=True):
+            if topic is not of:
+                partitions, of = topics.setdefault(topic, {}), topic
+            partitions[partition] = OffsetCommitValue(offset, epoch, "", wall_ms, -1, topic_id)
 
     def of_group(self, group_id: str) -> GroupOffsets:
         """Return the group's offsets by topic and partition; not to be changed."""

@@ -12,13 +12,13 @@ from klamm.core.partition import PartitionSettings, PartitionState
 from klamm.model.errors import ErrorCode
 from klamm.model.ids import NO_TOPIC_ID
 from klamm.records.batch import read_header
-from klamm.records.commit_batch import CommitBatch, CommittedKey
+from klamm.records.commit_batch import CommitBatch, CommittedKey, Positions
 from klamm.records.offsets_schema import OffsetCommitKey
 from klamm.records.record import decode_records
 from tests.actors.partitions import FLUSHED, WRITTEN, Partition, Partitions, batch
 
 BATCH = CommitBatch([CommittedKey(OffsetCommitKey("g", "t", number), NO_TOPIC_ID) for number in range(2)])
-POSITIONS = [(7, 0), (8, -1)]
+POSITIONS = Positions([7, 8], [0, -1])
 NOW_MS = 1_000
 
 

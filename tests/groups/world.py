@@ -12,7 +12,7 @@ of what wasn't committed. The ledger holds what must be true however requests ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from klamm.actors.coordinator_log import LogRead, LogUnreadable
@@ -34,7 +34,7 @@ from klamm.core.groups.messages import (
     RepeatedCommit,
 )
 from klamm.model.errors import ErrorCode, KafkaError
-from klamm.records.commit_batch import CommitBatch, CommittedKey, Position
+from klamm.records.commit_batch import CommitBatch, CommittedKey, Positions
 from klamm.records.offsets_schema import OffsetCommitKey
 from tests.core.groups.driver import FakeTopics
 
@@ -46,14 +46,15 @@ BROKER = "broker"
 AT_ONCE_CHANCE = 0.5
 
 
-def as_repeated(request: CommitOffsets) -> tuple[RepeatedCommit, list[Position]]:
+def as_repeated(request: CommitOffsets) -> tuple[RepeatedCommit, Positions]:
     """Return a commit as a connection keeps it, and its own positions."""
     keys = [
         CommittedKey(OffsetCommitKey(request.group_id, topic, one[0]), topic_id)
         for topic, topic_id, partitions in request.topics
         for one in partitions
     ]
-    positions = [(one[1], one[2]) for topic in request.topics for one in topic.partitions]
+    partitions = [one for topic in request.topics for one in topic.partitions]
+    positions = Positions([one[1] for one in partitions], [one[2] for one in partitions])
     return RepeatedCommit(request, CommitBatch(keys)), positions
 
 
@@ -169,7 +170,7 @@ class SimulatedLog:
         self._busy_until_s = max(self._busy_until_s + 1e-6, simulation.now_s + delay_s)
         node.timers.call_later(self._busy_until_s - simulation.now_s, commit)
 
-    def append_at_once(self, batch: CommitBatch, positions: Sequence[Position], now_ms: int) -> bool:
+    def append_at_once(self, batch: CommitBatch, positions: Positions, now_ms: int) -> bool:
         """Write and commit, unless something is not committed yet or the disk refuses."""
         if self.committed < len(self.batches) or self._simulation.random.random() < self.refusal_chance:
             return False

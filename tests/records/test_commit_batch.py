@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from klamm.actors.coordinator_log import encode_batches
 from klamm.model.ids import NO_TOPIC_ID, TopicId
 from klamm.records.batch import check_batch, patch
-from klamm.records.commit_batch import CommitBatch, CommittedKey
+from klamm.records.commit_batch import CommitBatch, CommittedKey, Positions
 from klamm.records.offsets_schema import GroupRecord, OffsetCommitKey, OffsetCommitValue
 
 int32, int64 = st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 - 1)
@@ -36,7 +36,8 @@ def test_a_commit_that_comes_again_is_encoded_as_any_other(
     (expected,) = encode_batches(records, now_ms)
     patch(expected, base_offset, leader_epoch)
     made = CommitBatch([key for key, _ in commits])
-    encoded = made.encode(base_offset, leader_epoch, [position for _, position in commits], now_ms)
+    positions = Positions([offset for _, (offset, _) in commits], [epoch for _, (_, epoch) in commits])
+    encoded = made.encode(base_offset, leader_epoch, positions, now_ms)
     assert encoded == expected
     assert made.size == len(encoded)
     assert check_batch(encoded).record_count == len(commits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from klamm.core.partition import PartitionState
 from klamm.model.errors import ErrorCode
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import decode_response, encode_request, request_class
+from klamm.server import repeated_commit
 from klamm.server.embedded import Broker
 from klamm.server.handlers import heartbeat, offset_commit
 from klamm.server.message_types import request_types
@@ -221,6 +223,59 @@ def test_a_commit_that_comes_again_is_answered_by_what_is_true_then(broker: Brok
         asked = commit(78, group, member_id, generation_id)
         assert commits(connection, asked, 1, version) == ErrorCode.UNKNOWN_MEMBER_ID
         assert committed(connection, group) == 9
+
+
+def test_commits_that_come_again_many_in_one_read_are_answered_in_their_order(broker: Broker) -> None:
+    stats = broker.node.apis[ApiKey.OFFSET_COMMIT].stats
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        member_id, generation_id = joined(connection, "many")
+        before, records = stats.count, batches_of_commits(broker)
+        key = ApiKey.OFFSET_COMMIT, COMMIT_VERSION
+        for first in range(0, 200, 20):
+            frames = [
+                encode_request(*key, commit(at, "many", member_id, generation_id), at, "tests") for at in range(20)
+            ]
+            asked = encode_request(ApiKey.OFFSET_FETCH, FETCH_VERSION, fetch("many"), 99, "tests")
+            late = encode_request(*key, commit(first + 500, "many", member_id, generation_id), 100, "tests")
+            stale = encode_request(*key, commit(7, "many", member_id, generation_id + 1), 101, "tests")
+            connection.socket.sendall(b"".join([*frames, asked, stale, late, asked]))
+            for at in range(20):
+                correlation_id, answer = receive(connection, *key)
+                assert (correlation_id, answer.topics[0].partitions[0].error_code.value) == (at, 0)
+            found = [
+                receive(connection, ApiKey.OFFSET_FETCH, FETCH_VERSION),
+                receive(connection, *key),
+                receive(connection, *key),
+                receive(connection, ApiKey.OFFSET_FETCH, FETCH_VERSION),
+            ]
+            assert [correlation_id for correlation_id, _ in found] == [99, 101, 100, 99]
+            offsets = [found[at][1].groups[0].topics[0].partitions[0].committed_offset for at in (0, 3)]
+            assert offsets == [19, first + 500]
+            codes = [found[at][1].topics[0].partitions[0].error_code.value for at in (1, 2)]
+            assert codes == [ErrorCode.ILLEGAL_GENERATION, 0]
+        assert (stats.count - before, batches_of_commits(broker) - records) == (220, 210)
+        (known,) = [one for client in broker.node.connections for one in client.known.by_size.values()]
+        assert known.header.api_key == ApiKey.OFFSET_COMMIT, "so it was answered without being decoded"
+
+
+def test_a_mistake_of_ours_in_one_of_many_in_a_read_costs_that_connection(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        for number in range(3):
+            assert commits(connection, commit(number, "mistake"), number) == 0
+
+        def broken(_self: object, _received: memoryview) -> bytes:
+            msg = "a test"
+            raise RuntimeError(msg)
+
+        monkeypatch.setattr(repeated_commit.RepeatedOffsetCommit, "answer", broken)
+        frame = encode_request(ApiKey.OFFSET_COMMIT, COMMIT_VERSION, commit(4, "mistake"), 4, "tests")
+        connection.socket.sendall(frame + frame)
+        with suppress(ConnectionResetError):
+            assert connection.socket.recv(1) == b""
+    with WireConnection(port_of(broker), TIMEOUT_S) as connection:
+        assert committed(connection, "mistake") == 2
 
 
 def test_a_commit_that_comes_again_to_a_topic_that_is_no_more_is_refused(broker: Broker) -> None:
