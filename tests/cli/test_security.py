@@ -413,7 +413,7 @@ def test_groups_that_a_user_may_not_describe_are_said_to_be_hidden_and_not_to_be
     assert klamm("record", "r.arrows", "--count", "1", *alice).code == 0
     replay = ("--replay", "r.arrows", "-o", "json")
     then = klamm("group", "list", *replay)
-    assert ({item["name"] for item in then.items}, GROUPS_HIDDEN in then.err) == ({seen}, True)
+    assert ({item["name"] for item in then.items}, GROUPS_HIDDEN in then.err) == (names, True)
     assert klamm("group", "list", hidden, *replay).codes == ["GROUP_AUTHORIZATION_FAILED"]
     assert klamm("group", "list", seen, *replay).code == 0
     none = klamm("group", "list", f"{seen}-none", *anonymous)
