@@ -45,9 +45,10 @@ COLLECTIONS: Final = 1, 2_000
 """After how many of those the survivors of the last ones are looked at too, and after how many of these all objects.
 What survives is looked at while it is little: a million objects at once take a fifth of a second."""
 
-SWITCH_INTERVAL_S: Final = 0.0005
+SWITCH_INTERVAL_S: Final = 0.0001
 """How long a thread that computes may keep the interpreter while the node's loop waits for it: the loop gives it up
-with every system call, and would wait for Python's 5 ms each time while telemetry or compaction has something to do."""
+with every system call, five times for a record that is produced, flushed and consumed, and would wait for Python's 5 ms
+each time while telemetry or compaction has something to do."""
 
 
 @dataclass(frozen=True, slots=True)
