@@ -220,7 +220,7 @@ class PartitionState:
         if self.leader_id != self.broker_id:
             self.check_leader(-1)
         settings = self.settings
-        if acks == ACKS_ALL and len(self.isr) < settings.min_insync_replicas:
+        if acks == ACKS_ALL and len(self.isr) < settings.min_insync_replicas and self.is_under_min_isr:
             msg = f"{len(self.isr)} in-sync replicas, min.insync.replicas={settings.min_insync_replicas}"
             raise NotEnoughReplicasError(msg)
         size = header.batch_length + LENGTH_OVERHEAD
@@ -272,8 +272,13 @@ class PartitionState:
             and len(self.isr) == 1
             and not self.joining
             and not settings.single_flushed
-            and settings.min_insync_replicas <= 1
+            and not self.is_under_min_isr
         )
+
+    @property
+    def is_under_min_isr(self) -> bool:
+        """Whether fewer are in sync than must be; of a topic with fewer replicas than that, all must (as in Kafka)."""
+        return len(self.isr) < min(self.settings.min_insync_replicas, max(1, len(self.replicas)))
 
     def appended_at_once(self, record_count: int) -> int:
         """Take over records that are written at the log's end, with nothing admitted before them, and so committed.
@@ -362,7 +367,7 @@ class PartitionState:
         Returns:
             Whether it moved. It never goes back.
         """
-        if len(self.isr) < min(self.settings.min_insync_replicas, max(1, len(self.replicas))):
+        if self.is_under_min_isr:
             return False
         held = self.flushed_end_offset if self.waits_for_flush else self.log_end_offset
         for broker_id in self.isr | self.joining:

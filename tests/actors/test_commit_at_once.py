@@ -64,7 +64,6 @@ def test_what_is_in_the_mailbox_comes_first(partition: Partitions) -> None:
     "settings",
     [
         FLUSHED,
-        replace(WRITTEN, min_insync_replicas=2),
         replace(WRITTEN, flush_messages=1),
         replace(WRITTEN, flush_ms=5),
         replace(WRITTEN, log_append_time=True),
@@ -79,7 +78,8 @@ def test_where_a_write_alone_does_not_do_nothing_is_done(partition: Partitions, 
 
 
 def test_a_replica_that_does_not_lead_or_has_others_in_sync_does_nothing(partition: Partitions) -> None:
-    for one in (partition(leads=False), partition(isr=(1, 2), replicas=(1, 2))):
+    too_few = partition(replace(WRITTEN, min_insync_replicas=2), replicas=(1, 2))
+    for one in (partition(leads=False), partition(isr=(1, 2), replicas=(1, 2)), too_few):
         one.state.producers_loaded = True
         assert not commit(one)
 

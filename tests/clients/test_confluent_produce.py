@@ -33,6 +33,11 @@ def test_every_record_arrives_in_order_whatever_the_acks(any_broker: Broker, top
     assert [message.value() for message in consume(any_broker, topic, 2_000)] == values
 
 
+def test_of_one_replica_no_more_than_that_must_be_in_sync(any_broker: Broker, topic: str) -> None:
+    create_topic(any_broker, topic, min_insync_replicas=2)
+    assert produce_values(make_producer(any_broker, acks="all"), topic, [b"value"]) == [0]
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_codec_passes_through(any_broker: Broker, topic: str, codec: str) -> None:
     create_topic(any_broker, topic)

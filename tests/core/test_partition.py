@@ -71,6 +71,13 @@ def test_too_few_in_sync_replicas_refuse_acks_all_and_nothing_else() -> None:
     assert state.admit(header(), 0, NOW_MS) == 1
 
 
+def test_of_fewer_replicas_than_must_be_in_sync_all_must() -> None:
+    assert leader(isr=(1,), min_insync_replicas=2).admit(header(), -1, NOW_MS) == 0
+    assert leader(isr=(1, 2), min_insync_replicas=3).admit(header(), -1, NOW_MS) == 0
+    with pytest.raises(NotEnoughReplicasError):
+        leader(isr=(1,), replicas=(1, 2), min_insync_replicas=3).admit(header(), -1, NOW_MS)
+
+
 def test_a_follower_admits_nothing() -> None:
     state = leader()
     state.become_follower(2, 2, (1, 2), frozenset({1, 2}), 0)
