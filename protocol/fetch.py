@@ -46,8 +46,8 @@ _FORGOTTEN_SIZE_MIN: Final = 3
 
 _INT32: Final = Struct(">i")
 _REPLICA_STATE: Final = Struct(">iq")
-_LIMITS: Final = Struct(">iiib")  # max wait, min bytes, max bytes, isolation level
-_SESSION: Final = Struct(">ii")
+LIMITS: Final = Struct(">iiib")  # max wait, min bytes, max bytes, isolation level
+SESSION: Final = Struct(">ii")
 # The fields of one partition by version: index, current leader epoch (9), fetch offset, last fetched epoch (12),
 # log start offset (5), max bytes.
 _PARTITION_4: Final = Struct(">iqi")
@@ -222,12 +222,12 @@ def _decode(view: memoryview, position: int, version: int) -> FetchRequest:
     if version < REPLICA_STATE_SINCE:
         (replica_id,) = _INT32.unpack_from(view, position)
         position += _INT32.size
-    max_wait_ms, min_bytes, max_bytes, isolation_level = _LIMITS.unpack_from(view, position)
-    position += _LIMITS.size
+    max_wait_ms, min_bytes, max_bytes, isolation_level = LIMITS.unpack_from(view, position)
+    position += LIMITS.size
     session_id, session_epoch = 0, -1
     if version >= SESSION_SINCE:
-        session_id, session_epoch = _SESSION.unpack_from(view, position)
-        position += _SESSION.size
+        session_id, session_epoch = SESSION.unpack_from(view, position)
+        position += SESSION.size
     topics, position = _read_topics(view, position, version, flexible=flexible)
     forgotten: list[tuple[str | None, UUID | None, list[int]]] = []
     if version >= SESSION_SINCE:

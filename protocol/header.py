@@ -17,6 +17,9 @@ from klamm.protocol.varint import Buffer, read_unsigned_varint
 
 LENGTH_PREFIX_SIZE: Final = 4
 """Bytes of the frame length that stands before every request and response; it does not count itself."""
+CORRELATION_ID_START: Final = 8
+CORRELATION_ID_END: Final = 12
+"""Where a request's correlation id stands: behind its frame's length, its API key and version."""
 CLIENT_IDS_MAX: Final = 1024
 """Decoded client ids kept: a connection sends the same one with every request, so decoding it once is enough. Peers
 choose the ids, so there is a limit; at it all are dropped and collected anew."""

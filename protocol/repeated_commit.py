@@ -9,13 +9,11 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from klamm.protocol.header import LENGTH_PREFIX_SIZE, skip_tagged_fields
+from klamm.protocol.header import CORRELATION_ID_END, CORRELATION_ID_START, LENGTH_PREFIX_SIZE, skip_tagged_fields
 from klamm.protocol.offset_commit_codec import FLEXIBLE_SINCE, INSTANCE_ID_SINCE, LEADER_EPOCH_SINCE, TOPIC_ID_SINCE
 from klamm.protocol.primitives import read_array_size, read_nullable_string, read_string
 from klamm.records.commit_batch import Positions
 
-_HEAD_SIZE: Final = 8  # of a request: its size, API key and version
-_CORRELATION_ID_END: Final = 12
 _INT32: Final = Struct(">i")
 _PARTITION_SIZE: Final = 4
 _OFFSET_AND_EPOCH_SIZE: Final = 12
@@ -36,12 +34,14 @@ class RepeatedCommitCodec:
     __slots__ = ("_constants", "_head", "_response_head", "_response_tail", "_unpack")
 
     def __init__(self, request: bytes, offsets: list[int], response: bytes) -> None:
-        ends = [_CORRELATION_ID_END, *(at + _OFFSET_AND_EPOCH_SIZE for at in offsets)]
+        ends = [CORRELATION_ID_END, *(at + _OFFSET_AND_EPOCH_SIZE for at in offsets)]
         parts = list(zip(ends, [*offsets, len(request)], strict=True))
-        self._unpack = Struct(f">{_HEAD_SIZE}si" + "qi".join(f"{end - start}s" for start, end in parts)).unpack
-        self._head = request[:_HEAD_SIZE]
+        self._unpack = Struct(
+            f">{CORRELATION_ID_START}si" + "qi".join(f"{end - start}s" for start, end in parts)
+        ).unpack
+        self._head = request[:CORRELATION_ID_START]
         self._constants = tuple(request[start:end] for start, end in parts)
-        self._response_head, self._response_tail = response[:LENGTH_PREFIX_SIZE], response[_HEAD_SIZE:]
+        self._response_head, self._response_tail = response[:LENGTH_PREFIX_SIZE], response[CORRELATION_ID_START:]
 
     def read(self, received: bytes) -> tuple[int, Positions] | None:
         """Return correlation id and positions if ``received``, of the request's size, is that request again."""

@@ -12,7 +12,9 @@ from typing import Final
 
 from klamm.protocol.fetch import (
     FLEXIBLE_SINCE,
+    LIMITS,
     REPLICA_STATE_SINCE,
+    SESSION,
     SESSION_SINCE,
     TOPIC_SIZE_MIN,
     FetchPartition,
@@ -21,14 +23,11 @@ from klamm.protocol.fetch import (
     read_topic,
     widen_partition,
 )
-from klamm.protocol.header import skip_tagged_fields
+from klamm.protocol.header import CORRELATION_ID_END, CORRELATION_ID_START, skip_tagged_fields
 from klamm.protocol.primitives import read_array_size
 
-_HEAD_SIZE: Final = 8  # of a request: its size, API key and version
-_CORRELATION_ID_END: Final = 12
 _REPLICA_ID_SIZE: Final = 4
-_LIMITS_SIZE: Final = 13  # max wait, min bytes, max bytes, isolation level
-_SESSION: Final = "ii"
+_SESSION_CODES: Final = SESSION.format[1:]
 
 
 class RepeatedFetchCodec:
@@ -53,14 +52,14 @@ class RepeatedFetchCodec:
     )
 
     def __init__(self, request: bytes, position: int, version: int, asked: FetchRequest) -> None:
-        parts, codes = [f"{_HEAD_SIZE}s", "i"], 2
-        constants, at = [0], _CORRELATION_ID_END
+        parts, codes = [f"{CORRELATION_ID_START}s", "i"], 2
+        constants, at = [0], CORRELATION_ID_END
         self._partitions: list[slice] = []
         self._session_at = 0
         for start, end, code in _variables(memoryview(request), position, version):
             constants.append(codes)
             parts += f"{start - at}s", code
-            if code == _SESSION:
+            if code == _SESSION_CODES:
                 self._session_at = codes + 1
             else:
                 self._partitions.append(slice(codes + 1, codes + 1 + len(code)))
@@ -111,11 +110,11 @@ def _variables(view: memoryview, position: int, version: int) -> list[tuple[int,
     flexible, layout = version >= FLEXIBLE_SINCE, partition_layout(version)
     if version < REPLICA_STATE_SINCE:
         position += _REPLICA_ID_SIZE
-    position += _LIMITS_SIZE
+    position += LIMITS.size
     found: list[tuple[int, int, str]] = []
     if version >= SESSION_SINCE:
-        end = position + Struct(">" + _SESSION).size
-        found.append((position, end, _SESSION))
+        end = position + SESSION.size
+        found.append((position, end, _SESSION_CODES))
         position = end
     topic_count, position = read_array_size(view, position, TOPIC_SIZE_MIN, flexible=flexible)
     for _ in range(topic_count):

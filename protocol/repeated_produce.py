@@ -5,10 +5,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from klamm.protocol.header import LENGTH_PREFIX_SIZE
+from klamm.protocol.header import CORRELATION_ID_END, CORRELATION_ID_START, LENGTH_PREFIX_SIZE
 from klamm.protocol.produce import FLEXIBLE_SINCE
 
-_CORRELATION_ID_END: Final = 12
 _INT32: Final = Struct(">i")
 _VARINT_SIZE_MAX: Final = 5
 _CONTINUES: Final = 0x80
@@ -33,8 +32,8 @@ class RepeatedProduceCodec:
         size_size = ((records_size + 1).bit_length() + 6) // 7 if self._flexible else _INT32.size
         self._size_at = records_start - size_size
         self._size_min = self._size_at + _VARINT_SIZE_MAX + len(_NO_TAGGED_FIELDS)
-        self._head = request[4:8]
-        self._before = request[_CORRELATION_ID_END : self._size_at]
+        self._head = request[LENGTH_PREFIX_SIZE:CORRELATION_ID_START]
+        self._before = request[CORRELATION_ID_END : self._size_at]
         self._unpack = Struct(f">i4si{len(self._before)}s").unpack_from
 
     def read(self, received: memoryview) -> tuple[int, memoryview] | None:

@@ -12,7 +12,7 @@ import contextlib
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from pykka import ActorDeadError
@@ -20,7 +20,7 @@ from pykka import ActorDeadError
 from klamm.actors.disk import ReadOutcome
 from klamm.actors.messages import FetchWaits, FollowerFetched
 from klamm.model.errors import KafkaError, KafkaStorageError
-from klamm.protocol.fetch import FetchedPartition, FetchRequest, encode_fetch_response
+from klamm.protocol.fetch import TOPIC_ID_SINCE, FetchedPartition, FetchRequest, encode_fetch_response
 from klamm.protocol.varint import Buffer
 from klamm.server.fetch_reads import RESPONSE_SIZE_MAX, diverging_epoch, end_offset_for, note_fetched, read_partition
 from klamm.server.fetch_sessions import EPOCH_FINAL, FetchSession, SessionPartition, TopicKey, requested
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from klamm.server.connection import Connection
     from klamm.server.handlers.fetch import FetchApi
 
-TOPIC_ID_SINCE: Final = 13
 _Read = tuple[SessionPartition, FetchedPartition]
 
 

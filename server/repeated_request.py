@@ -11,7 +11,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final, Protocol
 
-from klamm.protocol.header import RequestHeader
+from klamm.protocol.header import CORRELATION_ID_END, CORRELATION_ID_START, LENGTH_PREFIX_SIZE, RequestHeader
 from klamm.server.response_slot import ResponseSlot
 
 REPEATED_SIZE_MAX: Final = 512
@@ -25,10 +25,7 @@ PRODUCED_BEFORE: Final = 2
 
 _HEAD: Final = Struct(">ihh")  # the frame's size, API key, version; the correlation id follows
 _CORRELATION_ID: Final = Struct(">i")
-_SIZE_SIZE: Final = 4
-_TAIL_POSITION: Final = (
-    _HEAD.size + _CORRELATION_ID.size - _SIZE_SIZE
-)  # in the frame, as in everything else, without its size
+_TAIL_POSITION: Final = CORRELATION_ID_END - LENGTH_PREFIX_SIZE  # in the frame, without its size
 
 
 class Repeated(Protocol):
@@ -74,7 +71,7 @@ class RepeatedRequest:
         self._tail = bytes(frame[_TAIL_POSITION:])
         self._respond = respond
         self.header = header
-        self.size = len(frame) + _SIZE_SIZE
+        self.size = len(frame) + LENGTH_PREFIX_SIZE
 
     def answer(self, received: memoryview) -> bytes | None:
         """Answer the request if it comes again; see :class:`Repeated`."""
@@ -128,4 +125,4 @@ class KnownRequests:
 
 def correlation_id_in(received: bytes | memoryview) -> int:
     """Return the correlation id of a request's frame, length prefix included."""
-    return int(_CORRELATION_ID.unpack_from(received, _HEAD.size)[0])
+    return int(_CORRELATION_ID.unpack_from(received, CORRELATION_ID_START)[0])
