@@ -79,6 +79,15 @@ def make_admin(broker: Addressed) -> AdminClient:
     return AdminClient({"bootstrap.servers": broker.bootstrap})
 
 
+def alter_config(broker: Addressed, kind: Any, name: str, config: str, value: str | None) -> None:
+    """Set one config of a resource, or take it away again (None)."""
+    operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
+    entry = ConfigEntry(config, value, incremental_operation=operation)
+    resource = ConfigResource(kind, name, incremental_configs=[entry])
+    admin = make_admin(broker)
+    admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_S)
+
+
 def create_topic(broker: Addressed, topic: str, partitions: int = 1, **configs: Any) -> None:
     """Create a topic and wait until the broker leads it; underscores in config names stand for dots.
 

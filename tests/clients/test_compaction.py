@@ -10,19 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 
 from tests.clients.confluent import (
     TIMEOUT_S,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
     ResourceType,
+    alter_config,
     create_topic,
-    make_admin,
     make_consumer,
     make_producer,
 )
@@ -40,20 +36,12 @@ Pair = tuple[bytes, bytes | None]
 Surviving = list[tuple[int | None, bytes | None, bytes | None]]
 
 
-def alter(broker: Broker, kind: Any, name: str, config: str, value: str | None) -> None:
-    operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
-    entry = ConfigEntry(config, value, incremental_operation=operation)
-    resource = ConfigResource(kind, name, incremental_configs=[entry])
-    admin = make_admin(broker)
-    admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_S)
-
-
 @pytest.fixture
 def quick_cleaner(any_broker: Broker) -> Iterator[Broker]:
     """Have the cleaner look around every 200 ms, by a config that may change while the broker runs."""
-    alter(any_broker, ResourceType.BROKER, "1", "log.cleaner.backoff.ms", "200")
+    alter_config(any_broker, ResourceType.BROKER, "1", "log.cleaner.backoff.ms", "200")
     yield any_broker
-    alter(any_broker, ResourceType.BROKER, "1", "log.cleaner.backoff.ms", None)
+    alter_config(any_broker, ResourceType.BROKER, "1", "log.cleaner.backoff.ms", None)
 
 
 def produce_all(producer: Producer, topic: str, pairs: Sequence[Pair], *, timestamp: int = 0) -> None:
@@ -134,7 +122,7 @@ def test_the_same_records_survive_as_on_apache_kafka(quick_cleaner: Broker, topi
         written.append((len(written), b"later", b"%d" % turn))
     assert read_all(broker, topic) == written, "cleanup.policy=delete keeps everything"
 
-    alter(broker, ResourceType.TOPIC, topic, "cleanup.policy", "compact")
+    alter_config(broker, ResourceType.TOPIC, topic, "cleanup.policy", "compact")
     last = {key: (offset, key, value) for offset, key, value in written[:end]}
     expected = sorted(last.values(), key=lambda record: record[0] or 0) + written[end:]
     found = wait_for(broker, topic, lambda found: len(found) <= len(expected))
@@ -224,7 +212,7 @@ def test_a_kill_in_the_middle_of_compaction_loses_no_last_value(klamm_process: K
         found = read_all(server, topic)
         assert {key: value for _, key, value in found} == last
         assert found[-1][0] == number - 1
-    alter(server, ResourceType.BROKER, "1", "log.cleaner.io.max.bytes.per.second", "1000000000")
+    alter_config(server, ResourceType.BROKER, "1", "log.cleaner.io.max.bytes.per.second", "1000000000")
     wait_for(server, topic, lambda found: len(found) < 3_000)
     assert {key: value for _, key, value in read_all(server, topic)} == last
     server.stop()

@@ -8,13 +8,10 @@ from confluent_kafka import TopicPartition
 
 from tests.clients.confluent import (
     TIMEOUT_S,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
     ResourceType,
+    alter_config,
     consume,
     create_topic,
-    make_admin,
     make_consumer,
     make_producer,
     produce,
@@ -40,11 +37,7 @@ def server(klamm_process: KlammFactory) -> Iterator[KlammProcess]:
 
 def alter(server: KlammProcess, topic: str, name: str, value: int | None) -> None:
     """Set a topic's config, or take it away again."""
-    operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
-    entry = ConfigEntry(name, None if value is None else str(value), incremental_operation=operation)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = make_admin(server)
-    admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_S)
+    alter_config(server, ResourceType.TOPIC, topic, name, None if value is None else str(value))
 
 
 def ends(server: KlammProcess, topic: str) -> tuple[int, int]:

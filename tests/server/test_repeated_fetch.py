@@ -13,6 +13,7 @@ from klamm.protocol.apis import ApiKey
 from klamm.protocol.fetch_client import CLIENT_VERSION_MAX, FetchLimits, decode_client_fetch, encode_client_fetch
 from klamm.server.embedded import Broker
 from klamm.server.handlers.fetch import FetchApi
+from tests.server.handled import note_handled
 from tests.server.replicas import create_topic, on_loop, port_of, produce
 from tests.support.wire import WireConnection
 
@@ -44,15 +45,7 @@ def topic(broker: Broker, topic: str) -> str:
 @pytest.fixture
 def handled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the correlation id of each fetch that is read anew."""
-    seen: list[int] = []
-    receive = FetchApi.receive
-
-    def noting(self: FetchApi, connection, header, frame):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        seen.append(header.correlation_id)
-        return receive(self, connection, header, frame)
-
-    monkeypatch.setattr(FetchApi, "receive", noting)
-    return seen
+    return note_handled(monkeypatch, FetchApi)
 
 
 def fetch_frame(

@@ -23,6 +23,7 @@ from klamm.server.fetch_sessions import FetchSessions
 from klamm.server.handlers.fetch import FetchApi
 from klamm.telemetry.journal import Journal
 from tests.server.fetch_frames import Asked, FetchFrame
+from tests.server.handled import note_handled
 from tests.server.replicas import on_loop, port_of
 from tests.support.record_batch import record_batch
 from tests.support.wire import PRODUCE, WireConnection, produce_request
@@ -117,15 +118,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, list[tuple[i
 @pytest.fixture
 def handled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the correlation id of each fetch that is read anew."""
-    seen: list[int] = []
-    receive = FetchApi.receive
-
-    def noting(self: FetchApi, connection, header, frame):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        seen.append(header.correlation_id)
-        return receive(self, connection, header, frame)
-
-    monkeypatch.setattr(FetchApi, "receive", noting)
-    return seen
+    return note_handled(monkeypatch, FetchApi)
 
 
 def fill(said: Said) -> None:

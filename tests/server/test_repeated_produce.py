@@ -16,6 +16,7 @@ from klamm.protocol.varint import unsigned_varint
 from klamm.records.record import decode_records
 from klamm.server.embedded import Broker
 from klamm.server.handlers.produce import ProduceApi
+from tests.server.handled import note_handled
 from tests.server.replicas import create_topic, on_loop, port_of
 from tests.support.process import wait_until
 from tests.support.record_batch import record_batch
@@ -37,15 +38,7 @@ def broker() -> Iterator[Broker]:
 @pytest.fixture
 def handled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the correlation id of each Produce that is read anew."""
-    seen: list[int] = []
-    receive = ProduceApi.receive
-
-    def noting(self: ProduceApi, connection, header, frame):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        seen.append(header.correlation_id)
-        return receive(self, connection, header, frame)
-
-    monkeypatch.setattr(ProduceApi, "receive", noting)
-    return seen
+    return note_handled(monkeypatch, ProduceApi)
 
 
 class Producer:
