@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from klamm.records.checksum import Buffer
@@ -24,6 +24,12 @@ from klamm.storage.read_buffers import read_buffer
 _NEW_FILE_MODE: Final = 0o644
 _IOV_MAX: Final = 1024
 """Buffers of one writev on Linux, macOS and the BSDs (POSIX asks for 16)."""
+_WHOLE_SIZE_BYTES: Final = 128 * 1024
+"""Up to here a write is one call: a few small batches, of which every call counts."""
+_PIECE_SIZE_BYTES: Final = 32 * 1024
+"""Of a larger write. Linux takes folios of the page cache as large as what a call writes. Small ones it finds among the
+memory's fragments, large ones in what was free as a whole, which a virtual machine may have to get from its host first:
+then writing a megabyte at once takes six times as long (docs/performance.md)."""
 _READ_NO_WAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _WOULD_BLOCK: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 _page_cache: Final = PageCache()
@@ -198,6 +204,14 @@ class DiskFile:
         size = sum(map(len, buffers))
         if self._demoted:
             self._promote()
+        if size <= _WHOLE_SIZE_BYTES:
+            self._write_piece(buffers, size, position)
+            return
+        for piece, piece_size in _pieces(buffers, position):
+            self._write_piece(piece, piece_size, position)
+            position += piece_size
+
+    def _write_piece(self, buffers: Sequence[Buffer], size: int, position: int) -> None:
         written = os.pwritev(self._descriptor, buffers[:_IOV_MAX], position)
         if written == size:
             return
@@ -285,6 +299,25 @@ class DiskFile:
         finally:
             os.close(descriptor)
         self._demoted = False
+
+
+def _pieces(buffers: Sequence[Buffer], position: int) -> Iterator[tuple[list[Buffer], int]]:
+    """Yield ``buffers``, to be written at ``position``, piece by piece, and the size of each piece.
+
+    All but the last end at a multiple of the piece's size in the file, so that no page is written twice.
+    """
+    piece: list[Buffer] = []
+    size = room = _PIECE_SIZE_BYTES - position % _PIECE_SIZE_BYTES
+    for buffer in buffers:
+        view = memoryview(buffer)
+        while len(view) > room:
+            piece.append(view[:room])
+            yield piece, size
+            view, piece = view[room:], []
+            size = room = _PIECE_SIZE_BYTES
+        piece.append(view)
+        room -= len(view)
+    yield piece, size - room
 
 
 class DiskLock:
