@@ -11,8 +11,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from klamm.cli.output import Column, Format, Result, render, size_text
+from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.errors import LogDirectoryError
-from klamm.storage.filesystem import DiskFilesystem
 from klamm.storage.inspect import (
     DumpedBatch,
     SegmentReport,

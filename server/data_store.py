@@ -11,8 +11,9 @@ from typing import Final
 
 from klamm.model.ids import TopicPartition
 from klamm.storage.checkpoint import PartitionCheckpoint
+from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.errors import LogDirectoryError, StorageFailureError
-from klamm.storage.filesystem import DiskFilesystem, Filesystem
+from klamm.storage.filesystem import Filesystem
 from klamm.storage.log_directory import DirectoryMeta, LogDirectory
 from klamm.storage.memory_filesystem import MemoryFilesystem
 from klamm.storage.partition_log import CleanState, PartitionLog

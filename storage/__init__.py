@@ -4,7 +4,8 @@
 |---|---|
 | `partition_log.py`, `segmented_log.py` | the log of one partition: what a partition's owner calls |
 | `log_directory.py` | the data directory: lock, format version, checkpoint, clean-shutdown marker |
-| `filesystem.py`, `memory_filesystem.py`, `faulty_filesystem.py` | the only openers of files: disk, memory, bad disk |
+| `filesystem.py` | the only way to files |
+| `disk_filesystem.py`, `memory_filesystem.py`, `faulty_filesystem.py` | to the disk's, to memory, to a bad disk's |
 | `log_opening.py`, `log_reading.py`, `log_state.py` | how a log is opened, how it is read, what it says of itself |
 | `file_removal.py` | large files that were removed, given back to the disk bit by bit |
 | `segment.py`, `segment_ends.py` | one segment: append and read; close it, cut it short |

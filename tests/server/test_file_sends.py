@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from klamm.server.embedded import Broker
+from klamm.storage.disk_filesystem import DiskFile
 from klamm.storage.file_ranges import FileRange
-from klamm.storage.filesystem import DiskFile
 from tests.server.replicas import create_topic, port_of, produce
 from tests.support.process import wait_until
 from tests.support.wire import FETCH, WireConnection, fetch_request, request_header

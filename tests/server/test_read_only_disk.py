@@ -1,7 +1,7 @@
 """A filesystem that becomes read-only under a broker: appends are refused, reading goes on, all goes on afterwards.
 
 Linux does that by itself when it finds an error (ext4's errors=remount-ro). Here ``os`` refuses instead, as
-``klamm.storage.filesystem`` sees it: that takes no root, and what is tested is the disk's own code.
+``klamm.storage.disk_filesystem`` sees it: that takes no root, and what is tested is the disk's own code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from klamm.server.embedded import Broker
 from klamm.server.partitions import Partition
-from klamm.storage import filesystem
+from klamm.storage import disk_filesystem
 from tests.server.replicas import create_topic, on_loop, port_of, produce
 from tests.support.process import wait_until
 from tests.support.wire import FETCH, WireConnection, fetch_request, string
@@ -60,7 +60,7 @@ class ReadOnlySwitch:
 @pytest.fixture
 def switch(monkeypatch: pytest.MonkeyPatch) -> ReadOnlySwitch:
     switch = ReadOnlySwitch()
-    monkeypatch.setattr(filesystem, "os", switch)
+    monkeypatch.setattr(disk_filesystem, "os", switch)
     return switch
 
 

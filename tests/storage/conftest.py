@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from klamm.records.checksum import crc32c
-from klamm.storage.filesystem import DiskFilesystem, Filesystem
+from klamm.storage.disk_filesystem import DiskFilesystem
+from klamm.storage.filesystem import Filesystem
 from klamm.storage.handles import FileHandles
 from klamm.storage.memory_filesystem import MemoryFilesystem
 from klamm.storage.partition_log import CleanState, ColdRead, PartitionLog

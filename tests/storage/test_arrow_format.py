@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klamm.storage.arrow_format import BLOCK, file_head, file_tail
-from klamm.storage.filesystem import DiskFilesystem
+from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.partition_log import PartitionLog
 from klamm.storage.row import LogRow, row_crc
 from klamm.storage.row_group import METADATA_SIZE, ROWS_MAX, check_group, encode_group, peek_group

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.storage.compaction import DAY_MS, Log, Rec, last_values
 
 from klamm.records.compression import Codec
+from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.errors import CorruptSegmentError
 from klamm.storage.faulty_filesystem import FaultyFilesystem, SimulatedCrashError
-from klamm.storage.filesystem import DiskFilesystem
 from klamm.storage.inspect import SegmentStatus, verify_segments
 from klamm.storage.memory_filesystem import MemoryFilesystem
 from klamm.storage.partition_log import ColdRead

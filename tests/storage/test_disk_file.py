@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klamm.records.checksum import Buffer
-from klamm.storage.filesystem import DiskFilesystem
+from klamm.storage.disk_filesystem import DiskFilesystem
 
 KIB = 1024
 sizes = st.one_of(st.integers(0, 300), st.integers(30 * KIB, 34 * KIB), st.integers(0, 600 * KIB))

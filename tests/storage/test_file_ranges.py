@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.file_ranges import RangeSlice
 from klamm.storage.file_watch import SETTLED_NS
-from klamm.storage.filesystem import DiskFilesystem
 from klamm.storage.memory_filesystem import MemoryFilesystem
 from klamm.storage.page_cache import PageCache
 from klamm.storage.partition_log import PartitionLog

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.file_removal import FileRemoval
-from klamm.storage.filesystem import DiskFilesystem
 
 STEP = 4096
 SIZE = 64 * STEP

@@ -12,10 +12,11 @@ import pytest
 from tests.support.process import wait_until
 
 from klamm.storage import file_watch
+from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.faulty_filesystem import FaultyFilesystem
 from klamm.storage.file_watch import SETTLED_NS, FileWatch
-from klamm.storage.filesystem import DiskFilesystem, Stamp
+from klamm.storage.filesystem import Stamp
 from klamm.storage.page_cache import PageCache
 from klamm.storage.partition_log import ColdRead, PartitionLog
 from klamm.storage.row import LogRow

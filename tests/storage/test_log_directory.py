@@ -14,8 +14,8 @@ import pytest
 
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.storage.checkpoint import PartitionCheckpoint
+from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.errors import LogDirectoryError
-from klamm.storage.filesystem import DiskFilesystem
 from klamm.storage.log_directory import DirectoryMeta, LogDirectory
 from klamm.storage.memory_filesystem import MemoryFilesystem
 from klamm.storage.partition_log import PartitionLog
@@ -47,7 +47,7 @@ def test_a_second_broker_is_refused_with_the_pid_of_the_first(tmp_path: Path) ->
 def test_the_lock_of_a_killed_broker_is_free(tmp_path: Path) -> None:
     program = (
         "import sys, time\nfrom klamm.storage.log_directory import LogDirectory\n"
-        "from klamm.storage.filesystem import DiskFilesystem\n"
+        "from klamm.storage.disk_filesystem import DiskFilesystem\n"
         "held = LogDirectory.open(DiskFilesystem(), sys.argv[1])\nprint('held', flush=True)\ntime.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as holder:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from klamm.cli.segment import app
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.storage.checkpoint import PartitionCheckpoint
-from klamm.storage.filesystem import DiskFilesystem
+from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.log_directory import DirectoryMeta, LogDirectory
 from klamm.storage.partition_log import PartitionLog
 from klamm.storage.row import LogRow
