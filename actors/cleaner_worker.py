@@ -22,6 +22,12 @@ WORK_S: Final = 0.0005
 """How long a worker computes at a stretch: longer, and a request waits for the interpreter."""
 BREATH_S: Final = 0.00005
 """How long it then sleeps; the kernel makes about 0.1 ms of it."""
+WORK_BESIDE_PRODUCERS_S: Final = 0.0001
+"""The same while somebody produces: a record gives the interpreter up some five times on its way."""
+BREATH_BESIDE_PRODUCERS_S: Final = 0.0006
+"""How long it sleeps then: most of the interpreter and of two cores are the producer's."""
+PRODUCER_GONE_S: Final = 0.1
+"""Nobody produces any more when no request came for this long."""
 OWED_MIN_S: Final = 0.001
 """Less than that is not slept: the kernel would make more of it."""
 THROTTLE_WINDOW_S: Final = 0.1
@@ -38,6 +44,9 @@ class WorkerPace:
 
     def __init__(self, ports: CleanerPorts, cancel: Cancel) -> None:
         self._monotonic, self._pause, self._config = ports.clock.monotonic, ports.pause, ports.config
+        self._produced = ports.produced
+        self._produced_count = ports.produced()
+        self._producers_until = 0.0
         self._cancel = cancel
         self._breathe_at = 0.0
         self._window_began = self._monotonic()
@@ -49,10 +58,16 @@ class WorkerPace:
         Raises:
             CleaningCancelledError: It was cancelled.
         """
-        if self._monotonic() >= self._breathe_at:
-            self._check()
-            self._pause(BREATH_S)
-            self._breathe_at = self._monotonic() + WORK_S
+        now = self._monotonic()
+        if now < self._breathe_at:
+            return
+        self._check()
+        count = self._produced()
+        if count != self._produced_count:
+            self._produced_count, self._producers_until = count, now + PRODUCER_GONE_S
+        alone = now >= self._producers_until
+        self._pause(BREATH_S if alone else BREATH_BESIDE_PRODUCERS_S)
+        self._breathe_at = self._monotonic() + (WORK_S if alone else WORK_BESIDE_PRODUCERS_S)
 
     def moved(self, size: int) -> None:
         """Count bytes read or written; sleep where they are more than ``log.cleaner.io.max.bytes.per.second``.

@@ -86,6 +86,8 @@ class CleanerPorts(NamedTuple):
     start_worker: Callable[[LoopActorRef, CleanerPorts], LoopActorRef]
     pause: Callable[[float], None]
     """Sleeps, on a worker's thread."""
+    produced: Callable[[], int]
+    """How many Produce requests came so far. Safe from any thread."""
 
 
 class LogCleaned(NamedTuple):

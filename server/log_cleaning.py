@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from klamm.actors.dispatchers import ThreadDispatcher
 from klamm.actors.log_cleaner import CleanerConfig, CleanerPorts, CleanNow, CompactedPartition, LogCleaner
+from klamm.protocol.apis import ApiKey
 
 if TYPE_CHECKING:
     from klamm.actors.runtime import LoopActorRef
@@ -26,7 +27,13 @@ class LogCleaning:
         """Begin to look for logs to compact; the first look is ``log.cleaner.backoff.ms`` away."""
         node = self._node
         ports = CleanerPorts(
-            node.clock, node.ports.timers, self._config, self._partitions, self._start_worker, time.sleep
+            node.clock,
+            node.ports.timers,
+            self._config,
+            self._partitions,
+            self._start_worker,
+            time.sleep,
+            self._produced,
         )
         self._cleaner = LogCleaner.start(ports, dispatcher=node.dispatcher)
 
@@ -55,6 +62,10 @@ class LogCleaning:
 
     def _partitions(self) -> list[CompactedPartition]:
         return [part for part in self._node.partitions.values() if part.settings.compacted]
+
+    def _produced(self) -> int:
+        api = self._node.apis.get(ApiKey.PRODUCE)
+        return 0 if api is None else api.stats.count
 
     def _start_worker(self, cleaner: LoopActorRef, ports: CleanerPorts) -> LoopActorRef:
         from klamm.actors.cleaner_worker import CleanerWorker  # noqa: PLC0415 (only where something is compacted)

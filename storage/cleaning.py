@@ -56,8 +56,8 @@ LOAD_FACTOR: Final = 0.9
 _MERGE_FACTOR: Final = 2
 """A segment with this many times the row groups that it needs is worth a copy."""
 _MERGE_MIN: Final = 16
-_BREATH_RECORDS: Final = 32
-"""Records between two breaths: some 200 µs."""
+_BREATH_RECORDS: Final = 8
+"""Records between two breaths: some 50 µs."""
 _KEEP_ALWAYS: Final = CONTROL_FLAG | TRANSACTIONAL_FLAG
 """Batches that are neither counted nor touched: whether they were committed is the transactions' business."""
 TEMPORARY_SUFFIX: Final = ".cleaned.tmp"

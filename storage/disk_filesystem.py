@@ -85,18 +85,14 @@ class DiskFile:
 
     def read(self, size: int, position: int) -> Buffer:
         """Read; see :class:`File`."""
-        found = os.pread(self._descriptor, size, position)
-        if len(found) == size or not found:
-            return found
-        pieces = [found]
-        missing = size - len(found)
-        while missing:
-            piece = os.pread(self._descriptor, missing, position + size - missing)
-            if not piece:
-                break
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
+        buffer = read_buffer(size)
+        count = 0
+        while count < size:
+            found = os.preadv(self._descriptor, [buffer[count:]], position + count)
+            if not found:
+                return buffer[:count]
+            count += found
+        return buffer
 
     def read_now(self, size: int, position: int) -> Buffer | None:
         """Read from the page cache; see :class:`File`. Where the system cannot tell (no RWF_NOWAIT), just read."""

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from klamm.actors.cleaner_worker import CleanerWorker, WorkerPace
+from klamm.actors.cleaner_worker import (
+    BREATH_BESIDE_PRODUCERS_S,
+    BREATH_S,
+    PRODUCER_GONE_S,
+    WORK_S,
+    CleanerWorker,
+    WorkerPace,
+)
 from klamm.actors.log_cleaner import Cancel, CleanerConfig, CleanerPorts, CleanNow, LogCleaner
 from klamm.actors.messages import DeleteLog
 from klamm.actors.runtime import LoopActorRef
@@ -48,7 +55,7 @@ class Cleaned:
         self._small()
         node = partition.node
         ports = CleanerPorts(
-            node.clock, node.timers, lambda: self.config, lambda: [self], self._start_worker, self._pause
+            node.clock, node.timers, lambda: self.config, lambda: [self], self._start_worker, self._pause, lambda: 0
         )
         self.paused_s = 0.0
         self.workers = 0
@@ -196,37 +203,61 @@ def test_a_producers_sequence_goes_on_after_compaction(cleaned: Cleaned, *, cras
     assert one.append(sequenced(3, b"next")).base_offset == 44
 
 
+class Paced:
+    """A worker's pace over a clock that only its pauses move, and a broker that somebody may produce to."""
+
+    def __init__(self, cleaned: Cleaned) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+        self.produced = 7
+        self.cancel = Cancel()
+        ports = CleanerPorts(
+            self, cleaned.partition.node.timers, lambda: cleaned.config, list, cleaned._start_worker, self._pause,
+            lambda: self.produced,
+        )  # fmt: skip
+        self.pace = WorkerPace(ports, self.cancel)
+
+    def now_ms(self) -> int:
+        return int(self.now * 1000)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def _pause(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def breath(self) -> float:
+        """Work for longer than at a stretch; return for how long the worker then lets others run."""
+        self.now += 2 * WORK_S
+        self.pace.breathe()
+        return self.slept[-1]
+
+
 def test_the_speed_limit_is_kept_while_it_changes(cleaned: Cleaned) -> None:
-    slept: list[float] = []
-    now = [100.0]
-
-    def pause(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-
-    class Clock:
-        def now_ms(self) -> int:
-            return int(now[0] * 1000)
-
-        def monotonic(self) -> float:
-            return now[0]
-
-    node = cleaned.partition.node
-    ports = CleanerPorts(Clock(), node.timers, lambda: cleaned.config, list, cleaned._start_worker, pause)
-    cancel = Cancel()
-    pace = WorkerPace(ports, cancel)
+    paced = Paced(cleaned)
     cleaned.config = CONFIG._replace(io_max_bytes_per_second=1_000_000.0)
     for _ in range(20):
-        pace.moved(100_000)
-    assert sum(slept) == pytest.approx(2.0, rel=0.05)
+        paced.pace.moved(100_000)
+    assert sum(paced.slept) == pytest.approx(2.0, rel=0.05)
     cleaned.config = CONFIG
-    slept.clear()
-    pace.moved(10**9)
-    assert slept == []
-    cancel.cancelled = True
-    now[0] += 1
+    paced.slept.clear()
+    paced.pace.moved(10**9)
+    assert paced.slept == []
+    paced.cancel.cancelled = True
+    paced.now += 1
     with pytest.raises(CleaningCancelledError):
-        pace.breathe()
+        paced.pace.breathe()
+
+
+def test_producers_get_most_of_the_time(cleaned: Cleaned) -> None:
+    paced = Paced(cleaned)
+    assert paced.breath() == BREATH_S
+    paced.produced += 1
+    assert paced.breath() == BREATH_BESIDE_PRODUCERS_S
+    assert paced.breath() == BREATH_BESIDE_PRODUCERS_S, "the next record is only a moment away"
+    paced.now += PRODUCER_GONE_S
+    assert paced.breath() == BREATH_S
 
 
 def test_a_stop_in_the_middle_of_a_round_gives_it_up(cleaned: Cleaned) -> None:

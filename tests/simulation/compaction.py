@@ -131,7 +131,7 @@ class CompactingBroker(Broker):
         def pause(_: float) -> None:
             self.simulation.interleave()
 
-        ports = CleanerPorts(node.clock, node.timers, lambda: CONFIG, lambda: [self], start_worker, pause)
+        ports = CleanerPorts(node.clock, node.timers, lambda: CONFIG, lambda: [self], start_worker, pause, lambda: 0)
         LogCleaner.start(ports, dispatcher=node.dispatcher("loop"))
 
     def follow(self) -> None:
