@@ -1,18 +1,29 @@
-"""A Produce for one partition that comes again: the same bytes up to its records, but for size and correlation id."""
+"""A Produce for one partition that comes again: the same bytes up to its records, but for size and correlation id.
+
+Its answer is then the same but for the correlation id and three numbers.
+"""
 
 from __future__ import annotations
 
 from struct import Struct
 from typing import Final
+from uuid import UUID
 
 from klamm.protocol.header import CORRELATION_ID_END, CORRELATION_ID_START, LENGTH_PREFIX_SIZE
-from klamm.protocol.produce import FLEXIBLE_SINCE
+from klamm.protocol.produce import (
+    FLEXIBLE_SINCE,
+    LOG_START_OFFSET_SINCE,
+    ProducedPartition,
+    encode_produce_response,
+)
 
 _INT32: Final = Struct(">i")
 _VARINT_SIZE_MAX: Final = 5
 _CONTINUES: Final = 0x80
 _NO_TAGGED_FIELDS: Final = bytes(3)
 """Behind the records of a flexible version: the partition, the topic and the request have none."""
+_MARKS: Final = (0x3131313131313131, 0x3232323232323232, 0x3333333333333333)
+_NUMBERS: Final = Struct(">qqq")
 
 
 class RepeatedProduceCodec:
@@ -61,3 +72,31 @@ class RepeatedProduceCodec:
             (records_size,) = _INT32.unpack_from(received, at)
             at += _INT32.size
         return (correlation_id, received[at:end]) if 0 < records_size == end - at else None
+
+
+class ProducedTemplate:
+    """The response to a Produce for one partition that was appended, all but what differs from one to the next.
+
+    Args:
+        version: Its API version, one that tells the log start offset.
+        name: The topic's, up to version 12.
+        topic_id: The topic's, from version 13 on.
+        partition: Its index.
+    """
+
+    __slots__ = ("_before", "_behind", "_pack", "_size")
+
+    def __init__(self, version: int, name: str | None, topic_id: UUID | None, partition: int) -> None:
+        assert version >= LOG_START_OFFSET_SINCE, f"Produce version {version} has no log start offset"
+        produced = ProducedPartition(partition, 0, *_MARKS)
+        encoded = bytes(encode_produce_response(version, 0, [(name, topic_id, [produced])]))
+        at = encoded.rindex(_NUMBERS.pack(*_MARKS))
+        self._before, self._behind = encoded[2 * _INT32.size : at], encoded[at + _NUMBERS.size :]
+        self._size = len(encoded) - LENGTH_PREFIX_SIZE
+        self._pack = Struct(f">ii{len(self._before)}sqqq{len(self._behind)}s").pack
+
+    def encode(self, correlation_id: int, base_offset: int, append_time_ms: int, log_start_offset: int) -> bytes:
+        """Return the whole frame."""
+        return self._pack(
+            self._size, correlation_id, self._before, base_offset, append_time_ms, log_start_offset, self._behind
+        )

@@ -38,7 +38,9 @@ from klamm.telemetry.journal import Fetched
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
+    from klamm.server.apis import Api
     from klamm.server.listener import Listener
+    from klamm.server.repeated_produce import RepeatedProduce
 
 logger = logging.getLogger(__name__)
 
@@ -247,6 +249,9 @@ class Connection(asyncio.BufferedProtocol):
                 if self._slots or len(self._answers) > answered + 1:  # records, as in _dispatch
                     self._send()
                 continue
+            produced = self.known.produced
+            if produced is not None and self._told_again(produced, position + size):
+                continue
             self._start = position + size
             self._dispatch(view[position : position + size])
         self._wanted = LENGTH_SIZE
@@ -263,15 +268,8 @@ class Connection(asyncio.BufferedProtocol):
             raise ProtocolError(msg)
         answer = api.receive(self, header, frame)
         stats, size = api.stats, len(frame) + LENGTH_SIZE
-        self.request_count += 1
         self.client_id = header.client_id
-        self.last_api = api.name
-        stats.count += 1
-        stats.received_size += size
-        began_ns = self._partial_ns
-        if began_ns:
-            stats.read_ns += received_ns - began_ns
-            self._partial_ns = 0
+        began_ns = self._count(api, size, received_ns)
         if not isinstance(answer, bytes):
             slot = answer
         elif self._answered_now(stats, answer, received_ns):
@@ -285,15 +283,25 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._slots) >= REQUESTS_MAX:
             self._pause()
 
+    def _told_again(self, produced: RepeatedProduce, end: int) -> bool:
+        """Have a Produce that comes again appended with the others of this read; False: it is another request."""
+        received_ns = perf_counter_ns()
+        received = self._buffer.view[self._start : end]
+        slot = produced.tell(received)
+        if slot is None:
+            return False
+        self._start = end
+        size = len(received)
+        slot.began_ns = self._count(self._listener.apis[produced.header.api_key], size, received_ns)
+        self._append_slot(slot, produced.stats, produced.header, size, received_ns)
+        if len(self._slots) >= REQUESTS_MAX:
+            self._pause()
+        return True
+
     @property
     def reading(self) -> bool:
         """Whether requests that were read just now are being handled."""
         return self._reading
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether the request that is being dispatched came with no other, and none waits for its answer."""
-        return self._start == self._end and not self._slots
 
     def _answered_alone(self, repeated: Repeated) -> bool:
         """Answer a read that is one request, one that was answered before; False: it is another, or must wait."""
@@ -330,10 +338,7 @@ class Connection(asyncio.BufferedProtocol):
         self._start, self._wanted = end, LENGTH_SIZE
         api = self._listener.apis[repeated.header.api_key]
         stats, size = api.stats, len(received)
-        self.last_api = api.name
-        self.request_count += 1
-        stats.count += 1
-        stats.received_size += size
+        self._count(api, size, received_ns)
         now_ns = perf_counter_ns()
         elapsed_ns = now_ns - received_ns
         buffers = (answer,) if isinstance(answer, bytes) else answer.plain
@@ -351,6 +356,18 @@ class Connection(asyncio.BufferedProtocol):
         stats.buckets[elapsed_ns.bit_length()] += 1
         self._answers += buffers
         return True
+
+    def _count(self, api: Api, size: int, received_ns: int) -> int:
+        """Count a request; return when its first part came, 0 if it came in one."""
+        stats, began_ns = api.stats, self._partial_ns
+        self.request_count += 1
+        self.last_api = api.name
+        stats.count += 1
+        stats.received_size += size
+        if began_ns:
+            stats.read_ns += received_ns - began_ns
+            self._partial_ns = 0
+        return began_ns
 
     def _answered_slot(self, answer: bytes) -> ResponseSlot:
         slot = ResponseSlot(self)

@@ -65,15 +65,7 @@ class ProduceResponse(ResponseSlot):
         else:
             self._counted.errors += 1
             self.error_code = error.error_code
-            results[slot] = ProducedPartition(
-                index,
-                error.error_code,
-                -1,
-                -1,
-                log_start_offset,
-                error.message or None,
-                record_errors=error.record_errors,
-            )
+            results[slot] = refused(index, error, log_start_offset)
         self.remaining -= 1
         if not self.remaining:
             self.finish()
@@ -102,3 +94,11 @@ class ProduceResponse(ResponseSlot):
             for name, topic_id, start, count in self._topics
         ]
         self.complete([encode_produce_response(self._version, self._correlation_id, topics)])
+
+
+def refused(partition: int, error: KafkaError, log_start_offset: int) -> ProducedPartition:
+    """Return what a response says of a partition whose batch was refused."""
+    message = error.message or None
+    return ProducedPartition(
+        partition, error.error_code, -1, -1, log_start_offset, message, record_errors=error.record_errors
+    )

@@ -1,23 +1,26 @@
-"""A Produce that comes again with other records, appended on the spot (``repeated_request.py``).
+"""A Produce that comes again with other records (``repeated_request.py``): neither header nor body is read anew.
 
-That is a producer that sends one batch to the same partition as before and waits for its answer: neither header nor
-body is read anew, and the partition takes the batch as a drain of its own, past its mailbox. Whatever stands against
-that, the request takes the way of any other, from the beginning; so do several requests that come with one read, which
-are one write of their partition.
+That is a producer that sends one batch after the other to the same partition. One that waits for each answer has its
+batch appended on the spot, as a drain of its own, past the partition's mailbox; several requests that come with one read
+are told, and are one write of their partition. Whatever stands against that, the request takes the way of any other,
+from the beginning.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from klamm.actors.messages import AppendBatch
 from klamm.actors.partition import PartitionActor
 from klamm.model.errors import KafkaError
 from klamm.protocol.header import LENGTH_PREFIX_SIZE, RequestHeader
-from klamm.protocol.produce import ZSTD_SINCE
-from klamm.protocol.repeated_produce import RepeatedProduceCodec
+from klamm.protocol.produce import ZSTD_SINCE, encode_produce_response
+from klamm.protocol.repeated_produce import ProducedTemplate, RepeatedProduceCodec
 from klamm.server.partitions import find_partition
-from klamm.server.produce_response import ProduceResponse
+from klamm.server.produce_response import refused
+from klamm.server.response_slot import ResponseSlot
+from klamm.telemetry.journal import Request, TopicKey
 
 if TYPE_CHECKING:
     from klamm.protocol.produce import ProduceRequest
@@ -51,10 +54,13 @@ class RepeatedProduce:
         "_key",
         "_node",
         "_partition",
-        "_stats",
         "_timeout_ms",
-        "_topics",
         "header",
+        "index",
+        "name",
+        "stats",
+        "template",
+        "topic_id",
     )
 
     def __init__(
@@ -68,34 +74,94 @@ class RepeatedProduce:
         partition: Partition,
     ) -> None:
         self._node = node
-        self._stats = stats
         self._connection = connection
         self._codec = codec
         self._acks, self._timeout_ms = asked.acks, asked.timeout_ms
-        self._topics = [(name, topic_id, [(partition.index, None)]) for name, topic_id, _ in asked.topics]
         self._client_id = None if header.client_id is None else header.client_id.encode()
         self._key = partition.topic, partition.index
         self._partition = partition
+        self.name, self.topic_id, _ = asked.topics[0]
+        self.index = partition.index
         self.header = header
+        self.stats = stats
+        self.template = ProducedTemplate(header.api_version, self.name, self.topic_id, self.index)
 
-    def answer(self, received: memoryview) -> ProduceResponse | None:
+    def answer(self, received: memoryview) -> RepeatedProduceResponse | None:
         """Append, and answer or wait, if it is such a request and nothing comes before it; see ``Repeated``."""
-        found = self._codec.read(received)
         partition = self._partition
-        if found is None or self._node.partitions.get(self._key) is not partition or not partition.online:
-            return None
         actor = partition.ref.actor_inbox.actor
         if not isinstance(actor, PartitionActor) or not actor.is_between_drains:
             return None
+        message = self._read(received)
+        if message is None:
+            return None
+        actor.take_between_drains(message)
+        return message.reply
+
+    def tell(self, received: memoryview) -> RepeatedProduceResponse | None:
+        """Tell the partition, if it is such a request: what it was told is drained at the end of the read."""
+        message = self._read(received)
+        if message is None:
+            return None
+        self._partition.ref.tell(message)
+        return message.reply
+
+    def _read(self, received: memoryview) -> AppendBatch | None:
+        """Return the append that is asked for; None: this is another request, or it must be handled as any other."""
+        found = self._codec.read(received)
+        partition = self._partition
+        if (
+            found is None
+            or not partition.online
+            or partition.ref.actor_inbox.closed
+            or self._node.partitions.get(self._key) is not partition
+        ):
+            return None
         correlation_id, records = found
         connection = self._connection
-        response = ProduceResponse(
-            connection, self._stats, self.header.api_version, correlation_id, self._acks, self._topics
-        )
+        response = RepeatedProduceResponse(connection, self, correlation_id)
         connection.pin(response, len(received) - LENGTH_PREFIX_SIZE)
-        message = AppendBatch(records, self._acks, self._client_id, response, 0, self._timeout_ms, False)  # noqa: FBT003
-        actor.take_between_drains(message)
-        return response
+        return AppendBatch(records, self._acks, self._client_id, response, 0, self._timeout_ms, False)  # noqa: FBT003
+
+
+class RepeatedProduceResponse(ResponseSlot):
+    """The response to a Produce that came again, made of what its one partition answers (``AppendReply``)."""
+
+    __slots__ = ("_base_offset", "_correlation_id", "_request")
+
+    def __init__(self, connection: Connection, request: RepeatedProduce, correlation_id: int) -> None:
+        ResponseSlot.__init__(self, connection)  # for each request: super() takes longer
+        self._request = request
+        self._correlation_id = correlation_id
+        self._base_offset = -1
+
+    def appended(
+        self, slot: int, error: KafkaError | None, base_offset: int, append_time_ms: int, log_start_offset: int
+    ) -> None:
+        """Take the partition's answer, and answer."""
+        assert not slot, f"a Produce of one partition has no slot {slot}"
+        request = self._request
+        if error is None:
+            self._base_offset = base_offset
+            frame = request.template.encode(self._correlation_id, base_offset, append_time_ms, log_start_offset)
+            self.buffers = (frame,)
+        else:
+            request.stats.errors += 1
+            self.error_code = error.error_code
+            topic = request.name, request.topic_id, [refused(request.index, error, log_start_offset)]
+            version = request.header.api_version
+            self.buffers = (encode_produce_response(version, self._correlation_id, [topic]),)
+        self.done = True
+        self.connection.completed(self)
+
+    def note(self, api: str, sent_ns: int) -> Request:
+        """See ``ResponseSlot``; the header is that of the request that was learnt."""
+        return super().note(api, sent_ns)._replace(correlation_id=self._correlation_id)
+
+    def batches(self) -> tuple[tuple[TopicKey, int, int], ...]:
+        """Return (topic, partition, base offset; -1 where it was refused) of the batch."""
+        request = self._request
+        return ((request.topic_id or request.name or "", request.index, self._base_offset),)
 
 
 def repeated_produce(

@@ -69,7 +69,7 @@ class ProduceApi:
             return response
         connection.pin(response, len(frame))
         self._tell(request, header, response)
-        if connection.is_alone and len(request.topics) == 1:
+        if len(request.topics) == 1:
             self._learn(connection, header, frame, request)
         return response
 
