@@ -33,6 +33,8 @@ COLUMNS_PADDING_MAX: Final = 8 * 16 + ROWS_MAX // 4
 _INT64: Final = Struct("<q")
 _PAIR: Final = Struct("<qq")
 _PADDING: Final = tuple(bytes(size) for size in range(8))
+_ALL_VALID: Final = tuple(((1 << count) - 1).to_bytes((count + 7) // 8, "little") for count in range(ROWS_MAX + 1))
+"""The validity bitmap without a null, by row count."""
 _HEADER_RECORD_BATCH: Final = 3
 _NODE_COUNT: Final = COLUMN_COUNT
 _BUFFER_COUNT: Final = 2 * _NODE_COUNT + 2  # validity and values each; client_id and payload have offsets besides
@@ -283,8 +285,7 @@ def check_group(view: Buffer, position: int, group: RowGroup) -> list[LogRow]:
 
 
 def _bitmap(values: Sequence[object], null_count: int) -> bytes:
-    if null_count:
-        bits = sum(1 << index for index, value in enumerate(values) if value is not None)
-    else:
-        bits = (1 << len(values)) - 1
+    if not null_count:
+        return _ALL_VALID[len(values)]
+    bits = sum(1 << index for index, value in enumerate(values) if value is not None)
     return bits.to_bytes((len(values) + 7) // 8, "little")
