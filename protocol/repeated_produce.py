@@ -1,6 +1,7 @@
-"""A Produce for one partition that comes again: the same bytes up to its records, but for size and correlation id.
+"""A Produce for one partition of a topic that comes again, for this one or another.
 
-Its answer is then the same but for the correlation id and three numbers.
+It is the same bytes up to its records, but for size, correlation id and the partition's index. The answer is then the
+same but for the correlation id and three numbers.
 """
 
 from __future__ import annotations
@@ -44,15 +45,15 @@ class RepeatedProduceCodec:
         self._size_at = records_start - size_size
         self._size_min = self._size_at + _VARINT_SIZE_MAX + len(_NO_TAGGED_FIELDS)
         self._head = request[LENGTH_PREFIX_SIZE:CORRELATION_ID_START]
-        self._before = request[CORRELATION_ID_END : self._size_at]
-        self._unpack = Struct(f">i4si{len(self._before)}s").unpack_from
+        self._before = request[CORRELATION_ID_END : self._size_at - _INT32.size]
+        self._unpack = Struct(f">i4si{len(self._before)}si").unpack_from
 
-    def read(self, received: memoryview) -> tuple[int, memoryview] | None:
-        """Return correlation id and records if ``received`` is one whole request of this kind."""
+    def read(self, received: memoryview) -> tuple[int, int, memoryview] | None:
+        """Return correlation id, partition and records if ``received`` is one whole request of this kind."""
         whole = len(received)
         if whole < self._size_min:
             return None
-        size, head, correlation_id, before = self._unpack(received)
+        size, head, correlation_id, before, partition = self._unpack(received)
         if size != whole - LENGTH_PREFIX_SIZE or before != self._before or head != self._head:
             return None
         at, end = self._size_at, whole
@@ -71,7 +72,7 @@ class RepeatedProduceCodec:
         else:
             (records_size,) = _INT32.unpack_from(received, at)
             at += _INT32.size
-        return (correlation_id, received[at:end]) if 0 < records_size == end - at else None
+        return (correlation_id, partition, received[at:end]) if 0 < records_size == end - at else None
 
 
 class ProducedTemplate:

@@ -31,7 +31,7 @@ from klamm.protocol.pieces import Piece
 from klamm.protocol.varint import Buffer
 from klamm.server.file_sender import FileSender
 from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
-from klamm.server.repeated_request import KnownRequests, Repeated, correlation_id_in
+from klamm.server.repeated_request import KnownRequests, Repeated, RepeatedAppend, correlation_id_in
 from klamm.server.requests import RequestContext
 from klamm.server.response_slot import ResponseSlot
 from klamm.telemetry.journal import Fetched
@@ -40,7 +40,6 @@ from klamm.telemetry.requests import RequestStats
 if TYPE_CHECKING:
     from klamm.server.apis import Api
     from klamm.server.listener import Listener
-    from klamm.server.repeated_produce import RepeatedProduce
 
 logger = logging.getLogger(__name__)
 
@@ -283,7 +282,7 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._slots) >= REQUESTS_MAX:
             self._pause()
 
-    def _told_again(self, produced: RepeatedProduce, end: int) -> bool:
+    def _told_again(self, produced: RepeatedAppend, end: int) -> bool:
         """Have a Produce that comes again appended with the others of this read; False: it is another request."""
         received_ns = perf_counter_ns()
         received = self._buffer.view[self._start : end]
@@ -291,9 +290,9 @@ class Connection(asyncio.BufferedProtocol):
         if slot is None:
             return False
         self._start = end
-        size = len(received)
-        slot.began_ns = self._count(self._listener.apis[produced.header.api_key], size, received_ns)
-        self._append_slot(slot, produced.stats, produced.header, size, received_ns)
+        api, size = self._listener.apis[produced.header.api_key], len(received)
+        slot.began_ns = self._count(api, size, received_ns)
+        self._append_slot(slot, api.stats, produced.header, size, received_ns)
         if len(self._slots) >= REQUESTS_MAX:
             self._pause()
         return True

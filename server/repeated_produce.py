@@ -1,15 +1,14 @@
 """A Produce that comes again with other records (``repeated_request.py``): neither header nor body is read anew.
 
-That is a producer that sends one batch after the other to the same partition. One that waits for each answer has its
-batch appended on the spot, as a drain of its own, past the partition's mailbox; several requests that come with one read
-are told, and are one write of their partition. Whatever stands against that, the request takes the way of any other,
-from the beginning.
+That is a producer that sends one batch after the other to the partitions of a topic. One that waits for each answer has
+its batch appended on the spot, as a drain of its own, past the partition's mailbox; several requests that come with one
+read are told, and those for the same partition are one write. Whatever stands against that, the request takes the way
+of any other, from the beginning.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from klamm.actors.messages import AppendBatch
 from klamm.actors.partition import PartitionActor
@@ -33,6 +32,13 @@ _ANSWERED: Final = (-1, 1)
 """The acks that are answered, and store something."""
 
 
+class _Target(NamedTuple):
+    """A partition to which the client may write, and what it is answered."""
+
+    partition: Partition
+    template: ProducedTemplate
+
+
 class RepeatedProduce:
     """A Produce of one batch, and what takes the next one like it (``Repeated``).
 
@@ -43,7 +49,6 @@ class RepeatedProduce:
         header: Its header.
         codec: Reads the next one.
         asked: What it says; one partition.
-        partition: That partition, to which the client may write.
     """
 
     __slots__ = (
@@ -51,15 +56,12 @@ class RepeatedProduce:
         "_client_id",
         "_codec",
         "_connection",
-        "_key",
         "_node",
-        "_partition",
+        "_targets",
         "_timeout_ms",
         "header",
-        "index",
         "name",
         "stats",
-        "template",
         "topic_id",
     )
 
@@ -71,67 +73,85 @@ class RepeatedProduce:
         header: RequestHeader,
         codec: RepeatedProduceCodec,
         asked: ProduceRequest,
-        partition: Partition,
     ) -> None:
         self._node = node
         self._connection = connection
         self._codec = codec
         self._acks, self._timeout_ms = asked.acks, asked.timeout_ms
         self._client_id = None if header.client_id is None else header.client_id.encode()
-        self._key = partition.topic, partition.index
-        self._partition = partition
+        self._targets: dict[int, _Target] = {}
         self.name, self.topic_id, _ = asked.topics[0]
-        self.index = partition.index
         self.header = header
         self.stats = stats
-        self.template = ProducedTemplate(header.api_version, self.name, self.topic_id, self.index)
 
     def answer(self, received: memoryview) -> RepeatedProduceResponse | None:
         """Append, and answer or wait, if it is such a request and nothing comes before it; see ``Repeated``."""
-        partition = self._partition
-        actor = partition.ref.actor_inbox.actor
+        found = self._codec.read(received)
+        target = None if found is None else self._target(found[1])
+        if found is None or target is None:
+            return None
+        actor = target.partition.ref.actor_inbox.actor
         if not isinstance(actor, PartitionActor) or not actor.is_between_drains:
             return None
-        message = self._read(received)
-        if message is None:
-            return None
+        message, response = self._append(target, found[0], found[2], len(received))
         actor.take_between_drains(message)
-        return message.reply
+        return response
 
     def tell(self, received: memoryview) -> RepeatedProduceResponse | None:
         """Tell the partition, if it is such a request: what it was told is drained at the end of the read."""
-        message = self._read(received)
-        if message is None:
-            return None
-        self._partition.ref.tell(message)
-        return message.reply
-
-    def _read(self, received: memoryview) -> AppendBatch | None:
-        """Return the append that is asked for; None: this is another request, or it must be handled as any other."""
         found = self._codec.read(received)
-        partition = self._partition
-        if (
-            found is None
-            or not partition.online
-            or partition.ref.actor_inbox.closed
-            or self._node.partitions.get(self._key) is not partition
-        ):
+        target = None if found is None else self._target(found[1])
+        if found is None or target is None:
             return None
-        correlation_id, records = found
+        message, response = self._append(target, found[0], found[2], len(received))
+        target.partition.ref.tell(message)
+        return response
+
+    def _target(self, index: int) -> _Target | None:
+        """Return a partition that takes appends; None: whatever it is must be found out as for any other request."""
+        target = self._targets.get(index)
+        if target is None:
+            return self._find(index)
+        partition = target.partition
+        if self._node.partitions.get((partition.topic, index)) is not partition:  # deleted, perhaps made anew
+            del self._targets[index]
+            return None
+        return None if not partition.online or partition.ref.actor_inbox.closed else target
+
+    def _find(self, index: int) -> _Target | None:
+        topic = self.topic_id if self.name is None else self.name
+        assert topic is not None, "a topic without name and id"
+        try:
+            partition = find_partition(self._node, topic, index)
+        except KafkaError:
+            return None
+        if partition.internal or partition.ref.actor_inbox.closed:
+            return None
+        template = ProducedTemplate(self.header.api_version, self.name, self.topic_id, index)
+        target = self._targets[index] = _Target(partition, template)
+        return target
+
+    def _append(
+        self, target: _Target, correlation_id: int, records: memoryview, size: int
+    ) -> tuple[AppendBatch, RepeatedProduceResponse]:
         connection = self._connection
-        response = RepeatedProduceResponse(connection, self, correlation_id)
-        connection.pin(response, len(received) - LENGTH_PREFIX_SIZE)
-        return AppendBatch(records, self._acks, self._client_id, response, 0, self._timeout_ms, False)  # noqa: FBT003
+        response = RepeatedProduceResponse(connection, self, target, correlation_id)
+        connection.pin(response, size - LENGTH_PREFIX_SIZE)
+        return (
+            AppendBatch(records, self._acks, self._client_id, response, 0, self._timeout_ms, False),  # noqa: FBT003
+            response,
+        )
 
 
 class RepeatedProduceResponse(ResponseSlot):
     """The response to a Produce that came again, made of what its one partition answers (``AppendReply``)."""
 
-    __slots__ = ("_base_offset", "_correlation_id", "_request")
+    __slots__ = ("_base_offset", "_correlation_id", "_request", "_target")
 
-    def __init__(self, connection: Connection, request: RepeatedProduce, correlation_id: int) -> None:
+    def __init__(self, connection: Connection, request: RepeatedProduce, target: _Target, correlation_id: int) -> None:
         ResponseSlot.__init__(self, connection)  # for each request: super() takes longer
         self._request = request
+        self._target = target
         self._correlation_id = correlation_id
         self._base_offset = -1
 
@@ -140,15 +160,16 @@ class RepeatedProduceResponse(ResponseSlot):
     ) -> None:
         """Take the partition's answer, and answer."""
         assert not slot, f"a Produce of one partition has no slot {slot}"
-        request = self._request
+        partition, template = self._target
         if error is None:
             self._base_offset = base_offset
-            frame = request.template.encode(self._correlation_id, base_offset, append_time_ms, log_start_offset)
+            frame = template.encode(self._correlation_id, base_offset, append_time_ms, log_start_offset)
             self.buffers = (frame,)
         else:
+            request = self._request
             request.stats.errors += 1
             self.error_code = error.error_code
-            topic = request.name, request.topic_id, [refused(request.index, error, log_start_offset)]
+            topic = request.name, request.topic_id, [refused(partition.index, error, log_start_offset)]
             version = request.header.api_version
             self.buffers = (encode_produce_response(version, self._correlation_id, [topic]),)
         self.done = True
@@ -161,7 +182,7 @@ class RepeatedProduceResponse(ResponseSlot):
     def batches(self) -> tuple[tuple[TopicKey, int, int], ...]:
         """Return (topic, partition, base offset; -1 where it was refused) of the batch."""
         request = self._request
-        return ((request.topic_id or request.name or "", request.index, self._base_offset),)
+        return ((request.topic_id or request.name or "", self._target.partition.index, self._base_offset),)
 
 
 def repeated_produce(
@@ -170,19 +191,12 @@ def repeated_produce(
 ) -> RepeatedProduce | None:  # fmt: skip
     """Return what takes the next request like this one; None where each has to be looked at anew."""
     version = header.api_version
-    name, topic_id, ((index, records),) = asked.topics[0]
-    topic = topic_id if name is None else name
-    if version < ZSTD_SINCE or asked.acks not in _ANSWERED or asked.transactional_id is not None:
-        return None
-    if not records or topic is None:
-        return None
-    try:
-        partition = find_partition(node, topic, index)
-    except KafkaError:
+    _, _, ((_, records),) = asked.topics[0]
+    if version < ZSTD_SINCE or asked.acks not in _ANSWERED or asked.transactional_id is not None or not records:
         return None
     request = len(frame).to_bytes(LENGTH_PREFIX_SIZE, "big") + frame
     codec = RepeatedProduceCodec(request, version, len(records))
     found = codec.read(memoryview(request))
-    if partition.internal or found is None or len(found[1]) != len(records):
+    if found is None or len(found[2]) != len(records):
         return None
-    return RepeatedProduce(node, stats, connection, header, codec, asked, partition)
+    return RepeatedProduce(node, stats, connection, header, codec, asked)

@@ -21,7 +21,7 @@ REPEATED_MAX: Final = 4
 """Requests kept for one connection, each of another size; beyond that all are forgotten, and learnt anew."""
 
 PRODUCED_BEFORE: Final = 2
-"""Produces in a row to one partition before the next one is looked for: some producers go round their partitions."""
+"""Produces in a row to one topic before the next one is looked for: some producers go round their topics."""
 
 _HEAD: Final = Struct(">ihh")  # the frame's size, API key, version; the correlation id follows
 _CORRELATION_ID: Final = Struct(">i")
@@ -55,6 +55,14 @@ class RepeatedInSize(Repeated, Protocol):
     size: int
 
 
+class RepeatedAppend(Repeated, Protocol):
+    """A request that appends records, of any size."""
+
+    def tell(self, received: memoryview) -> ResponseSlot | None:
+        """As ``answer``, but with other requests: what is told is appended, and answered, at the end of the read."""
+        ...
+
+
 class RepeatedRequest:
     """A request of which only the correlation id changes (``Repeated``).
 
@@ -86,14 +94,14 @@ class KnownRequests:
 
     Attributes:
         by_size: Those that always have the same size, by that.
-        produced: A Produce of one batch, which has any size; None: the last ones went to several partitions.
+        produced: A Produce of one batch, which has any size; None: the last ones went to several topics.
     """
 
     __slots__ = ("_candidate_size", "_produced_count", "_produced_to", "by_size", "produced")
 
     def __init__(self) -> None:
         self.by_size: dict[int, RepeatedInSize] = {}
-        self.produced: Repeated | None = None
+        self.produced: RepeatedAppend | None = None
         self._candidate_size = 0
         self._produced_to: tuple[object, ...] = ()
         self._produced_count = 0
@@ -115,10 +123,10 @@ class KnownRequests:
             self.by_size.clear()
         self.by_size[repeated.size] = repeated
 
-    def may_produce_again(self, partition: tuple[object, ...]) -> bool:
-        """Whether to learn a Produce of one batch: it is the second one in a row that came alone to this partition."""
-        if partition != self._produced_to:
-            self.produced, self._produced_to, self._produced_count = None, partition, 0
+    def may_produce_again(self, topic: tuple[object, ...]) -> bool:
+        """Whether to learn a Produce of one batch: it is the second one in a row to this topic."""
+        if topic != self._produced_to:
+            self.produced, self._produced_to, self._produced_count = None, topic, 0
         self._produced_count += 1
         return self._produced_count == PRODUCED_BEFORE
 

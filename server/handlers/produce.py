@@ -75,7 +75,7 @@ class ProduceApi:
 
     def _learn(self, connection: Connection, header: RequestHeader, frame: memoryview, request: ProduceRequest) -> None:
         name, topic_id, partitions = request.topics[0]
-        if len(partitions) == 1 and connection.known.may_produce_again((name, topic_id, partitions[0][0])):
+        if len(partitions) == 1 and connection.known.may_produce_again((name, topic_id)):
             connection.known.produced = repeated_produce(self._node, self.stats, connection, header, frame, request)
 
     def _tell(self, request: ProduceRequest, header: RequestHeader, response: ProduceResponse) -> None:

@@ -16,6 +16,7 @@ from klamm.protocol.varint import unsigned_varint
 from klamm.records.record import decode_records
 from klamm.server.embedded import Broker
 from klamm.server.handlers.produce import ProduceApi
+from klamm.telemetry.journal import Journal, Request
 from tests.server.handled import note_handled
 from tests.server.replicas import create_topic, on_loop, port_of
 from tests.support.process import wait_until
@@ -121,11 +122,21 @@ def answers_of(broker: Broker, frames: Sequence[bytes], *, connections: int) -> 
     return answers
 
 
-def payloads(broker: Broker, topic: str) -> list[bytes]:
-    """Return the batches of a topic."""
+def answers_together(broker: Broker, frames: Sequence[bytes]) -> list[bytes]:
+    """Return the answers to frames of which the first two come alone and all others together."""
+    with WireConnection(port_of(broker)) as connection:
+        answers: list[bytes] = []
+        for sent in (frames[:1], frames[1:2], frames[2:]):
+            connection.socket.sendall(b"".join(sent))
+            answers += [connection.receive_frame() for _ in sent]
+        return answers
+
+
+def payloads(broker: Broker, topic: str, partition: int = 0) -> list[bytes]:
+    """Return the batches of a topic's partition."""
 
     def read() -> list[bytes]:
-        return [bytes(row.payload) for row in broker.node.partitions[topic, 0].log.rows_from(0)]
+        return [bytes(row.payload) for row in broker.node.partitions[topic, partition].log.rows_from(0)]
 
     found: list[bytes] = on_loop(broker, read)
     return found
@@ -152,20 +163,27 @@ def test_answers_and_log_are_those_of_requests_that_come_for_the_first_time(
 ) -> None:
     batches = awkward_batches()
     outcomes: list[tuple[list[bytes], list[bytes]]] = []
-    for connections in (1, 2 * len(batches)):
+    counts: list[int] = []
+    for way in ("one connection", "together", "a connection each"):
+        handled.clear()
         with Broker(memory=True) as broker:
             producer = Producer(broker, topic, version, acks=acks)
             frames = [producer.frame(batch, number) for number, batch in enumerate(batches * 2)]
-            answers = answers_of(broker, frames, connections=connections)
+            if way == "together":
+                answers = answers_together(broker, frames)
+            else:
+                answers = answers_of(broker, frames, connections=1 if way == "one connection" else len(frames))
             answers = [answer.replace(producer.topic_id.bytes, bytes(16)) for answer in answers]
             outcomes.append((answers, payloads(broker, topic)))
-            taken = broker.node.apis[ApiKey.PRODUCE].stats
-            assert (taken.count, taken.received_size) == (len(frames), sum(map(len, frames)))
-    (answers, log), (answers_anew, log_anew) = outcomes
-    assert answers == answers_anew
-    assert log == log_anew
-    on_the_spot = len(batches) * 4 - len(handled)
-    assert on_the_spot >= len(batches), "few came again"
+            stats = broker.node.apis[ApiKey.PRODUCE].stats
+            counts.append(stats.errors)
+            assert (stats.count, stats.received_size) == (len(frames), sum(map(len, frames)))
+        if way != "a connection each":
+            assert len(handled) <= len(batches), "few came again"
+    alone, together, anew = outcomes
+    assert alone == anew
+    assert together == anew
+    assert counts == counts[:1] * 3
 
 
 @pytest.mark.parametrize(
@@ -201,6 +219,27 @@ def test_a_producer_of_another_topic_in_between_is_served(broker: Broker, topic:
     for turn, producer in enumerate(producers):
         expected = [value for one, value in zip(turns, values, strict=True) if one == turn]
         assert [values_of(batch) for batch in payloads(broker, producer.topic)] == [[value] for value in expected]
+
+
+def test_a_producer_that_goes_round_the_partitions_is_known(topic: str, handled: list[int]) -> None:
+    partitions = [0, 1, 2, 1, 2, 0, 0, 2, 1, 1, 2, 0]
+    for together in (False, True):
+        handled.clear()
+        with Broker(memory=True, config={"num.partitions": 3}) as broker:
+            producer = Producer(broker, topic, 13)
+            frames = [
+                producer.frame(record_batch([b"%d" % number]), number, partition=partition)
+                for number, partition in enumerate(partitions)
+            ]
+            answers = answers_together(broker, frames) if together else answers_of(broker, frames, connections=1)
+            assert [error_of(producer, answer) for answer in answers] == [0] * len(frames)
+            assert [answer[4 + 1 + 1 + 16 + 1 : 27][:4] for answer in answers] == [
+                struct.pack(">i", partition) for partition in partitions
+            ]
+            for partition in range(3):
+                expected = [[b"%d" % number] for number, asked in enumerate(partitions) if asked == partition]
+                assert [values_of(batch) for batch in payloads(broker, topic, partition)] == expected
+        assert handled == [0, 1]
 
 
 def test_requests_that_come_together_are_answered_in_order(broker: Broker, topic: str) -> None:
@@ -253,6 +292,24 @@ def test_a_batch_waits_until_the_producers_are_known(broker: Broker, topic: str,
         assert error_of(producer, connection.receive_frame()) == 0
     assert handled == [0, 1]
     assert len(payloads(broker, topic)) == 5, "the last one was known as a repetition"
+
+
+def test_what_is_noted_of_a_refused_one_is_its_own(broker: Broker, topic: str, handled: list[int]) -> None:
+    producer, journal = Producer(broker, topic, 12), Journal()
+    batches = [record_batch([b"v"])] * 2 + [record_batch([b"v"], crc=1)] * 3
+    with WireConnection(port_of(broker)) as connection:
+        connection.socket.sendall(producer.frame(batches[0], 100))
+        connection.receive_frame()
+        (served,) = broker.node.connections
+        on_loop(broker, lambda: setattr(served._listener, "journal", journal))
+        for sent in ([1], [2], [3, 4]):
+            connection.socket.sendall(b"".join(producer.frame(batches[number], 100 + number) for number in sent))
+            for _ in sent:
+                connection.receive_frame()
+    assert handled == [100, 101]
+    notes = [note for note in journal.notes if isinstance(note, Request)]
+    assert [note.correlation_id for note in notes] == [102, 103, 104]
+    assert {(note.error_code, note.batches) for note in notes} == {(ErrorCode.CORRUPT_MESSAGE, ((topic, 0, -1),))}
 
 
 def test_a_topic_that_was_deleted_takes_nothing(broker: Broker, topic: str) -> None:
