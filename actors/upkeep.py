@@ -133,8 +133,11 @@ class Upkeep:
         """Say what went wrong, once until an upkeep went well; the next one tries again.
 
         Raises:
+            StorageFailureError: A flush failed: the log must be opened anew.
             Exception: It is none of the disk's failures, but a mistake of ours.
         """
+        if isinstance(failure, StorageFailureError) and failure.fatal:
+            raise failure
         if isinstance(failure, StorageError):
             self._failed = True
             self._refusals.refused(failure)

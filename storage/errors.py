@@ -32,6 +32,10 @@ class StorageError(Exception):
         return _NEXT_STEPS.get(cause.errno or 0, "") if isinstance(cause, OSError) else ""
 
 
+class UnflushedError(OSError):
+    """A flush of a file failed, now or earlier: what was written may not be on the disk, whatever later flushes say."""
+
+
 class StorageFailureError(StorageError):
     """The disk refused (full, unwritable, input/output error): the log is as it was before the call.
 

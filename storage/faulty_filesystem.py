@@ -4,6 +4,9 @@ What a crash may do to bytes that were written but not flushed: keep, lose, tear
 each write by itself, so that a later one may survive an earlier one. Names that were made, renamed or removed but not
 flushed with their directory survive as a prefix of what was done there, as a journal keeps them. What was flushed
 stays. Everything random comes from the ``Random`` given, so a seed replays it.
+
+A flush that fails drops what it should have written, as Linux does: it can still be read, no later flush takes it to
+the disk, and a crash loses it, unless it is written again.
 """
 
 from __future__ import annotations
@@ -28,11 +31,20 @@ class SimulatedCrashError(Exception):
 
 
 class _Change:
-    """A write or a truncation that was not flushed."""
+    """A write (of ``written``) or a truncation (None) that was not flushed."""
 
     def __init__(self, position: int, written: bytes | None) -> None:
         self.position = position
         self.written = written
+
+    def change(self, content: bytearray, written: bytes | None) -> None:
+        """Make the change in ``content``, with other bytes than were written."""
+        if written is None:
+            del content[self.position :]
+            return
+        end = self.position + len(written)
+        content.extend(bytes(max(0, end - len(content))))
+        content[self.position : end] = written
 
 
 class TrackedContent(Content):
@@ -45,24 +57,32 @@ class TrackedContent(Content):
         self.flushed = b""
         self.unflushed: list[_Change] = []
 
+    def flush(self, count: int) -> None:
+        """Take the oldest ``count`` unflushed changes to the disk."""
+        flushed = bytearray(self.flushed)
+        for change in self.unflushed[:count]:
+            change.change(flushed, change.written)
+        self.flushed = bytes(flushed)
+        del self.unflushed[:count]
+
+    def drop(self, count: int) -> None:
+        """Forget that the oldest ``count`` unflushed writes have to go to the disk; truncations a journal has."""
+        self.unflushed[:count] = [change for change in self.unflushed[:count] if change.written is None]
+
     def survive(self, random: Random) -> Content:
         """Return what a crash leaves of this file."""
         left = bytearray(self.flushed)
         for change in self.unflushed:
-            if change.written is None:
-                del left[change.position :]
-                continue
-            fate = random.choice(("keep", "lose", "tear", "zero"))
             written = change.written
-            if fate == "lose":
-                continue
-            if fate == "tear":
-                written = written[: random.randint(0, len(written)) // SECTOR_SIZE_BYTES * SECTOR_SIZE_BYTES]
-            elif fate == "zero":
-                written = bytes(len(written))
-            end = change.position + len(written)
-            left.extend(bytes(max(0, end - len(left))))
-            left[change.position : end] = written
+            if written is not None:
+                fate = random.choice(("keep", "lose", "tear", "zero"))
+                if fate == "lose":
+                    continue
+                if fate == "tear":
+                    written = written[: random.randint(0, len(written)) // SECTOR_SIZE_BYTES * SECTOR_SIZE_BYTES]
+                elif fate == "zero":
+                    written = bytes(len(written))
+            change.change(left, written)
         survivor = TrackedContent()
         survivor.append(bytes(left))
         survivor.flushed = bytes(left)
@@ -84,7 +104,7 @@ class FaultyFile(MemoryFile):
         written = b"".join(buffers)
         refused, allowed = self._filesystem.charge(len(written))
         if position != self.tracked.size:
-            self.tracked.truncate(position)
+            self._cut(position)
         part = written[:allowed]
         self.tracked.append(part)
         self.tracked.unflushed.append(_Change(position, part))
@@ -104,6 +124,9 @@ class FaultyFile(MemoryFile):
     def truncate(self, size: int) -> None:
         """Truncate; see :class:`File`."""
         self._filesystem.step()
+        self._cut(size)
+
+    def _cut(self, size: int) -> None:
         if size < self.tracked.size:
             self.tracked.unflushed.append(_Change(size, None))
         self.tracked.truncate(size)
@@ -111,9 +134,22 @@ class FaultyFile(MemoryFile):
     def sync(self) -> None:
         """Flush; see :class:`File`."""
         self._filesystem.step()
-        self._filesystem.syncing()
-        self.tracked.flushed = bytes(self.tracked.read(self.tracked.size, 0))
-        self.tracked.unflushed.clear()
+        self.flush(len(self.tracked.unflushed))
+
+    def flush(self, count: int) -> None:
+        """Take the oldest ``count`` changes to the disk, or fail and drop them."""
+        try:
+            self._filesystem.syncing()
+        except OSError:
+            self.tracked.drop(count)
+            raise
+        self.tracked.flush(count)
+
+    def rewrite(self, position: int) -> None:
+        """Have what stands there flushed by the next flush; see :class:`File`."""
+        self._filesystem.step()
+        again = bytes(self.tracked.read(self.tracked.size, position))
+        self.tracked.unflushed.append(_Change(position, again))
 
 
 class FaultyFilesystem(MemoryFilesystem):
@@ -191,12 +227,15 @@ class FaultyFilesystem(MemoryFilesystem):
 
     def flip(self, path: str, position: int, mask: int = 0xFF, *, rotten: bool = False) -> None:
         """Flip the bits of ``mask`` in one byte: by a write, or ``rotten``, which no time of change tells of."""
+        file = self.files[path]
+        assert isinstance(file, TrackedContent), path
         content = bytearray(self.read_file(path))
         content[position] ^= mask
-        self.files[path].truncate(0)
-        self.files[path].append(bytes(content))
+        file.truncate(0)
+        file.append(bytes(content))
+        file.unflushed.append(_Change(position, bytes(content[position : position + 1])))
         if not rotten:
-            self.files[path].changed_ns = time_ns()
+            file.changed_ns = time_ns()
 
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:  # noqa: ARG002  # nothing to keep
         """Open a file; see :class:`Filesystem`."""

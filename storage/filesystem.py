@@ -81,7 +81,15 @@ class File(Protocol):
         ...
 
     def sync(self) -> None:
-        """*Flush*: what was written before this call survives a power cut when it returns."""
+        """*Flush*: what was written before this call survives a power cut when it returns.
+
+        Raises:
+            OSError: It may not, whatever later flushes say: a system counts what it could not write as written.
+        """
+        ...
+
+    def rewrite(self, position: int) -> None:
+        """Write what is read from ``position`` to the end once more, so that the next flush takes it to the disk."""
         ...
 
 

@@ -12,6 +12,7 @@ from klamm.storage.handles import FileHandles
 from klamm.storage.log_state import CleanState
 from klamm.storage.recovery import TRUNCATED_MARKER, Recovery, RecoveryReport, segment_path
 from klamm.storage.segment import Segment
+from klamm.storage.segment_file import UNFLUSHED_MARKER
 from klamm.storage.settings import LogSettings
 from klamm.storage.snapshots import drop_snapshots_after
 
@@ -56,6 +57,8 @@ def _recovered(handles: FileHandles, directory: str, settings: LogSettings, chec
     known = {} if checkpoint is None else {state.base_offset: state for state in checkpoint.segments}
     epochs = LeaderEpochs(() if checkpoint is None else checkpoint.epochs)
     found = Recovery(handles, directory, gaps_allowed=settings.compacted).run(known, epochs)
+    if handles.filesystem.exists(f"{directory}/{UNFLUSHED_MARKER}"):  # what it is about was flushed just now
+        handles.filesystem.unlink(f"{directory}/{UNFLUSHED_MARKER}")
     if found.segments:  # what a killed process made may not have its name on the disk
         sync_names(handles.filesystem, directory)
     start = end = 0 if checkpoint is None else checkpoint.log_start_offset

@@ -7,6 +7,9 @@ segments are trusted until they are read. What fails is cut off, after a copy of
 ``<base offset>.<position>.quarantine``; segments behind the cut are renamed to ``….quarantine`` whole. A flushed
 segment whose file is gone is told of, and costs none of the flushed ones behind it.
 
+What a failed flush left in memory only is written once more before it is read: a later flush would take it for done,
+and the next power cut would take it away.
+
 Nothing has mapped these files yet, so cutting them in place is safe.
 """
 
@@ -24,6 +27,7 @@ from klamm.storage.footer import ABORTED_KEY, EPOCHS_KEY, REPLACES_KEY, Footer, 
 from klamm.storage.group_walk import checked_groups
 from klamm.storage.handles import FileHandles
 from klamm.storage.segment import Segment
+from klamm.storage.segment_file import UNFLUSHED_MARKER
 
 SEGMENT_SUFFIX: Final = ".arrow"
 QUARANTINE_SUFFIX: Final = ".quarantine"
@@ -89,6 +93,7 @@ class Recovery:
         self._gaps_allowed = gaps_allowed
         self._cuts: list[Cut] = []
         self._compacted_end = 0
+        self._unflushed = False
         self._checked_bytes = 0
 
     def run(self, known: dict[int, SegmentState], epochs: LeaderEpochs) -> Recovered:
@@ -98,6 +103,7 @@ class Recovery:
             OSError: The disk refused.
         """
         names = self._filesystem.list_directory(self._directory)
+        self._unflushed = UNFLUSHED_MARKER in names
         if TRUNCATED_MARKER in names:
             known = {}
             epochs.clear()
@@ -151,13 +157,24 @@ class Recovery:
                 for epoch, offset in decode_epochs(footer.metadata):
                     epochs.assign(epoch, offset)
                 self._compacted_end = max(self._compacted_end, compacted_end_of(footer))
-                return Segment(self._handles, path, footer.state)
+                segment = Segment(self._handles, path, footer.state)
+                self._write_again(
+                    segment, footer.state.data_end
+                )  # all before was flushed before the footer was written
+                return segment
         size = file.size()
         if known is None or known.sealed or not start <= known.data_end <= size:
             known = SegmentState.empty(base, start)
         segment = Segment(self._handles, path, known)
+        self._write_again(segment, 0 if known.data_end == start else known.data_end)
         self._walk(segment, size, epochs)
         return segment
+
+    def _write_again(self, segment: Segment, position: int) -> None:
+        """If a flush of the log failed: write and flush what may not be on the disk, before it is checked."""
+        if self._unflushed:
+            segment.file().rewrite(position)
+            segment.flush_file()
 
     def _head_size(self, path: str) -> int | None:
         head = bytes(self._filesystem.open(path).read(HEAD_SIZE_MAX, 0))
@@ -182,7 +199,7 @@ class Recovery:
         except CorruptSegmentError as error:
             self._cut(segment, size, error.reason)
         if self._checked_bytes:  # what a killed process wrote may be in the page cache only
-            segment.file().sync()
+            segment.flush_file()
 
     def _cut(self, segment: Segment, size: int, reason: str) -> None:
         position = segment.data_end
@@ -192,7 +209,7 @@ class Recovery:
         with contextlib.suppress(OSError):  # a full disk must not keep the log from opening; the cut is reported anyhow
             quarantine = self._copy(segment, size, kept)
         file.truncate(position)
-        file.sync()
+        segment.flush_file()
         self._cuts.append(Cut(segment.path, position, size - position, reason, quarantine))
 
     def _copy(self, segment: Segment, size: int, kept: str) -> str | None:

@@ -323,12 +323,12 @@ class Segment(SegmentFile):
         """*Flush*: what was written before this call survives a power cut when it returns. Safe from any thread.
 
         Raises:
-            OSError: It may not; pages may have been dropped.
+            UnflushedError: It may not; pages may have been dropped.
+            OSError: The file is gone, or cannot be opened.
         """
         end = self.data_end
         if end > self.synced_end:
-            file = self.file()
-            file.sync()
-            self.look(file)
+            self.flush_file()
+            self.look(self.file())
             self.check_there()
             self.synced_end = max(self.synced_end, end)

@@ -29,6 +29,7 @@ def seal(
 
     Raises:
         CorruptSegmentError: A row group on the way is damaged: the segment stays as it was.
+        UnflushedError: A flush failed, now or earlier.
         OSError: The disk refused: the segment stays as it was.
     """
     segment.load_index()
@@ -39,14 +40,14 @@ def seal(
         )
     file = segment.file()
     segment.look(file)
-    file.sync()  # first, so that a footer is proof of all before it: recovery trusts sealed segments
+    segment.flush_file()  # first, so that a footer is proof of all before it: recovery trusts sealed segments
     if file.size() > segment.data_end:  # of a write that failed and could not be taken back
         file.truncate(segment.data_end)
     tail = make_tail(segment.state, segment.index, blocks, schema_metadata, footer_metadata)
     with segment.changing():
         try:
             file.write([tail], segment.data_end)
-            file.sync()
+            segment.flush_file()
         except OSError:
             file.truncate(segment.data_end)
             raise
@@ -85,7 +86,7 @@ def truncated(segment: Segment, offset: int) -> Segment | None:
             _rewrite(segment, shorter, kept)
         else:
             segment.file().truncate(shorter.data_end)
-            segment.file().sync()
+            segment.flush_file()
     segment.handles.forget(segment)
     shorter.synced_end = shorter.data_end
     return shorter

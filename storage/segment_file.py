@@ -2,15 +2,23 @@
 
 A file that somebody else removed, or put another one in the place of, is read on for as long as it is open here, but
 nothing is appended or flushed to it any more: ``fault`` says so. If it comes back, all goes on.
+
+A flush that fails does so once: the system has dropped what it could not write, counts it as written, and calls the
+next flush a success (fsyncgate, 2018). So a file whose flush failed is not flushed again, until recovery has written
+once more what it reads of it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
+from threading import RLock
+from typing import Final
 
+from klamm.storage.errors import UnflushedError
 from klamm.storage.file_watch import FileWatch
 from klamm.storage.filesystem import File
 from klamm.storage.handles import FileHandles
@@ -18,19 +26,26 @@ from klamm.storage.verified_ranges import Ranges
 
 logger = logging.getLogger(__name__)
 
+UNFLUSHED_MARKER: Final = "unflushed"
+"""A file of this name says that a flush of the log failed: what is read may not be on the disk. Nobody flushes it: it
+tells the next process what the page cache holds, and a power cut takes both."""
+
 
 class SegmentFile:
     """The file, and what of it was checked. Safe from several threads, as long as one alone writes."""
 
     __slots__ = (
-        "_pinned", "_verified", "data_end", "fault", "handles", "open_file", "path", "removed", "unverified_end",
-        "used", "watch",
+        "_flush_failure", "_flush_lock", "_pinned", "_verified", "data_end", "fault", "handles", "open_file", "path",
+        "removed", "unverified_end", "used", "watch",
     )  # fmt: skip
 
     def __init__(self, handles: FileHandles, path: str, data_end: int) -> None:
         self.handles = handles
         self.open_file: File | None = None
         self._pinned: File | None = None
+        self._flush_failure: OSError | None = None
+        self._flush_lock = RLock()
+        """Held during a flush: of two at once the system may tell the other one that it failed."""
         self.watch = FileWatch()
         self._verified: Ranges = ()
         self.path = path
@@ -75,6 +90,26 @@ class SegmentFile:
     def release(self) -> None:
         """Let go of the file."""
         self.open_file = self._pinned
+
+    def flush_file(self) -> None:
+        """*Flush* the file. Safe from any thread.
+
+        Raises:
+            UnflushedError: The disk refused, now or earlier.
+            OSError: The file cannot be opened.
+        """
+        file = self.file()
+        with self._flush_lock:
+            if self._flush_failure is None:
+                try:
+                    file.sync()
+                except OSError as error:
+                    self._flush_failure = error
+                    with contextlib.suppress(OSError):
+                        self.handles.filesystem.open(f"{self.path.rpartition('/')[0]}/{UNFLUSHED_MARKER}", create=True)
+            failure = self._flush_failure
+        if failure is not None:
+            raise UnflushedError(failure.errno, failure.strerror, self.path) from failure
 
     @contextmanager
     def changing(self) -> Generator[None]:

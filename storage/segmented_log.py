@@ -6,13 +6,13 @@ It stands apart from the rest of the log because this is the hot path.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import Lock, RLock
 from typing import Self, TypeVar
 from uuid import UUID
 
 from klamm.storage.arrow_format import FORMAT_VERSION
 from klamm.storage.epochs import EpochEnd, EpochStart, LeaderEpochs
-from klamm.storage.errors import StorageFailureError
+from klamm.storage.errors import StorageFailureError, UnflushedError
 from klamm.storage.file_ranges import RangeSlice
 from klamm.storage.footer import (
     FORMAT_VERSION_KEY,
@@ -67,6 +67,8 @@ class SegmentedLog:
         self._retired = False
         self._truncations = 0
         self._first_dirty_offset: int | None = None
+        self._flushing_lock = RLock()
+        """Held during a flush: another one would believe done what this one is at."""
         self._flush_lock = Lock()
         """Held while the flushed end offset changes: a flush must not raise it above a truncation."""
         self._files_lock = Lock()
@@ -187,6 +189,11 @@ class SegmentedLog:
             StorageFailureError: It may not. If that is fatal the log takes no more appends until it is opened anew; if
                 a file is gone, none until it is back: opened anew, the log would lose what can still be read.
         """
+        with self._flushing_lock:
+            return self._flush()
+
+    def _flush(self) -> int:
+        self._check_usable()
         truncations, target = self._truncations, self.log_end_offset
         if target <= self.flushed_end_offset and self._directory_synced:
             return self.flushed_end_offset
@@ -203,12 +210,21 @@ class SegmentedLog:
             msg = f"{self.directory}: flush: {error}"
             raise StorageFailureError(msg) from error
         except OSError as error:
-            self._failure = f"{self.directory}: flush failed: {error}"
-            raise StorageFailureError(self._failure, fatal=True) from error
+            self._directory_synced = False
+            raise self._unflushed(error) from error
         with self._flush_lock:
             if truncations == self._truncations:
                 self.flushed_end_offset = max(target, self.flushed_end_offset)
             return self.flushed_end_offset
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise StorageFailureError(self._failure, fatal=True)
+
+    def _unflushed(self, error: OSError) -> StorageFailureError:
+        """Take no more appends and flushes: what is on the disk is unknown."""
+        self._failure = f"{self.directory}: flush failed: {error}"
+        return StorageFailureError(self._failure, fatal=True)
 
     @staticmethod
     def _sync(segment: Segment) -> None:
@@ -229,8 +245,9 @@ class SegmentedLog:
 
         Raises:
             CorruptSegmentError: A segment is damaged; it stays as it is.
-            StorageFailureError: The disk refused; call again later.
+            StorageFailureError: The disk refused; call again later, unless that is fatal: see :meth:`flush`.
         """
+        self._check_usable()
         try:
             with self._files_lock:
                 self._check_not_abandoned()
@@ -238,6 +255,8 @@ class SegmentedLog:
             for segment in self._segments[:-1]:
                 if not segment.sealed:
                     self._seal(segment)
+        except UnflushedError as error:
+            raise self._unflushed(error) from error
         except OSError as error:
             msg = f"{self.directory}: maintenance: {error}"
             raise StorageFailureError(msg) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 from klamm.actors.messages import Maintain
@@ -30,3 +31,13 @@ def test_one_job_of_a_partition_at_a_time_is_with_the_disk(partition: Partitions
     works[1]()
     one.append(sequenced(3, VALUE))
     assert len(works) == 3, "and segments rolled since are closed"
+
+
+def test_a_closed_segment_that_cannot_be_flushed_takes_the_partition_offline(partition: Partitions) -> None:
+    one = partition(PartitionSettings())
+    one.log.update_settings(LogSettings(segment_bytes=1_500))
+    one.append(sequenced(0, VALUE))
+    one.disk.sync_error = errno.EIO
+    one.append(sequenced(1, VALUE))
+    one.go()
+    assert not one.ref.is_alive(), "the next flush would be called a success"

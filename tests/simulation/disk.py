@@ -26,13 +26,10 @@ class SimulatedFile(FaultyFile):
         self._disk.flushes += 1
         number = self._disk.flushes
         changes = len(content.unflushed)
-        flushed = bytes(content.read(content.size, 0))
         self._disk.simulation.interleave()
-        self._disk.syncing()
         if number > self._disk.flushed.get(content, 0):  # else another one began later and is done: it covers this one
+            self.flush(changes)
             self._disk.flushed[content] = self._disk.flushes
-            content.flushed = flushed
-            del content.unflushed[:changes]
 
 
 class SimulatedDisk(FaultyFilesystem):
