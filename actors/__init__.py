@@ -14,7 +14,8 @@
 | `partition_ports.py`, `refusals.py` | how a partition reaches the world, and what is told when the disk refuses |
 | `replica_fetcher.py` | copies a partition from its leader |
 | `controller.py`, `controller_ports.py`, `metadata_log.py` | the cluster's metadata |
-| `group_coordinator.py`, `coordinator_log.py` | one partition of `__consumer_offsets` |
+| `group_coordinator.py` | the groups of one partition of `__consumer_offsets` |
+| `coordinator_appends.py`, `coordinator_log.py` | what it decided, on its way into the log; the log |
 | `disk.py`, `exporter.py` | what waits for the disk; what is told of the broker |
 | `log_cleaner.py`, `cleaner_worker.py` | which log is compacted next; a round of it, on a thread |
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from klamm.model.errors import ErrorCode, KafkaError
+from klamm.model.errors import KafkaError
 from klamm.records.batch import iter_batches
 from klamm.records.commit_batch import CommitBatch, Positions
 from klamm.records.offsets_schema import GroupRecord, decode_record, encode_key, encode_value
@@ -16,19 +16,6 @@ BATCH_RECORD_SIZE_MAX: Final = 900_000
 
 FRAMING_SIZE: Final = 24
 """Bytes a record needs besides key and value, at most: its length, attributes, two deltas, two lengths, no headers."""
-
-RESPONSE_ERRORS: Final = {
-    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.NOT_ENOUGH_REPLICAS: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.REQUEST_TIMED_OUT: ErrorCode.COORDINATOR_NOT_AVAILABLE,
-    ErrorCode.NOT_LEADER_OR_FOLLOWER: ErrorCode.NOT_COORDINATOR,
-    ErrorCode.KAFKA_STORAGE_ERROR: ErrorCode.NOT_COORDINATOR,
-    ErrorCode.MESSAGE_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
-    ErrorCode.RECORD_LIST_TOO_LARGE: ErrorCode.UNKNOWN_SERVER_ERROR,
-    ErrorCode.INVALID_FETCH_SIZE: ErrorCode.UNKNOWN_SERVER_ERROR,
-}
-"""What a client hears when an append failed (CoordinatorOperationExceptionHelper of Apache Kafka)."""
 
 
 class LogRead(NamedTuple):

@@ -21,14 +21,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, cast
 
-from klamm.actors.coordinator_log import (
-    RESPONSE_ERRORS,
-    CoordinatorLog,
-    LogRead,
-    LogUnreadable,
-    decode_batches,
-    encode_batches,
-)
+from klamm.actors.coordinator_appends import AppendRefused, CoordinatorAppends, CoordinatorReply
+from klamm.actors.coordinator_log import CoordinatorLog, LogRead, LogUnreadable, decode_batches
 from klamm.actors.ports import Clock, TimerHandle, Timers
 from klamm.actors.runtime import LoopActor
 from klamm.core.groups.config import GroupConfig
@@ -46,12 +40,8 @@ from klamm.core.groups.messages import (
 )
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.records.commit_batch import Positions
-from klamm.records.offsets_schema import GroupRecord
 
 logger = logging.getLogger(__name__)
-
-CoordinatorReply = Callable[[object], None]
-"""Takes the answer, or the KafkaError that there is instead of one; called once."""
 
 
 class Ask(NamedTuple):
@@ -76,11 +66,6 @@ class CoordinatorPorts(NamedTuple):
     new_id: Callable[[], str]
 
 
-class _Refused(NamedTuple):
-    number: int
-    error: KafkaError
-
-
 class _Read(NamedTuple):
     load: int
     outcome: LogRead | LogUnreadable
@@ -92,18 +77,6 @@ class _CleanUp(NamedTuple):
 
 class _Due(NamedTuple):
     pass
-
-
-class _Answer(NamedTuple):
-    reply: CoordinatorReply
-    result: object
-
-
-class _Waiting(NamedTuple):
-    """An append that is not committed yet, and the answers that wait for it."""
-
-    number: int
-    answers: list[_Answer]
 
 
 class GroupCoordinatorActor(LoopActor):
@@ -122,10 +95,7 @@ class GroupCoordinatorActor(LoopActor):
         self._parked: deque[Ask] = deque()
         self._taking: Ask | None = None
         self._now: Now | None = None
-        self._records: list[GroupRecord] = []
-        self._answers: list[_Answer] = []
-        self._waiting: deque[_Waiting] = deque()
-        self._append_number = 0
+        self._appends = CoordinatorAppends(log, self._tell_self)
         self._timer: TimerHandle | None = None
         self._timer_ms = 0
 
@@ -141,6 +111,11 @@ class GroupCoordinatorActor(LoopActor):
     def core(self) -> GroupCoordinator:
         """The state machine, for tests."""
         return self._core
+
+    def _tell_self(self, message: object) -> None:
+        """Tell this actor something, from any thread; it may have ended."""
+        if self.actor_ref.is_alive():
+            self.actor_ref.tell(message)
 
     # --- mailbox --------------------------------------------------------------------------------------------------
 
@@ -162,8 +137,8 @@ class GroupCoordinatorActor(LoopActor):
                 self._take(message)
             return
         match message:
-            case _Refused(number, error):
-                self._refused(number, error)
+            case AppendRefused():
+                self._refused(message)
             case _Read(load, outcome):
                 self._loaded_some(load, outcome)
             case _Due():
@@ -183,14 +158,7 @@ class GroupCoordinatorActor(LoopActor):
 
     def end_drain(self) -> None:
         """Append what the drain decided; let answers leave that wait for nothing."""
-        if self._records:
-            self._append()
-        elif self._answers:
-            answers, self._answers = self._answers, []
-            if self._waiting:
-                self._waiting[-1].answers.extend(answers)
-            else:
-                _give(answers)
+        self._appends.end_drain(self._now_ms)
         if not self._loading:
             self._arm()
 
@@ -208,8 +176,7 @@ class GroupCoordinatorActor(LoopActor):
         del exception_type, traceback
         logger.error("a group coordinator failed", extra={"actor": self.actor_name}, exc_info=exception_value)
         failed = KafkaError("the group coordinator failed", code=ErrorCode.NOT_COORDINATOR)
-        told: set[int] = set()
-        self._resign(failed, told)
+        told = self._resign(failed)
         if self._taking is not None and id(self._taking.reply) not in told:
             self._taking.reply(failed)
 
@@ -253,7 +220,7 @@ class GroupCoordinatorActor(LoopActor):
         False: nothing was done, and it must be told.
         """
         inbox = self.actor_inbox
-        if self._loading or inbox.scheduled or inbox.messages or inbox.closed or self._waiting:
+        if self._loading or inbox.scheduled or inbox.messages or inbox.closed or self._appends.waiting:
             return False
         now, core = self._read_clock(), self._core
         if not core.accepts_again(repeated.request, now):
@@ -276,8 +243,8 @@ class GroupCoordinatorActor(LoopActor):
             reply(self._core.heartbeat(request, self._time()))
         elif type(request) is CommitOffsets:
             result, records = self._core.commit_offsets(request, self._time())
-            self._records += records
-            self._answers.append(_Answer(reply, result))
+            self._appends.records += records
+            self._appends.answer(reply, result)
         else:
             assert not isinstance(request, Heartbeat | CommitOffsets)
             self._perform(self._core.handle(request, self._time(), reply))
@@ -286,9 +253,9 @@ class GroupCoordinatorActor(LoopActor):
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Append):
-                self._records += effect.records
+                self._appends.records += effect.records
             else:
-                self._answers.append(_Answer(_reply_of(effect.reply_to), effect.result))
+                self._appends.answer(_reply_of(effect.reply_to), effect.result)
 
     def _time(self) -> Now:
         now = self._now
@@ -296,62 +263,28 @@ class GroupCoordinatorActor(LoopActor):
             now = self._now = self._read_clock()
         return now
 
+    def _now_ms(self) -> int:
+        return self._time().wall_ms
+
     def _read_clock(self) -> Now:
         clock = self._ports.clock
         return Now(clock.now_ms(), int(clock.monotonic() * 1000))
 
-    def _append(self) -> None:
-        """Append the drain's records: one batch, or more if they are too many for one."""
-        now_ms = self._time().wall_ms
-        records, self._records = self._records, []
-        answers, self._answers = self._answers, []
-        *full, last = encode_batches(records, now_ms)
-        for batch in full:
-            self._append_batch(batch, [])
-        self._append_batch(last, answers)
-
-    def _append_batch(self, batch: bytearray, answers: list[_Answer]) -> None:
-        self._append_number += 1
-        number = self._append_number
-        self._waiting.append(_Waiting(number, answers))
-
-        def answered(error: KafkaError | None) -> None:
-            if error is None:
-                self._committed(number)  # no message: a third drain for each commit
-            elif self.actor_ref.is_alive():
-                self.actor_ref.tell(_Refused(number, error))
-
-        self._log.append(batch, answered)
-
-    def _committed(self, number: int) -> None:
-        """Let the answers leave that waited for this append and those before it; after the end nobody waits."""
-        while self._waiting and self._waiting[0].number <= number:
-            _give(self._waiting.popleft().answers)
-
-    def _refused(self, number: int, error: KafkaError) -> None:
-        if not any(waiting.number == number for waiting in self._waiting):
-            return  # everybody has been told already
-        translated = KafkaError(error.message, code=RESPONSE_ERRORS.get(error.error_code, error.error_code))
-        if error.error_code is ErrorCode.REQUEST_TIMED_OUT:  # written, only not committed in time: memory is right
-            while self._waiting and self._waiting[0].number <= number:
-                _give([_Answer(reply, translated) for reply, _ in self._waiting.popleft().answers])
+    def _refused(self, message: AppendRefused) -> None:
+        told = self._appends.refused(message)
+        if told is None:
             return
+        error = message.error
         level = logging.DEBUG if error.error_code is ErrorCode.KAFKA_STORAGE_ERROR else logging.WARNING
         extra = {"actor": self.actor_name, "reason": str(error)}
         logger.log(level, "group records could not be appended", extra=extra)  # of its disk, the partition tells
-        self._resign(translated)
+        self._resign(told)
         self._core = self._new_core()
         self._load()
 
-    def _resign(self, error: KafkaError, told: set[int] | None = None) -> None:
-        """Tell everybody who waits; ``told`` collects the ids of their replies."""
-        told = set() if told is None else told
-        self._records = []
-        answers, self._answers = self._answers, []
-        while self._waiting:
-            answers += self._waiting.popleft().answers
-        _give([_Answer(reply, error) for reply, _ in answers])
-        told.update(id(reply) for reply, _ in answers)
+    def _resign(self, error: KafkaError) -> set[int]:
+        """Tell everybody who waits; return the ids of their replies."""
+        told = self._appends.give_up(error)
         if not self._loading:
             for effect in self._core.resign(error.error_code):
                 if not isinstance(effect, Append):
@@ -362,6 +295,7 @@ class GroupCoordinatorActor(LoopActor):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        return told
 
     # --- loading --------------------------------------------------------------------------------------------------
 
@@ -375,8 +309,7 @@ class GroupCoordinatorActor(LoopActor):
         load = self._load_number
 
         def answered(outcome: LogRead | LogUnreadable) -> None:
-            if self.actor_ref.is_alive():
-                self.actor_ref.tell(_Read(load, outcome))
+            self._tell_self(_Read(load, outcome))
 
         self._log.read(self._next_offset, answered)
 
@@ -414,11 +347,6 @@ class GroupCoordinatorActor(LoopActor):
     def _clean_up_later(self) -> None:
         delay_s = self._config.offsets_retention_check_interval_ms / 1000
         self.call_later(self._ports.timers, delay_s, lambda: self.on_receive(_CleanUp()))
-
-
-def _give(answers: list[_Answer]) -> None:
-    for reply, result in answers:
-        reply(result)
 
 
 def _reply_of(reply_to: object) -> CoordinatorReply:
