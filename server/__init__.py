@@ -10,11 +10,13 @@
 | `slices.py` | large requests and answers worked on in slices, others in between |
 | `fetch_response.py`, `fetch_sessions.py` | the response to a Fetch; what consumers read (KIP-227) |
 | `fetch_reads.py` | how one partition is read for them |
-| `partitions.py` | the partitions of this node, their actors, their recovery |
+| `partitions.py` | a partition, as requests find it |
+| `partition_table.py` | the partitions of this node, their actors, their recovery |
 | `large_changes.py` | many new partitions or settings, acted on in slices |
 | `unopened.py` | partitions whose logs the disk would not open: tried again until it does |
 | `group_coordinators.py` | the group coordinators of this node |
 | `encoded_offsets.py` | OffsetFetch's answers about whole groups, kept as bytes until a commit changes them |
+| `controller.py` | the controller of this node: its log, what is asked of it |
 | `log_cleaning.py` | the log cleaner of this node |
 | `data_store.py` | the data directory and the logs in it |
 | `node.py` | one broker put together: start, stop |

@@ -257,7 +257,7 @@ class GroupCoordinators:
             ("segment.bytes", str(config.offsets_topic_segment_bytes)),
         )
         topic = NewTopic(OFFSETS_TOPIC, config.offsets_topic_num_partitions, replicas, (), configs)
-        await self._node.ask_controller(CreateTopics((topic,)))
+        await self._node.controller.ask(CreateTopics((topic,)))
 
 
 class PartitionCoordinatorLog:

@@ -22,7 +22,7 @@ from klamm.storage.partition_log import PartitionLog
 
 if TYPE_CHECKING:
     from klamm.server.node import Node
-    from klamm.server.partitions import PartitionTable
+    from klamm.server.partition_table import PartitionTable
 
 logger = logging.getLogger(__name__)
 

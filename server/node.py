@@ -13,41 +13,26 @@ import random
 import time
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from klamm.actors.controller import Ask, ControllerActor, SaveSnapshot
-from klamm.actors.controller_ports import ControllerPorts, Later
+from klamm.actors.controller_ports import Later
 from klamm.actors.disk import DISK_ACTORS, Disk
 from klamm.actors.dispatchers import LoopDispatcher, PoolDispatcher
-from klamm.actors.metadata_log import METADATA_TOPIC, METADATA_TOPIC_ID, MetadataLog
 from klamm.actors.partition_ports import PartitionPorts
 from klamm.actors.ports import LoopTimers, SystemClock
 from klamm.actors.supervisor import Supervisor
-from klamm.core.controller import Controller
-from klamm.core.controller_requests import (
-    AllocateProducerIds,
-    BrokerRegistered,
-    ControllerOutcome,
-    ControllerRequest,
-    ProducerIdBlock,
-    RegisterBroker,
-)
 from klamm.core.metadata_image import EMPTY_IMAGE, MetadataImage
-from klamm.core.metadata_records import Endpoint
 from klamm.model.configs import ResourceType
-from klamm.model.errors import ErrorCode, KafkaError
-from klamm.model.ids import BrokerId, PartitionIndex, TopicName, TopicPartition
+from klamm.model.ids import BrokerId
 from klamm.model.own_topics import STATE
+from klamm.server.controller import METADATA_PARTITION, NodeController
 from klamm.server.data_store import DataStore
 from klamm.server.large_changes import LargeChanges
 from klamm.server.listener import Listener
 from klamm.server.log_cleaning import LogCleaning
 from klamm.server.options import WILDCARD, Address, NodeOptions
-from klamm.server.partitions import Partition, PartitionTable
+from klamm.server.partition_table import PartitionTable
 from klamm.server.served_apis import prewarm, serve_apis
-from klamm.storage.checkpoint import PartitionCheckpoint
-from klamm.storage.errors import StorageFailureError
-from klamm.storage.settings import UNLIMITED, LogSettings
 from klamm.telemetry.journal import Journal
 
 if TYPE_CHECKING:
@@ -55,22 +40,17 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-    from klamm.actors.runtime import Dispatcher, LoopActorRef
+    from klamm.actors.runtime import Dispatcher
     from klamm.core.client_metrics import ClientMetrics
     from klamm.core.metadata_delta import MetadataDelta
     from klamm.model.configs_broker import BrokerConfig
     from klamm.server.apis import Api
     from klamm.server.connection import Connection
     from klamm.server.group_coordinators import GroupCoordinators
+    from klamm.server.partitions import Partition
     from klamm.server.telemetry import NodeTelemetry
-    from klamm.storage.partition_log import PartitionLog
 
 logger = logging.getLogger(__name__)
-
-METADATA_PARTITION: Final = TopicPartition(TopicName(METADATA_TOPIC), PartitionIndex(0))
-
-CONTROLLER_TIMEOUT_S: Final = 30.0
-"""How long a handler waits for the controller: a flush of its log takes milliseconds, a stuck disk for ever."""
 
 TELEMETRY_DELAY_S: Final = 0.5
 """How long after its start a broker begins to tell of itself: handlers are loaded by then."""
@@ -109,10 +89,7 @@ class Node:
         self._client_metrics: ClientMetrics | None = None
         self._wants_client_metrics: tuple[MetadataImage, bool] = EMPTY_IMAGE, False
         self._listener: Listener | None = None
-        self._controller: LoopActorRef | None = None
-        self._producer_ids: range = range(0)
-        self._producer_ids_lock = asyncio.Lock()
-        self._metadata_log: MetadataLog | None = None
+        self._controller: NodeController | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._stopping = False
         self._telemetry_timer: asyncio.TimerHandle | None = None
@@ -129,11 +106,6 @@ class Node:
     def cluster_id(self) -> str:
         """The cluster's id: made with the data directory, kept for ever."""
         return self.data.cluster_id
-
-    @property
-    def metadata_leader_epoch(self) -> int:
-        """The epoch in which this node leads the metadata log."""
-        return 0 if self._metadata_log is None else self._metadata_log.leader_epoch
 
     @property
     def features(self) -> Mapping[str, int]:
@@ -202,6 +174,12 @@ class Node:
         return self._ports
 
     @property
+    def controller(self) -> NodeController:
+        """The controller that this node runs; there is one once it has begun to start."""
+        assert self._controller is not None, "the node is not started"
+        return self._controller
+
+    @property
     def data_directory(self) -> Path | None:
         """The folder of this node's data; None in memory."""
         return self.options.data
@@ -218,46 +196,6 @@ class Node:
     def new_session_id(self) -> int:
         """Return a random positive int32."""
         return self._random.randrange(1, 2**31)
-
-    async def ask_controller(
-        self, request: ControllerRequest, timeout_s: float = CONTROLLER_TIMEOUT_S
-    ) -> ControllerOutcome:
-        """Return the outcome of a request once it is committed and this node has acted on it.
-
-        Args:
-            request: What is asked.
-            timeout_s: How long to wait; never longer than :data:`CONTROLLER_TIMEOUT_S`, and at least a second.
-
-        Raises:
-            KafkaError: Refused; or REQUEST_TIMED_OUT when the controller's disk does not answer.
-        """
-        assert self._controller is not None, "the node is not started"
-        answer: asyncio.Future[ControllerOutcome] = self.loop.create_future()
-
-        def reply(outcome: ControllerOutcome | KafkaError) -> None:
-            if answer.done():
-                return
-            if isinstance(outcome, KafkaError):
-                answer.set_exception(outcome)
-            else:
-                answer.set_result(outcome)
-
-        self._controller.tell(Ask(request, reply))
-        timeout_s = max(1.0, min(timeout_s, CONTROLLER_TIMEOUT_S))
-        try:
-            return await asyncio.wait_for(answer, timeout_s)
-        except TimeoutError as error:
-            msg = f"the controller did not answer in {timeout_s:.0f} s"
-            raise KafkaError(msg, code=ErrorCode.REQUEST_TIMED_OUT) from error
-
-    async def next_producer_id(self) -> int:
-        """Return a producer id that nobody else has; the controller hands them out in blocks."""
-        async with self._producer_ids_lock:
-            if not self._producer_ids:
-                block = cast("ProducerIdBlock", await self.ask_controller(AllocateProducerIds(self.broker_id)))
-                self._producer_ids = range(block.first, block.first + block.size)
-            producer_id, self._producer_ids = self._producer_ids[0], self._producer_ids[1:]
-            return producer_id
 
     # --- metadata -------------------------------------------------------------------------------------------------
 
@@ -297,7 +235,7 @@ class Node:
             LogDirectoryError: The data directory cannot be used.
         """
         try:
-            self._start_controller()
+            self._controller = NodeController(self)
             config = self.config
             self.apis = serve_apis(self)
             self._listener = Listener(
@@ -312,7 +250,7 @@ class Node:
             listen = self.options.listen
             host, port = await self._listener.bind(listen.host, listen.port, backlog=config.socket_listen_backlog_size)
             self.advertised = self._advertise(Address(host, port))
-            await self._register()
+            await self._controller.register()
             await self._listener.serve()  # before it is registered, metadata would name no broker
             self._maintain_later()
             if self.journal is not None:
@@ -325,37 +263,12 @@ class Node:
             raise
         logger.info("serving", extra={"listen": f"{host}:{port}", "advertised": str(self.advertised)})
 
-    def _start_controller(self) -> None:
-        settings = LogSettings(segment_bytes=self.config.metadata_log_segment_bytes, retention_ms=UNLIMITED)
-        log = self.data.open_log(METADATA_PARTITION, METADATA_TOPIC_ID, settings)
-        metadata_log = MetadataLog(self.data.filesystem, log)
-        core = Controller(self.config, uuid.uuid4)
-        core.committed = core.image = metadata_log.load()
-        ports = ControllerPorts(self.clock, self.disk, self.disk.run, self)
-        self._controller = ControllerActor.start(
-            core,
-            metadata_log,
-            ports,
-            self.config.metadata_log_max_record_bytes_between_snapshots,
-            self.config.metadata_log_max_snapshot_interval_ms,
-            dispatcher=self.dispatcher,
-        )
-        self._metadata_log = metadata_log
-        self.dispatcher.run_ready()
-
     def _advertise(self, bound: Address) -> Address:
         advertised = self.options.advertised
         if advertised is not None:
             return Address(advertised.host, advertised.port or bound.port)
         host = self.options.listen.host
         return Address("localhost" if host in WILDCARD else host, bound.port)
-
-    async def _register(self) -> None:
-        endpoint = Endpoint("PLAINTEXT", self.advertised.host, self.advertised.port)
-        outcome = await self.ask_controller(
-            RegisterBroker(self.broker_id, uuid.uuid4(), (endpoint,), self.config.broker_rack, self.data.was_clean)
-        )
-        assert isinstance(outcome, BrokerRegistered)
 
     def _tell_later(self, journal: Journal) -> None:
         """Begin to tell of this broker once it is up: what that takes must not make its start longer."""
@@ -378,7 +291,7 @@ class Node:
         self._timers.clear()
         self._table.maintain()
         if self._controller is not None:
-            self._controller.tell(SaveSnapshot())
+            self._controller.save_snapshot()
         write_checkpoint = self._table.checkpoint()
 
         def write() -> None:
@@ -407,21 +320,11 @@ class Node:
         await self._large_changes.finished()
         await self.supervisor.stop(block=False)
         states, clean = await self._table.close()
-        if self._metadata_log is not None:
-            clean = self._close_metadata(self._metadata_log.log, states) and clean
-        self.dispatcher.close()
-        await asyncio.to_thread(self.disk_dispatcher.close)  # it waits for its threads, which the loop must not
-        self.data.close(states if self._metadata_log is not None else None, clean=clean)
-
-    def _close_metadata(self, log: PartitionLog, states: dict[TopicPartition, PartitionCheckpoint]) -> bool:
-        """Close the metadata log, add what is known of it to ``states``, and return whether it was closed cleanly."""
-        try:
-            state = log.close()
-        except StorageFailureError:
-            logger.exception("the metadata log could not be closed cleanly")
-            known = self.data.carried(METADATA_PARTITION, METADATA_TOPIC_ID, log.log_start_offset)
+        if self._controller is not None:
+            known, metadata_clean = self._controller.close_log()
+            clean = clean and metadata_clean
             if known is not None:
                 states[METADATA_PARTITION] = known
-            return False
-        states[METADATA_PARTITION] = PartitionCheckpoint(METADATA_TOPIC_ID, state, state.log_end_offset)
-        return True
+        self.dispatcher.close()
+        await asyncio.to_thread(self.disk_dispatcher.close)  # it waits for its threads, which the loop must not
+        self.data.close(states if self._controller is not None else None, clean=clean)

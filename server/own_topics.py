@@ -63,7 +63,7 @@ class OwnTopics:
 
     async def _create(self, topic: TopicName) -> None:
         try:
-            await self._node.ask_controller(CreateTopics((internal_topic(topic, self._node.config),)))
+            await self._node.controller.ask(CreateTopics((internal_topic(topic, self._node.config),)))
         except KafkaError as error:
             logger.warning("a topic for telemetry cannot be made", extra={"topic": topic, "reason": str(error)})
 

@@ -107,7 +107,7 @@ async def _keep(node: Node, context: RequestContext, push: Push, payload: bytes)
         raise KafkaError(msg, code=ErrorCode.INVALID_RECORD)
     topics = OwnTopics(node) if node.telemetry is None else node.telemetry.topics
     if not topics.exists(METRICS):
-        await node.ask_controller(CreateTopics((internal_topic(METRICS, node.config),)))
+        await node.controller.ask(CreateTopics((internal_topic(METRICS, node.config),)))
     topics.append(METRICS, [OwnRecord(None, metrics)])
 
 

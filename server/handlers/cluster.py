@@ -170,7 +170,7 @@ def _quorum(node: Node, types: Any, topic: str, index: int) -> Any:  # noqa: ANN
         error_code=wire_error(ErrorCode.NONE),
         error_message="",
         leader_id=node.broker_id,
-        leader_epoch=node.metadata_leader_epoch,
+        leader_epoch=node.controller.leader_epoch,
         high_watermark=end_offset,
         current_voters=(voter,),
         observers=(),

@@ -264,7 +264,7 @@ async def _alter(node: Node, context: RequestContext, request: Any, *, replace: 
     outcomes: Iterable[ResourceOutcome]
     try:
         asked = AlterConfigs(alterations, request.validate_only, replace=replace)
-        outcomes = cast("tuple[ResourceOutcome, ...]", await node.ask_controller(asked))
+        outcomes = cast("tuple[ResourceOutcome, ...]", await node.controller.ask(asked))
     except KafkaError as error:
         outcomes = [
             ResourceOutcome(one.resource_type, one.resource_name, error.error_code, error.message)

@@ -91,7 +91,7 @@ async def create_missing_topics(node: Node, names: Iterable[str]) -> dict[str, T
     topics = tuple(
         internal_topic(TopicName(name), node.config) if name in MADE_BY_BROKER else NewTopic(name) for name in names
     )
-    outcomes = cast("tuple[TopicOutcome, ...]", await node.ask_controller(CreateTopics(topics)))
+    outcomes = cast("tuple[TopicOutcome, ...]", await node.controller.ask(CreateTopics(topics)))
     return {outcome.name: outcome for outcome in outcomes}
 
 

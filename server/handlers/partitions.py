@@ -158,7 +158,7 @@ async def elect_leaders(node: Node, context: RequestContext, request: Any) -> An
     election = ELECTION_PREFERRED if context.api_version == 0 else request.election_type
     if election in {ELECTION_PREFERRED, ELECTION_UNCLEAN}:
         wanted = ElectLeaders(None if asked is None else tuple(asked), unclean=election == ELECTION_UNCLEAN)
-        outcomes = cast("tuple[PartitionOutcome, ...]", await node.ask_controller(wanted))
+        outcomes = cast("tuple[PartitionOutcome, ...]", await node.controller.ask(wanted))
         code = ErrorCode.NONE
     else:
         code = ErrorCode.INVALID_REQUEST
@@ -206,7 +206,7 @@ async def alter_partition_reassignments(
         for topic in request.topics
         for one in topic.partitions
     )
-    outcomes = cast("tuple[PartitionOutcome, ...]", await node.ask_controller(ReassignPartitions(moves)))
+    outcomes = cast("tuple[PartitionOutcome, ...]", await node.controller.ask(ReassignPartitions(moves)))
     types = response_types(ApiKey.ALTER_PARTITION_REASSIGNMENTS)
     return types.AlterPartitionReassignmentsResponse(
         throttle_time=timedelta(0),

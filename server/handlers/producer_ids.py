@@ -27,7 +27,7 @@ async def init_producer_id(node: Node, _context: RequestContext, request: Any) -
     """Hand out the next producer id, epoch 0; INVALID_REQUEST to a transactional id: there are no transactions."""
     error, producer_id, epoch = ErrorCode.INVALID_REQUEST, NO_PRODUCER, NO_PRODUCER
     if request.transactional_id is None:
-        error, producer_id, epoch = ErrorCode.NONE, await node.next_producer_id(), 0
+        error, producer_id, epoch = ErrorCode.NONE, await node.controller.next_producer_id(), 0
     types = response_types(ApiKey.INIT_PRODUCER_ID)
     return types.InitProducerIdResponse(
         throttle_time=timedelta(0), error_code=wire_error(error), producer_id=producer_id, producer_epoch=epoch

@@ -154,7 +154,7 @@ def _partitions_created(version: int, outcomes: tuple[TopicOutcome, ...]) -> Ste
 
 
 async def _ask(node: Node, request: CreateTopics | DeleteTopics | CreatePartitions) -> tuple[TopicOutcome, ...]:
-    return cast("tuple[TopicOutcome, ...]", await node.ask_controller(request))
+    return cast("tuple[TopicOutcome, ...]", await node.controller.ask(request))
 
 
 def _configs(node: Node, types: Any, outcome: TopicOutcome) -> tuple[Any, ...]:  # noqa: ANN401 (kio messages)

@@ -22,8 +22,8 @@ import pytest
 
 import klamm
 from klamm.model.errors import InvalidConfigError
+from klamm.server.controller import NodeController
 from klamm.server.embedded import Broker
-from klamm.server.node import Node
 from klamm.storage.errors import StorageError
 from tests.server.replicas import create_topic, on_loop, port_of, produce
 from tests.support.process import wait_until
@@ -74,7 +74,7 @@ def threads() -> set[threading.Thread]:
 
 def test_nobody_can_connect_before_the_broker_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     refused: list[bool] = []
-    register = Node._register
+    register = NodeController.register
 
     def connect(port: int) -> None:
         try:
@@ -83,11 +83,11 @@ def test_nobody_can_connect_before_the_broker_is_registered(monkeypatch: pytest.
         except ConnectionRefusedError:
             refused.append(True)
 
-    async def look_then_register(node: Node) -> None:
-        await asyncio.to_thread(connect, node.advertised.port)
-        await register(node)
+    async def look_then_register(controller: NodeController) -> None:
+        await asyncio.to_thread(connect, controller._node.advertised.port)
+        await register(controller)
 
-    monkeypatch.setattr(Node, "_register", look_then_register)
+    monkeypatch.setattr(NodeController, "register", look_then_register)
     with Broker() as broker:
         assert refused == [True]
         connect(port_of(broker))
