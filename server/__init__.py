@@ -2,8 +2,10 @@
 
 | file | owns |
 |---|---|
-| `connection.py`, `receive_buffer.py` | one client: bytes to requests, responses in order; the memory frames stay in |
-| `response_slot.py`, `file_sender.py` | the answer to one request; ranges of files on a connection's socket |
+| `connection.py` | one client: requests to their handlers |
+| `frames.py`, `receive_buffer.py` | received bytes to frames; the memory they stay in |
+| `responses.py`, `response_slot.py` | the responses, in the order of the requests; one of them |
+| `file_sender.py` | ranges of files on a connection's socket |
 | `listener.py` | the listening socket |
 | `apis.py`, `served_apis.py` | what an API is; the table of all that are served |
 | `handlers/` | one file for each group of APIs |

@@ -19,21 +19,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Coroutine
-from struct import Struct
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from klamm.protocol.errors import ProtocolError
 from klamm.protocol.header import RequestHeader, parse_request_header
-from klamm.protocol.pieces import Piece
-from klamm.protocol.varint import Buffer
-from klamm.server.file_sender import FileSender
-from klamm.server.receive_buffer import IDLE_SIZE, SIZE_MIN, SPARE_SIZE_MAX, ReceiveBuffer
+from klamm.server.frames import LENGTH_SIZE, Frames
 from klamm.server.repeated_request import KnownRequests, Repeated, RepeatedAppend, correlation_id_in
 from klamm.server.requests import RequestContext
 from klamm.server.response_slot import ResponseSlot
+from klamm.server.responses import Responses
 from klamm.telemetry.journal import Fetched
 from klamm.telemetry.requests import RequestStats
 
@@ -52,12 +48,7 @@ PINNED_SIZE_MAX: Final = 32 * 1024 * 1024
 WRITE_HIGH_WATER: Final = 1024 * 1024
 """Unsent response bytes at which reading pauses."""
 
-LARGE_FRAME: Final = 128 * 1024
-"""A frame of this size is read up to its own end, so that nothing behind it has to be moved."""
-
 NOT_HANDLED: Final = "its request could not be handled: see the error above"
-LENGTH_SIZE: Final = 4
-_LENGTH: Final = Struct(">i")
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -66,22 +57,15 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._transport: asyncio.Transport | None = None
-        self._buffer = ReceiveBuffer(IDLE_SIZE)
-        self._spare: ReceiveBuffer | None = None
-        self._start = 0
-        self._end = 0
-        self._wanted = 0
-        self._partial_ns = 0
-        self._answers: list[Piece] = []  # of requests that were answered on the spot: they come before every slot
-        self._slots: deque[ResponseSlot] = deque()
+        self._frames = Frames(listener.request_size_max)
+        self._partial_ns = 0  # when the first part of a frame came that is not whole; 0: there is none
+        self.responses = Responses(listener)
         self.known = KnownRequests()
         self._pinned_size = 0
         self._reading = False
         self._paused = False
         self._write_paused_ns = 0  # 0: the peer takes what we send
         self._task: asyncio.Task[None] | None = None
-        self._files: FileSender | None = None
-        self.sends_files = False
         self.closing = False
         self.client_host = ""
         self.client_port = 0
@@ -90,13 +74,9 @@ class Connection(asyncio.BufferedProtocol):
         self.client_instance_id: str | None = None
         self.fetched: Fetched | None = None  # the journal's note of the last responses with records
         self.connected_ns = perf_counter_ns()
-        self.last_used = 0.0
         self.last_api = ""
-        self.last_error_code = 0
         self.request_count = 0
-        self.error_count = 0
         self.received_size = 0
-        self.sent_size = 0
 
     # --- transport ------------------------------------------------------------------------------------------------
 
@@ -104,11 +84,9 @@ class Connection(asyncio.BufferedProtocol):
         """Take the transport (asyncio)."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-        self._files = FileSender(self._transport)
-        self.sends_files = self._files.possible
+        self.responses.open(self._transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         self.client_host, self.client_port = str(peer[0]), int(peer[1])
-        self.last_used = self._listener.loop.time()
         self._listener.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -116,14 +94,11 @@ class Connection(asyncio.BufferedProtocol):
         self.closing = True
         self._transport = None
         self._count_write()
-        if self._files is not None:
-            self._files.close()
         if self._task is not None:
             self._task.cancel()
-        self._slots.clear()
-        self._answers.clear()
+        self.responses.close()
         self.known.clear()
-        self._buffer, self._spare = ReceiveBuffer(0), None  # cyclic garbage is collected rarely: free what is large now
+        self._frames.close()
         self._listener.closed(self, exc)
 
     def pause_writing(self) -> None:
@@ -161,48 +136,32 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def idle(self) -> bool:
         """Whether no request waits for an answer."""
-        return not self._slots and self._task is None
+        return not self.responses.slots and self._task is None
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether ranges of files can be sent here."""
+        return self.responses.sends_files
 
     @property
     def unanswered(self) -> int:
         """How many requests wait for an answer."""
-        return len(self._slots)
+        return len(self.responses.slots)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's signature)
-        """Return where the next bytes go: for a large frame, exactly up to its end (asyncio)."""
-        buffer, wanted = self._buffer, self._wanted
-        if self._start == self._end and not buffer.pins:
-            self._start = self._end = 0
-        if self._start + wanted > buffer.capacity or self._end == buffer.capacity:
-            buffer = self._move(max(SIZE_MIN, wanted))
-        if wanted > LARGE_FRAME:
-            return buffer.view[self._end : self._start + wanted]
-        return buffer.view[self._end :]
-
-    def _move(self, capacity: int) -> ReceiveBuffer:
-        """Take another buffer, and the beginning of the frame that does not fit into this one."""
-        old, new = self._buffer, self._spare
-        if new is None or new.pins or new.capacity < capacity:
-            new = ReceiveBuffer(capacity)
-        rest = self._end - self._start
-        new.view[:rest] = old.view[self._start : self._end]
-        self._spare = old if SIZE_MIN <= old.capacity <= SPARE_SIZE_MAX else None
-        self._buffer, self._start, self._end = new, 0, rest
-        return new
+        """Return where the next bytes go (asyncio)."""
+        return self._frames.room()
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take ``nbytes`` received bytes (asyncio)."""
-        self._end += nbytes
+        frames, known = self._frames, self.known
+        frames.end += nbytes
         self.received_size += nbytes
-        size = self._end - self._start
-        known = self.known
-        repeated: Repeated | None = known.by_size.get(size)
-        if repeated is None and known.produced is not None and size > LENGTH_SIZE:
-            (frame_size,) = _LENGTH.unpack_from(self._buffer.view, self._start)
-            if frame_size == size - LENGTH_SIZE:
-                repeated = known.produced
+        repeated: Repeated | None = known.by_size.get(frames.end - frames.start)
+        if repeated is None and known.produced is not None and frames.is_one:
+            repeated = known.produced
         if repeated is None or not self._answered_alone(repeated):
             self._process()
 
@@ -212,7 +171,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._listener.hold_ready()
             try:
-                self._cut_frames()
+                self._take_frames()
             finally:
                 self._listener.run_ready()
         except ProtocolError as error:
@@ -224,36 +183,27 @@ class Connection(asyncio.BufferedProtocol):
             self._reading = False
         self._send()
 
-    def _cut_frames(self) -> None:
-        buffer = self._buffer
-        view, size_max = buffer.view, self._listener.request_size_max
+    def _take_frames(self) -> None:
+        frames, known, responses = self._frames, self.known, self.responses
+        view = frames.buffer.view
         while not self._paused:
-            available = self._end - self._start
-            if available < LENGTH_SIZE:
-                self._wanted = LENGTH_SIZE
-                return
-            (size,) = _LENGTH.unpack_from(view, self._start)
-            if not 0 < size <= size_max:
-                msg = f"a frame of {size} bytes (socket.request.max.bytes={size_max})"
-                raise ProtocolError(msg)
-            if available < LENGTH_SIZE + size:
-                self._wanted = LENGTH_SIZE + size
-                if not self._partial_ns:
+            start = frames.start
+            size = frames.next_size()
+            if not size:
+                if frames.has_begun and not self._partial_ns:
                     self._partial_ns = perf_counter_ns()
                 return
-            position = self._start + LENGTH_SIZE
-            repeated = self.known.by_size.get(LENGTH_SIZE + size)
-            answered = len(self._answers)
-            if repeated is not None and self._answered_again(repeated, position + size):
-                if self._slots or len(self._answers) > answered + 1:  # records, as in _dispatch
+            end = start + size
+            repeated = known.by_size.get(size)
+            answered = len(responses.answers)
+            if repeated is not None and self._answered_again(repeated, end):
+                if responses.slots or len(responses.answers) > answered + 1:  # records, as in _dispatch
                     self._send()
                 continue
-            produced = self.known.produced
-            if produced is not None and self._told_again(produced, position + size):
-                continue
-            self._start = position + size
-            self._dispatch(view[position : position + size])
-        self._wanted = LENGTH_SIZE
+            produced = known.produced
+            if produced is None or not self._told_again(produced, view[start:end]):
+                frames.taken(end)
+                self._dispatch(view[start + LENGTH_SIZE : end])
 
     def _dispatch(self, frame: memoryview) -> None:
         header = parse_request_header(frame)
@@ -271,42 +221,22 @@ class Connection(asyncio.BufferedProtocol):
         began_ns = self._count(api, size, received_ns)
         if not isinstance(answer, bytes):
             slot = answer
-        elif self._answered_now(stats, answer, received_ns):
-            return
         else:
-            slot = self._answered_slot(answer)
+            now_ns = perf_counter_ns()
+            if not self.responses.slots and now_ns - received_ns <= stats.slow_ns:
+                self.responses.answer(stats, (answer,), now_ns - received_ns, now_ns)
+                return
+            slot = _answered_slot(self, answer)
         slot.began_ns = began_ns
         self._append_slot(slot, stats, header, size, received_ns)
         if slot.buffers is not None and len(slot.buffers) > 1:  # records: the transport says when it holds enough
             self._send()
-        if len(self._slots) >= REQUESTS_MAX:
-            self._pause()
-
-    def _told_again(self, produced: RepeatedAppend, end: int) -> bool:
-        """Have a Produce that comes again appended with the others of this read; False: it is another request."""
-        received_ns = perf_counter_ns()
-        received = self._buffer.view[self._start : end]
-        slot = produced.tell(received)
-        if slot is None:
-            return False
-        self._start = end
-        api, size = self._listener.apis[produced.header.api_key], len(received)
-        slot.began_ns = self._count(api, size, received_ns)
-        self._append_slot(slot, api.stats, produced.header, size, received_ns)
-        if len(self._slots) >= REQUESTS_MAX:
-            self._pause()
-        return True
-
-    @property
-    def reading(self) -> bool:
-        """Whether requests that were read just now are being handled."""
-        return self._reading
 
     def _answered_alone(self, repeated: Repeated) -> bool:
         """Answer a read that is one request, one that was answered before; False: it is another, or must wait."""
         self._reading = True
         try:
-            if not self._answered_again(repeated, self._end):
+            if not self._answered_again(repeated, self._frames.end):
                 return False
         except Exception:
             logger.exception("a request could not be handled")
@@ -314,46 +244,44 @@ class Connection(asyncio.BufferedProtocol):
             return True
         finally:
             self._reading = False
-        if self._slots:
-            self._send()
-        elif self._transport is not None:
-            answers, self._answers = cast("list[Buffer]", self._answers), []
-            if len(answers) == 1:
-                self._transport.write(answers[0])
-            else:
-                self._transport.writelines(answers)
-            self._resume()  # a request that was pinned meanwhile may have been too large to read on
+        self._send()
         return True
 
     def _answered_again(self, repeated: Repeated, end: int) -> bool:
         """Answer the request before ``end`` if it was answered before; False: it is another, or must wait."""
-        if self._slots or self._paused or self._partial_ns or self._transport is None:
+        frames, responses = self._frames, self.responses
+        if responses.slots or self._paused or self._partial_ns or self._transport is None:
             return False
         received_ns = perf_counter_ns()
-        received = self._buffer.view[self._start : end]
+        received = frames.buffer.view[frames.start : end]
         answer = repeated.answer(received)
         if answer is None:
             return False
-        self._start, self._wanted = end, LENGTH_SIZE
+        frames.taken(end)
         api = self._listener.apis[repeated.header.api_key]
         stats, size = api.stats, len(received)
         self._count(api, size, received_ns)
         now_ns = perf_counter_ns()
-        elapsed_ns = now_ns - received_ns
         buffers = (answer,) if isinstance(answer, bytes) else answer.plain
-        if buffers is None or elapsed_ns > stats.slow_ns:  # to be waited for, to be noted, or with ranges of files
-            slot = self._answered_slot(answer) if isinstance(answer, bytes) else answer
+        if buffers is None or now_ns - received_ns > stats.slow_ns:  # to be waited for, noted, or with ranges of files
+            slot = _answered_slot(self, answer) if isinstance(answer, bytes) else answer
             key, version, _, client_id, position = repeated.header
             header = RequestHeader(key, version, correlation_id_in(received), client_id, position)
             self._append_slot(slot, stats, header, size, received_ns)
-            return True
-        size = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
-        self.last_used = now_ns / 1e9
-        self.sent_size += size
-        stats.sent_size += size
-        stats.busy_ns += elapsed_ns
-        stats.buckets[elapsed_ns.bit_length()] += 1
-        self._answers += buffers
+        else:
+            responses.answer(stats, buffers, now_ns - received_ns, now_ns)
+        return True
+
+    def _told_again(self, produced: RepeatedAppend, received: memoryview) -> bool:
+        """Have a Produce that comes again appended with the others of this read; False: it is another request."""
+        received_ns = perf_counter_ns()
+        slot = produced.tell(received)
+        if slot is None:
+            return False
+        api, size = self._listener.apis[produced.header.api_key], len(received)
+        self._frames.taken(self._frames.start + size)
+        slot.began_ns = self._count(api, size, received_ns)
+        self._append_slot(slot, api.stats, produced.header, size, received_ns)
         return True
 
     def _count(self, api: Api, size: int, received_ns: int) -> int:
@@ -368,11 +296,6 @@ class Connection(asyncio.BufferedProtocol):
             self._partial_ns = 0
         return began_ns
 
-    def _answered_slot(self, answer: bytes) -> ResponseSlot:
-        slot = ResponseSlot(self)
-        slot.buffers, slot.done = (answer,), True
-        return slot
-
     def _append_slot(
         self, slot: ResponseSlot, stats: RequestStats, header: RequestHeader, size: int, received_ns: int
     ) -> None:
@@ -380,24 +303,19 @@ class Connection(asyncio.BufferedProtocol):
         slot.stats = stats
         slot.header = header
         slot.size = size
-        self._slots.append(slot)
+        slots = self.responses.slots
+        slots.append(slot)
+        if len(slots) >= REQUESTS_MAX:
+            self._pause()
 
-    def _answered_now(self, stats: RequestStats, answer: bytes, received_ns: int) -> bool:
-        """Take the answer to a request that was answered on the spot; False: others come first, or it was slow."""
-        elapsed_ns = perf_counter_ns() - received_ns
-        if self._slots or elapsed_ns > stats.slow_ns:
-            return False
-        size = len(answer)
-        stats.busy_ns += elapsed_ns
-        stats.buckets[elapsed_ns.bit_length()] += 1
-        stats.sent_size += size
-        self.sent_size += size
-        self._answers.append(answer)
-        return True
+    @property
+    def reading(self) -> bool:
+        """Whether requests that were read just now are being handled."""
+        return self._reading
 
     def pin(self, slot: ResponseSlot, size: int) -> None:
         """Keep the buffer that is being read as it is until ``slot`` is answered."""
-        buffer = self._buffer
+        buffer = self._frames.buffer
         buffer.pins += 1
         slot.pinned, slot.pinned_size = buffer, size
         self._pinned_size += size
@@ -437,7 +355,7 @@ class Connection(asyncio.BufferedProtocol):
             not self._paused
             or self._write_paused_ns
             or self._task is not None
-            or len(self._slots) >= REQUESTS_MAX
+            or len(self.responses.slots) >= REQUESTS_MAX
             or self._pinned_size > PINNED_SIZE_MAX
             or self.closing
         ):
@@ -448,7 +366,7 @@ class Connection(asyncio.BufferedProtocol):
     def _read_on(self) -> None:
         if self.closing or self._paused or self._transport is None:
             return
-        if self._end - self._start >= LENGTH_SIZE:
+        if self._frames.has_begun:
             self._process()
         if not self._paused and not self.closing:
             self._transport.resume_reading()
@@ -467,54 +385,18 @@ class Connection(asyncio.BufferedProtocol):
             self._send()
 
     def _send(self) -> None:
-        """Write the responses at the head of the order, all in one call."""
-        slots, transport, out = self._slots, self._transport, self._answers
-        if not (out or (slots and slots[0].done)) or transport is None:
-            return
-        self._answers = []
-        files = False
-        now_ns = perf_counter_ns()
-        while slots and slots[0].done:
-            slot = slots.popleft()
-            stats, buffers = slot.stats, slot.buffers
-            elapsed_ns = now_ns - slot.received_ns
-            stats.busy_ns += elapsed_ns
-            stats.waited_ns += slot.waited_ns
-            if stats.long_poll:
-                elapsed_ns -= slot.waited_ns
-            stats.buckets[elapsed_ns.bit_length()] += 1
-            if buffers is not None:
-                size = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
-                stats.sent_size += size
-                self.sent_size += size
-                out += buffers
-                files |= slot.has_files
-            if slot.error_code or elapsed_ns > stats.slow_ns:
-                self._note(slot, now_ns)
-        self.last_used = now_ns / 1e9
-        if files:
-            self._send_files(out)
-        elif len(out) == 1:
-            transport.write(cast("Buffer", out[0]))
-        elif out:
-            transport.writelines(cast("list[Buffer]", out))
-        if self._paused:
-            self._resume()
-
-    def _send_files(self, pieces: list[Piece]) -> None:
-        assert self._files is not None, "only an open connection sends"
+        """Write the responses at the head of the order, and read on if that was waited for."""
         try:
-            self._files.send(pieces)
+            self.responses.send()
         except ConnectionError:  # the transport would have found out
             self.close()
         except OSError as error:
             self.abort(f"a response could not be sent: {error}")
+        if self._paused:
+            self._resume()
 
-    def _note(self, slot: ResponseSlot, sent_ns: int) -> None:
-        """Note a request that failed or was slow, for telemetry."""
-        if slot.error_code:
-            self.error_count += 1
-            self.last_error_code = slot.error_code
-        journal = self._listener.journal
-        if journal is not None:
-            journal.add(slot.note(self._listener.apis[slot.header.api_key].name, sent_ns))
+
+def _answered_slot(connection: Connection, answer: bytes) -> ResponseSlot:
+    slot = ResponseSlot(connection)
+    slot.buffers, slot.done = (answer,), True
+    return slot

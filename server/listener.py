@@ -146,7 +146,7 @@ class Listener:
             return
         oldest = self.loop.time() - self._idle_max_s
         for connection in list(self._connections):
-            if connection.idle and connection.last_used < oldest:
+            if connection.idle and connection.responses.last_used < oldest:
                 connection.close()
 
 

@@ -121,7 +121,7 @@ def _partition(node: Node, one: Partition) -> PartitionStatus:
 def _client(one: Connection, groups: dict[tuple[str, str], frozenset[str]]) -> ClientState:
     now_ns, wall_ms = time.perf_counter_ns(), time.time_ns() // _NS_IN_MS
     name, version = one.client_software
-    code = one.last_error_code
+    code = one.responses.last_error_code
     return ClientState(
         client_id=one.client_id,
         software_name=name,
@@ -129,11 +129,11 @@ def _client(one: Connection, groups: dict[tuple[str, str], frozenset[str]]) -> C
         host=one.client_host,
         port=one.client_port,
         connected_ms=wall_ms - (now_ns - one.connected_ns) // _NS_IN_MS,
-        idle_ms=max(0, round(now_ns / _NS_IN_MS - one.last_used * 1000)),
+        idle_ms=max(0, round(now_ns / _NS_IN_MS - one.responses.last_used * 1000)),
         requests=one.request_count,
-        errors=one.error_count,
+        errors=one.responses.error_count,
         received_size=one.received_size,
-        sent_size=one.sent_size,
+        sent_size=one.responses.sent_size,
         unanswered=one.unanswered,
         last_api=one.last_api,
         last_error=ERROR_NAMES.get(code, str(code)) if code else None,

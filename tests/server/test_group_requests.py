@@ -334,7 +334,7 @@ def test_a_slow_commit_that_comes_again_is_committed_once_and_noted(monkeypatch:
 
 def holds(broker: Broker, size: int) -> bool:
     """Return whether some connection of the broker holds that much of an unfinished frame."""
-    return any(one._end - one._start == size for one in broker.node.connections)
+    return any(one._frames.end - one._frames.start == size for one in broker.node.connections)
 
 
 def test_an_answer_that_goes_wrong_closes_its_connection_and_leaves_the_coordinator(
