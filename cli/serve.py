@@ -22,9 +22,9 @@ def quick(words: Sequence[str]) -> int | None:
         name, equals, value = rest.pop(0).partition("=")
         if name in FLAGS and not equals:
             values[name].append("")
-        elif name in VALUES and name != "-X" and equals:
+        elif name in VALUES and name != "-X" and value:
             values[name].append(value)
-        elif name in VALUES and not equals and rest and not rest[0].startswith("-"):
+        elif name in VALUES and not equals and rest and rest[0] and not rest[0].startswith("-"):
             values[name].append(rest.pop(0))
         else:
             return None

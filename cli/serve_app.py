@@ -24,32 +24,53 @@ Examples:
 """
 
 
+def _given(value: str | None) -> str | None:
+    """Refuse an empty value: a shell's unset variable would silently mean the default, or this folder."""
+    if value == "":
+        msg = "it is empty: leave it out, or give a value"
+        raise typer.BadParameter(msg)
+    return value
+
+
 @app.command(epilog=EXAMPLES)
 def serve(
-    data: Annotated[Path | None, typer.Option(help="Folder of the data; made if it isn't there.")] = None,
-    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0: a free one.")] = "",
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", callback=_given, help="Folder of the data; made if it isn't there.")
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", callback=_given, help="Where to listen; port 0: a free one.")
+    ] = None,
     advertise: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="What clients are told to connect to, if it is not the same.")
-    ] = "",
-    config: Annotated[Path | None, typer.Option(help="A server.properties, with Kafka's key names.")] = None,
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", callback=_given, help="What clients are told to connect to, if it is not the same."
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", callback=_given, help="A server.properties, with Kafka's key names."),
+    ] = None,
     x: Annotated[list[str] | None, typer.Option("-X", metavar="KEY=VALUE", help="A broker config; repeatable.")] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Keep everything in memory, nothing on disk.")] = False,
     metrics: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Serve metrics for Prometheus there, as on 127.0.0.1:9464.")
-    ] = "",
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", callback=_given, help="Serve metrics for Prometheus there, as on 127.0.0.1:9464."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings.")] = False,
 ) -> None:
     """Serve the Kafka protocol from this machine."""
     from klamm.server.serve import ServeOptions, run
 
     options = ServeOptions(
-        data=data,
-        listen=listen,
-        advertise=advertise,
-        config=config,
+        data=Path(data) if data else None,
+        listen=listen or "",
+        advertise=advertise or "",
+        config=Path(config) if config else None,
         overrides=tuple(x or ()),
         memory=memory,
-        metrics=metrics,
+        metrics=metrics or "",
         quiet=quiet,
     )
     raise typer.Exit(run(options))

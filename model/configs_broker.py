@@ -26,6 +26,7 @@ class BrokerConfig:
     auto_create_topics_enable: bool
     broker_rack: str | None
     connections_max_idle_ms: int
+    controller_listener_names: tuple[str, ...] | None
     default_replication_factor: int
     delete_topic_enable: bool
     fetch_max_bytes: int
@@ -42,6 +43,7 @@ class BrokerConfig:
     klamm_telemetry_batches_per_second: int
     klamm_telemetry_enable: bool
     klamm_telemetry_messages_per_second: int
+    listener_security_protocol_map: str
     listeners: tuple[str, ...]
     log_cleaner_backoff_ms: int
     log_cleaner_dedupe_buffer_size: int
@@ -102,7 +104,7 @@ class BrokerConfig:
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> tuple[BrokerConfig, list[str]]:
-        """Return the config of these properties, and a sentence for each key that changes nothing.
+        """Return the config of these properties, and what to warn of: unknown keys, keys without effect.
 
         Of Kafka's keys that klamm accepts without effect, only values other than the default are told of.
 
@@ -110,7 +112,11 @@ class BrokerConfig:
             InvalidConfigError: A value is no value of its key, or out of its range.
         """
         known = {name: text for name, text in properties.items() if name in BROKER_CONFIGS}
-        warnings = [warning for name, text in properties.items() if (warning := _warning(name, text))]
+        unused = [name for name, text in properties.items() if _is_unused(name, text)]
+        warnings = [_unknown(name) for name in properties if name not in known and name not in unused]
+        if unused:
+            named = f"config {unused[0]} has" if len(unused) == 1 else f"configs {', '.join(unused)} have"
+            warnings.append(f"{named} no effect in klamm")
         return cls.build(ConfigLayers(static=known)), warnings
 
     def with_dynamic(self, dynamic_broker: Mapping[str, str], dynamic_default: Mapping[str, str]) -> BrokerConfig:
@@ -130,14 +136,17 @@ class BrokerConfig:
         return self.topic_defaults.overridden(overrides)
 
 
-def _warning(name: str, text: str) -> str | None:
+def _is_unused(name: str, text: str) -> bool:
+    """Whether it is Apache Kafka's, and klamm does nothing with a value that is not the default."""
     key = BROKER_CONFIGS.get(name)
     if key is not None:
-        return f"config {name} has no effect in klamm" if key.unused and text != key.default else None
+        return key.unused and text != key.default
     from klamm.model.configs_unused import KAFKA_KEYS_UNUSED, PREFIXES_UNUSED  # noqa: PLC0415 - only for odd keys
 
-    if name in KAFKA_KEYS_UNUSED or name.startswith(PREFIXES_UNUSED):
-        return f"config {name} has no effect in klamm"
+    return name in KAFKA_KEYS_UNUSED or name.startswith(PREFIXES_UNUSED)
+
+
+def _unknown(name: str) -> str:
     alike = nearest(name, BROKER_CONFIGS)
     return f"unknown config {name}" + (f"; did you mean {alike}?" if alike else "")
 

@@ -75,7 +75,7 @@ NODE_CONFIGS: Final = [
         "controller.listener.names",
         ConfigType.LIST,
         None,
-        "Listeners of the controller. Accepted: the controller is in the same process.",
+        "Which of listeners are the controller's: those are not listened on, the controller is in the same process.",
     ),
     ConfigKey(
         "controller.quorum.bootstrap.servers",
@@ -139,7 +139,7 @@ NODE_CONFIGS: Final = [
         "listener.security.protocol.map",
         ConfigType.STRING,
         "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
-        "Which security protocol each listener speaks. Accepted: all are PLAINTEXT.",
+        "Which security protocol each listener speaks. Only PLAINTEXT is served.",
     ),
     ConfigKey(
         "listeners",

@@ -16,11 +16,13 @@ PREFIXES_UNUSED: Final = (
     "rsm.config.",
     "sasl.",
     "ssl.",
+    "zookeeper.",
 )
 
 _NAMES: Final = """
 add.partitions.to.txn.retry.backoff.max.ms
 add.partitions.to.txn.retry.backoff.ms
+allow.everyone.if.no.acl.found
 alter.config.policy.class.name
 alter.log.dirs.replication.quota.window.num
 alter.log.dirs.replication.quota.window.size.seconds
@@ -141,11 +143,11 @@ share.coordinator.write.timeout.ms
 share.fetch.purgatory.purge.interval.requests
 socket.connection.setup.timeout.max.ms
 socket.connection.setup.timeout.ms
+super.users
 transaction.abort.timed.out.transaction.cleanup.interval.ms
 transaction.partition.verification.enable
 transaction.remove.expired.transaction.cleanup.interval.ms
 transaction.state.log.load.buffer.size
 transaction.two.phase.commit.enable
-zookeeper.connect
 """
 KAFKA_KEYS_UNUSED: Final = frozenset(_NAMES.split())

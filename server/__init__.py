@@ -26,7 +26,7 @@
 | `state_rounds.py`, `metrics.py`, `group_lag.py` | what it looks at for that |
 | `own_topics.py`, `exporters.py`, `exports_wanted.py` | where it tells it |
 | `embedded.py`, `pytest_plugin.py` | a broker inside another program, and in a test |
-| `serve.py`, `options.py` | a broker as a process |
+| `serve.py`, `options.py`, `listeners.py` | a broker as a process; where it listens |
 | `replica_fetchers.py`, `replica_fetch_port.py` | which partitions are copied, and how a follower reaches its leader |
 | `topic_settings.py`, `operations.py` | what configs mean below; the operations that answers name |
 | `message_types.py`, `error_responses.py`, `requests.py`, `event_loop.py` | helpers of the handlers |

@@ -22,7 +22,7 @@ from typing import Final, Self
 from klamm.model.configs_broker import BrokerConfig
 from klamm.server.event_loop import new_event_loop
 from klamm.server.node import Node
-from klamm.server.options import DEFAULT_HOST, Address, NodeOptions
+from klamm.server.options import DEFAULT_HOST, PORT_MAX, Address, NodeOptions
 
 START_TIMEOUT_S: Final = 60.0
 """A recovery of much data takes time; longer than this, something is wrong."""
@@ -37,6 +37,14 @@ EMBEDDED_CONFIG: Final = {
 """In a test a power cut loses the test as well: no flush is waited for (Kafka's own behaviour). And nobody waits three
 seconds for further members of a group: Kafka's own quickstart sets that delay to 0. And nobody is told what nobody
 asked for: ``telemetry=True`` turns that on."""
+
+INSTEAD: Final = {
+    "advertised.listeners": "host= and port=",
+    "listeners": "host= and port=",
+    "log.dir": "data=",
+    "log.dirs": "data=",
+}
+"""Configs that a process has and this broker does not look at, and the argument that says the same."""
 
 
 class Broker:
@@ -53,7 +61,7 @@ class Broker:
 
     Raises:
         InvalidConfigError: A config value is out of its range.
-        ValueError: Both ``data`` and ``memory`` were asked for.
+        ValueError: Both ``data`` and ``memory`` were asked for; ``data`` or ``host`` is empty, ``port`` is no port.
     """
 
     def __init__(
@@ -69,9 +77,20 @@ class Broker:
         if data is not None and memory:
             msg = "data and memory exclude each other"
             raise ValueError(msg)
+        if data == "" or not host:
+            msg = "data and host may not be empty: leave them out for a temporary folder and for 127.0.0.1"
+            raise ValueError(msg)
+        if port not in range(PORT_MAX + 1):
+            msg = f"port={port!r} is no port: give an integer, 0 (a free one) to {PORT_MAX}"
+            raise ValueError(msg)
         asked = {"klamm.telemetry.enable": "true"} if telemetry else {}
         properties = EMBEDDED_CONFIG | asked | {key: _text(value) for key, value in (config or {}).items()}
         self._config, mistakes = BrokerConfig.from_properties(properties)
+        mistakes += [
+            f"config {name} has no effect here: give {INSTEAD[name]}" for name in INSTEAD if name in properties
+        ]
+        if self._config.klamm_metrics_listen and not self._config.klamm_telemetry_enable:
+            mistakes.append("klamm.metrics.listen has no effect without telemetry=True")
         for mistake in mistakes:
             warnings.warn(mistake, stacklevel=2)
         self._data = Path(data) if data is not None else None
@@ -117,7 +136,8 @@ class Broker:
 
         Raises:
             RuntimeError: It runs already, or did not start in time.
-            OSError: The address or the data folder cannot be used.
+            OSError: The address cannot be listened on.
+            StorageError: The data folder cannot be used: another broker's, a newer format, no right to write.
         """
         if self._thread is not None:
             msg = "the broker runs already"

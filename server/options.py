@@ -9,6 +9,8 @@ from typing import Final
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 9092
 PORT_MAX: Final = 65535
+PLAINTEXT: Final = "PLAINTEXT"
+"""The one protocol that is served: no TLS, nobody logs in."""
 WILDCARD: Final = ("0.0.0.0", "::")  # noqa: S104
 """Listens on every interface of the host; nobody can connect to it from another one."""
 
@@ -37,17 +39,26 @@ class Address:
         """
         _, _, rest = text.rpartition("://")
         scheme = text[: len(text) - len(rest)].removesuffix("://")
-        if scheme and scheme.upper() != "PLAINTEXT":
+        if scheme and scheme.upper() != PLAINTEXT:
             msg = f"{text!r}: only PLAINTEXT listeners are served, not {scheme}"
             raise AddressError(msg)
+        if "," in rest:
+            msg = f"{text!r} are several addresses: give one"
+            raise AddressError(msg)
         if rest.startswith("["):
-            host, _, after = rest[1:].partition("]")
+            host, bracket, after = rest[1:].partition("]")
+            if not bracket or (after and not after.startswith(":")):
+                msg = f"{text!r}: an IPv6 host stands in brackets, its port behind a colon, as in [::1]:9092"
+                raise AddressError(msg)
             port_text = after.removeprefix(":")
         elif rest.count(":") > 1:
             msg = f"{text!r}: write an IPv6 host in brackets, as in [::1]:9092"
             raise AddressError(msg)
         else:
             host, _, port_text = rest.partition(":")
+        if rest != "".join(rest.split()):
+            msg = f"{text!r}: a space is no part of an address"
+            raise AddressError(msg)
         if port_text and not (port_text.isdecimal() and int(port_text) <= PORT_MAX):
             msg = f"{text!r}: {port_text!r} is no port (0 to {PORT_MAX})"
             raise AddressError(msg)

@@ -23,8 +23,9 @@ from klamm.model.properties import parse_properties
 from klamm.model.version import VERSION
 from klamm.server.event_loop import new_event_loop
 from klamm.server.exports_wanted import wanted
+from klamm.server.listeners import choose
 from klamm.server.node import Node
-from klamm.server.options import DEFAULT_HOST, DEFAULT_PORT, WILDCARD, Address, AddressError, NodeOptions
+from klamm.server.options import WILDCARD, Address, AddressError, NodeOptions
 from klamm.storage.errors import StorageError
 
 logger = logging.getLogger(__name__)
@@ -123,27 +124,40 @@ def configure(options: ServeOptions) -> tuple[BrokerConfig, NodeOptions, list[st
     Raises:
         UsageError: A file that cannot be read, a value out of its range, an address that is none.
     """
-    properties = _properties(options)
-    if options.memory:
-        properties.setdefault("acks.all.single", "written")  # nothing survives anyway: no flush is worth waiting for
-    try:
-        if options.metrics:
-            properties["klamm.metrics.listen"] = options.metrics
-        config, warnings = BrokerConfig.from_properties(properties)
-        metrics = wanted(os.environ, config.klamm_metrics_listen)
-        listen = _listener(options, config, warnings)
-        advertised_text = options.advertise or next(iter(_of_clients(config.advertised_listeners)), "")
-        advertised = Address.parse(advertised_text, listen.port) if advertised_text else None
-    except (InvalidConfigError, AddressError) as error:
-        raise UsageError(str(error)) from error
     if options.memory and options.data is not None:
         msg = "--memory keeps nothing, --data keeps it: give one of them"
         raise UsageError(msg)
+    of_file = _file_properties(options.config) if options.config is not None else {}
+    properties = {**of_file, **_overrides(options.overrides)}
+    if options.memory:
+        properties.setdefault("acks.all.single", "written")  # nothing survives anyway: no flush is worth waiting for
+    if options.metrics:
+        properties["klamm.metrics.listen"] = options.metrics
+    try:
+        config, warnings = BrokerConfig.from_properties(properties)
+        metrics = wanted(os.environ, config.klamm_metrics_listen)
+        listen, advertised, others = choose(config, options.listen, options.advertise)
+    except (InvalidConfigError, AddressError) as error:
+        raise UsageError(_with_file(options.config, of_file, str(error))) from error
     if advertised is not None and advertised.host in WILDCARD:
         msg = (
             f"clients cannot connect to {advertised}: give --advertise the name or address that they reach this host by"
         )
         raise UsageError(msg)
+    warnings += _of_reach(listen, advertised, others)
+    if metrics.prometheus is not None and config.klamm_telemetry_enable:
+        _check_metrics(metrics.prometheus, listen)
+    if metrics.anything and not config.klamm_telemetry_enable:
+        warnings.append("klamm.telemetry.enable is false: no metrics and traces are exported")
+    data = None if options.memory else _data_directory(options, config, warnings)
+    return config, NodeOptions(data, listen, advertised), warnings
+
+
+def _of_reach(listen: Address, advertised: Address | None, others: tuple[str, ...]) -> list[str]:
+    """Return what to warn of: who cannot reach it, and who can."""
+    warnings = []
+    if others:
+        warnings.append(f"one of listeners is listened on, {listen}: not {', '.join(others)}")
     if listen.host in WILDCARD and advertised is None:
         warnings.append(
             "clients on other hosts are sent to localhost: tell them where this one is with --advertise HOST"
@@ -152,20 +166,18 @@ def configure(options: ServeOptions) -> tuple[BrokerConfig, NodeOptions, list[st
         warnings.append(
             f"listening on {listen} without authentication: whoever reaches this port can read and write all"
         )
-    if metrics.prometheus is not None and config.klamm_telemetry_enable:
-        _check_free(metrics.prometheus)
-    if metrics.anything and not config.klamm_telemetry_enable:
-        warnings.append("klamm.telemetry.enable is false: no metrics and traces are exported")
-    data = None if options.memory else _data_directory(options, config)
-    return config, NodeOptions(data, listen, advertised), warnings
+    return warnings
 
 
-def _check_free(address: Address) -> None:
+def _check_metrics(address: Address, listen: Address) -> None:
     """Check that metrics can be served there, before anything is started.
 
     Raises:
         UsageError: They cannot.
     """
+    if address == listen and address.port:
+        msg = f"--metrics and --listen are both {address}: give metrics a port of their own"
+        raise UsageError(msg)
     try:
         with socket.create_server((address.host, address.port), family=_family(address)):
             pass
@@ -178,47 +190,63 @@ def _family(address: Address) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address.host else socket.AF_INET
 
 
-def _properties(options: ServeOptions) -> dict[str, str]:
+def _file_properties(path: Path) -> dict[str, str]:
+    """Return what stands in a properties file.
+
+    Raises:
+        UsageError: It cannot be read, or is none.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}; give --config a file of key=value lines"
+        raise UsageError(msg) from error
+    if b"\0" in content:
+        msg = f"{path} is no text: give --config a file of key=value lines, in UTF-8"
+        raise UsageError(msg)
+    try:
+        text = content.decode("utf-8-sig")  # editors on Windows begin a file with a byte order mark
+    except UnicodeDecodeError:
+        text = content.decode("iso-8859-1")  # as Java reads properties
+    try:
+        return parse_properties(text)
+    except InvalidConfigError as error:
+        msg = f"{path}: {error}"
+        raise UsageError(msg) from error
+
+
+def _overrides(texts: tuple[str, ...]) -> dict[str, str]:
     properties: dict[str, str] = {}
-    if options.config is not None:
-        try:
-            properties.update(parse_properties(options.config.read_text("utf-8")))
-        except OSError as error:
-            msg = f"cannot read {options.config}: {error.strerror}; give --config a file of key=value lines"
-            raise UsageError(msg) from error
-        except (InvalidConfigError, UnicodeDecodeError) as error:
-            msg = f"{options.config}: {error}"
-            raise UsageError(msg) from error
-    for override in options.overrides:
-        key, equals, value = override.partition("=")
+    for text in texts:
+        key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            msg = f"-X {override!r}: expected KEY=VALUE, for example -X num.partitions=3"
+            msg = f"-X {text!r}: expected KEY=VALUE, for example -X num.partitions=3"
             raise UsageError(msg)
         properties[key.strip()] = value.strip()
     return properties
 
 
-def _listener(options: ServeOptions, config: BrokerConfig, warnings: list[str]) -> Address:
-    """Return the one address to listen on; warn of what listeners says besides."""
-    first, *others = _of_clients(config.listeners) or [f"{DEFAULT_HOST}:{DEFAULT_PORT}"]
-    if options.listen:
-        return Address.parse(options.listen)
-    if others:
-        warnings.append(f"one address is listened on, the first of listeners: not {', '.join(others)}")
-    return Address.parse(first)
+def _with_file(path: Path | None, of_file: dict[str, str], error: str) -> str:
+    """Return the error with the file that it comes from, and what is often meant there."""
+    try:
+        choose(BrokerConfig.from_properties(of_file)[0], "", "")
+    except (InvalidConfigError, AddressError) as alone:
+        if str(alone) == error:
+            hint = "; a comment needs a line of its own" if " #" in error else ""
+            return f"{path}: {error}{hint}"
+    return error
 
 
-def _of_clients(texts: tuple[str, ...] | None) -> list[str]:
-    """Return the listeners that are not the controller's: those of a combined Kafka node are in the same list."""
-    return [text for text in texts or () if not text.upper().startswith("CONTROLLER:")]
-
-
-def _data_directory(options: ServeOptions, config: BrokerConfig) -> Path:
+def _data_directory(options: ServeOptions, config: BrokerConfig, warnings: list[str]) -> Path:
     if options.data is not None:
         return options.data
-    configured = (config.log_dirs or config.log_dir) if config.layers.static else None
-    if configured and ("log.dirs" in config.layers.static or "log.dir" in config.layers.static):
-        return Path(configured[0])
+    static = config.layers.static
+    configured = config.log_dirs if "log.dirs" in static else config.log_dir if "log.dir" in static else None
+    first, *others = configured or ("",)
+    if others:
+        warnings.append(f"one data directory is used, {first}: not {', '.join(others)}")
+    if first:
+        return Path(first)
     import platformdirs  # noqa: PLC0415 (only needed without --data)
 
     return Path(platformdirs.user_data_dir("klamm", appauthor=False))
@@ -267,7 +295,9 @@ def banner(node: Node) -> str:
     """Return the one screen that says what is served and where."""
     options, config = node.options, node.config
     where = "in memory: nothing is kept" if options.data is None else str(options.data)
-    durable = "flushed to disk" if config.acks_all_single == "flushed" else "written to the page cache"
+    kept = "written to memory" if options.data is None else "written to the page cache"
+    durable = "flushed to disk" if config.acks_all_single == "flushed" and options.data is not None else kept
+    metrics = wanted(os.environ, config.klamm_metrics_listen).prometheus if config.klamm_telemetry_enable else None
     topics = len(node.image.topics)
     return "\n".join(
         [
@@ -280,6 +310,7 @@ def banner(node: Node) -> str:
             if config.auto_create_topics_enable
             else f"  topics      {topics}, {len(node.partitions)} partitions",
             f"  acks=all    answered once {durable} (acks.all.single={config.acks_all_single})",
+            *([f"  metrics     http://{metrics}/metrics"] if metrics is not None and metrics.port else []),
             "",
             f"  Try: kcat -b {node.advertised} -L        Stop: Ctrl-C",
         ]

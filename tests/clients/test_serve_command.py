@@ -158,6 +158,17 @@ def test_a_data_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     assert str(file) in refused("--data", file, "--listen", f"127.0.0.1:{free_port()}")
 
 
+@pytest.mark.parametrize("option", ["--data", "--listen", "--advertise", "--config", "--metrics"])
+@pytest.mark.parametrize("written", ["{} ", "{}="])
+def test_an_empty_value_is_refused_and_nothing_is_made_here(
+    option: str, written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = written.format(option).split(" ")
+    assert "it is empty" in refused(*words)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_config_warns_and_names_the_nearest(klamm_process: KlammFactory) -> None:
     server = klamm_process("-X", "num.partition=3").start()
     [warning] = [line for line in server.log().splitlines() if "unknown config" in line]

@@ -211,8 +211,7 @@ def test_a_key_that_only_apache_kafka_uses_is_not_taken_for_a_misspelling() -> N
         {"ssl.keystore.location": "x", "num.replica.alter.log.dirs.threads": "1"}
     )
     assert warnings == [
-        "config ssl.keystore.location has no effect in klamm",
-        "config num.replica.alter.log.dirs.threads has no effect in klamm",
+        "configs ssl.keystore.location, num.replica.alter.log.dirs.threads have no effect in klamm",
     ]
 
 

@@ -243,6 +243,35 @@ def test_data_and_memory_exclude_each_other(tmp_path: Path) -> None:
         Broker(data=tmp_path, memory=True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"data": ""}, "empty"),
+        ({"host": ""}, "empty"),
+        ({"port": 65536}, "port=65536 is no port"),
+        ({"port": "9092"}, "port='9092' is no port"),
+    ],
+)
+def test_an_argument_that_cannot_be_meant_is_refused_before_anything_starts(
+    arguments: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Broker(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "instead"),
+    [
+        ("log.dirs", "/var/x", "data="),
+        ("listeners", "PLAINTEXT://:9099", "host= and port="),
+        ("klamm.metrics.listen", ":9464", "telemetry=True"),
+    ],
+)
+def test_a_config_that_an_argument_stands_for_warns_and_names_the_argument(name: str, value: str, instead: str) -> None:
+    with pytest.warns(UserWarning, match=rf"{name} has no effect.*{instead}"):
+        Broker(config={name: value})
+
+
 def test_a_config_out_of_range_is_refused_before_anything_starts() -> None:
     with pytest.raises(InvalidConfigError, match=r"num\.partitions"):
         Broker(config={"num.partitions": 0})

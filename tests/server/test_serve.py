@@ -86,9 +86,73 @@ def test_listeners_that_are_not_served_are_named() -> None:
     several = "PLAINTEXT://127.0.0.1:9092,SSL://127.0.0.1:9093,CONTROLLER://127.0.0.1:9094"
     _, options, warnings = configure(ServeOptions(memory=True, overrides=(f"listeners={several}",)))
     assert options.listen.port == 9092
-    assert warnings == ["one address is listened on, the first of listeners: not SSL://127.0.0.1:9093"]
+    assert warnings == ["one of listeners is listened on, 127.0.0.1:9092: not SSL://127.0.0.1:9093"]
     _, _, warnings = configure(ServeOptions(memory=True, listen="127.0.0.1:9092", overrides=(f"listeners={several}",)))
     assert warnings == []
+
+
+NAMED = (
+    "listeners=LAN://0.0.0.0:19092,WAN://127.0.0.1:29092,RAFT://127.0.0.1:9093",
+    "advertised.listeners=WAN://kafka.example:29092,LAN://kafka:19092",
+    "controller.listener.names=RAFT",
+)
+
+
+def test_listeners_have_names_and_what_is_advertised_is_that_of_the_one_served() -> None:
+    plain = "listener.security.protocol.map=LAN:PLAINTEXT,WAN:PLAINTEXT,RAFT:PLAINTEXT"
+    _, options, warnings = configure(ServeOptions(memory=True, overrides=(*NAMED, plain)))
+    assert (options.listen, options.advertised) == (Address("0.0.0.0", 19092), Address("kafka", 19092))
+    assert "not WAN://127.0.0.1:29092" in warnings[0]
+
+
+def test_the_first_listener_that_needs_nothing_but_plaintext_is_served() -> None:
+    secure = "listener.security.protocol.map=LAN:SASL_SSL,WAN:PLAINTEXT,RAFT:PLAINTEXT"
+    _, options, _ = configure(ServeOptions(memory=True, overrides=(*NAMED, secure)))
+    assert (options.listen, options.advertised) == (Address("127.0.0.1", 29092), Address("kafka.example", 29092))
+    with pytest.raises(
+        UsageError, match=r"'LAN://0\.0\.0\.0:19092': only PLAINTEXT listeners are served, not SASL_SSL"
+    ):
+        configure(ServeOptions(overrides=(*NAMED, secure.replace("WAN:PLAINTEXT", "WAN:SSL"))))
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfnum.partitions=3\r\n", "# für\nnum.partitions=3".encode("latin-1")])
+def test_a_file_is_read_as_editors_and_java_write_it(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "server.properties"
+    path.write_bytes(content)
+    config, _, warnings = configure(ServeOptions(memory=True, config=path))
+    assert (config.num_partitions, warnings) == (3, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"num.partitions=0", "server.properties: Invalid value 0 for configuration num.partitions"),
+        (b"num.partitions=3 # three", "a comment needs a line of its own"),
+        (b"listeners=SSL://:9092", "server.properties: .*only PLAINTEXT"),
+        (b"\x00\x01", "server.properties is no text"),
+        (b"a=\\u00g", "server.properties: malformed"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_with_its_name(content: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "server.properties"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=reason):
+        configure(ServeOptions(memory=True, config=path))
+
+
+def test_what_is_wrong_on_the_command_line_is_not_said_of_the_file(properties: Path) -> None:
+    with pytest.raises(UsageError, match=r"^Invalid value 0"):
+        configure(ServeOptions(config=properties, overrides=("num.partitions=0",)))
+
+
+def test_of_several_data_directories_the_first_is_used_and_the_others_are_named() -> None:
+    _, options, warnings = configure(ServeOptions(overrides=("log.dirs=/var/a,/var/b",)))
+    assert (options.data, warnings) == (Path("/var/a"), ["one data directory is used, /var/a: not /var/b"])
+
+
+def test_metrics_cannot_be_where_clients_connect() -> None:
+    with pytest.raises(UsageError, match=r"--metrics and --listen are both 127\.0\.0\.1:9092"):
+        configure(ServeOptions(memory=True, metrics="127.0.0.1:9092"))
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:9092", "localhost:9092", "[::1]:9092"])
@@ -142,7 +206,9 @@ def test_an_address_is_read_and_written(text: str, address: Address, written: st
     assert str(address) == written
 
 
-@pytest.mark.parametrize("text", ["host:", "host:x", "host:-1", "host:65536", "a:b:c", "[::1]x"])
+@pytest.mark.parametrize(
+    "text", ["host:", "host:x", "host:-1", "host:65536", "a:b:c", "[::1]x", "[::1", "[::1]9092", "a:1,b:2", "a :1"]
+)
 def test_what_is_no_address_is_refused_or_gets_the_default_port(text: str) -> None:
     if text == "host:":
         assert Address.parse(text) == Address("host", 9092)
