@@ -14,6 +14,7 @@
 | `partition_ports.py`, `refusals.py` | how a partition reaches the world, and what is told when the disk refuses |
 | `replica_fetcher.py` | copies a partition from its leader |
 | `controller.py`, `controller_ports.py`, `metadata_log.py` | the cluster's metadata |
+| `metadata_recovery.py` | and its log, once a flush has failed |
 | `group_coordinator.py` | the groups of one partition of `__consumer_offsets` |
 | `coordinator_appends.py`, `coordinator_log.py` | what it decided, on its way into the log; the log |
 | `disk.py`, `exporter.py` | what waits for the disk; what is told of the broker |

@@ -15,8 +15,13 @@ others, what was decided before goes on, and what is asked later waits.
 | deciding | enough steps | as a request in *serving*; then those that came meanwhile, in their order |
 | deciding | the disk refuses what was decided before | the decision begins anew |
 | serving | the disk refuses an append | that drain's requests answer KAFKA_STORAGE_ERROR; serving |
-| serving | a flush fails | all that waits answers KAFKA_STORAGE_ERROR; failed |
-| failed | a request | KAFKA_STORAGE_ERROR: what the disk holds is unknown until the next start |
+| serving | a flush fails | all that waits for it answers KAFKA_STORAGE_ERROR; failed |
+| serving | the log takes no append: a flush elsewhere failed, its file is gone | as above, once no flush is under way |
+| failed | a request | KAFKA_STORAGE_ERROR |
+| failed | the log was cut back to what was flushed, and that flushed (`metadata_recovery.py`) | serving |
+| failed | it could not be | failed; tried again in a while |
+
+What was flushed before a flush failed is committed and acted on in either state.
 """
 
 from __future__ import annotations
@@ -24,12 +29,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Final, NamedTuple
 
 from klamm.actors.controller_ports import ControllerPorts, Later
 from klamm.actors.messages import Flushed, FlushFailed
 from klamm.actors.metadata_log import MetadataLog
+from klamm.actors.metadata_recovery import MetadataRecovery, RecoveryTried
 from klamm.actors.refusals import METADATA, Refusals
 from klamm.actors.runtime import DRAIN_SIZE_MAX, LoopActor
 from klamm.core.controller import Controller, Decision
@@ -38,7 +45,7 @@ from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import MetadataImage
 from klamm.core.steps import Steps
 from klamm.model.errors import KafkaError, KafkaStorageError
-from klamm.storage.errors import StorageError, StorageFailureError
+from klamm.storage.errors import StorageFailureError
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +137,8 @@ class ControllerActor(LoopActor):
         """Committed, to be answered once the listener has acted on them; None: it has acted on all."""
         self._flushing = False
         self._saving = False
-        self._unusable: str | None = None
         self._refusals = Refusals(METADATA)
+        self._recovery = MetadataRecovery(log, ports, partial(self.call_later, ports.timers), self.actor_ref.tell)
 
     @property
     def image(self) -> MetadataImage:
@@ -150,17 +157,14 @@ class ControllerActor(LoopActor):
                 self._ask(message)
             case _GoOn():
                 self._go_on()
-            case Flushed(end_offset):
-                self._flushing = False
-                self._flushed_end_offset = end_offset
-                self._commit()
-                self._flush()
+            case Flushed() | FlushFailed():
+                self._flush_ended(message)
             case _ActedOn():
                 self._acted_on()
                 self._commit()
-            case FlushFailed(failure):
-                self._flushing = False
-                self._flush_failed(str(failure))
+            case RecoveryTried():
+                if self._recovery.tried(message):
+                    self._next_offset = self._log.end_offset
             case SaveSnapshot():
                 if self._snapshot_interval_ms and self._ports.clock.monotonic() >= self._snapshot_due_s:
                     self._save_snapshot()
@@ -176,12 +180,16 @@ class ControllerActor(LoopActor):
         records = [decision.encoded for decision, _ in decided if decision.encoded]
         end_offset = self._log.end_offset
         reason = "the metadata log is shorter than what was appended"
+        unusable: StorageFailureError | None = None
         if records:
             try:
                 self._log.append(records, self._ports.clock.now_ms())
             except StorageFailureError as error:
                 reason = str(error)
-                self._refusals.refused(error)
+                if self._log.usable:
+                    self._refusals.refused(error)
+                else:
+                    unusable = error
             else:
                 self._refusals.done()
         for at, (decision, reply) in enumerate(decided):
@@ -193,6 +201,8 @@ class ControllerActor(LoopActor):
                 self._waiting.append(_Waiting(end_offset, bool(decision.records), decision.outcome, reply))
             else:
                 reply(decision.outcome)
+        if unusable is not None and not self._flushing:
+            self._flush_failed(unusable)
         self._flush()
 
     def undelivered(self, message: object) -> None:
@@ -228,8 +238,8 @@ class ControllerActor(LoopActor):
             self._begin(self._later.popleft())
 
     def _begin(self, ask: Ask) -> None:
-        if self._unusable is not None:
-            ask.reply(KafkaStorageError(self._unusable))
+        if self._recovery.reason is not None:
+            ask.reply(KafkaStorageError(self._recovery.reason))
             return
         self._deciding = _Deciding(ask, self._core.decide_in_steps(ask.request, self._next_offset))
         self._take_steps()
@@ -284,6 +294,15 @@ class ControllerActor(LoopActor):
             self._flushing = True
             self._ports.flusher.flush(self._log.log, self.actor_ref.tell)
 
+    def _flush_ended(self, outcome: Flushed | FlushFailed) -> None:
+        self._flushing = False
+        if isinstance(outcome, FlushFailed):
+            self._flush_failed(outcome.failure)
+        else:
+            self._flushed_end_offset = outcome.end_offset
+            self._commit()
+            self._flush()
+
     def _commit(self) -> None:
         """Publish what is flushed and was not yet: one change after the other."""
         if self._published is not None:
@@ -331,20 +350,23 @@ class ControllerActor(LoopActor):
             logger.exception("a change of the metadata could not be acted on")
             return None
 
-    def _flush_failed(self, reason: str) -> None:
-        logger.error("metadata cannot be flushed; no change is accepted until the next start", extra={"reason": reason})
-        self._unusable = reason
+    def _flush_failed(self, failure: StorageFailureError) -> None:
+        """Refuse what is not flushed, and have it cut off the log."""
         flushed = [one for one in self._waiting if one.end_offset <= self._flushed_end_offset]
         lost = list(self._waiting)[len(flushed) :]
         self._waiting = deque(flushed)
         unwritten = sum(bool(decision.records) for decision, _ in self._decided)
         self._core.abandon(unwritten + sum(one.has_records for one in lost))
+        self._recovery.failed(failure, self._flushed_end_offset)
+        if not self._saving:
+            self._recovery.begin()
+        error = KafkaStorageError(str(failure))
         for one in lost:
-            one.reply(KafkaStorageError(reason))
-        self._give_up(KafkaStorageError(reason))
+            one.reply(error)
+        self._give_up(error)
 
     def _save_snapshot(self) -> None:
-        if self._saving or self._log.size_since_snapshot == 0 or self._unusable is not None:
+        if self._saving or self._log.size_since_snapshot == 0 or self._recovery.reason is not None:
             return
         self._saving = True
         self._log.size_since_snapshot = 0
@@ -364,21 +386,17 @@ class ControllerActor(LoopActor):
 
     def _snapshot_saved(self, failure: str | None) -> None:
         self._saving = False
-        if failure is None:
+        if self._recovery.reason is not None:  # it waited for the snapshot; the next one has old records forgotten
+            self._recovery.begin()
+        elif failure is None:
             try:
                 self._log.forget_old_records(self._ports.clock.now_ms())
             except StorageFailureError as error:
                 failure = str(error)
             else:
-                self._ports.background(self._maintain)
+                self._ports.background(self._log.maintain)
         if failure is not None:
             logger.warning("metadata snapshot could not be written", extra={"reason": failure})
-
-    def _maintain(self) -> None:
-        try:
-            self._log.log.maintain()
-        except StorageError as error:
-            logger.warning("segments of the metadata log could not be removed", extra={"reason": str(error)})
 
 
 def _stopped() -> KafkaStorageError:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from klamm.actors.messages import Flushed, FlushFailed
-from klamm.actors.ports import Clock
+from klamm.actors.ports import Clock, Timers
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.storage.partition_log import PartitionLog
 
@@ -37,12 +37,14 @@ class ControllerPorts(NamedTuple):
 
     Attributes:
         clock: The time.
+        timers: Call later.
         flusher: Flushes the metadata log off the loop.
         background: Runs something that waits for the disk on a thread.
         listener: Acts on what is committed.
     """
 
     clock: Clock
+    timers: Timers
     flusher: MetadataFlusher
     background: Callable[[Callable[[], None]], None]
     listener: MetadataListener

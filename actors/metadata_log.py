@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -27,6 +27,7 @@ from klamm.core.metadata_records import (
 from klamm.model.errors import KafkaError
 from klamm.records.batch import check_batch, iter_batches
 from klamm.records.record import Record, build_batch, decode_records
+from klamm.storage.errors import StorageError, StorageFailureError
 from klamm.storage.filesystem import Filesystem
 from klamm.storage.partition_log import ColdRead, PartitionLog
 from klamm.storage.row import LogRow
@@ -57,10 +58,20 @@ class Snapshot(NamedTuple):
 
 
 class MetadataLog:
-    """The log, its snapshots, and how many bytes were written since the last of them."""
+    """The log, its snapshots, and how many bytes were written since the last of them.
 
-    def __init__(self, filesystem: Filesystem, log: PartitionLog, leader_epoch: int = 0) -> None:
+    Args:
+        filesystem: Where the snapshots are.
+        log: The log.
+        reopen: Opens it anew, at this log start offset; may wait for the disk, and raise StorageFailureError.
+        leader_epoch: Of what is appended.
+    """
+
+    def __init__(
+        self, filesystem: Filesystem, log: PartitionLog, reopen: Callable[[int], PartitionLog], leader_epoch: int = 0
+    ) -> None:
         self.log = log
+        self._reopen = reopen
         self.leader_epoch = leader_epoch
         self.size_since_snapshot = 0
         self._filesystem = filesystem
@@ -69,6 +80,11 @@ class MetadataLog:
     def end_offset(self) -> int:
         """The offset of the next record."""
         return self.log.log_end_offset
+
+    @property
+    def usable(self) -> bool:
+        """Whether appends may succeed as it is; else it needs :meth:`recover`."""
+        return not self.log.failed and self.log.fault is None
 
     def load(self) -> MetadataImage:
         """Return the image that the newest whole snapshot and the log after it give.
@@ -113,6 +129,29 @@ class MetadataLog:
         for first in range(0, len(rows), ROWS_PER_APPEND_MAX):
             self.log.append(rows[first : first + ROWS_PER_APPEND_MAX])
 
+    def recover(self, flushed_end_offset: int) -> None:
+        """After a failed flush: cut off what is not flushed; the log then goes on at ``flushed_end_offset``.
+
+        *Flushed* when it returns. On a thread of the disk: nobody else changes the log until then. If it fails, call it
+        again.
+
+        Raises:
+            StorageError: The disk refused, or lacks records below ``flushed_end_offset``.
+        """
+        log = self.log
+        if log.failed:
+            log.abandon()
+            log = self._reopen(log.log_start_offset)
+        log.look_for_files()
+        if log.fault is not None:  # opened anew, the log would be without what it held
+            raise StorageFailureError(log.fault)
+        if log.log_end_offset < flushed_end_offset:
+            msg = f"{log.directory}: ends at offset {log.log_end_offset}, and was flushed up to {flushed_end_offset}"
+            raise StorageFailureError(msg)
+        log.truncate_to(flushed_end_offset)
+        log.flush()
+        self.log = log
+
     def save_snapshot(self, image: MetadataImage, now_ms: int) -> None:
         """Write ``image`` as the snapshot of all records below its end offset: *flushed* when it returns.
 
@@ -144,6 +183,13 @@ class MetadataLog:
         if len(found) >= SNAPSHOTS_KEPT:
             self.log.delete_before(found[SNAPSHOTS_KEPT - 1].end_offset)
             self.log.apply_retention(now_ms)
+
+    def maintain(self) -> None:
+        """Close rolled segments and remove old ones; what the disk refuses is said. From any thread."""
+        try:
+            self.log.maintain()
+        except StorageError as error:
+            logger.warning("segments of the metadata log could not be removed", extra={"reason": str(error)})
 
     def snapshots(self) -> list[Snapshot]:
         """Return the snapshot files, the newest first, whole or not."""

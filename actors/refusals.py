@@ -20,6 +20,9 @@ class Sentences(NamedTuple):
 
 APPENDS: Final = Sentences("the disk refuses appends", "the disk takes appends again", logging.ERROR)
 METADATA: Final = Sentences("metadata cannot be written", "metadata can be written again", logging.ERROR)
+METADATA_LOG: Final = Sentences(
+    "the metadata log takes no changes until it can be flushed", "the metadata log takes changes again", logging.ERROR
+)
 REOPENING: Final = Sentences("a partition's log cannot be opened", "a partition's log was opened", logging.ERROR)
 UPKEEP: Final = Sentences("upkeep of a log failed", "upkeep of a log goes on", logging.WARNING)
 CHECKPOINT: Final = Sentences(

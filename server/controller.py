@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from klamm.actors.controller import Ask, ControllerActor, SaveSnapshot
@@ -52,13 +53,14 @@ class NodeController:
         config = node.config
         settings = LogSettings(segment_bytes=config.metadata_log_segment_bytes, retention_ms=UNLIMITED)
         log = node.data.open_log(METADATA_PARTITION, METADATA_TOPIC_ID, settings)
-        self._log = MetadataLog(node.data.filesystem, log)
+        reopen = partial(node.data.reopen_log, METADATA_PARTITION, METADATA_TOPIC_ID, settings)
+        self._log = MetadataLog(node.data.filesystem, log, reopen)
         core = Controller(config, uuid.uuid4)
         core.committed = core.image = self._log.load()
         self._actor = ControllerActor.start(
             core,
             self._log,
-            ControllerPorts(node.clock, node.disk, node.disk.run, node),
+            ControllerPorts(node.clock, node.ports.timers, node.disk, node.disk.run, node),
             config.metadata_log_max_record_bytes_between_snapshots,
             config.metadata_log_max_snapshot_interval_ms,
             dispatcher=node.dispatcher,

@@ -80,8 +80,9 @@ class TrackedContent(Content):
                     continue
                 if fate == "tear":
                     written = written[: random.randint(0, len(written)) // SECTOR_SIZE_BYTES * SECTOR_SIZE_BYTES]
-                elif fate == "zero":
-                    written = bytes(len(written))
+                elif fate == "zero":  # only where there was nothing: what is written over is old or new
+                    before = left[change.position : change.position + len(written)]
+                    written = bytes(before) + bytes(len(written) - len(before))
             change.change(left, written)
         survivor = TrackedContent()
         survivor.append(bytes(left))

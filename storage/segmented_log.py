@@ -335,6 +335,11 @@ class SegmentedLog:
         return CleanState(self.log_start_offset, self.log_end_offset, states, self._epochs.entries)
 
     @property
+    def failed(self) -> bool:
+        """Whether the log takes no more appends until it is opened anew: a flush failed, or a truncation half-way."""
+        return self._failure is not None
+
+    @property
     def fault(self) -> str | None:
         """What is wrong with a segment's file, if anything is: its name and what happened to it."""
         return next((f"{one.path}: {one.fault}" for one in self._segments if one.fault is not None), None)

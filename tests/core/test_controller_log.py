@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Final, cast
 from uuid import UUID
 
 import pytest
 
-from klamm.actors.controller import STEPS_AT_ONCE, Ask, ControllerActor, SaveSnapshot
-from klamm.actors.controller_ports import ControllerPorts, Later
-from klamm.actors.messages import Flushed, FlushFailed
+from klamm.actors.controller import SaveSnapshot
+from klamm.actors.controller_ports import Later
 from klamm.actors.metadata_log import (
-    METADATA_TOPIC,
-    METADATA_TOPIC_ID,
     SNAPSHOTS_KEPT,
     MetadataLog,
     MetadataLostError,
 )
-from klamm.actors.simulation import Simulation
-from klamm.core.controller import Controller
-from klamm.core.controller_requests import ControllerOutcome, ControllerRequest, CreateTopics, NewTopic
+from klamm.core.controller_requests import ControllerRequest, CreateTopics, NewTopic
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import EMPTY_IMAGE, MetadataImage
 from klamm.core.metadata_records import TopicRecord, encode_record
-from klamm.model.configs_broker import BrokerConfig
-from klamm.model.errors import ErrorCode, KafkaError
+from klamm.model.errors import ErrorCode
 from klamm.model.ids import TopicId, TopicName
 from klamm.records.checksum import Buffer
-from klamm.storage.errors import StorageFailureError
+from klamm.storage.faulty_filesystem import FaultyFilesystem
 from klamm.storage.filesystem import File, Filesystem
-from klamm.storage.handles import FileHandles
 from klamm.storage.memory_filesystem import MemoryFile, MemoryFilesystem
-from klamm.storage.partition_log import PartitionLog
-from klamm.storage.settings import UNLIMITED, LogSettings
-from tests.core.controllers import counting_uuids, register
-
-DIRECTORY = "data/__cluster_metadata-0"
-SMALL_SEGMENT_BYTES = 4_096
+from tests.core.controller_actors import Broker, create, errors, open_log, started
+from tests.core.controllers import register
 
 
 class RefusingFilesystem(MemoryFilesystem):
@@ -64,15 +54,6 @@ class RefusingFile(MemoryFile):
         if self._filesystem.full:
             raise OSError(errno.ENOSPC, "no room")
         super().write(buffers, position)
-
-
-def open_log(filesystem: Filesystem) -> MetadataLog:
-    """Open the metadata log as a start after a crash does."""
-    settings = LogSettings(segment_bytes=SMALL_SEGMENT_BYTES, retention_ms=UNLIMITED)
-    handles = FileHandles(filesystem)
-    return MetadataLog(
-        filesystem, PartitionLog.open(handles, DIRECTORY, METADATA_TOPIC_ID, METADATA_TOPIC, 0, settings)
-    )
 
 
 def topic(number: int) -> TopicRecord:
@@ -199,82 +180,6 @@ def test_a_log_that_ends_before_its_snapshot_starts_anew_at_its_end() -> None:
     assert open_log(filesystem).load() == image
 
 
-class Broker:
-    """A controller actor in a simulation, and what it told its listener and its clients."""
-
-    def __init__(
-        self, filesystem: Filesystem, seed: int = 1, snapshot_size: int = 1 << 20, steps_at_once: int = STEPS_AT_ONCE
-    ) -> None:
-        self.simulation = Simulation(seed)
-        node = self.node = self.simulation.node("n")
-        self.log = open_log(filesystem)
-        core = Controller(BrokerConfig.from_properties({})[0], counting_uuids())
-        core.load(self.log.load())
-        self.deltas: list[MetadataDelta] = []
-        self.replies: list[ControllerOutcome | KafkaError] = []
-        self.flushes: list[Callable[[], None]] = []
-        self.flush_fails = False
-        ports = ControllerPorts(node.clock, self, self.perform, self)
-        self.ref = ControllerActor.start(
-            core, self.log, ports, snapshot_size, 1_000, steps_at_once, dispatcher=node.dispatcher()
-        )
-        self.run()
-
-    def metadata_changed(self, delta: MetadataDelta) -> Later | None:
-        self.deltas.append(delta)
-        return None
-
-    @staticmethod
-    def perform(work: Callable[[], None]) -> None:
-        work()
-
-    def flush(self, log: PartitionLog, answer: Callable[[Flushed | FlushFailed], None]) -> None:
-        def perform() -> None:
-            answer(FlushFailed(StorageFailureError("broken", fatal=True)) if self.flush_fails else Flushed(log.flush()))
-
-        self.flushes.append(perform)
-
-    def ask(self, *requests: ControllerRequest) -> None:
-        for request in requests:
-            self.ref.tell(Ask(request, self.replies.append))
-
-    def run(self) -> None:
-        while self.simulation.step():
-            pass
-
-    def flush_now(self) -> None:
-        while self.flushes:
-            self.flushes.pop(0)()
-            self.run()
-
-    def end(self) -> None:
-        self.simulation.end()
-
-
-def create(name: str) -> CreateTopics:
-    """Return the request to create one topic."""
-    return CreateTopics((NewTopic(name),))
-
-
-def started(filesystem: Filesystem, steps_at_once: int = STEPS_AT_ONCE) -> Broker:
-    """Return a broker that has registered."""
-    broker = Broker(filesystem, steps_at_once=steps_at_once)
-    broker.ask(register(1))
-    broker.run()
-    broker.flush_now()
-    broker.replies.clear()
-    broker.deltas.clear()
-    return broker
-
-
-def errors(broker: Broker) -> list[ErrorCode]:
-    """Return the error of each reply."""
-    return [
-        reply.error_code if isinstance(reply, KafkaError) else reply[0].error  # type: ignore[union-attr]
-        for reply in broker.replies
-    ]
-
-
 def test_nobody_hears_of_a_decision_before_it_is_flushed() -> None:
     broker = started(MemoryFilesystem())
     broker.ask(create("a"))
@@ -364,17 +269,6 @@ def test_a_decision_begins_anew_when_what_it_rests_on_cannot_be_written() -> Non
     broker.end()
 
 
-def test_a_flush_that_fails_refuses_what_is_being_decided_too() -> None:
-    broker = started(MemoryFilesystem(), steps_at_once=10)
-    broker.flush_fails = True
-    broker.ask(create("a"), create_many(), create("b"))
-    broker.simulation.step()
-    broker.flushes.pop(0)()
-    broker.run()
-    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR] * 3
-    broker.end()
-
-
 def test_a_mistake_of_ours_in_a_decision_is_answered() -> None:
     broker = started(MemoryFilesystem())
     broker.ask(create("a"), cast("ControllerRequest", object()), create("b"))
@@ -397,19 +291,6 @@ def test_a_full_disk_refuses_and_is_forgotten_once_there_is_room() -> None:
     broker.flush_now()
     assert errors(broker)[2:] == [ErrorCode.NONE]
     assert list(open_log(filesystem).load().topics) == ["a"]
-    broker.end()
-
-
-def test_a_flush_that_fails_refuses_what_waits_and_all_that_comes() -> None:
-    broker = started(MemoryFilesystem())
-    broker.flush_fails = True
-    broker.ask(create("a"))
-    broker.run()
-    broker.flush_now()
-    broker.ask(create("b"))
-    broker.run()
-    assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR] * 2
-    assert broker.deltas == []
     broker.end()
 
 
@@ -471,16 +352,19 @@ def test_replies_and_the_next_change_wait_for_a_listener_that_takes_its_time() -
 
 
 def test_what_was_flushed_before_a_flush_failed_is_acted_on_all_the_same() -> None:
-    broker = Slow(MemoryFilesystem())
+    disk = FaultyFilesystem(Random(1))
+    broker = Slow(disk)
     for name in ("a", "b"):
         broker.ask(create(name))
         broker.run()
         broker.flush_now()
-    broker.flush_fails = True
+    disk.sync_error = errno.EIO
     broker.ask(create("c"))
     broker.run()
-    broker.flush_now()
+    broker.flushes.pop()()
+    broker.simulation.run_for(1.0)
     assert errors(broker) == [ErrorCode.KAFKA_STORAGE_ERROR]
+    disk.sync_error = None
     broker.pending.pop()()
     broker.run()
     broker.pending.pop()()

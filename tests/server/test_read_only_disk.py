@@ -159,6 +159,34 @@ def test_consumers_are_served_while_a_partition_whose_flush_failed_cannot_be_ope
     assert "partition is online again" in told
 
 
+def test_topics_are_made_again_once_the_metadata_can_be_flushed(
+    tmp_path: Path, switch: ReadOnlySwitch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Broker(data=tmp_path, config=DISK) as broker:
+        create_topic(broker, "t")
+        switch.flush_fails = True
+        create_topic(broker, "refused")
+        create_topic(broker, "refused-too")
+        assert read(broker, "t") == (0, b"")
+        switch.flush_fails = False
+
+        def made() -> bool:
+            create_topic(broker, "made")
+            return broker.node.partition("made", 0) is not None
+
+        wait_until(made, TIMEOUT_S, "a topic can be made")
+        assert append(broker, "made", b"v") == 0
+        assert broker.node.partition("refused", 0) is None
+        said = [line.getMessage() for line in caplog.records if "metadata log" in line.getMessage()]
+        assert said == [
+            "the metadata log takes no changes until it can be flushed",
+            "the metadata log takes changes again",
+        ]
+    with Broker(data=tmp_path) as broker:
+        assert set(broker.node.image.topics) == {"t", "made"}
+        assert latest(broker, "made") == (0, 1)
+
+
 def test_a_partition_that_failed_by_a_mistake_of_ours_serves_nobody(tmp_path: Path) -> None:
     with Broker(data=tmp_path) as broker:
         create_topic(broker, "t")

@@ -3,7 +3,8 @@
 Checked, always: what was committed is there after every crash, and replaying the log (or a snapshot and the rest of it)
 gives the image that was decided; deltas follow each other and name what changed; a topic that was created is in the
 metadata before its creator hears of it; no producer id is given away twice; broker epochs rise; one reply a request.
-After the faults end, a topic can be created.
+What was refused does not come back once something else was decided. After the faults end, a topic can be created;
+nobody has to start the controller again for that.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import NO_TOPIC_ID, BrokerId, TopicName
 from klamm.storage.errors import StorageFailureError
 from klamm.storage.handles import FileHandles
-from klamm.storage.partition_log import PartitionLog
+from klamm.storage.partition_log import CleanState, PartitionLog
 from klamm.storage.settings import LogSettings
 from tests.simulation.disk import SimulatedDisk
 
@@ -85,7 +86,10 @@ class RecordingController(Controller):
 
     def decide_in_steps(self, request: ControllerRequest, next_offset: int) -> Steps[Decision]:
         decision = yield from super().decide_in_steps(request, next_offset)
-        self._world.decided[self.image.end_offset] = digest(self.image)
+        decided, before_offset = self._world.decided, self.image.end_offset - len(decision.records)
+        for refused in [offset for offset in decided if offset > before_offset]:  # the log went on without them
+            del decided[refused]
+        decided[self.image.end_offset] = digest(self.image)
         return decision
 
 
@@ -117,16 +121,16 @@ class World:
         node = self.node
         loop, disk = node.dispatcher("loop"), node.dispatcher("disk", thread=True)
         self._flusher, self._background = DiskActor.start(dispatcher=disk), DiskActor.start(dispatcher=disk)
-        try:
-            log = PartitionLog.open(
-                FileHandles(self.disk),
-                f"data/{METADATA_DIRECTORY}",
-                METADATA_TOPIC_ID,
-                METADATA_TOPIC,
-                0,
-                self._settings,
+        handles = FileHandles(self.disk)
+
+        def open_log(log_start_offset: int) -> PartitionLog:
+            path, known = f"data/{METADATA_DIRECTORY}", CleanState(log_start_offset, log_start_offset, (), ())
+            return PartitionLog.open(
+                handles, path, METADATA_TOPIC_ID, METADATA_TOPIC, 0, self._settings, checkpoint=known
             )
-            metadata_log = MetadataLog(self.disk, log)
+
+        try:
+            metadata_log = MetadataLog(self.disk, open_log(0), open_log)
             image = metadata_log.load()
         except (StorageFailureError, OSError):
             self.crash()  # the disk still refuses: whoever watches the process starts it again
@@ -134,9 +138,13 @@ class World:
         self._loaded(image)
         core = RecordingController(self)
         core.load(image)
-        ports = ControllerPorts(node.clock, self, self.run, self)
+        ports = ControllerPorts(node.clock, node.timers, self, self.run, self)
         steps = self.simulation.random.choice((2, 7, STEPS_AT_ONCE))
         self._ref = ControllerActor.start(core, metadata_log, ports, self._snapshot_size, 1, steps, dispatcher=loop)
+        self.register()
+
+    def register(self) -> None:
+        """Register the broker: until that is done no topic can be created."""
         self.ask(RegisterBroker(BROKER, self.new_uuid(), (), None, self.simulation.random.random() < 0.5))
 
     def _loaded(self, image: MetadataImage) -> None:
@@ -239,8 +247,8 @@ class World:
             case _, KafkaError():
                 allowed = (ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.BROKER_ID_NOT_REGISTERED)
                 check(outcome.error_code in allowed, f"{request} was refused: {outcome}")
-                if outcome.error_code is ErrorCode.KAFKA_STORAGE_ERROR and self.disk.sync_error is not None:
-                    self.crash()  # an operator starts a controller again that cannot flush
+                if isinstance(request, RegisterBroker):
+                    self.simulation.call_later(RETRY_S, self.register)
             case _, BrokerRegistered():
                 check(outcome.broker_epoch > promise.broker_epoch, f"broker epoch {outcome.broker_epoch} is not new")
                 self._promise = promise._replace(broker_epoch=outcome.broker_epoch)
@@ -275,7 +283,7 @@ def controller(simulation: Simulation) -> None:
         simulation.call_later(random.random() * FAULTS_S, random.choice(_faults(simulation, world)))
     simulation.run_for(FAULTS_S)
     disk = world.disk
-    disk.power_loss_at = disk.space_bytes = disk.sync_error = None
+    disk.power_loss_at = disk.space_bytes = disk.write_error = disk.sync_error = None
     created: list[int] = []
 
     def create() -> None:
@@ -283,11 +291,6 @@ def controller(simulation: Simulation) -> None:
             world.ask(CreateTopics((NewTopic("last"),)), lambda: created.append(1))
             simulation.call_later(RETRY_S, create)
 
-    def restart_once() -> None:
-        if world.node.running:
-            world.crash()
-
-    simulation.call_later(0, restart_once)  # one that may not flush any more serves again after the next start
     simulation.call_later(RETRY_S, create)
 
     def topic_created() -> bool:
@@ -315,5 +318,7 @@ def _faults(simulation: Simulation, world: World) -> tuple[Callable[[], None], .
         world.snapshot,
         world.snapshot,
         disk.refuse_to_flush,
+        disk.refuse_to_flush,
+        disk.refuse_to_write,
         disk.run_full,
     )
