@@ -55,7 +55,7 @@ class Upkeep:
             self.maintain_log()
 
     def maintain_log(self) -> None:
-        """Have rolled segments closed and removed ones unlinked; asked for again meanwhile, it is done once."""
+        """Have rolled segments closed and removed ones unlinked. What comes meanwhile is done once that is over."""
         if not self._maintaining:
             self._maintaining = True
             self._jobs.run(self._log.maintain, self._maintained)
@@ -128,6 +128,8 @@ class Upkeep:
     def _maintained(self, failure: Exception | None) -> None:
         self._maintaining = False
         self._warn(failure)
+        if failure is None and not self._closed and self._log.needs_maintenance:
+            self.maintain_log()  # a segment was rolled while the others were closed, and nothing may ever follow it
 
     def _warn(self, failure: Exception | None) -> None:
         """Say what went wrong, once until an upkeep went well; the next one tries again.
