@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
+from uuid import UUID
 
 from klamm.protocol.header import CORRELATION_ID_END, CORRELATION_ID_START, LENGTH_PREFIX_SIZE, RequestHeader
 from klamm.server.response_slot import ResponseSlot
@@ -18,7 +19,8 @@ REPEATED_SIZE_MAX: Final = 512
 """Bytes of a request that is kept: four times what the Java client's heartbeat has."""
 
 REPEATED_MAX: Final = 4
-"""Requests kept for one connection, each of another size; beyond that all are forgotten, and learnt anew."""
+"""Requests kept for one connection, each of another size or to another topic; beyond that all are forgotten, and learnt
+anew."""
 
 PRODUCED_BEFORE: Final = 2
 """Produces in a row to one topic before the next one is looked for: some producers go round their topics."""
@@ -26,6 +28,17 @@ PRODUCED_BEFORE: Final = 2
 _HEAD: Final = Struct(">ihh")  # the frame's size, API key, version; the correlation id follows
 _CORRELATION_ID: Final = Struct(">i")
 _TAIL_POSITION: Final = CORRELATION_ID_END - LENGTH_PREFIX_SIZE  # in the frame, without its size
+
+
+class AppendKey(NamedTuple):
+    """In what two Produces of one batch have to be alike, so that what was learnt of one answers the other."""
+
+    version: int
+    client_id: str | None
+    acks: int
+    timeout_ms: int
+    name: str | None
+    topic_id: UUID | None
 
 
 class Repeated(Protocol):
@@ -97,18 +110,20 @@ class KnownRequests:
         produced: A Produce of one batch, which has any size; None: the last ones went to several topics.
     """
 
-    __slots__ = ("_candidate_size", "_produced_count", "_produced_to", "by_size", "produced")
+    __slots__ = ("_appends", "_candidate_size", "_produced_count", "_produced_key", "by_size", "produced")
 
     def __init__(self) -> None:
         self.by_size: dict[int, RepeatedInSize] = {}
         self.produced: RepeatedAppend | None = None
+        self._appends: dict[AppendKey, RepeatedAppend] = {}
         self._candidate_size = 0
-        self._produced_to: tuple[object, ...] = ()
+        self._produced_key: AppendKey | None = None
         self._produced_count = 0
 
     def clear(self) -> None:
         """Forget everything: the connection is closed."""
         self.by_size.clear()
+        self._appends.clear()
         self.produced = None
 
     def may_repeat(self, size: int) -> bool:
@@ -123,12 +138,22 @@ class KnownRequests:
             self.by_size.clear()
         self.by_size[repeated.size] = repeated
 
-    def may_produce_again(self, topic: tuple[object, ...]) -> bool:
-        """Whether to learn a Produce of one batch: it is the second one in a row to this topic."""
-        if topic != self._produced_to:
-            self.produced, self._produced_to, self._produced_count = None, topic, 0
+    def produced_anew(self, key: AppendKey, learn: Callable[[], RepeatedAppend | None]) -> None:
+        """Note a Produce of one batch that was read anew; from the second one like it on, the next is asked for first.
+
+        ``learn`` makes what answers the next one; None: each has to be looked at anew.
+        """
+        if key != self._produced_key:
+            self.produced, self._produced_key, self._produced_count = None, key, 0
         self._produced_count += 1
-        return self._produced_count == PRODUCED_BEFORE
+        if self._produced_count != PRODUCED_BEFORE:
+            return
+        found = self._appends.get(key)
+        if found is None and (found := learn()) is not None:
+            if len(self._appends) >= REPEATED_MAX:
+                self._appends.clear()
+            self._appends[key] = found
+        self.produced = found
 
 
 def correlation_id_in(received: bytes | memoryview) -> int:

@@ -35,6 +35,7 @@ from klamm.server.connection import Connection
 from klamm.server.partitions import find_partition
 from klamm.server.produce_response import ProduceResponse
 from klamm.server.repeated_produce import repeated_produce
+from klamm.server.repeated_request import AppendKey
 from klamm.telemetry.requests import RequestStats
 
 if TYPE_CHECKING:
@@ -75,8 +76,11 @@ class ProduceApi:
 
     def _learn(self, connection: Connection, header: RequestHeader, frame: memoryview, request: ProduceRequest) -> None:
         name, topic_id, partitions = request.topics[0]
-        if len(partitions) == 1 and connection.known.may_produce_again((name, topic_id)):
-            connection.known.produced = repeated_produce(self._node, self.stats, connection, header, frame, request)
+        if len(partitions) == 1:
+            key = AppendKey(header.api_version, header.client_id, request.acks, request.timeout_ms, name, topic_id)
+            connection.known.produced_anew(
+                key, lambda: repeated_produce(self._node, self.stats, connection, header, frame, request)
+            )
 
     def _tell(self, request: ProduceRequest, header: RequestHeader, response: ProduceResponse) -> None:
         """Hand each partition's batch to its actor, or refuse it."""

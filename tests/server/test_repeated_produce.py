@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,9 +15,15 @@ from klamm.protocol.apis import ApiKey
 from klamm.protocol.produce import FLEXIBLE_SINCE, TOPIC_ID_SINCE
 from klamm.protocol.varint import unsigned_varint
 from klamm.records.record import decode_records
+from klamm.server.connection import Connection
 from klamm.server.embedded import Broker
+from klamm.server.handlers import produce
 from klamm.server.handlers.produce import ProduceApi
+from klamm.server.node import Node
+from klamm.server.repeated_produce import RepeatedProduce, repeated_produce
+from klamm.server.repeated_request import REPEATED_MAX
 from klamm.telemetry.journal import Journal, Request
+from klamm.telemetry.requests import RequestStats
 from tests.server.handled import note_handled
 from tests.server.replicas import create_topic, on_loop, port_of
 from tests.support.process import wait_until
@@ -219,6 +226,25 @@ def test_a_producer_of_another_topic_in_between_is_served(broker: Broker, topic:
     for turn, producer in enumerate(producers):
         expected = [value for one, value in zip(turns, values, strict=True) if one == turn]
         assert [values_of(batch) for batch in payloads(broker, producer.topic)] == [[value] for value in expected]
+
+
+def test_one_that_changes_between_topics_is_learnt_once(
+    broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producers = [Producer(broker, f"{topic}-{number}", 9) for number in range(REPEATED_MAX + 1)]
+    learnt: list[str | None] = []
+
+    def learning(node: Node, stats: RequestStats, connection: Connection, *asked: Any) -> RepeatedProduce | None:
+        learnt.append(asked[-1].topics[0][0])
+        return repeated_produce(node, stats, connection, *asked)
+
+    monkeypatch.setattr(produce, "repeated_produce", learning)
+    with WireConnection(port_of(broker)) as connection:
+        for turn in [0, 1, 0, 1, *range(REPEATED_MAX + 1), 0]:
+            for _ in range(3):
+                connection.socket.sendall(producers[turn].frame(record_batch([b"v"])))
+                assert error_of(producers[turn], connection.receive_frame()) == 0
+    assert learnt == [producers[turn].topic for turn in (*range(REPEATED_MAX + 1), 0)], "the last one made room"
 
 
 def test_a_producer_that_goes_round_the_partitions_is_known(topic: str, handled: list[int]) -> None:
