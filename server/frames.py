@@ -15,6 +15,8 @@ LARGE_FRAME: Final = 128 * 1024
 """A frame of this size is read up to its own end, so that nothing behind it has to be moved."""
 
 _LENGTH: Final = Struct(">i")
+_TLS_HANDSHAKE: Final = b"\x16\x03"
+_HTTP_METHODS: Final = (b"GET ", b"HEAD", b"POST", b"PUT ", b"OPTI", b"CONN")
 
 
 class Frames:
@@ -73,7 +75,7 @@ class Frames:
             return 0
         (content_size,) = _LENGTH.unpack_from(self.buffer.view, self.start)
         if not 0 < content_size <= self._size_max:
-            msg = f"a frame of {content_size} bytes (socket.request.max.bytes={self._size_max})"
+            msg = f"a frame of {content_size} bytes (socket.request.max.bytes={self._size_max}){_guess(content_size)}"
             raise ProtocolError(msg)
         size: int = LENGTH_SIZE + content_size
         if available < size:
@@ -100,3 +102,13 @@ class Frames:
         """Let go of the memory: cyclic garbage is collected rarely."""
         self.buffer, self._spare = ReceiveBuffer(0), None
         self.start = self.end = 0
+
+
+def _guess(content_size: int) -> str:
+    """Return what a client seems to speak whose first four bytes are no frame's length."""
+    first = _LENGTH.pack(content_size)
+    if first.startswith(_TLS_HANDSHAKE):
+        return ": the client speaks TLS, and PLAINTEXT is served: set its security.protocol"
+    if first in _HTTP_METHODS:
+        return ": the client speaks HTTP, and Kafka's protocol is served"
+    return ""

@@ -294,21 +294,22 @@ def _say(text: str, stream: TextIO) -> None:
 def banner(node: Node) -> str:
     """Return the one screen that says what is served and where."""
     options, config = node.options, node.config
-    where = "in memory: nothing is kept" if options.data is None else str(options.data)
+    where = "in memory: nothing is kept" if options.data is None else str(options.data.absolute())
     kept = "written to memory" if options.data is None else "written to the page cache"
     durable = "flushed to disk" if config.acks_all_single == "flushed" and options.data is not None else kept
     metrics = wanted(os.environ, config.klamm_metrics_listen).prometheus if config.klamm_telemetry_enable else None
-    topics = len(node.image.topics)
+    topics = f"{len(node.image.topics)}, {len(node.partitions)} partitions; "
+    if config.auto_create_topics_enable:
+        topics += f"made on first use with num.partitions={config.num_partitions}"
+    else:
+        topics += "not made on first use (auto.create.topics.enable=false)"
     return "\n".join(
         [
             f"klamm {VERSION} serves the Kafka protocol on {node.advertised}",
             "",
             f"  cluster     {node.cluster_id}, broker {node.broker_id}",
             f"  data        {where}",
-            f"  topics      {topics}, {len(node.partitions)} partitions; made on first use with "
-            f"num.partitions={config.num_partitions}"
-            if config.auto_create_topics_enable
-            else f"  topics      {topics}, {len(node.partitions)} partitions",
+            f"  topics      {topics}",
             f"  acks=all    answered once {durable} (acks.all.single={config.acks_all_single})",
             *([f"  metrics     http://{metrics}/metrics"] if metrics is not None and metrics.port else []),
             "",

@@ -78,6 +78,10 @@ def log_directories(filesystem: Filesystem, path: str) -> list[tuple[str, str]]:
     path = path.rstrip("/") or "/"
     try:
         names = filesystem.list_directory(path)
+    except NotADirectoryError as error:
+        folder = path.rpartition("/")[0] or "."
+        msg = f"{path} is a file: give the folder that it is in, {folder}, or a data directory of klamm serve"
+        raise LogDirectoryError(msg) from error
     except OSError as error:
         msg = f"{path} cannot be read ({error.strerror or error}): give a data directory of klamm serve"
         raise LogDirectoryError(msg) from error

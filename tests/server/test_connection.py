@@ -196,6 +196,19 @@ def test_a_frame_of_a_size_that_cannot_be_closes_the_connection_with_one_log_lin
         other.request(METADATA, 1, struct.pack(">i", 0))
 
 
+@pytest.mark.parametrize(
+    ("first_bytes", "guess"), [(b"\x16\x03\x01\x02\x00\x01", "speaks TLS"), (b"GET / HTTP/1.1\r\n\r\n", "speaks HTTP")]
+)
+def test_a_client_of_another_protocol_is_told_apart_in_the_log(
+    connection: WireConnection, caplog: pytest.LogCaptureFixture, first_bytes: bytes, guess: str
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        connection.socket.sendall(first_bytes)
+        assert connection.is_closed_by_peer()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert guess in line
+
+
 def test_acks_0_gets_no_response_and_the_next_request_gets_its_own(connection: WireConnection, topic: str) -> None:
     connection.socket.sendall(produced(topic, 1, b"silent", acks=0) + produced(topic, 2, b"v"))
     assert produce_outcome(connection, topic) == (2, 0, 1)

@@ -166,6 +166,14 @@ def test_a_directory_of_something_else_is_refused_with_what_to_give(tmp_path: Pa
             assert "klamm serve" in errors
 
 
+@pytest.mark.parametrize("command", ["list", "dump", "verify"])
+def test_one_file_is_answered_with_the_folder_to_give(data: Path, command: str) -> None:
+    folder = data / "t-0"
+    code, _, complaint = run(command, str(folder / "00000000000000000000.arrow"))
+    assert code == 2
+    assert f"is a file: give the folder that it is in, {folder}" in complaint
+
+
 def test_tables_are_for_people(data: Path) -> None:
     result = CliRunner().invoke(app, ["list", str(data)])
     assert result.exit_code == 0
