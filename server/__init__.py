@@ -22,6 +22,7 @@
 | `log_cleaning.py` | the log cleaner of this node |
 | `data_store.py` | the data directory and the logs in it |
 | `node.py` | one broker put together: start, stop |
+| `stopping.py`, `off_the_loop.py` | what a stop waits for, and how long; what waits for a disk, awaited on the loop |
 | `telemetry.py`, `teller.py` | what a node tells of itself: collected on the loop, told on a thread |
 | `state_rounds.py`, `metrics.py`, `group_lag.py` | what it looks at for that |
 | `own_topics.py`, `exporters.py`, `exports_wanted.py` | where it tells it |

@@ -26,8 +26,10 @@ from klamm.core.controller_requests import (
 from klamm.core.metadata_records import Endpoint
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
+from klamm.server.off_the_loop import off_the_loop
+from klamm.server.stopping import Patience, came_of
 from klamm.storage.checkpoint import PartitionCheckpoint
-from klamm.storage.errors import StorageFailureError
+from klamm.storage.log_state import CleanState
 from klamm.storage.settings import UNLIMITED, LogSettings
 
 if TYPE_CHECKING:
@@ -124,12 +126,14 @@ class NodeController:
         """Have a snapshot written, if the last one is old enough."""
         self._actor.tell(SaveSnapshot())
 
-    def close_log(self) -> tuple[PartitionCheckpoint | None, bool]:
-        """Close the metadata log; return what is known of it, and whether it was closed cleanly."""
+    async def close(self, patience: Patience) -> tuple[PartitionCheckpoint | None, bool]:
+        """Stop and close the metadata log; return what is known of it, and whether it was closed cleanly."""
+        await self._actor.stop(block=False)
         log = self._log.log
-        try:
-            state = log.close()
-        except StorageFailureError:
-            logger.exception("the metadata log could not be closed cleanly")
-            return self._node.data.carried(METADATA_PARTITION, METADATA_TOPIC_ID, log.log_start_offset), False
-        return PartitionCheckpoint(METADATA_TOPIC_ID, state, state.log_end_offset), True
+        closing = off_the_loop(self._node.disk.run, log.close)
+        await patience.wait_for({str(METADATA_PARTITION): closing})
+        outcome = came_of(closing)
+        if isinstance(outcome, CleanState):
+            return PartitionCheckpoint(METADATA_TOPIC_ID, outcome, outcome.log_end_offset), True
+        logger.error("the metadata log could not be closed cleanly", extra={"reason": str(outcome)})
+        return self._node.data.carried(METADATA_PARTITION, METADATA_TOPIC_ID, log.log_start_offset), False

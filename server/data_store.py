@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,8 @@ class DataStore:
         self._directory = LogDirectory.open(self.filesystem, self.path)
         meta = self._directory.meta
         self._new = meta is None
+        self._writing = threading.Lock()
+        self._last_written = False
         if meta is None:
             if self._directory.partitions():
                 logger.warning(
@@ -108,10 +111,27 @@ class DataStore:
     def write_checkpoint(self, partitions: Mapping[TopicPartition, PartitionCheckpoint]) -> None:
         """Keep what was flushed, so that the next recovery starts there. May wait for the disk; from any thread.
 
+        After the last one nothing is written: who was late knows less.
+
         Raises:
             StorageFailureError: The disk refused; the old checkpoint stands.
         """
-        self._directory.write_checkpoint(partitions)
+        with self._writing:
+            if not self._last_written:
+                self._directory.write_checkpoint(partitions)
+
+    def write_last_checkpoint(self, partitions: Mapping[TopicPartition, PartitionCheckpoint] | None) -> None:
+        """As :meth:`write_checkpoint`, of a stop that goes on while threads are still busy with the data.
+
+        None: the checkpoint that stands is all that is known.
+
+        Raises:
+            StorageFailureError: The disk refused; the old checkpoint stands.
+        """
+        with self._writing:
+            self._last_written = True
+            if partitions is not None:
+                self._directory.write_checkpoint(partitions)
 
     def remove_deleted(self) -> None:
         """Remove what is left of deleted topics. May wait for the disk."""
@@ -120,12 +140,14 @@ class DataStore:
     def close(self, partitions: Mapping[TopicPartition, PartitionCheckpoint] | None, *, clean: bool) -> None:
         """Mark a clean stop, or write a checkpoint if it was none, and let go of the directory.
 
-        None: the partitions were never known, and the checkpoint that stands is all there is.
+        None: the checkpoint that stands is all that is known. May wait for the disk.
 
         Raises:
             StorageFailureError: The disk refused: the next start recovers.
         """
-        self._directory.close(partitions, clean=clean)
+        with self._writing:
+            self._last_written = True
+            self._directory.close(partitions, clean=clean)
 
     def carried(
         self, partition: TopicPartition, topic_id: uuid.UUID, log_start_offset: int = 0

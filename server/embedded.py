@@ -27,7 +27,8 @@ from klamm.server.options import DEFAULT_HOST, PORT_MAX, Address, NodeOptions
 START_TIMEOUT_S: Final = 60.0
 """A recovery of much data takes time; longer than this, something is wrong."""
 
-STOP_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 90.0
+"""A node gives a disk up that does not answer (``stopping.py``) before this."""
 
 EMBEDDED_CONFIG: Final = {
     "acks.all.single": "written",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import PartitionImage, TopicImage
 from klamm.model.configs_topic import TopicSettings
+from klamm.server.off_the_loop import off_the_loop
 from klamm.server.slices import Steps, rest_in_slices
 from klamm.storage.errors import StorageFailureError
 from klamm.storage.partition_log import PartitionLog
@@ -69,6 +70,11 @@ class LargeChanges:
         while self._task is not None:
             await asyncio.wait([self._task])
 
+    def give_up(self) -> None:
+        """Have what is being acted on left as it is: the broker stops, and its disk does not answer."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def _act_on(
         self, delta: MetadataDelta, act_on_rest: Callable[[MetadataDelta], None], done: Callable[[], None]
     ) -> None:
@@ -92,20 +98,8 @@ class LargeChanges:
 
     def _open(self, group: Sequence[_New]) -> asyncio.Future[list[Opened]]:
         """Have logs opened on a thread of the disk."""
-        loop = self._node.loop
-        answer: asyncio.Future[list[Opened]] = loop.create_future()
         openings = [self._table.opening(*one) for one in group]
-
-        def work() -> None:
-            try:
-                opened = [_opened(open_log) for open_log in openings]
-            except Exception as error:  # noqa: BLE001 (whoever waits tells of it)
-                loop.call_soon_threadsafe(answer.set_exception, error)
-            else:
-                loop.call_soon_threadsafe(answer.set_result, opened)
-
-        self._node.disk.run(work)
-        return answer
+        return off_the_loop(self._node.disk.run, lambda: [_opened(open_log) for open_log in openings])
 
     def _create(self, new: Sequence[_New], opened: Sequence[Opened]) -> Steps[None]:
         for one, log in zip(new, opened, strict=True):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
 from klamm.actors.dispatchers import ThreadDispatcher
 from klamm.actors.log_cleaner import CleanerConfig, CleanerPorts, CleanNow, CompactedPartition, LogCleaner
 from klamm.protocol.apis import ApiKey
+from klamm.server.stopping import FOR_EVER_S
 
 if TYPE_CHECKING:
     from klamm.actors.runtime import LoopActorRef
@@ -47,7 +47,13 @@ class LogCleaning:
         if self._cleaner is not None:
             await self._cleaner.stop(block=False)
         if self._dispatcher is not None:
-            await asyncio.to_thread(self._dispatcher.close)
+            for worker in reversed(self._dispatcher.refs()):
+                await worker.stop(block=False)
+
+    def close(self) -> None:
+        """Wait for the workers, for ever if need be; not on the loop."""
+        if self._dispatcher is not None:
+            self._dispatcher.close(FOR_EVER_S)
 
     def _config(self) -> CleanerConfig:
         config = self._node.config

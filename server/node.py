@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 import time
 import uuid
 from functools import partial
@@ -30,9 +31,11 @@ from klamm.server.data_store import DataStore
 from klamm.server.large_changes import LargeChanges
 from klamm.server.listener import Listener
 from klamm.server.log_cleaning import LogCleaning
+from klamm.server.off_the_loop import off_the_loop, on_a_thread
 from klamm.server.options import WILDCARD, Address, NodeOptions
 from klamm.server.partition_table import PartitionTable
 from klamm.server.served_apis import prewarm, serve_apis
+from klamm.server.stopping import FOR_EVER_S, Patience
 from klamm.telemetry.journal import Journal
 
 if TYPE_CHECKING:
@@ -44,11 +47,13 @@ if TYPE_CHECKING:
     from klamm.core.client_metrics import ClientMetrics
     from klamm.core.metadata_delta import MetadataDelta
     from klamm.model.configs_broker import BrokerConfig
+    from klamm.model.ids import TopicPartition
     from klamm.server.apis import Api
     from klamm.server.connection import Connection
     from klamm.server.group_coordinators import GroupCoordinators
     from klamm.server.partitions import Partition
     from klamm.server.telemetry import NodeTelemetry
+    from klamm.storage.checkpoint import PartitionCheckpoint
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +97,7 @@ class Node:
         self._controller: NodeController | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._stopping = False
+        self._patience = Patience(self._ports.timers)
         self._telemetry_timer: asyncio.TimerHandle | None = None
         self._random = random.Random()  # noqa: S311 (ids of sessions, nothing secret)
 
@@ -304,7 +310,14 @@ class Node:
         self.disk.run(write)
 
     async def stop(self) -> None:
-        """Stop; everything written is flushed when it returns."""
+        """Stop; everything written is flushed when it returns, unless the disk does not answer.
+
+        Then the log says what was not closed, the next start recovers it, and the data directory stays locked as long
+        as a thread is busy with it.
+
+        Raises:
+            StorageFailureError: The disk refused to note a clean stop: the next start recovers.
+        """
         self._stopping = True
         for timer in self._timers:
             timer.cancel()
@@ -316,15 +329,39 @@ class Node:
             await self.telemetry.stop()
         if self._groups is not None:
             self._groups.stop()
-        await self._cleaning.stop()
-        await self._large_changes.finished()
+        cleaned = asyncio.ensure_future(self._cleaning.stop())
+        acted_on = asyncio.ensure_future(self._large_changes.finished())
+        if not await self._patience.wait_for({"the log cleaner": cleaned, "a change of the metadata": acted_on}):
+            cleaned.cancel()
+            self._large_changes.give_up()
         await self.supervisor.stop(block=False)
-        states, clean = await self._table.close()
+        states, clean = await self._table.close(self._patience)
         if self._controller is not None:
-            known, metadata_clean = self._controller.close_log()
+            known, metadata_clean = await self._controller.close(self._patience)
             clean = clean and metadata_clean
             if known is not None:
                 states[METADATA_PARTITION] = known
         self.dispatcher.close()
-        await asyncio.to_thread(self.disk_dispatcher.close)  # it waits for its threads, which the loop must not
-        self.data.close(states if self._controller is not None else None, clean=clean)
+        await self._let_go(states if self._controller is not None else None, clean=clean)
+
+    async def _let_go(self, states: Mapping[TopicPartition, PartitionCheckpoint] | None, *, clean: bool) -> None:
+        """End the threads that wait for the disk, keep what is known of the partitions, unlock the directory."""
+        data, ended = self.data, threading.Event()
+
+        def end_threads() -> None:
+            self._cleaning.close()
+            self.disk_dispatcher.close(FOR_EVER_S)
+            ended.set()
+
+        def unlock() -> None:
+            ended.wait()  # another broker must not find a thread of this one still writing
+            data.close(None, clean=False)
+
+        await self._patience.wait_for({"the disk's threads": off_the_loop(on_a_thread, end_threads)})
+        if not self._patience.given_up:
+            noted = off_the_loop(on_a_thread, partial(data.close, states, clean=clean))
+        else:
+            on_a_thread(unlock)
+            noted = off_the_loop(on_a_thread, partial(data.write_last_checkpoint, states))
+        if await self._patience.wait_for({"the checkpoint": noted}):
+            noted.result()

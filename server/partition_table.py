@@ -20,6 +20,7 @@ from klamm.model.errors import KafkaStorageError
 from klamm.model.ids import TopicPartition
 from klamm.server.partitions import Partition
 from klamm.server.replica_fetchers import ReplicaFetchers
+from klamm.server.stopping import Patience, came_of
 from klamm.server.topic_settings import NOT_RECORDED, log_settings, partition_settings
 from klamm.server.unopened import UnopenedPartition, UnopenedPartitions
 from klamm.storage.checkpoint import PartitionCheckpoint
@@ -286,7 +287,7 @@ class PartitionTable:
         else:
             states[key] = known
 
-    async def close(self) -> tuple[dict[TopicPartition, PartitionCheckpoint], bool]:
+    async def close(self, patience: Patience) -> tuple[dict[TopicPartition, PartitionCheckpoint], bool]:
         """Flush and close every partition; return what is known of each, and whether all were closed cleanly.
 
         If one was not, every log is recovered at the next start, from there.
@@ -296,8 +297,9 @@ class PartitionTable:
         states = self._carried()
         closing = [(part, _closing(part.ref)) for part in self.by_key.values() if part.ref.is_alive()]
         clean = len(closing) == len(self.by_key) and not self.unopened
-        for part, answer in closing:
-            outcome = await answer
+        await patience.wait_for({str(part): closed for part, closed in closing})
+        for part, closed in closing:
+            outcome = came_of(closed)
             if isinstance(outcome, CleanState):
                 states[part.key] = PartitionCheckpoint(part.topic_id, outcome, part.state.high_watermark)
             else:
@@ -316,8 +318,17 @@ class PartitionTable:
         return partition_settings(topic, settings, self._node.config)
 
 
-def _closing(partition: LoopActorRef) -> asyncio.Future[CleanState | StorageFailureError]:
+def _closing(partition: LoopActorRef) -> asyncio.Future[CleanState]:
     """Have a partition's log closed; the future is what came of it."""
-    outcome: asyncio.Future[CleanState | StorageFailureError] = asyncio.get_running_loop().create_future()
-    partition.tell(CloseLog(outcome.set_result))
-    return outcome
+    closing: asyncio.Future[CleanState] = asyncio.get_running_loop().create_future()
+
+    def closed(outcome: CleanState | StorageFailureError) -> None:
+        if closing.done():  # the disk answered after all, but the stop has gone on
+            return
+        if isinstance(outcome, StorageFailureError):
+            closing.set_exception(outcome)
+        else:
+            closing.set_result(outcome)
+
+    partition.tell(CloseLog(closed))
+    return closing
