@@ -80,7 +80,7 @@ def alter_configs(
 def _alter(
     image: MetadataImage, alteration: ResourceAlteration, config: BrokerConfig, *, replace: bool
 ) -> list[MetadataRecord]:
-    resource = _resource(alteration, config)
+    resource = _resource(alteration, config, replace=replace)
     _check_operations(resource, alteration.operations)
     before = image.config(resource)
     after: dict[str, str] = {} if replace else dict(before)
@@ -94,9 +94,9 @@ def _alter(
     return removed + [ConfigRecord(resource, name, value) for name, value in after.items() if before.get(name) != value]
 
 
-def _resource(alteration: ResourceAlteration, config: BrokerConfig) -> ConfigResource:
+def _resource(alteration: ResourceAlteration, config: BrokerConfig, *, replace: bool) -> ConfigResource:
     number, name, operations = alteration
-    if number == ResourceType.BROKER_LOGGER:
+    if number == ResourceType.BROKER_LOGGER and not replace:
         first = operations[0].name if operations else name
         msg = f"Logger {first} does not exist!"
         raise InvalidConfigError(msg)
@@ -169,7 +169,7 @@ def _apply(resource: ConfigResource, texts: dict[str, str], operation: ConfigOpe
         raise InvalidConfigError(msg)
     layers = config.layers if resource.type in {ResourceType.TOPIC, ResourceType.GROUP} else NO_LAYERS
     listed = _elements(text_in_effect(key, texts, layers) or "")
-    changed = _elements(value)
+    changed = [part.strip() for part in value.rstrip(",").split(",")]  # an empty one is refused by its key
     if kind == ConfigOperationType.APPEND:
         texts[name] = ",".join([*listed, *(one for one in changed if one not in listed)])
     else:

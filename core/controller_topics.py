@@ -130,22 +130,28 @@ def create_topics(
 def delete_topics(
     image: MetadataImage, request: DeleteTopics, config: BrokerConfig
 ) -> Steps[tuple[list[MetadataRecord], tuple[TopicOutcome, ...]]]:
-    """Decide on each topic of ``request``: by name, or by id if it has no name."""
+    """Decide on each topic of ``request``: by name, or by id if it has no name.
+
+    A topic that is named both ways is refused once, under its name and id.
+    """
     records: list[MetadataRecord] = []
     outcomes: list[TopicOutcome] = []
     counts = Counter(request.topics)
     by_id = {topic_id for name, topic_id in request.topics if name is None}
+    by_name = {name for name, _ in request.topics if name is not None}
     for name, topic_id in dict.fromkeys(request.topics):
         yield
         try:
             _check_enabled(config)
             _check_named_once(name, topic_id, counts[name, topic_id])
             topic = _topic_to_delete(image, name, topic_id)
-            if name is not None and topic.topic_id in by_id:
-                msg = "The provided topic name maps to an ID that was already supplied."
-                raise InvalidRequestError(msg)
         except KafkaError as error:
             outcomes.append(TopicOutcome(name or "", error.error_code, error.message, topic_id))
+            continue
+        if topic.topic_id in by_id and topic.name in by_name:
+            if name is not None:
+                msg = "The provided topic name maps to an ID that was already supplied."
+                outcomes.append(TopicOutcome(topic.name, InvalidRequestError.code, msg, topic.topic_id))
             continue
         records.append(RemoveTopicRecord(topic.topic_id))
         outcomes.append(TopicOutcome(topic.name, topic_id=topic.topic_id))

@@ -150,6 +150,9 @@ class ConfigKey(NamedTuple):
             raise self.refusal(value, f"String must be one of: {', '.join(self.choices)}")
 
     def _check_list(self, values: tuple[str, ...]) -> None:
+        if self.choices and "" in values:
+            msg = f"Configuration '{self.name}' values must not be empty."
+            raise InvalidConfigError(msg)
         for value in values:
             self._check_choice(value)
         if self.pattern and values != ("*",) and not all(re.fullmatch(self.pattern, value) for value in values):

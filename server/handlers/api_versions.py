@@ -65,7 +65,7 @@ class ApiVersionsApi:
             types.ApiVersion(api_key=key, min_version=low, max_version=high)
             for key, low, high in served_versions(self._node.apis)
             if key not in CLIENT_METRICS_KEYS or self._node.wants_client_metrics
-            if error is not ErrorCode.UNSUPPORTED_VERSION or key == ApiKey.API_VERSIONS
+            if error is ErrorCode.NONE or (error is ErrorCode.UNSUPPORTED_VERSION and key == ApiKey.API_VERSIONS)
         )
         features = self._node.features
         if error is not ErrorCode.NONE:

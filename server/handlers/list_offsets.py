@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from klamm.model.errors import ErrorCode, KafkaError, KafkaStorageError
+from klamm.model.errors import ErrorCode, InvalidRequestError, KafkaError, KafkaStorageError
 from klamm.protocol.apis import ApiKey, is_flexible
 from klamm.protocol.primitives import write_size, write_string
 from klamm.server.apis import Encoded
@@ -62,8 +63,14 @@ def _listed(node: Node, version: int, request: Any) -> Steps[Encoded]:  # noqa: 
     has_epoch = version >= _EPOCH_SINCE
     pack = Struct(">ihqq" + "i" * has_epoch + "x" * flexible).pack  # the pad is: no tagged fields
 
+    asked = Counter((topic.name, one.partition_index) for topic in request.topics for one in topic.partitions)
+    twice = {one for one, count in asked.items() if count > 1} if len(asked) < asked.total() else set()
+
     def answer(name: str, wanted: Any) -> bytes:  # noqa: ANN401 (a kio message)
         def find(partition: Partition) -> Found:
+            if twice and (name, index) in twice:
+                msg = f"{name}-{index} is asked for more than once"
+                raise InvalidRequestError(msg)
             return _find_offset(partition, wanted.timestamp, request, version)
 
         index = wanted.partition_index

@@ -148,7 +148,7 @@ def _answer(
         return in_slices(_encoded(node, version, request, topics, missing))
     operations = _topic_operations(request)
     described = [_topic(node.image, topic, topic.partitions, operations) for topic in topics]
-    return _response(node, request, (*described, *map(_refused, missing)))
+    return _response(node, request, (*described, *(_refused(one, operations) for one in missing)))
 
 
 def _encoded(
@@ -190,7 +190,7 @@ def _encoded(
             yield
         encoded += tail
     for nowhere in missing:
-        encoded += response.elements((_refused(nowhere),))
+        encoded += response.elements((_refused(nowhere, operations),))
         yield
     return Encoded(response.parts(len(topics) + len(missing), encoded))
 
@@ -211,14 +211,14 @@ def _topic(image: MetadataImage, topic: TopicImage, partitions: Iterable[Partiti
     )
 
 
-def _refused(one: _Missing) -> Any:  # noqa: ANN401 (a kio message)
+def _refused(one: _Missing, operations: int) -> Any:  # noqa: ANN401 (a kio message)
     return response_types(ApiKey.METADATA).MetadataResponseTopic(
         error_code=wire_error(one.error),
         name=one.name,
         topic_id=one.topic_id,
         is_internal=one.name in INTERNAL_TOPICS,
         partitions=(),
-        topic_authorized_operations=NOT_ASKED_FOR,
+        topic_authorized_operations=NOT_ASKED_FOR if one.name is None else operations,
     )
 
 

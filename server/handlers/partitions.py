@@ -15,7 +15,8 @@ from pykka import ActorDeadError
 from klamm.actors.future import LoopFuture
 from klamm.actors.messages import DeleteRecords
 from klamm.core.controller_requests import ElectLeaders, PartitionOutcome, Reassignment, ReassignPartitions
-from klamm.model.errors import ErrorCode, KafkaError
+from klamm.core.controller_topics import INTERNAL_TOPICS, check_topic_name
+from klamm.model.errors import ErrorCode, InvalidRequestError, InvalidTopicError, KafkaError, PolicyViolationError
 from klamm.model.ids import PartitionIndex, TopicName
 from klamm.protocol.apis import ApiKey
 from klamm.protocol.messages import wire_error
@@ -24,17 +25,21 @@ from klamm.server.apis import Encoded
 from klamm.server.handlers.topic_partitions import describe_topic_partitions
 from klamm.server.message_types import response_types
 from klamm.server.partitions import find_partition
+from klamm.server.requests import check_time_left
 from klamm.server.slices import Steps, in_slices, rest_in_slices
 
 if TYPE_CHECKING:
     from klamm.server.apis import Handler
     from klamm.server.node import Node
+    from klamm.server.partitions import Partition
     from klamm.server.requests import RequestContext
 
 ELECTION_PREFERRED: Final = 0
 ELECTION_UNCLEAN: Final = 1
 DELETIONS_AT_ONCE: Final = 20
 """Partitions of one DeleteRecords that are asked together: a millisecond of the loop's time."""
+OWN_DELETIONS_S: Final = 5.0
+"""How long the broker's own partitions are waited for at least: milliseconds, unless the disk hangs."""
 NO_WATERMARK: Final = -1
 NO_COORDINATOR_EPOCH: Final = -1
 NO_TRANSACTION: Final = -1
@@ -50,8 +55,11 @@ class _Deletion(NamedTuple):
 
 
 async def delete_records(node: Node, context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
-    """Move the log start offsets of partitions up (KIP-107); -1 for their high watermark."""
-    until_s = node.loop.time() + request.timeout.total_seconds()
+    """Move the log start offsets of partitions up (KIP-107); -1 for their high watermark.
+
+    The request's timeout is for replicas that follow: our own partitions are waited for though it be over.
+    """
+    until_s = node.loop.time() + max(OWN_DELETIONS_S, request.timeout.total_seconds())
     deletions: list[_Deletion] = []
     await rest_in_slices(_ask(node, request, deletions))
     with suppress(TimeoutError):
@@ -66,13 +74,32 @@ def _ask(node: Node, request: Any, deletions: list[_Deletion]) -> Steps[None]:  
         for one in topic.partitions:
             answer: LoopFuture | KafkaError
             try:
-                partition = find_partition(node, topic.name, one.partition_index)
-                answer = partition.ref.ask(DeleteRecords(one.offset), block=False)
+                answer = _deletable(node, topic.name, one.partition_index).ref.ask(
+                    DeleteRecords(one.offset), block=False
+                )
             except KafkaError as error:
                 answer = error
             deletions.append(_Deletion(topic.name, one.partition_index, answer))
             if len(deletions) % DELETIONS_AT_ONCE == 0:
                 yield
+
+
+def _deletable(node: Node, topic: TopicName, index: PartitionIndex) -> Partition:
+    """Return a partition whose records a client may delete.
+
+    Raises:
+        KafkaError: There is no such partition; INVALID_TOPIC_EXCEPTION for an internal one; POLICY_VIOLATION for
+            one that is only compacted.
+    """
+    partition = find_partition(node, topic, index)
+    if topic in INTERNAL_TOPICS:
+        msg = f"{topic} is internal: its records are not deleted"
+        raise InvalidTopicError(msg)
+    settings = partition.log.settings
+    if settings.compacted and not settings.delete_old:
+        msg = f"{topic} is compacted, and its cleanup.policy does not name delete"
+        raise PolicyViolationError(msg)
+    return partition
 
 
 async def _answered(loop: asyncio.AbstractEventLoop, deletions: Iterable[_Deletion]) -> None:
@@ -156,14 +183,17 @@ async def elect_leaders(node: Node, context: RequestContext, request: Any) -> An
     if request.topic_partitions is not None:
         asked = [(topic.topic, index) for topic in request.topic_partitions for index in topic.partitions]
     election = ELECTION_PREFERRED if context.api_version == 0 else request.election_type
-    if election in {ELECTION_PREFERRED, ELECTION_UNCLEAN}:
+    code = ErrorCode.NONE
+    try:
+        check_time_left(request.timeout)
+        if election not in {ELECTION_PREFERRED, ELECTION_UNCLEAN}:
+            msg = f"Unknown election type {election}"
+            raise InvalidRequestError(msg)
         wanted = ElectLeaders(None if asked is None else tuple(asked), unclean=election == ELECTION_UNCLEAN)
         outcomes = cast("tuple[PartitionOutcome, ...]", await node.controller.ask(wanted))
-        code = ErrorCode.NONE
-    else:
-        code = ErrorCode.INVALID_REQUEST
-        reason = f"Unknown election type {election}"
-        outcomes = tuple(PartitionOutcome(topic, index, code, reason) for topic, index in asked or ())
+    except KafkaError as error:
+        code = error.error_code
+        outcomes = tuple(PartitionOutcome(topic, index, code, error.message) for topic, index in asked or ())
     found = _by_topic(outcomes)
     topics = found if asked is not None else {str(name): found.get(name, []) for name in node.image.topics}
     return await rest_in_slices(_elected(context.api_version, code, topics))
@@ -206,12 +236,18 @@ async def alter_partition_reassignments(
         for topic in request.topics
         for one in topic.partitions
     )
-    outcomes = cast("tuple[PartitionOutcome, ...]", await node.controller.ask(ReassignPartitions(moves)))
+    code = ErrorCode.NONE
+    try:
+        check_time_left(request.timeout)
+        outcomes = cast("tuple[PartitionOutcome, ...]", await node.controller.ask(ReassignPartitions(moves)))
+    except KafkaError as error:
+        code = error.error_code
+        outcomes = tuple(PartitionOutcome(one.topic, one.partition, code, error.message or None) for one in moves)
     types = response_types(ApiKey.ALTER_PARTITION_REASSIGNMENTS)
     return types.AlterPartitionReassignmentsResponse(
         throttle_time=timedelta(0),
         allow_replication_factor_change=request.allow_replication_factor_change,
-        error_code=wire_error(ErrorCode.NONE),
+        error_code=wire_error(code),
         error_message=None,
         responses=tuple(
             types.ReassignableTopicResponse(
@@ -244,10 +280,17 @@ def list_partition_reassignments(
 def _producers(node: Node, types: Any, topic: TopicName, index: PartitionIndex) -> Any:  # noqa: ANN401 (kio messages)
     partition = node.partition(topic, index)
     producers = {} if partition is None else partition.state.producers.entries()
+    code, message = ErrorCode.NONE, None
+    if partition is None:
+        try:
+            check_topic_name(topic)
+            code, message = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, _NOT_HERE
+        except KafkaError as error:
+            code, message = error.error_code, error.message
     return types.PartitionResponse(
         partition_index=index,
-        error_code=wire_error(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if partition is None else ErrorCode.NONE),
-        error_message=_NOT_HERE if partition is None else None,
+        error_code=wire_error(code),
+        error_message=message,
         active_producers=tuple(
             types.ProducerState(
                 producer_id=producer_id,

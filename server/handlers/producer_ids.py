@@ -24,9 +24,14 @@ NO_PRODUCER: Final = -1
 
 
 async def init_producer_id(node: Node, _context: RequestContext, request: Any) -> Any:  # noqa: ANN401 (kio messages)
-    """Hand out the next producer id, epoch 0; INVALID_REQUEST to a transactional id: there are no transactions."""
+    """Hand out the next producer id, epoch 0, also to a producer that has one: only transactions raise its epoch.
+
+    INVALID_REQUEST to a transactional id, since there are no transactions, and to an id without its epoch or an epoch
+    without its id.
+    """
     error, producer_id, epoch = ErrorCode.INVALID_REQUEST, NO_PRODUCER, NO_PRODUCER
-    if request.transactional_id is None:
+    halved = (request.producer_id == NO_PRODUCER) != (request.producer_epoch == NO_PRODUCER)
+    if request.transactional_id is None and not halved:
         error, producer_id, epoch = ErrorCode.NONE, await node.controller.next_producer_id(), 0
     types = response_types(ApiKey.INIT_PRODUCER_ID)
     return types.InitProducerIdResponse(

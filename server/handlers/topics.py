@@ -24,6 +24,7 @@ from klamm.protocol.primitives import write_string
 from klamm.protocol.sliced_response import SlicedResponse
 from klamm.server.apis import Encoded
 from klamm.server.message_types import response_types
+from klamm.server.requests import check_time_left
 from klamm.server.slices import Steps, rest_in_slices
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ async def create_topics(node: Node, context: RequestContext, request: Any) -> An
     """Create topics; when this answers, their partitions take records."""
     topics = await rest_in_slices(_new_topics(request))
     try:
+        check_time_left(request.timeout)
         outcomes = await _ask(node, CreateTopics(topics, request.validate_only))
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(topic.name, error.error_code, error.message) for topic in topics)
@@ -95,6 +97,7 @@ async def delete_topics(node: Node, context: RequestContext, request: Any) -> An
     """Delete topics, by name or by id."""
     topics = tuple((topic.name, TopicId(topic.topic_id or NO_TOPIC_ID)) for topic in request.topics)
     try:
+        check_time_left(request.timeout)
         outcomes = await _ask(node, DeleteTopics(topics))
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(name or "", error.error_code, error.message, of) for name, of in topics)
@@ -131,6 +134,7 @@ async def create_partitions(node: Node, context: RequestContext, request: Any) -
         for topic in request.topics
     )
     try:
+        check_time_left(request.timeout)
         outcomes = await _ask(node, CreatePartitions(topics, request.validate_only))
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(topic.topic, error.error_code, error.message) for topic in topics)

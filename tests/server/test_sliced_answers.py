@@ -104,7 +104,7 @@ def test_metadata_of_many_topics_is_what_the_messages_say(
 @pytest.mark.usefixtures("slowly")
 @pytest.mark.parametrize("version", versions(ApiKey.LIST_OFFSETS))
 def test_offsets_are_encoded_as_the_version_has_them(broker: klamm.Broker, version: int) -> None:
-    asked = [("one", 0, list_offsets.LATEST), ("one", 0, 1_001), ("one", 7, list_offsets.EARLIEST)]
+    asked = [("one", 0, 1_001), ("one", 7, list_offsets.EARLIEST), ("nosuch", 0, list_offsets.LATEST)]
     request = SimpleNamespace(
         replica_id=-1,
         isolation_level=0,
@@ -120,8 +120,8 @@ def test_offsets_are_encoded_as_the_version_has_them(broker: klamm.Broker, versi
     found = [(topic.name, *topic.partitions) for topic in message.topics]
     facts = [(name, one.partition_index, one.error_code, one.timestamp, one.offset) for name, one in found]
     unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    assert facts == [("one", 0, 0, -1, 3), ("one", 0, 0, 1_001, 1), ("one", 7, unknown, -1, -1)]
-    assert [one.leader_epoch for _, one in found] == ([0, 0, -1] if version >= 4 else [-1, -1, -1])
+    assert facts == [("one", 0, 0, 1_001, 1), ("one", 7, unknown, -1, -1), ("nosuch", 0, unknown, -1, -1)]
+    assert [one.leader_epoch for _, one in found] == ([0, -1, -1] if version >= 4 else [-1, -1, -1])
 
 
 @pytest.mark.usefixtures("slowly")
