@@ -124,8 +124,8 @@ class PartitionAppends:
             if not state.producers_loaded and not self._producers.ready_for(message):
                 return
             settings = state.settings
-            if (settings.compacted or settings.compression_type != "producer") and not message.from_broker:
-                view = rewritten(view, settings, self._name)
+            if settings.looks_into_records and not message.from_broker:
+                view = rewritten(view, settings, self._name, now_ms)
                 header = read_header(view)
             if self._rows and not self._has_room_for(len(view)):
                 self.write()

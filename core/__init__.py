@@ -3,6 +3,7 @@
 | file | decides |
 |---|---|
 | `partition.py` | who may append, at which offset; the high watermark |
+| `append_refusals.py` | what a producer is told whose batch a topic's configs refuse |
 | `producer_state.py` | sequences of idempotent producers, and duplicates |
 | `log_cleaning.py` | which log is compacted next, and how far |
 | `replica_fetcher.py` | what a follower asks its leader for, and where their logs part |

@@ -19,21 +19,22 @@ within a leader epoch. The leader counts itself in with its log end offset; when
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from klamm.core.append_refusals import append_time_refused, timestamp_refused, too_large
 from klamm.core.producer_state import AppendedBatch, ProducerStates
 from klamm.model.errors import (
     ErrorCode,
     FencedLeaderEpochError,
     KafkaError,
-    MessageTooLargeError,
     NotEnoughReplicasError,
     NotLeaderOrFollowerError,
     OffsetOutOfRangeError,
     UnknownLeaderEpochError,
 )
-from klamm.records.batch import LENGTH_OVERHEAD, TRANSACTIONAL_FLAG, BatchHeader
+from klamm.records.batch import LENGTH_OVERHEAD, TIMESTAMP_TYPE_FLAG, TRANSACTIONAL_FLAG, BatchHeader
+from klamm.records.record import NO_TIMESTAMP
 
 ACKS_ALL: Final = -1
 
@@ -43,7 +44,11 @@ FLUSH_NEVER: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class PartitionSettings:
-    """What a topic's configs mean to its partitions; times in milliseconds, sizes in bytes."""
+    """What a topic's configs mean to its partitions; times in milliseconds, sizes in bytes.
+
+    Attributes:
+        looks_into_records: Whether the records of a produced batch have to be decoded; mostly its header says enough.
+    """
 
     max_message_bytes: int = 1_048_588
     min_insync_replicas: int = 1
@@ -56,6 +61,14 @@ class PartitionSettings:
     flush_ms: int = FLUSH_NEVER
     single_flushed: bool = True
     producer_expiration_ms: int = 86_400_000
+    looks_into_records: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out what is asked for each append."""
+        limits_age = not self.log_append_time and self.timestamp_before_max_ms != FLUSH_NEVER
+        object.__setattr__(
+            self, "looks_into_records", self.compacted or self.compression_type != "producer" or limits_age
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,16 +238,17 @@ class PartitionState:
             raise NotEnoughReplicasError(msg)
         size = header.batch_length + LENGTH_OVERHEAD
         if size > settings.max_message_bytes:
-            msg = f"The record batch of {size} bytes is over max.message.bytes={settings.max_message_bytes}."
-            raise MessageTooLargeError(msg)
+            raise too_large(size, settings)
         if header.attributes & TRANSACTIONAL_FLAG and not from_broker:
             msg = f"producer_id={header.producer_id} has no ongoing transaction: this broker has no transactions"
             raise KafkaError(msg, code=ErrorCode.INVALID_TXN_STATE)
-        if not settings.log_append_time and (
-            header.max_timestamp > now_ms + settings.timestamp_after_max_ms
-            or header.base_timestamp < now_ms - settings.timestamp_before_max_ms
+        if settings.log_append_time:
+            if header.attributes & TIMESTAMP_TYPE_FLAG:
+                raise append_time_refused()
+        elif header.max_timestamp > now_ms + settings.timestamp_after_max_ms or (
+            header.base_timestamp < now_ms - settings.timestamp_before_max_ms and header.base_timestamp != NO_TIMESTAMP
         ):
-            raise _timestamp_refused(header, now_ms, settings)
+            raise timestamp_refused(header, now_ms, settings)
         base_offset = self._next_offset
         if header.producer_id >= 0:
             repeated = self.producers.admit(
@@ -388,16 +402,3 @@ class PartitionState:
         """
         self.settings = replace(settings)
         return self.is_leader and self.advance_high_watermark()
-
-
-def _timestamp_refused(header: BatchHeader, now_ms: int, settings: PartitionSettings) -> KafkaError:
-    """Return the error of a batch whose first or latest timestamp is out of bounds.
-
-    Kafka looks at every record; these two are what the header tells without decoding.
-    """
-    msg = (
-        f"timestamps {header.base_timestamp} to {header.max_timestamp} are not between "
-        f"message.timestamp.before.max.ms={settings.timestamp_before_max_ms} before and "
-        f"message.timestamp.after.max.ms={settings.timestamp_after_max_ms} after the broker's {now_ms}"
-    )
-    return KafkaError(msg, code=ErrorCode.INVALID_TIMESTAMP)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from klamm.model.errors import InvalidProducerEpochError, OutOfOrderSequenceNumberError
+from klamm.model.errors import InvalidProducerEpochError, InvalidRecordError, OutOfOrderSequenceNumberError
 
 BATCHES_KEPT: Final = 5
 """How many batches a producer's duplicates are looked for in: Kafka's own number (max.in.flight ≤ 5)."""
@@ -81,10 +81,12 @@ class ProducerStates:
         Raises:
             InvalidProducerEpochError: The producer has a newer epoch already.
             OutOfOrderSequenceNumberError: The batch does not follow the last one.
+            InvalidRecordError: The batch has no sequence number.
         """
         last_sequence = (base_sequence + record_count - 1) & SEQUENCE_MAX  # _add, without a call: the hot path
         entry = self._pending.get(producer_id) or self._entries.get(producer_id)
         if entry is None:
+            _check_sequence(producer_id, base_sequence)
             batches: tuple[AppendedBatch, ...] = ()
         elif producer_epoch == entry.producer_epoch:
             batches = entry.batches
@@ -93,6 +95,7 @@ class ProducerStates:
                 for batch in batches:
                     if batch.base_sequence == base_sequence and batch.last_sequence == last_sequence:
                         return batch
+                _check_sequence(producer_id, base_sequence)
                 msg = (
                     f"producer_id={producer_id} producer_epoch={producer_epoch}: base_sequence={base_sequence}, "
                     f"expected {_add(batches[-1].last_sequence, 1)}"
@@ -102,6 +105,7 @@ class ProducerStates:
             msg = f"producer_id={producer_id}: producer_epoch={producer_epoch} < current={entry.producer_epoch}"
             raise InvalidProducerEpochError(msg)
         elif base_sequence != 0:
+            _check_sequence(producer_id, base_sequence)
             msg = f"producer_id={producer_id}: base_sequence={base_sequence} begins epoch {producer_epoch}, expected 0"
             raise OutOfOrderSequenceNumberError(msg)
         else:
@@ -199,6 +203,12 @@ class ProducerStates:
             msg = f"producer snapshot of {len(snapshot)} bytes ends early"
             raise ValueError(msg) from error
         return states
+
+
+def _check_sequence(producer_id: int, base_sequence: int) -> None:
+    if base_sequence < 0:
+        msg = f"producer_id={producer_id} needs a sequence number: base_sequence={base_sequence}"
+        raise InvalidRecordError(msg)
 
 
 def _entry(producer_epoch: int, batches: tuple[AppendedBatch, ...], new: AppendedBatch) -> ProducerEntry:

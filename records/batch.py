@@ -52,6 +52,8 @@ _MAX_TIMESTAMP_POSITION: Final = 35
 _LENGTH_MIN: Final = HEADER_SIZE - LENGTH_OVERHEAD
 _LEGACY_LENGTH_MIN: Final = 14
 """Bytes of the smallest message of magic 0: below it Kafka calls a length corrupt, whatever the magic."""
+RECORD_SIZE_MIN: Final = 7
+"""Bytes of the smallest record: a byte each for size, attributes, two deltas, null key, null value, no headers."""
 _CODEC_MAX: Final = int(Codec.ZSTD)
 
 
@@ -179,8 +181,8 @@ def check_produced_batch(view: Buffer) -> BatchHeader:
 
     Raises:
         CorruptMessageError: As :func:`check_batch`.
-        InvalidRecordError: As :func:`check_batch`, or no whole batch at all, a second batch, or a control batch:
-            clients may not write control records.
+        InvalidRecordError: As :func:`check_batch`, or no whole batch at all, a second batch, offsets that do not begin
+            at 0, or a control batch: clients may not write control records.
         KafkaError: UNSUPPORTED_COMPRESSION_TYPE for a codec that does not exist.
     """
     try:
@@ -190,14 +192,22 @@ def check_produced_batch(view: Buffer) -> BatchHeader:
             msg = f"a produce request must have a whole record batch per partition: {error}"
             raise InvalidRecordError(msg) from error
         raise
-    if len(view) != header.batch_length + LENGTH_OVERHEAD and _holds_another(view, header.size):
+    base_offset, length, _, _, _, attributes, _, _, _, _, _, _, record_count = header
+    if len(view) != length + LENGTH_OVERHEAD and _holds_another(view, header.size):
         msg = "a produce request must have exactly one record batch per partition"
         raise InvalidRecordError(msg)
-    if header.attributes & CONTROL_FLAG:
+    codec = attributes & CODEC_MASK
+    if length - _LENGTH_MIN < (1 if codec else record_count * RECORD_SIZE_MIN):
+        msg = f"record_count={record_count} in {length - _LENGTH_MIN} bytes"
+        raise InvalidRecordError(msg)
+    if base_offset:
+        msg = f"base_offset={base_offset}: a produced batch begins at offset 0, and the broker gives it another"
+        raise InvalidRecordError(msg)
+    if attributes & CONTROL_FLAG:
         msg = "clients may not write control records"
         raise InvalidRecordError(msg)
-    if header.attributes & CODEC_MASK > _CODEC_MAX:
-        msg = f"compression codec {header.attributes & CODEC_MASK} does not exist"
+    if codec > _CODEC_MAX:
+        msg = f"compression codec {codec} does not exist"
         raise KafkaError(msg, code=ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
     return header
 
@@ -253,6 +263,9 @@ def _holds_another(view: Buffer, position: int) -> bool:
     if available <= _MAGIC_POSITION:
         return False
     length, _ = _LENGTH_AND_MAGIC.unpack_from(view, position)
+    if length < _LEGACY_LENGTH_MIN:
+        msg = f"behind the batch stands another with batch_length={length}"
+        raise CorruptMessageError(msg)
     return bool(length <= available - LENGTH_OVERHEAD)
 
 
@@ -268,8 +281,8 @@ def _short_header(view: Buffer, position: int) -> CorruptMessageError | InvalidR
     """Say what is wrong with fewer bytes than a header: the old formats are shorter, so their magic comes first."""
     available = len(view) - position
     if available > _MAGIC_POSITION:
-        _, magic = _LENGTH_AND_MAGIC.unpack_from(view, position)
-        if magic in {0, 1}:
+        length, magic = _LENGTH_AND_MAGIC.unpack_from(view, position)
+        if magic in {0, 1} and length >= _LEGACY_LENGTH_MIN:
             return _wrong_magic(magic)
     return CorruptMessageError(f"{available} bytes are fewer than a batch header's {HEADER_SIZE}")
 

@@ -19,6 +19,7 @@ from klamm.records.batch import (
     LENGTH_OVERHEAD,
     LOG_APPEND_TIME,
     MAGIC,
+    RECORD_SIZE_MIN,
     TIMESTAMP_TYPE_FLAG,
     TRANSACTIONAL_FLAG,
     BatchHeader,
@@ -29,11 +30,11 @@ from klamm.records.checksum import Buffer
 from klamm.records.compression import DECOMPRESSED_SIZE_MAX, Codec, compress, decompress
 
 NO_SEQUENCE: Final = -1
+NO_TIMESTAMP: Final = -1
+"""Of a record whose producer gave it none: how old it may be is not asked."""
 
 _VARINT_SHIFT_MAX: Final = 63
 """The shift of the tenth and last byte of a 64-bit varint."""
-_RECORD_SIZE_MIN: Final = 7
-"""Bytes of the smallest record: a byte each for size, attributes, two deltas, null key, null value, no headers."""
 _NULL: Final = -1
 _HEADER: Final = Struct(">qiibIhiqqqhii")
 
@@ -256,7 +257,7 @@ def _decompressed(view: Buffer, position: int, size_max: int) -> tuple[BatchHead
 
 
 def _decode_all(header: BatchHeader, plain: memoryview) -> list[Record]:
-    if header.record_count < 0 or header.record_count * _RECORD_SIZE_MIN > len(plain):
+    if header.record_count < 0 or header.record_count * RECORD_SIZE_MIN > len(plain):
         msg = f"record_count={header.record_count} in {len(plain)} bytes"
         raise InvalidRecordError(msg)
     append_time = header.max_timestamp if header.timestamp_type == LOG_APPEND_TIME else None

@@ -7,13 +7,15 @@ names them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from typing import Final
 
-from klamm.model.errors import InvalidRecordError
+from klamm.model.errors import ErrorCode, InvalidRecordError, KafkaError
 from klamm.records.batch import CODEC_MASK, HEADER_SIZE, LENGTH_OVERHEAD, read_header, write_crc
 from klamm.records.compression import Codec, compress, decompress
-from klamm.records.record import decode_records
+from klamm.records.record import NO_TIMESTAMP, decode_records
 
 _BATCH_LENGTH_POSITION: Final = 8
 _ATTRIBUTES_POSITION: Final = 21
@@ -32,17 +34,27 @@ def check_keys(view: memoryview, partition: str) -> None:
         CorruptMessageError: The records cannot be decompressed.
     """
     why = f"Compacted topic cannot accept message without key in topic partition {partition}"
-    refused = tuple((position, why) for position, record in enumerate(decode_records(view)) if record.key is None)
-    if refused:
-        first = ", ".join(f"RecordError(batchIndex={position}, message='{why}')" for position, _ in refused[:SHOWN_MAX])
-        msg = f"One or more records have been rejected due to {len(refused)} record errors in total, "
-        error = InvalidRecordError(f"{msg}and only showing the first three errors at most: [{first}]")
-        error.record_errors = refused
-        raise error
+    _refuse(
+        tuple((position, why) for position, record in enumerate(decode_records(view)) if record.key is None),
+        InvalidRecordError,
+    )
+
+
+def check_times(view: memoryview, least: int, most: int) -> None:
+    """Check that the timestamp of every record of a batch is in [``least``, ``most``], or none.
+
+    Raises:
+        KafkaError: INVALID_TIMESTAMP: some are not, and ``record_errors`` names them.
+        InvalidRecordError: The records are not what the header says.
+        CorruptMessageError: The records cannot be decompressed.
+    """
+    _refuse(timestamps_outside(view, least, most), partial(KafkaError, code=ErrorCode.INVALID_TIMESTAMP))
 
 
 def timestamps_outside(view: memoryview, least: int, most: int) -> tuple[tuple[int, str], ...]:
     """Return the positions of the records of a batch whose timestamps are not in [``least``, ``most``], and why.
+
+    A record without one is not among them.
 
     Raises:
         InvalidRecordError: The records are not what the header says.
@@ -55,7 +67,7 @@ def timestamps_outside(view: memoryview, least: int, most: int) -> tuple[tuple[i
             f"Timestamp {record.timestamp_ms} of message with offset {position} is out of range. {bounds}",
         )
         for position, record in enumerate(decode_records(view))
-        if not least <= record.timestamp_ms <= most
+        if not least <= record.timestamp_ms <= most and record.timestamp_ms != NO_TIMESTAMP
     )
 
 
@@ -77,3 +89,14 @@ def recompressed(view: memoryview, codec: Codec) -> memoryview:
     _INT16.pack_into(batch, _ATTRIBUTES_POSITION, header.attributes & ~CODEC_MASK | codec)
     write_crc(batch, len(batch))
     return memoryview(batch)
+
+
+def _refuse(refused: tuple[tuple[int, str], ...], error_of: Callable[[str], KafkaError]) -> None:
+    """Raise the error of a batch of which some records are refused; nothing where there are none."""
+    if not refused:
+        return
+    first = ", ".join(f"RecordError(batchIndex={position}, message='{why}')" for position, why in refused[:SHOWN_MAX])
+    msg = f"One or more records have been rejected due to {len(refused)} record errors in total, "
+    error = error_of(f"{msg}and only showing the first three errors at most: [{first}]")
+    error.record_errors = refused
+    raise error

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klamm.core.producer_state import BATCHES_KEPT, SEQUENCE_MAX, AppendedBatch, ProducerStates
-from klamm.model.errors import InvalidProducerEpochError, OutOfOrderSequenceNumberError
+from klamm.model.errors import InvalidProducerEpochError, InvalidRecordError, OutOfOrderSequenceNumberError
 
 PID = 7
 
@@ -32,6 +32,13 @@ def filled(batches: int, *, count: int = 2) -> ProducerStates:
 @pytest.mark.parametrize("base_sequence", [0, 1, 77, SEQUENCE_MAX])
 def test_a_producer_nobody_knows_may_begin_anywhere(base_sequence: int) -> None:
     assert add(ProducerStates(), base_sequence) is None
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("states", [ProducerStates(), filled(2)], ids=["unknown", "known"])
+def test_a_batch_without_a_sequence_number_is_refused(states: ProducerStates, epoch: int) -> None:
+    with pytest.raises(InvalidRecordError):
+        states.admit(PID, epoch, -1, 1, 200, 0)
 
 
 @pytest.mark.parametrize("back", range(1, BATCHES_KEPT + 1))

@@ -48,9 +48,9 @@ def message_set(magic: int) -> bytes:
     return struct.pack(">qi", 0, len(message)) + message
 
 
-def refused_with(batch: bytes | bytearray) -> int:
+def refused_with(batch: bytes | bytearray, base_offset: int = 0) -> int:
     try:
-        check_produced_batch(memoryview(batch))
+        check_produced_batch(memoryview(struct.pack(">q", base_offset)[: len(batch)] + batch[8:]))
     except KafkaError as error:
         return error.error_code
     return 0
@@ -103,12 +103,38 @@ def test_a_flipped_bit_under_the_crc_or_in_it_is_found(flipped: int) -> None:
         (changed(57, b"\x00\x00\x00\x00", with_crc=True), ErrorCode.INVALID_RECORD),
         (changed(23, b"\x00\x00\x00\x05", with_crc=True), ErrorCode.INVALID_RECORD),
         (changed(21, bytes([0, CONTROL_FLAG]), with_crc=True), ErrorCode.INVALID_RECORD),
+        (bytes(17), ErrorCode.CORRUPT_MESSAGE),
+        (one_batch() + bytes(40), ErrorCode.CORRUPT_MESSAGE),
         (one_batch() + b"abc", ErrorCode.NONE),
         (one_batch() + one_batch()[:30], ErrorCode.NONE),
     ],
 )
 def test_a_produced_batch_is_refused_with_the_code_that_kafka_gives(batch: bytes, code: ErrorCode) -> None:
     assert refused_with(batch) == code
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_a_produced_batch_that_does_not_begin_at_offset_0_is_refused(codec: Codec) -> None:
+    assert refused_with(one_batch(codec=codec)) == ErrorCode.NONE
+    assert refused_with(one_batch(codec=codec), base_offset=10) == ErrorCode.INVALID_RECORD
+    assert refused_with(one_batch(codec=codec), base_offset=-1) == ErrorCode.INVALID_RECORD
+
+
+def test_more_records_than_the_bytes_can_hold_are_refused_when_produced() -> None:
+    batch = bytearray(one_batch())
+    count = (len(batch) - HEADER_SIZE) // 7 + 1
+    struct.pack_into(">i", batch, 23, count - 1)
+    struct.pack_into(">i", batch, 57, count)
+    write_crc(batch, len(batch))
+    assert refused_with(batch) == ErrorCode.INVALID_RECORD
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_a_header_alone_is_refused_when_produced(codec: Codec) -> None:
+    batch = one_batch(codec=codec)[:HEADER_SIZE]
+    struct.pack_into(">i", batch, 8, HEADER_SIZE - 12)
+    write_crc(batch, len(batch))
+    assert refused_with(batch) == ErrorCode.INVALID_RECORD
 
 
 def test_a_codec_that_does_not_exist_is_refused_when_produced() -> None:

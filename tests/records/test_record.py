@@ -48,7 +48,7 @@ def test_records_come_out_as_they_went_in(
 ) -> None:
     records = [Record(base_offset + at, *content) for at, content in enumerate(given_contents)]
     batch = build_batch(records, codec=codec)
-    assert check_produced_batch(batch).codec is codec
+    assert check_batch(batch).codec is codec
     assert decode_records(batch) == records
 
 
