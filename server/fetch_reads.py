@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from klamm.model.errors import OffsetOutOfRangeError
+from klamm.model.errors import NotLeaderOrFollowerError, OffsetOutOfRangeError
 from klamm.protocol.fetch import FetchedPartition, FetchPartition, FetchRequest
 from klamm.protocol.pieces import Piece
 from klamm.storage.partition_log import ColdRead
@@ -41,9 +41,15 @@ def read_partition(
     """
     state, log = partition.state, partition.log
     state.check_leader(wanted.current_leader_epoch)
+    if request.replica_id >= 0 and request.replica_id not in state.followers:
+        msg = f"broker {request.replica_id} is not one of the replicas {state.replicas} that follow"
+        raise NotLeaderOrFollowerError(msg)
     log_start_offset, offset = log.log_start_offset, wanted.fetch_offset
     aborted: list[tuple[int, int]] | None = [] if request.isolation_level == READ_COMMITTED else None
     diverging = None if wanted.last_fetched_epoch < 0 else diverging_epoch(partition, wanted)
+    if diverging is not None and diverging[0] < 0:
+        msg = f"last_fetched_epoch={wanted.last_fetched_epoch} is newer than every leader epoch here"
+        raise OffsetOutOfRangeError(msg)
     buffers: Sequence[Piece] = ()
     size, next_offset, cold = 0, -1, None
     if diverging is None:

@@ -143,7 +143,7 @@ class FetchResponse(ResponseSlot):
         try:
             partition = self._find(wanted)
         except KafkaError as error:
-            return self._refused(index, error), None
+            return self._refused(index, error)._replace(aborted_transactions=()), None  # as Apache Kafka: not null
         try:
             fetched, cold = read_partition(
                 partition,

@@ -83,7 +83,7 @@ class FetchSessions:
         return len(self._sessions)
 
     def find(self, request: FetchRequest, *, uses_topic_ids: bool, now: float) -> FetchSession | None:
-        """Return the session that a request makes or uses; None if it is a full fetch without one.
+        """Return the session that a request makes or uses; None if it has none, or has forgotten its last partition.
 
         Raises:
             KafkaError: FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH or FETCH_SESSION_TOPIC_ID_ERROR; the
@@ -107,6 +107,9 @@ class FetchSessions:
         session.epoch = 1 if epoch == EPOCH_MAX else epoch + 1
         session.last_used = now
         session.update(request)
+        if not session.partitions:  # all are forgotten: nothing is left to remember
+            del self._sessions[session_id]
+            return None
         return session
 
     def _make(self, request: FetchRequest, uses_topic_ids: bool, now: float) -> FetchSession | None:  # noqa: FBT001 (private)

@@ -54,6 +54,16 @@ def offsets(session: FetchSession) -> dict[int, int]:
     return {index: partition.request.fetch_offset for (_, index), partition in session.partitions.items()}
 
 
+def test_a_session_that_has_forgotten_its_last_partition_ends() -> None:
+    cache = sessions()
+    session = find(cache, request(partitions={0: 5, 1: 7}))
+    assert find(cache, request(session.session_id, 1, forgotten=[0])) is session
+    assert cache.find(request(session.session_id, 2, forgotten=[1]), uses_topic_ids=False, now=0.0) is None
+    with pytest.raises(KafkaError) as refused:
+        cache.find(request(session.session_id, 3), uses_topic_ids=False, now=0.0)
+    assert refused.value.error_code is ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+
+
 def test_epoch_0_makes_a_session_of_all_partitions_named() -> None:
     session = find(sessions(), request(partitions={0: 5, 1: 7}))
     assert session.session_id == 100
