@@ -18,7 +18,7 @@ from tests.support.brokers import Broker
 from tests.support.klamm_process import KlammProcess
 from tests.support.process import wait_until
 from tests.support.record_batch import record_batch
-from tests.support.wire import WireConnection
+from tests.support.wire import WireConnection, send_and_forget
 
 pytestmark = pytest.mark.wire
 
@@ -179,17 +179,6 @@ def valid_frames(topic: str) -> list[bytes]:
          + struct.pack(">iiqh", 1, 0, 3, -1)),
     ]  # fmt: skip
     return [wire.request_header(key, version, 1, flexible=flexible) + body for key, version, flexible, body in bodies]
-
-
-def send_and_forget(port: int, frame: bytes) -> None:
-    """Send a frame and give the broker a moment to answer or to close."""
-    with WireConnection(port) as connection:
-        connection.socket.settimeout(0.02)
-        try:
-            connection.send_frame(frame)
-            connection.socket.recv(4)
-        except OSError:
-            return
 
 
 def mutated(frame: bytes, chance: random.Random) -> bytes:

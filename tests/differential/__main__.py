@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from uuid import uuid4
 
-from tests.differential import admin_scripts, group_scripts, malformed_scripts, offset_scripts, refused_scripts
+from tests.differential import (
+    admin_scripts,
+    config_scripts,
+    edge_scripts,
+    fetch_scripts,
+    group_scripts,
+    malformed_scripts,
+    offset_scripts,
+    produce_scripts,
+    refused_scripts,
+)
 from tests.differential.compare import differences
 
 
@@ -14,6 +24,10 @@ def main() -> int:
     failures = 0
     for script in (
         *admin_scripts.SCRIPTS,
+        *edge_scripts.SCRIPTS,
+        *config_scripts.SCRIPTS,
+        *produce_scripts.SCRIPTS,
+        *fetch_scripts.SCRIPTS,
         *group_scripts.SCRIPTS,
         *malformed_scripts.SCRIPTS,
         *offset_scripts.SCRIPTS,

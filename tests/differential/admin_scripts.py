@@ -191,7 +191,7 @@ def look_up(c: Conversation, label: str, *topics: tuple[str | None, UUID | None]
     values = {"allow_auto_topic_creation": False, "include_topic_authorized_operations": False, **values}
     wanted = tuple({"name": name and named(c, name), "topic_id": topic_id} for name, topic_id in topics)
     response = c.quietly(ApiKey.METADATA, values.pop("version", None), topics=wanted, **values)
-    entry = (int(response.error_code), len(response.brokers), response.controller_id, c._plain(response.topics))
+    entry = (int(response.error_code), len(response.brokers), response.controller_id, c.plain(response.topics))
     c.transcript.append((f"{len(c.transcript)} {label} METADATA", entry))
     return response
 
@@ -470,7 +470,7 @@ def log_directories(c: Conversation) -> None:
     asked = ({"topic": named(c, "a"), "partitions": (0, 9)}, {"topic": named(c, "nosuch"), "partitions": (0,)})
     response = c.quietly(ApiKey.DESCRIBE_LOG_DIRS, topics=asked)
     (directory,) = response.results
-    answer = (int(response.error_code), int(directory.error_code), c._plain(directory.topics))
+    answer = (int(response.error_code), int(directory.error_code), c.plain(directory.topics))
     c.transcript.append(("log directories", answer))
 
 

@@ -77,7 +77,7 @@ class Conversation:
         assert correlation_id == pending.correlation_id
         self._spare.append(pending.connection)
         entry = f"{len(self.transcript)} {label} {pending.key.name} v{pending.version}"
-        self.transcript.append((entry, self._plain(response)))
+        self.transcript.append((entry, self.plain(response)))
         return response
 
     def frame(self, key: ApiKey, version: int, /, **values: Any) -> tuple[bytes, int]:
@@ -94,7 +94,7 @@ class Conversation:
         try:
             connection.sendall(frame)
             (size,) = struct.unpack(">i", self._read(connection, LENGTH_PREFIX_SIZE))
-            answer = self._plain(decode_response(key, version, self._read(connection, size))[1])
+            answer = self.plain(decode_response(key, version, self._read(connection, size))[1])
             self._spare.append(connection)
         except ConnectionError:
             connection.close()
@@ -137,6 +137,10 @@ class Conversation:
         time.sleep(METADATA_DELAY_S)
         return topic_id
 
+    def known(self, topic_id: UUID) -> str:
+        """Return the name of a topic that :meth:`topic` has made."""
+        return self._topics.get(topic_id, "unknown topic")
+
     def settle(self) -> None:
         """Wait until the broker goes by all that its controller has answered."""
         await_metadata(self._port)
@@ -155,18 +159,18 @@ class Conversation:
             read += chunk
         return bytes(read)
 
-    def _plain(self, value: Any, name: str = "") -> object:
+    def plain(self, value: Any, name: str = "") -> object:
         """Return ``value`` as plain data with names for what differs between brokers."""
         if is_dataclass(value):
             kept = [one.name for one in fields(value) if one.name not in NOT_COMPARED]
-            return {one: self._plain(getattr(value, one), one) for one in kept}
+            return {one: self.plain(getattr(value, one), one) for one in kept}
         if isinstance(value, tuple | list):
-            items = [self._plain(one) for one in value]
+            items = [self.plain(one) for one in value]
             return sorted(items, key=repr) if items and isinstance(items[0], dict) else items
         if isinstance(value, Enum):
             return value.name
         if isinstance(value, UUID):
-            return self._topics.get(value, "unknown topic")
+            return self.known(value)
         if isinstance(value, str):
             if name in MEMBER_FIELDS:
                 return self._members.setdefault(value, f"member-{len(self._members)}")

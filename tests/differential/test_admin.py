@@ -7,10 +7,12 @@ from uuid import uuid4
 import pytest
 
 from tests.apache_kafka.node import ApacheKafkaNode
-from tests.differential.admin_scripts import SCRIPTS
+from tests.differential import admin_scripts, config_scripts, edge_scripts
 from tests.differential.compare import differences
 from tests.differential.conversation import Script
 from tests.support.klamm_process import KlammProcess
+
+SCRIPTS = (*admin_scripts.SCRIPTS, *edge_scripts.SCRIPTS, *config_scripts.SCRIPTS)
 
 
 @pytest.mark.apache

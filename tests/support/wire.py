@@ -74,6 +74,17 @@ class WireConnection:
         return bytes(received)
 
 
+def send_and_forget(port: int, frame: bytes) -> None:
+    """Send a frame and give the broker a moment to answer or to close."""
+    with WireConnection(port) as connection:
+        connection.socket.settimeout(0.02)
+        try:
+            connection.send_frame(frame)
+            connection.socket.recv(4)
+        except OSError:
+            return
+
+
 def request_header(api_key: int, api_version: int, correlation_id: int, *, flexible: bool = False) -> bytes:
     """Return a request header: version 1, or version 2 (with an empty tag section) when ``flexible``."""
     client_id = b"wire-test"
