@@ -32,6 +32,7 @@ app = typer.Typer(
     help="Look into a data directory, or one partition's folder, with no broker running. Nothing is changed.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
 )
 
 

@@ -159,6 +159,7 @@ class FetchResponse(ResponseSlot):
             partition.damaged(error)
             return FetchedPartition(index, KafkaStorageError.code), None
         except StorageFailureError as error:
+            partition.read_refused(error)
             return self._refused(index, KafkaStorageError(str(error))), None
         if fetched.size and not isinstance(fetched.buffers[0], Buffer):
             self.has_files = True
@@ -185,7 +186,7 @@ class FetchResponse(ResponseSlot):
                     fetched._replace(buffers=outcome.buffers, size=outcome.size, next_offset=outcome.next_offset),
                 )
             else:
-                self._note_damage(wanted, outcome)
+                self._note_failure(wanted, outcome)
                 reads[position] = wanted, FetchedPartition(fetched.partition, KafkaStorageError.code)
             self._cold -= 1
             if not self._cold and not self.done and not self.connection.closing:
@@ -194,11 +195,13 @@ class FetchResponse(ResponseSlot):
         for position, read in cold:
             self._ask_disk(read, partial(performed, position))
 
-    def _note_damage(self, wanted: SessionPartition, outcome: CorruptSegmentError | StorageFailureError) -> None:
+    def _note_failure(self, wanted: SessionPartition, outcome: CorruptSegmentError | StorageFailureError) -> None:
         with contextlib.suppress(KafkaError):  # it may have been deleted meanwhile
             partition = self._find(wanted)
             if isinstance(outcome, CorruptSegmentError):
                 partition.damaged(outcome)
+            else:
+                partition.read_refused(outcome)
 
     def _ask_disk(self, read: ColdRead, performed: Callable[[ReadOutcome], None]) -> None:
         node = self._api.node

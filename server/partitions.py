@@ -7,7 +7,8 @@ KAFKA_STORAGE_ERROR rather than wrong data.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from klamm.actors.partition import PartitionActor
@@ -17,6 +18,7 @@ from klamm.model.configs_topic import TopicSettings
 from klamm.model.errors import KafkaStorageError, UnknownTopicIdError, UnknownTopicOrPartitionError
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.server.topic_settings import WRITTEN_BY_BROKER
+from klamm.storage.errors import StorageFailureError
 from klamm.storage.partition_log import PartitionLog
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from klamm.server.node import Node
 
 logger = logging.getLogger(__name__)
+
+READ_REFUSED_AGAIN_S: Final = 60.0
+"""How long the log is silent of reads that the disk refuses, once it has told of one: consumers try again."""
 
 
 class Partition:
@@ -37,6 +42,7 @@ class Partition:
         "internal",
         "log",
         "online",
+        "read_refused_s",
         "readable",
         "ref",
         "reopened",
@@ -64,6 +70,7 @@ class Partition:
         """Whether consumers are served while it is offline: the disk failed a flush, and what they may see was there
         before. What failed by a mistake of ours is not believed."""
         self.damage: str | None = None
+        self.read_refused_s = -READ_REFUSED_AGAIN_S
         self.reopened: PartitionLog | None = None
         self.reopening = Refusals(REOPENING, str(self))
 
@@ -98,6 +105,16 @@ class Partition:
         if self.damage is None:
             logger.error("damaged data was found and not served", extra={"partition": str(self), "damage": str(error)})
         self.damage = str(error)
+
+    def read_refused(self, failure: StorageFailureError) -> None:
+        """Note that the disk refused a read: whoever asked tries again, and learns no reason. Said once a minute."""
+        now_s = monotonic()
+        if now_s - self.read_refused_s >= READ_REFUSED_AGAIN_S:
+            self.read_refused_s = now_s
+            fields = {"partition": str(self), "reason": str(failure)}
+            logger.error(
+                "the disk refuses reads", extra=fields | ({"next": failure.next_step} if failure.next_step else {})
+            )
 
 
 def find_partition(node: Node, topic: str | UUID, index: int, *, consuming: bool = False) -> Partition:

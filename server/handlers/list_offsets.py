@@ -140,7 +140,8 @@ def _look(
     except CorruptSegmentError as error:
         partition.damaged(error)
         return KafkaStorageError.code, Found(NOTHING)
-    except StorageFailureError:
+    except StorageFailureError as failure:
+        partition.read_refused(failure)
         return KafkaStorageError.code, Found(NOTHING)
     except KafkaError as error:
         return error.error_code, Found(NOTHING)
