@@ -9,7 +9,8 @@
 | `repeated_commit.py`, `repeated_fetch.py`, `repeated_produce.py` | requests that come again, nearly the same |
 | `offset_fetch_response.py` | the answer to an OffsetFetch by hand: it may hold a million commits |
 | `pieces.py` | what a response is made of: bytes, or a file's |
-| `fetch_client.py` | Fetch from the client's side |
+| `fetch_client.py`, `replica_fetch.py` | Fetch from the client's side, and from a follower's |
+| `provenance.py` | who sent each batch and when it was appended, as followers are told |
 | `messages.py` | every message in its newest shape: what handlers and the client use |
 | `sliced_request.py`, `sliced_response.py` | large ones of them, decoded and encoded in slices |
 | `adapters.py`, `ignorable.py` | messages whose shape changed between versions; what an older one may leave out |

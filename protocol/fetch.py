@@ -26,6 +26,7 @@ from klamm.protocol.primitives import (
     write_string,
 )
 from klamm.protocol.produce import NodeEndpoint
+from klamm.protocol.provenance import Provenance, encode_provenance
 from klamm.protocol.varint import read_unsigned_varint, unsigned_varint
 
 VERSION_MIN: Final = API_VERSIONS[ApiKey.FETCH].min
@@ -110,6 +111,8 @@ class FetchedPartition(NamedTuple):
     size: int = 0
     next_offset: int = -1
     """Where the buffers end; not sent."""
+    provenance: Sequence[Provenance] = ()
+    """Of each batch in the buffers, for a follower."""
 
 
 FetchedTopic = tuple[str | None, UUID | None, Sequence[FetchedPartition]]
@@ -325,7 +328,7 @@ def _write_topic(piece: bytearray, version: int, name: str | None, topic_id: UUI
 
 def _write_partition(piece: bytearray, version: int, partition: FetchedPartition, *, flexible: bool) -> None:
     """Append everything of a partition up to its records."""
-    index, error_code, high_watermark, stable_offset, start_offset, aborted, replica, _, _, _, size, _ = partition
+    index, error_code, high_watermark, stable_offset, start_offset, aborted, replica, _, _, _, size, _, _ = partition
     if version >= LOG_START_OFFSET_SINCE:
         piece += _RESPONSE_5.pack(index, error_code, high_watermark, stable_offset, start_offset)
     else:
@@ -343,8 +346,10 @@ def _write_partition(piece: bytearray, version: int, partition: FetchedPartition
 def _write_partition_tags(piece: bytearray, partition: FetchedPartition) -> None:
     diverging = None if partition.diverging_epoch == (-1, -1) else partition.diverging_epoch
     leader = None if partition.current_leader == (-1, -1) else partition.current_leader
-    piece.append((diverging is not None) + (leader is not None))
+    piece.append((diverging is not None) + (leader is not None) + bool(partition.provenance))
     if diverging is not None:
         piece += _EPOCH_END_OFFSET.pack(0, _EPOCH_END_OFFSET.size - 2, *diverging, 0)
     if leader is not None:
         piece += _LEADER.pack(1, _LEADER.size - 2, *leader, 0)
+    if partition.provenance:
+        piece += encode_provenance(partition.provenance)

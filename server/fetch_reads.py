@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from klamm.model.errors import NotLeaderOrFollowerError, OffsetOutOfRangeError
 from klamm.protocol.fetch import FetchedPartition, FetchPartition, FetchRequest
 from klamm.protocol.pieces import Piece
+from klamm.protocol.provenance import Provenance
 from klamm.storage.partition_log import ColdRead
 from klamm.telemetry.journal import Journal, TopicKey
 
@@ -51,7 +52,9 @@ def read_partition(
         msg = f"last_fetched_epoch={wanted.last_fetched_epoch} is newer than every leader epoch here"
         raise OffsetOutOfRangeError(msg)
     buffers: Sequence[Piece] = ()
+    provenance: Sequence[Provenance] = ()
     size, next_offset, cold = 0, -1, None
+    follows = request.replica_id >= 0
     if diverging is None:
         if not log_start_offset <= offset <= state.log_end_offset:
             msg = f"offset {offset} is not in [{log_start_offset}, {state.log_end_offset}]"
@@ -59,18 +62,18 @@ def read_partition(
         end_offset = end_offset_for(partition, request)
         if offset < end_offset and (left > 0 or at_least_one):
             size_max = min(wanted.partition_max_bytes, left)
-            ranges = log.ranges(offset, end_offset, size_max) if sends_files else None
+            ranges = log.ranges(offset, end_offset, size_max) if sends_files and not follows else None
             if ranges is not None:
                 buffers, size, next_offset = ranges
             else:
-                read = log.read(offset, end_offset, size_max, at_least_one=at_least_one)
+                read = log.read(offset, end_offset, size_max, at_least_one=at_least_one, with_provenance=follows)
                 if isinstance(read, ColdRead):
                     cold = read
                 else:
-                    buffers, size, _, next_offset = read
+                    buffers, size, _, next_offset, provenance = read
     fetched = FetchedPartition(
         wanted.partition, 0, state.high_watermark, state.last_stable_offset, log_start_offset, aborted, -1, diverging,
-        None, buffers, size, next_offset,
+        None, buffers, size, next_offset, provenance,
     )  # fmt: skip
     return fetched, cold
 

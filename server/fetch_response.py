@@ -183,7 +183,12 @@ class FetchResponse(ResponseSlot):
             if isinstance(outcome, LogSlice):
                 reads[position] = (
                     wanted,
-                    fetched._replace(buffers=outcome.buffers, size=outcome.size, next_offset=outcome.next_offset),
+                    fetched._replace(
+                        buffers=outcome.buffers,
+                        size=outcome.size,
+                        next_offset=outcome.next_offset,
+                        provenance=outcome.provenance,
+                    ),
                 )
             else:
                 self._note_failure(wanted, outcome)

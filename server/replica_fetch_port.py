@@ -17,7 +17,9 @@ from klamm.core.replica_fetcher import FetchAnswer, FetchFrom
 from klamm.model.configs_broker import BrokerConfig
 from klamm.model.errors import ErrorCode, KafkaError
 from klamm.protocol.apis import ApiKey
-from klamm.protocol.messages import error_of, request_class
+from klamm.protocol.errors import ProtocolError
+from klamm.protocol.messages import encode_request, error_of, request_class
+from klamm.protocol.replica_fetch import VERSIONS, decode_replica_fetch
 from klamm.server.message_types import request_types
 from klamm.server.options import Address
 
@@ -80,7 +82,7 @@ class LeaderFetchPort:
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     found = await question
-            except (ClientError, KafkaError, TimeoutError) as error:
+            except (ClientError, KafkaError, ProtocolError, TimeoutError) as error:
                 logger.warning("a leader does not answer", extra={"leader": str(self._address), "reason": repr(error)})
                 self._disconnect()
                 found = None
@@ -117,18 +119,23 @@ class LeaderFetchPort:
             topics=(types.FetchTopic(topic_id=self._topic_id, partitions=(partition,)),),
             forgotten_topics_data=(),
         )
-        response = await (await self._open()).request(ApiKey.FETCH, request)
-        if not response.responses:
+
+        def encode(version: int, correlation_id: int, client_id: str) -> bytearray:
+            return encode_request(ApiKey.FETCH, version, request, correlation_id, client_id)
+
+        version, frame = await (await self._open()).request_encoded(ApiKey.FETCH, VERSIONS, encode)
+        error_code, found = decode_replica_fetch(version, frame)
+        if found is None:
             msg = f"{self._address} answered a Fetch without its partition"
-            raise KafkaError(msg, code=error_of(response.error_code) or ErrorCode.UNKNOWN_SERVER_ERROR)
-        found = response.responses[0].partitions[0]
-        diverging = found.diverging_epoch
+            raise KafkaError(msg, code=_error(error_code) or ErrorCode.UNKNOWN_SERVER_ERROR)
         return FetchAnswer(
-            error_of(found.error_code),
-            memoryview(bytearray(found.records or b"")),
+            _error(found.error_code),
+            found.records,
             found.high_watermark,
             found.log_start_offset,
-            (diverging.epoch, diverging.end_offset) if diverging.epoch >= 0 else None,
+            found.diverging_epoch,
+            tuple(client_id for _, client_id in found.provenance),
+            tuple(append_time_us for append_time_us, _ in found.provenance),
         )
 
     async def _earliest(self, leader_epoch: int) -> int | None:
@@ -145,3 +152,10 @@ class LeaderFetchPort:
         response = await (await self._open()).request(ApiKey.LIST_OFFSETS, request)
         found = response.topics[0].partitions[0]
         return None if error_of(found.error_code) else int(found.offset)
+
+
+def _error(code: int) -> ErrorCode:
+    try:
+        return ErrorCode(code)
+    except ValueError:  # of a newer leader
+        return ErrorCode.UNKNOWN_SERVER_ERROR

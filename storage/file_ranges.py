@@ -70,7 +70,7 @@ def collect(file: File, wanted: Wanted, position: int, stop: int) -> tuple[Range
     Returns:
         Nothing where the first row group is not wanted whole, or is damaged: the ordinary read knows what to do.
     """
-    start, end, left, _ = wanted
+    start, end, left, _, _ = wanted
     ranges: list[FileRange] = []
     next_offset, unpack = start, FAST_PEEK.unpack_from
     while position + GROUP_MIN <= stop:

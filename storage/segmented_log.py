@@ -283,11 +283,18 @@ class SegmentedLog:
             seal(segment, self._schema_metadata(), epochs_below(self._epochs.entries, segment.end_offset))
 
     def read(
-        self, start_offset: int, end_offset: int, size_max: int, *, at_least_one: bool = True
+        self,
+        start_offset: int,
+        end_offset: int,
+        size_max: int,
+        *,
+        at_least_one: bool = True,
+        with_provenance: bool = False,
     ) -> LogSlice | ColdRead:
         """Return whole batches from the one that holds ``start_offset``, all records below ``end_offset``.
 
         At most ``size_max`` bytes from one segment; the first batch whole whatever its size with ``at_least_one``.
+        ``with_provenance`` says who sent each batch, and when it was appended, as well.
         Never waits for the disk: where that is needed a :class:`ColdRead` is returned. The caller checks
         ``start_offset`` against the log's bounds.
 
@@ -295,7 +302,7 @@ class SegmentedLog:
             CorruptSegmentError: What was asked for is damaged.
             StorageFailureError: The disk refused.
         """
-        wanted = Wanted(start_offset, end_offset, size_max, at_least_one)
+        wanted = Wanted(start_offset, end_offset, size_max, at_least_one, with_provenance)
         found = read_segments(self._segments, wanted, wait=False)
         return ColdRead(lambda: self._read_waiting(wanted)) if found is None else found
 

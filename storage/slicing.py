@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from klamm.records.checksum import Buffer
 from klamm.storage.arrow_format import CONTINUATION
 from klamm.storage.errors import CorruptSegmentError
+from klamm.storage.row import LogRow
 from klamm.storage.row_group import (
     FAST_PEEK,
     GROUP_MIN,
@@ -31,6 +32,8 @@ class LogSlice(NamedTuple):
     """Base offset of the first batch; the offset asked for if there is none."""
     next_offset: int
     """Where the next read continues."""
+    provenance: Sequence[tuple[int | None, bytes | None]] = ()
+    """Append time in microseconds and client id of each batch, if asked for."""
 
 
 class Wanted(NamedTuple):
@@ -44,16 +47,29 @@ class Wanted(NamedTuple):
     """No more bytes than this, but for ``at_least_one``."""
     at_least_one: bool
     """Whether the first batch comes however large it is."""
+    with_provenance: bool = False
+    """Whether to say of each batch who sent it, and when it was appended."""
 
 
 class Slicer:
     """Collects batches until the answer is complete or more bytes are needed."""
 
-    __slots__ = ("_left", "_wanted", "buffers", "complete", "damage", "first_offset", "needed", "next_offset")
+    __slots__ = (
+        "_left",
+        "_provenance",
+        "_wanted",
+        "buffers",
+        "complete",
+        "damage",
+        "first_offset",
+        "needed",
+        "next_offset",
+    )
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._left = wanted.size_max
+        self._provenance: list[tuple[int | None, bytes | None]] | None = [] if wanted.with_provenance else None
         self.buffers: list[Buffer] = []
         self.first_offset = _NONE_YET
         self.next_offset = wanted.start
@@ -68,7 +84,8 @@ class Slicer:
         """Return what was collected."""
         wanted = self._wanted
         first_offset = wanted.start if self.first_offset == _NONE_YET else self.first_offset
-        return LogSlice(self.buffers, wanted.size_max - self._left, first_offset, self.next_offset)
+        provenance = self._provenance or ()
+        return LogSlice(self.buffers, wanted.size_max - self._left, first_offset, self.next_offset, provenance)
 
     def feed(  # noqa: C901  # the hot loop: a call per row group would cost as much as all else in it
         self, view: memoryview, position: int, path: str, unverified_end: int, verify: Callable[[memoryview, int], None]
@@ -84,7 +101,7 @@ class Slicer:
         Raises:
             CorruptSegmentError: No row group stands where one should, or what is wanted is damaged.
         """
-        start, end, _, at_least_one = self._wanted
+        start, end, _, at_least_one, _ = self._wanted
         if self.damage is not None:
             unverified_end = _FAR
         available, at, unpack, minimum = len(view), 0, FAST_PEEK.unpack_from, GROUP_MIN
@@ -109,6 +126,9 @@ class Slicer:
                 elif last >= end or (payload_size > self._left and (buffers or not at_least_one)):
                     self.complete = True
                 else:
+                    if self._provenance is not None:
+                        rows = _rows(view, at, position, path)
+                        self._provenance += [(row.append_time_us, row.client_id) for row in rows]
                     payload_at += at + METADATA_SIZE
                     buffers.append(view[payload_at : payload_at + payload_size])
                     self._left -= payload_size
@@ -142,15 +162,8 @@ class Slicer:
 
     def _take_rows(self, view: memoryview, at: int, position: int, path: str) -> None:
         """Take single rows of a row group that is not wanted wholly."""
-        start, end, _, at_least_one = self._wanted
-        group = peek_group(view, at)
-        if group is None:
-            raise CorruptSegmentError(path, position + at, "no row group stands here")
-        try:
-            rows = decode_columns(view, at, group)
-        except ValueError as error:
-            raise CorruptSegmentError(path, position + at, str(error)) from error
-        for row in rows:
+        start, end, _, at_least_one, _ = self._wanted
+        for row in _rows(view, at, position, path):
             if row.last_offset < start:
                 continue
             size = len(row.payload)
@@ -158,7 +171,24 @@ class Slicer:
                 self.complete = True
                 return
             self.buffers.append(row.payload)
+            if self._provenance is not None:
+                self._provenance.append((row.append_time_us, row.client_id))
             self._left -= size
             if self.first_offset == _NONE_YET:
                 self.first_offset = row.base_offset
             self.next_offset = row.last_offset + 1
+
+
+def _rows(view: memoryview, at: int, position: int, path: str) -> list[LogRow]:
+    """Return the rows of the row group at ``at``; ``view`` starts at ``position`` of the file.
+
+    Raises:
+        CorruptSegmentError: It contradicts itself.
+    """
+    group = peek_group(view, at)
+    if group is None:
+        raise CorruptSegmentError(path, position + at, "no row group stands here")
+    try:
+        return decode_columns(view, at, group)
+    except ValueError as error:
+        raise CorruptSegmentError(path, position + at, str(error)) from error

@@ -66,6 +66,7 @@ fetched_without_records = st.builds(
     st.none() | st.tuples(int32, int64),
     leaders,
     st.just(()),
+    provenance=st.just(()),  # klamm's own: see test_replica_fetch.py
 )
 fetched = st.tuples(fetched_without_records, chunks).map(
     lambda pair: pair[0]._replace(buffers=pair[1], size=sum(map(len, pair[1])))

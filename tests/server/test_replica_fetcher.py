@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from klamm.actors.messages import DeleteRecords
-from tests.server.replicas import TIMEOUT_S, TOPIC, Replicas, on_loop
+from klamm.storage.memory_filesystem import MemoryFile
+from tests.server.replicas import TIMEOUT_S, TOPIC, Replicas, on_loop, port_of
 from tests.support.process import wait_until
-from tests.support.wire import FETCH, WireConnection, fetch_request
+from tests.support.record_batch import record_batch
+from tests.support.wire import FETCH, PRODUCE, WireConnection, fetch_request, produce_request
 
 
 @pytest.fixture
@@ -44,6 +47,40 @@ def test_a_follower_holds_the_leaders_bytes_and_high_watermark(replicas: Replica
     assert replicas.payload(2) == replicas.payload(1)
     assert replicas.partition(2).state.high_watermark == 22
     assert replicas.partition(2).log.epochs == replicas.partition(1).log.epochs
+
+
+def provenance(replicas: Replicas, broker: int) -> list[tuple[int, int | None, bytes | None]]:
+    """Return (base offset, append time, client id) of every batch that a broker holds."""
+    log = replicas.partition(broker).log
+    rows = on_loop(replicas.brokers[broker], lambda: list(log.rows_from(log.log_start_offset)))
+    return [(row.base_offset, row.append_time_us, row.client_id) for row in rows]
+
+
+def not_in_memory(file: MemoryFile, size: int, position: int) -> None:
+    """Read nothing (``MemoryFile.read_now``): the disk has to be waited for."""
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_a_follower_knows_who_sent_each_batch_and_when(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch, *, cold: bool
+) -> None:
+    if cold:
+        monkeypatch.setattr(MemoryFile, "read_now", not_in_memory)
+    for number in range(3):
+        replicas.produce(b"%d" % number)
+    other = b"somebody else"
+    with WireConnection(port_of(replicas.brokers[1])) as connection:
+        for number in range(5):
+            header = struct.pack(">hhih", PRODUCE, 3, number, len(other)) + other
+            connection.send_frame(header + produce_request(TOPIC, record_batch([b"together", b"%d" % number])))
+        for _ in range(5):
+            connection.receive_frame()
+    replicas.lead_and_follow()
+    replicas.produce(b"later")
+    replicas.await_copy()
+    known = provenance(replicas, 1)
+    assert {client for _, _, client in known} == {b"wire-test", other}
+    assert provenance(replicas, 2) == known
 
 
 def test_with_both_in_sync_acks_all_waits_for_the_follower(in_sync: Replicas) -> None:
