@@ -105,19 +105,25 @@ def consume_orders(bootstrap: str, tally: Tally, stop: threading.Event) -> None:
 def draw(tally: Tally, bootstrap: str, elapsed: float) -> Group:
     """Return what is shown now."""
     table = Table(box=None, padding=(0, 2), show_header=False)
+    for width in (12, 8, 11):  # what shrinks in a narrow terminal is the last column
+        table.add_column(no_wrap=True, min_width=width)
+    table.add_column(no_wrap=True, overflow="crop")
     table.add_row("in", f"{tally.produced:>8,}", f"{_rate(tally.rates_in):>9,.0f}/s", _sparkline(tally.rates_in))
     table.add_row("acknowledged", f"{tally.acknowledged:>8,}")
     table.add_row("out", f"{tally.consumed:>8,}", f"{_rate(tally.rates_out):>9,.0f}/s", _sparkline(tally.rates_out))
-    table.add_row("last", tally.last)
     head = Text(
-        f"klamm {klamm.__version__}  {bootstrap}  topic {TOPIC}, {PARTITIONS} partitions   {elapsed:4.1f} s",
+        f"klamm {klamm.__version__}  {elapsed:4.1f} s  {bootstrap}  topic {TOPIC}, {PARTITIONS} partitions",
         style="bold",
+        no_wrap=True,
+        overflow="ellipsis",
     )
-    return Group(head, table)
+    return Group(head, table, Text(f"  last  {tally.last}", no_wrap=True, overflow="ellipsis"))
 
 
 def _rate(rates: list[float]) -> float:
-    return rates[-1] if rates else 0.0
+    """Return the mean of the last second: the consumer takes records in gulps."""
+    latest = rates[-DRAWS_A_SECOND:]
+    return sum(latest) / len(latest) if latest else 0.0
 
 
 def _sparkline(rates: list[float]) -> str:
@@ -175,19 +181,25 @@ def main() -> int:
     began = time.monotonic()
     with klamm.Broker() as broker:
         ready_ms = (time.monotonic() - began) * 1000
-        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 4})
         admin.create_topics([NewTopic(TOPIC, PARTITIONS)])[TOPIC].result()
         del admin  # its connection would complain when the broker goes
         tally = Tally()
-        with Live(console=console, refresh_per_second=DRAWS_A_SECOND, transient=not interactive) as live:
-            run_workload(broker.bootstrap, tally, live)
+        try:
+            with Live(console=console, refresh_per_second=DRAWS_A_SECOND, transient=not interactive) as live:
+                run_workload(broker.bootstrap, tally, live)
+        except KeyboardInterrupt:
+            console.print(
+                f"\ndemo: interrupted at {tally.produced} produced, {tally.consumed} consumed", highlight=False
+            )
+            raise
         console.print(summary(tally, ready_ms))
         lost = tally.produced - tally.consumed
         console.print(f"demo: {tally.produced} produced, {tally.consumed} consumed, {lost} lost", highlight=False)
     fine = lost == 0 and not tally.failed and not tally.out_of_order
     if interactive and fine:
         try:
-            console.input("\nPress Enter to see a live cluster in the terminal interface (Ctrl-C leaves it). ")
+            console.input("\nEnter: go on with a live cluster in the terminal interface. Ctrl-C: end. ")
         except (KeyboardInterrupt, EOFError):
             return 0
         return subprocess.run([sys.executable, "-m", "klamm", "demo"], check=False).returncode
