@@ -37,7 +37,7 @@ from klamm.actors.controller_ports import ControllerPorts, Later
 from klamm.actors.messages import Flushed, FlushFailed
 from klamm.actors.metadata_log import MetadataLog
 from klamm.actors.metadata_recovery import MetadataRecovery, RecoveryTried
-from klamm.actors.refusals import METADATA, Refusals
+from klamm.actors.refusals import METADATA, SNAPSHOT, Refusals
 from klamm.actors.runtime import DRAIN_SIZE_MAX, LoopActor
 from klamm.core.controller import Controller, Decision
 from klamm.core.controller_requests import ControllerOutcome, ControllerRequest
@@ -68,9 +68,10 @@ class SaveSnapshot(NamedTuple):
 
 
 class _SnapshotSaved(NamedTuple):
-    """The snapshot is on the disk, or could not be written."""
+    """The snapshot of so many bytes of records is on the disk, or could not be written."""
 
-    failure: str | None
+    size: int
+    failure: StorageFailureError | None
 
 
 class _GoOn(NamedTuple):
@@ -137,7 +138,7 @@ class ControllerActor(LoopActor):
         """Committed, to be answered once the listener has acted on them; None: it has acted on all."""
         self._flushing = False
         self._saving = False
-        self._refusals = Refusals(METADATA)
+        self._refusals, self._snapshots = Refusals(METADATA), Refusals(SNAPSHOT)
         self._recovery = MetadataRecovery(log, ports, partial(self.call_later, ports.timers), self.actor_ref.tell)
 
     @property
@@ -168,8 +169,8 @@ class ControllerActor(LoopActor):
             case SaveSnapshot():
                 if self._snapshot_interval_ms and self._ports.clock.monotonic() >= self._snapshot_due_s:
                     self._save_snapshot()
-            case _SnapshotSaved(failure):
-                self._snapshot_saved(failure)
+            case _SnapshotSaved(size, failure):
+                self._snapshot_saved(size, failure)
             case _:
                 msg = f"the controller does not understand {message!r}"
                 raise AssertionError(msg)
@@ -369,7 +370,7 @@ class ControllerActor(LoopActor):
         if self._saving or self._log.size_since_snapshot == 0 or self._recovery.reason is not None:
             return
         self._saving = True
-        self._log.size_since_snapshot = 0
+        size, self._log.size_since_snapshot = self._log.size_since_snapshot, 0
         image, now_ms = self._core.committed, self._ports.clock.now_ms()
         self._snapshot_due_s = self._ports.clock.monotonic() + self._snapshot_interval_ms / 1000
         tell = self.actor_ref.tell
@@ -377,26 +378,29 @@ class ControllerActor(LoopActor):
         def save() -> None:
             try:
                 self._log.save_snapshot(image, now_ms)
-            except OSError as error:
-                tell(_SnapshotSaved(str(error)))
+            except StorageFailureError as error:
+                tell(_SnapshotSaved(size, error))
             else:
-                tell(_SnapshotSaved(None))
+                tell(_SnapshotSaved(size, None))
 
         self._ports.background(save)
 
-    def _snapshot_saved(self, failure: str | None) -> None:
+    def _snapshot_saved(self, size: int, failure: StorageFailureError | None) -> None:
         self._saving = False
+        if failure is None:
+            self._snapshots.done()
+        else:
+            self._log.size_since_snapshot += size  # there is still something new
+            self._snapshots.refused(failure)
         if self._recovery.reason is not None:  # it waited for the snapshot; the next one has old records forgotten
             self._recovery.begin()
         elif failure is None:
             try:
                 self._log.forget_old_records(self._ports.clock.now_ms())
             except StorageFailureError as error:
-                failure = str(error)
+                self._snapshots.refused(error)
             else:
                 self._ports.background(self._log.maintain)
-        if failure is not None:
-            logger.warning("metadata snapshot could not be written", extra={"reason": failure})
 
 
 def _stopped() -> KafkaStorageError:

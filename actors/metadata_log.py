@@ -158,7 +158,7 @@ class MetadataLog:
         Older snapshots than the last two go. Safe from any thread. Call :meth:`forget_old_records` afterwards.
 
         Raises:
-            OSError: The disk refused; older snapshots are as they were.
+            StorageFailureError: The disk refused; older snapshots are as they were.
         """
         content = bytearray()
         records = image.to_records()
@@ -167,10 +167,14 @@ class MetadataLog:
             content += _batch([encode_record(one) for one in chunk], offset, self.leader_epoch, now_ms)
             offset += len(chunk)
         path = f"{self.log.directory}/{image.end_offset:020d}-{self.leader_epoch:010d}.checkpoint"
-        self._filesystem.make_directory(self.log.directory)
-        self._filesystem.replace_file(path, bytes(content))
-        for old in self.snapshots()[SNAPSHOTS_KEPT:]:
-            self._filesystem.unlink(old.path)
+        try:
+            self._filesystem.make_directory(self.log.directory)
+            self._filesystem.replace_file(path, bytes(content))
+            for old in self.snapshots()[SNAPSHOTS_KEPT:]:
+                self._filesystem.unlink(old.path)
+        except OSError as error:
+            msg = f"{path} cannot be written: {error}"
+            raise StorageFailureError(msg) from error
         logger.info("metadata snapshot written", extra={"path": path, "size_bytes": len(content)})
 
     def forget_old_records(self, now_ms: int) -> None:

@@ -25,6 +25,9 @@ METADATA_LOG: Final = Sentences(
 )
 REOPENING: Final = Sentences("a partition's log cannot be opened", "a partition's log was opened", logging.ERROR)
 UPKEEP: Final = Sentences("upkeep of a log failed", "upkeep of a log goes on", logging.WARNING)
+SNAPSHOT: Final = Sentences(
+    "a metadata snapshot could not be written", "metadata snapshots are written again", logging.WARNING
+)
 CHECKPOINT: Final = Sentences(
     "no checkpoint was written; the old one stands", "checkpoints are written again", logging.WARNING
 )

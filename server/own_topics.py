@@ -47,6 +47,7 @@ class OwnTopics:
         self._node = node
         self.refused = 0
         self._creating: set[TopicName] = set()
+        self._told: set[TopicName] = set()
 
     def exists(self, topic: TopicName) -> bool:
         """Whether the topic is there, with its partition on this node."""
@@ -65,7 +66,11 @@ class OwnTopics:
         try:
             await self._node.controller.ask(CreateTopics((internal_topic(topic, self._node.config),)))
         except KafkaError as error:
-            logger.warning("a topic for telemetry cannot be made", extra={"topic": topic, "reason": str(error)})
+            level = logging.DEBUG if topic in self._told else logging.WARNING  # it is tried again every second
+            self._told.add(topic)
+            logger.log(level, "a topic for telemetry cannot be made", extra={"topic": topic, "reason": str(error)})
+        else:
+            self._told.discard(topic)
 
     def append(self, topic: TopicName, records: Iterable[OwnRecord], codec: Codec = Codec.LZ4) -> None:
         """Append records; they are *written* some time after this returns, or counted as refused. From any thread."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from klamm.actors.messages import BecomeFollower, BecomeLeader, CloseLog, DeleteLog, Maintain, SettingsChanged
 from klamm.actors.partition import PartitionActor
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from klamm.server.node import Node
 
 logger = logging.getLogger(__name__)
+
+RESTARTS: Final = RestartPolicy(backoff_max_s=2.0, restarts_max=None)
+"""A person who made room on the disk sees the partition back by the time they have looked."""
 
 
 class _Recovery:
@@ -149,9 +152,7 @@ class PartitionTable:
         self._start(partition)
         self._lead_or_follow(partition, image)
         recovery = _Recovery(self, partition)
-        self._node.supervisor.tell(
-            Supervise(str(partition), partition.ref, recovery.restart, recovery, RestartPolicy(restarts_max=None))
-        )
+        self._node.supervisor.tell(Supervise(str(partition), partition.ref, recovery.restart, recovery, RESTARTS))
 
     def _start(self, partition: Partition) -> None:
         ports = self._node.ports
@@ -162,19 +163,32 @@ class PartitionTable:
         )
 
     def reopen(self, partition: Partition) -> None:
-        """Have the log of a failed partition opened anew, on the disk's threads: that recovers what it holds."""
-        settings = log_settings(partition.settings)
+        """Have the log of a failed partition opened anew, on the disk's threads: that recovers what it holds.
+
+        Never twice at once: a recovery that goes on when the partition is online again cuts what is being appended.
+        """
+        if partition.is_reopening:
+            return
+        partition.is_reopening = True
+        settings, loop = log_settings(partition.settings), self._node.loop
+
+        def ended(log: PartitionLog | None) -> None:
+            partition.reopened, partition.is_reopening = log, False
 
         def work() -> None:
+            log: PartitionLog | None = None
             try:
                 partition.log.abandon()
-                partition.reopened = self._node.data.reopen_log(
+                log = self._node.data.reopen_log(
                     partition.key, partition.topic_id, settings, partition.log.log_start_offset
                 )
             except StorageError as error:
                 partition.reopening.refused(error)
             else:
                 partition.reopening.done()
+            finally:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(ended, log)
 
         self._node.disk.run(work)
 

@@ -40,6 +40,7 @@ class Partition:
         "image",
         "index",
         "internal",
+        "is_reopening",
         "log",
         "online",
         "read_refused_s",
@@ -72,6 +73,7 @@ class Partition:
         self.damage: str | None = None
         self.read_refused_s = -READ_REFUSED_AGAIN_S
         self.reopened: PartitionLog | None = None
+        self.is_reopening = False
         self.reopening = Refusals(REOPENING, str(self))
 
     def __str__(self) -> str:

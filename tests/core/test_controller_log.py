@@ -411,6 +411,30 @@ def test_enough_bytes_make_a_snapshot_and_so_does_time_if_there_is_anything_new(
     broker.end()
 
 
+def test_a_snapshot_that_the_disk_refuses_is_told_once_and_made_up_for(caplog: pytest.LogCaptureFixture) -> None:
+    disk = FaultyFilesystem(Random(1))
+    broker = started(disk)
+    broker.ask(create("a"))
+    broker.run()
+    broker.flush_now()
+    disk.space_bytes = 0
+
+    def look() -> None:
+        broker.simulation.run_for(2.0)
+        broker.ref.tell(SaveSnapshot())
+        broker.run()
+
+    for _ in range(3):
+        look()
+    assert broker.log.snapshots() == []
+    disk.space_bytes = None
+    look()
+    assert [snapshot.end_offset for snapshot in broker.log.snapshots()] == [3]
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["a metadata snapshot could not be written", "metadata snapshots are written again"]
+    broker.end()
+
+
 def test_a_controller_that_fails_refuses_everybody_who_waits() -> None:
     broker = started(MemoryFilesystem())
     broker.ask(create("orders"))
