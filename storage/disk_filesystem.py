@@ -8,7 +8,6 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from mmap import PAGESIZE
 from typing import Final
 
 from klamm.records.checksum import Buffer
@@ -26,7 +25,6 @@ _PIECE_SIZE_BYTES: Final = 32 * 1024
 """Of a larger write. Linux takes folios of the page cache as large as what a call writes. Small ones it finds among the
 memory's fragments, large ones in what was free as a whole, which a virtual machine may have to get from its host first:
 then writing a megabyte at once takes six times as long (docs/performance.md)."""
-_REWRITE_SIZE_BYTES: Final = 1024 * 1024
 _READ_NO_WAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 _WOULD_BLOCK: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 _page_cache: Final = PageCache()
@@ -142,16 +140,6 @@ class DiskFile:
             os.fdatasync(self._descriptor)
         else:  # macOS: fsync there does not reach the platter either, F_FULLFSYNC does
             fcntl.fcntl(self._descriptor, getattr(fcntl, "F_FULLFSYNC", 51))
-
-    def rewrite(self, position: int) -> None:
-        """Read and write, from the page that holds ``position`` on; see :class:`File`."""
-        position, size = max(min(position, self.size() - 1), 0) // PAGESIZE * PAGESIZE, self.size()
-        while position < size:
-            piece = self.read(min(_REWRITE_SIZE_BYTES, size - position), position)
-            if not piece:  # somebody cuts the file
-                return
-            self.write([piece], position)
-            position += len(piece)
 
     def _promote(self) -> None:
         """Open for writing what could only be opened for reading, under the same descriptor: others may be reading.

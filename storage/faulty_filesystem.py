@@ -6,7 +6,7 @@ flushed with their directory survive as a prefix of what was done there, as a jo
 stays. Everything random comes from the ``Random`` given, so a seed replays it.
 
 A flush that fails drops what it should have written, as Linux does: it can still be read, no later flush takes it to
-the disk, and a crash loses it, unless it is written again.
+the disk, and a crash loses it.
 """
 
 from __future__ import annotations
@@ -80,9 +80,8 @@ class TrackedContent(Content):
                     continue
                 if fate == "tear":
                     written = written[: random.randint(0, len(written)) // SECTOR_SIZE_BYTES * SECTOR_SIZE_BYTES]
-                elif fate == "zero":  # only where there was nothing: what is written over is old or new
-                    before = left[change.position : change.position + len(written)]
-                    written = bytes(before) + bytes(len(written) - len(before))
+                elif fate == "zero":
+                    written = bytes(len(written))
             change.change(left, written)
         survivor = TrackedContent()
         survivor.append(bytes(left))
@@ -145,12 +144,6 @@ class FaultyFile(MemoryFile):
             self.tracked.drop(count)
             raise
         self.tracked.flush(count)
-
-    def rewrite(self, position: int) -> None:
-        """Have what stands there flushed by the next flush; see :class:`File`."""
-        self._filesystem.step()
-        again = bytes(self.tracked.read(self.tracked.size, position))
-        self.tracked.unflushed.append(_Change(position, again))
 
 
 class FaultyFilesystem(MemoryFilesystem):

@@ -88,10 +88,6 @@ class File(Protocol):
         """
         ...
 
-    def rewrite(self, position: int) -> None:
-        """Write what is read from ``position`` to the end once more, so that the next flush takes it to the disk."""
-        ...
-
 
 class Filesystem(Protocol):
     """Files and directories."""

@@ -113,9 +113,6 @@ class MemoryFile:
     def sync(self) -> None:
         """Do nothing: memory survives no power cut whatever one does."""
 
-    def rewrite(self, position: int) -> None:
-        """Do nothing: see :meth:`sync`."""
-
 
 class MemoryLock:
     """A lock among the users of one :class:`MemoryFilesystem`."""

@@ -346,6 +346,8 @@ class PartitionLog(SegmentedLog):
         """Change no file any more: the log is about to be opened anew. Waits for what is under way; from any thread."""
         with self._files_lock:
             self._abandoned = True
+        for segment in self._segments:
+            segment.superseded = True
 
     def retire(self) -> None:
         """Give up the directory's name, for another log to take: what is left is for :meth:`remove`.

@@ -7,8 +7,8 @@ segments are trusted until they are read. What fails is cut off, after a copy of
 ``<base offset>.<position>.quarantine``; segments behind the cut are renamed to ``….quarantine`` whole. A flushed
 segment whose file is gone is told of, and costs none of the flushed ones behind it.
 
-What a failed flush left in memory only is written once more before it is read: a later flush would take it for done,
-and the next power cut would take it away.
+What a failed flush left in memory only is copied before it is read: a later flush would take it for done, and the next
+power cut would take it away.
 
 Nothing has mapped these files yet, so cutting them in place is safe.
 """
@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from klamm.storage.arrow_format import file_head, read_schema_metadata
 from klamm.storage.epochs import EpochStart, LeaderEpochs
 from klamm.storage.errors import CorruptSegmentError
-from klamm.storage.filesystem import Filesystem
+from klamm.storage.filesystem import File, Filesystem
 from klamm.storage.footer import ABORTED_KEY, EPOCHS_KEY, REPLACES_KEY, Footer, SegmentState, read_footer_of
 from klamm.storage.group_walk import checked_groups
 from klamm.storage.handles import FileHandles
@@ -157,24 +157,31 @@ class Recovery:
                 for epoch, offset in decode_epochs(footer.metadata):
                     epochs.assign(epoch, offset)
                 self._compacted_end = max(self._compacted_end, compacted_end_of(footer))
-                segment = Segment(self._handles, path, footer.state)
-                self._write_again(
-                    segment, footer.state.data_end
-                )  # all before was flushed before the footer was written
-                return segment
+                return Segment(self._handles, path, footer.state)
+        if self._unflushed:
+            file = self._copied(path, file)
         size = file.size()
         if known is None or known.sealed or not start <= known.data_end <= size:
             known = SegmentState.empty(base, start)
         segment = Segment(self._handles, path, known)
-        self._write_again(segment, 0 if known.data_end == start else known.data_end)
         self._walk(segment, size, epochs)
         return segment
 
-    def _write_again(self, segment: Segment, position: int) -> None:
-        """If a flush of the log failed: write and flush what may not be on the disk, before it is checked."""
-        if self._unflushed:
-            segment.file().rewrite(position)
-            segment.flush_file()
+    def _copied(self, path: str, file: File) -> File:
+        """Put a flushed copy in the place of a file whose flush may have failed, and return it.
+
+        To write the same bytes into the same file once more is not enough: ext4 flushes them with success, and reads
+        zeros in their place after a power cut.
+        """
+        copy = self._filesystem.open(f"{path}.tmp", create=True)
+        copy.truncate(0)
+        size = file.size()
+        for position in range(0, size, _COPY_SIZE_BYTES):
+            copy.write([file.read(min(_COPY_SIZE_BYTES, size - position), position)], position)
+        copy.sync()
+        self._filesystem.rename(f"{path}.tmp", path)
+        self._filesystem.sync_directory(self._directory)
+        return copy
 
     def _head_size(self, path: str) -> int | None:
         head = bytes(self._filesystem.open(path).read(HEAD_SIZE_MAX, 0))

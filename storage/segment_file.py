@@ -4,8 +4,7 @@ A file that somebody else removed, or put another one in the place of, is read o
 nothing is appended or flushed to it any more: ``fault`` says so. If it comes back, all goes on.
 
 A flush that fails does so once: the system has dropped what it could not write, counts it as written, and calls the
-next flush a success (fsyncgate, 2018). So a file whose flush failed is not flushed again, until recovery has written
-once more what it reads of it.
+next flush a success (fsyncgate, 2018). So a file whose flush failed is not flushed again; recovery copies it.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class SegmentFile:
 
     __slots__ = (
         "_flush_failure", "_flush_lock", "_pinned", "_verified", "data_end", "fault", "handles", "open_file", "path",
-        "removed", "unverified_end", "used", "watch",
+        "removed", "superseded", "unverified_end", "used", "watch",
     )  # fmt: skip
 
     def __init__(self, handles: FileHandles, path: str, data_end: int) -> None:
@@ -54,6 +53,8 @@ class SegmentFile:
         """What lies before is checked when it is read, but for what is in ``_verified``."""
         self.used = False
         self.removed = False
+        self.superseded = False
+        """Whether the log was opened anew: what becomes of the file is the new one's."""
         self.fault: str | None = None
         """Said of a file that is not where it should be: somebody else removed or replaced it."""
 
@@ -171,6 +172,8 @@ class SegmentFile:
         if file is not None:
             self._pinned = file
             self.handles.forget(self)
+        if self.superseded:
+            return
         logger.error(
             "a segment's file was removed or replaced by somebody else",
             extra={

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 
 import pytest
 
-from klamm.storage.disk_filesystem import DiskFilesystem
 from klamm.storage.errors import StorageFailureError
 from klamm.storage.faulty_filesystem import FaultyFilesystem
+from klamm.storage.filesystem import Filesystem
 from klamm.storage.partition_log import PartitionLog
 from klamm.storage.row import LogRow
 from klamm.storage.segment_file import UNFLUSHED_MARKER
@@ -79,7 +78,7 @@ def test_a_directory_that_cannot_be_flushed_is_flushed_by_the_log_that_is_opened
 @pytest.mark.parametrize(
     ("settings", "flush"), [({}, PartitionLog.flush), (ROLLS, PartitionLog.flush), (ROLLS, PartitionLog.maintain)]
 )
-def test_what_a_failed_flush_dropped_is_written_again_before_anything_is_promised(
+def test_what_a_failed_flush_dropped_is_copied_before_anything_is_promised(
     disk: FaultyFilesystem,
     row: Rows,
     open_log: Open,
@@ -102,7 +101,7 @@ def test_what_a_failed_flush_dropped_is_written_again_before_anything_is_promise
     assert read_all(open_log(disk, DIRECTORY, checkpoint=known, **settings)) == written
 
 
-def test_what_is_dropped_and_not_written_again_is_lost_in_a_power_cut(
+def test_what_is_dropped_and_not_copied_is_lost_in_a_power_cut(
     disk: FaultyFilesystem, row: Rows, open_log: Open
 ) -> None:
     log = open_log(disk, DIRECTORY)
@@ -132,12 +131,19 @@ def test_a_log_that_still_cannot_be_flushed_is_not_opened_and_not_taken_for_flus
     assert open_log(disk, DIRECTORY).log_end_offset == 4
 
 
-@pytest.mark.parametrize("position", [0, 5, 4_096, 2_500_000, 3_000_000, 4_000_000])
-def test_a_file_that_is_written_again_says_what_it_said(tmp_path: Path, position: int) -> None:
-    path = tmp_path / "segment"
-    content = Random(1).randbytes(3_000_000)
-    path.write_bytes(content)
-    file = DiskFilesystem().open(str(path))
-    file.rewrite(position)
-    file.sync()
-    assert path.read_bytes() == content
+def test_who_reads_from_the_log_that_failed_reads_on_while_it_is_copied(
+    place: tuple[Filesystem, str], row: Rows, open_log: Open, read_all: ReadAll, caplog: pytest.LogCaptureFixture
+) -> None:
+    filesystem, directory = place
+    log = open_log(filesystem, directory)
+    fill(log, row, 4)
+    written = read_all(log)
+    filesystem.open(f"{directory}/{UNFLUSHED_MARKER}", create=True)
+    log.abandon()
+    again = open_log(filesystem, directory)
+    log.look_for_files()
+    assert read_all(log) == read_all(again) == written
+    fill(again, row, 1)
+    assert read_all(log) == written
+    again.flush()
+    assert caplog.text == ""
