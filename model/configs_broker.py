@@ -117,7 +117,13 @@ class BrokerConfig:
         if unused:
             named = f"config {unused[0]} has" if len(unused) == 1 else f"configs {', '.join(unused)} have"
             warnings.append(f"{named} no effect in klamm")
-        return cls.build(ConfigLayers(static=known)), warnings
+        config = cls.build(ConfigLayers(static=known))
+        if config.default_replication_factor > 1:
+            warnings.append(
+                f"default.replication.factor={config.default_replication_factor}, and one broker is the cluster: "
+                "topics are made only for those who ask for one replica; set it to 1"
+            )
+        return config, warnings
 
     def with_dynamic(self, dynamic_broker: Mapping[str, str], dynamic_default: Mapping[str, str]) -> BrokerConfig:
         """Return this config with other dynamic layers.

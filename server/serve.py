@@ -197,7 +197,7 @@ def _file_properties(path: Path) -> dict[str, str]:
         UsageError: It cannot be read, or is none.
     """
     try:
-        content = path.read_bytes()
+        content = path.expanduser().read_bytes()
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}; give --config a file of key=value lines"
         raise UsageError(msg) from error
@@ -238,8 +238,9 @@ def _with_file(path: Path | None, of_file: dict[str, str], error: str) -> str:
 
 
 def _data_directory(options: ServeOptions, config: BrokerConfig, warnings: list[str]) -> Path:
+    """Return the data directory; a ``~`` that the shell left as it is (``--data=~/x``) means the user's home."""
     if options.data is not None:
-        return options.data
+        return options.data.expanduser()
     static = config.layers.static
     configured = config.log_dirs if "log.dirs" in static else config.log_dir if "log.dir" in static else None
     first, *others = configured or ("",)

@@ -220,6 +220,12 @@ def test_a_key_that_klamm_takes_without_effect_is_told_of_once_it_is_set_to_some
     assert warnings == ["config max.connections.per.ip has no effect in klamm"]
 
 
+def test_more_replicas_than_there_are_brokers_are_warned_of() -> None:
+    [warning] = BrokerConfig.from_properties({"default.replication.factor": "3"})[1]
+    assert "default.replication.factor=3, and one broker is the cluster" in warning
+    assert BrokerConfig.from_properties({"default.replication.factor": "1"})[1] == []
+
+
 def test_every_config_changes_something_or_says_that_it_does_not() -> None:
     sources = "".join(path.read_text() for path in modules_that_read_configs())
     read = set(re.findall(r"\.(\w+)", sources))

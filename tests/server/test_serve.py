@@ -150,6 +150,13 @@ def test_of_several_data_directories_the_first_is_used_and_the_others_are_named(
     assert (options.data, warnings) == (Path("/var/a"), ["one data directory is used, /var/a: not /var/b"])
 
 
+def test_a_tilde_that_the_shell_left_is_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "server.properties").write_text("num.partitions=3")
+    config, options, _ = configure(ServeOptions(data=Path("~/data"), config=Path("~/server.properties")))
+    assert (options.data, config.num_partitions) == (tmp_path / "data", 3)
+
+
 def test_metrics_cannot_be_where_clients_connect() -> None:
     with pytest.raises(UsageError, match=r"--metrics and --listen are both 127\.0\.0\.1:9092"):
         configure(ServeOptions(memory=True, metrics="127.0.0.1:9092"))
