@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -144,8 +146,12 @@ def _from(found: Iterator[_T]) -> Iterator[_T]:
 def _complain(damaged: list[SegmentReport]) -> None:
     for report in damaged:
         typer.echo(f"{report.status}: {report.path}: {report.fault}", err=True)
-    if damaged:
+    unread = [report for report in damaged if os.strerror(errno.EACCES) in (report.fault or "")]
+    if unread:
+        typer.echo("What may not be read was not checked: run it as the user that the broker runs as.", err=True)
+    if len(damaged) > len(unread):
         typer.echo("Start the broker to cut an unfinished tail; anything else needs a copy from a replica.", err=True)
+    if damaged:
         raise typer.Exit(EXIT_DAMAGE)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from klamm.cli import docs
+from klamm.cli.serve import FLAGS, VALUES
 
 FOLDER = Path(__file__).parents[2] / "docs"
 
@@ -13,3 +14,8 @@ FOLDER = Path(__file__).parents[2] / "docs"
 def test_the_documents_are_what_the_commands_say(name: str, text: object) -> None:
     assert callable(text)
     assert (FOLDER / name).read_text() == text(), f"run: python -m klamm.cli.docs docs ({name} is old)"
+
+
+@pytest.mark.parametrize("option", [*VALUES, *FLAGS])
+def test_the_broker_s_document_has_every_option_of_serve(option: str) -> None:
+    assert f"`{option}" in (FOLDER / "broker.md").read_text()

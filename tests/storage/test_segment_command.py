@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,10 +14,12 @@ import pytest
 from tests.support.record_batch import record_batch
 from typer.testing import CliRunner
 
+from klamm.cli import segment
 from klamm.cli.segment import app
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.storage.checkpoint import PartitionCheckpoint
 from klamm.storage.disk_filesystem import DiskFilesystem
+from klamm.storage.inspect import SegmentReport, SegmentStatus
 from klamm.storage.log_directory import DirectoryMeta, LogDirectory
 from klamm.storage.partition_log import PartitionLog
 from klamm.storage.row import LogRow
@@ -172,6 +174,20 @@ def test_one_file_is_answered_with_the_folder_to_give(data: Path, command: str) 
     code, _, complaint = run(command, str(folder / "00000000000000000000.arrow"))
     assert code == 2
     assert f"is a file: give the folder that it is in, {folder}" in complaint
+
+
+def test_what_may_not_be_read_is_not_said_to_need_a_replica(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = "[Errno 13] Permission denied: 't-0/00000000000000000000.arrow'"
+    report = SegmentReport("t-0", "00000000000000000000.arrow", "t-0", SegmentStatus.DAMAGED, 1, fault=fault)
+
+    def found(*_: object) -> Iterator[SegmentReport]:
+        yield report
+
+    monkeypatch.setattr(segment, "verify_segments", found)
+    code, _, complaint = run("verify", str(data))
+    assert code == 1
+    assert "run it as the user that the broker runs as" in complaint
+    assert "replica" not in complaint
 
 
 def test_tables_are_for_people(data: Path) -> None:
