@@ -48,6 +48,9 @@ PINNED_SIZE_MAX: Final = 32 * 1024 * 1024
 WRITE_HIGH_WATER: Final = 1024 * 1024
 """Unsent response bytes at which reading pauses."""
 
+IPV4_MAPPED: Final = "::ffff:"
+"""What stands before an IPv4 client's address on a socket that takes IPv6 as well."""
+
 NOT_HANDLED: Final = "its request could not be handled: see the error above"
 
 
@@ -86,7 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         self.responses.open(self._transport)
         peer = transport.get_extra_info("peername") or ("", 0)
-        self.client_host, self.client_port = str(peer[0]), int(peer[1])
+        self.client_host, self.client_port = str(peer[0]).removeprefix(IPV4_MAPPED), int(peer[1])
         self._listener.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -83,7 +83,7 @@ class Listener:
         bound: list[tuple[str, int]] = []
         for family, ip_address in found:
             try:
-                listening = _bound(family, ip_address, bound[0][1] if bound else port)
+                listening = _bound(family, ip_address, bound[0][1] if bound else port, dual=len(found) == 1)
             except OSError as error:
                 if error.errno in _NOT_HERE and (bound or ip_address != found[-1][1]):
                     continue  # localhost may stand for ::1 as well on a machine without IPv6
@@ -160,8 +160,10 @@ def _look_up(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
-def _bound(family: socket.AddressFamily, address: Any, port: int) -> socket.socket:  # noqa: ANN401 (by family)
+def _bound(family: socket.AddressFamily, address: Any, port: int, *, dual: bool) -> socket.socket:  # noqa: ANN401 (by family)
     """Return a socket that is bound there, to another port than the address has if that was 0.
+
+    ``dual``: ``::`` takes IPv4 as well, as with Apache Kafka; else IPv4's addresses have sockets of their own.
 
     Raises:
         OSError: The address cannot be bound.
@@ -171,7 +173,7 @@ def _bound(family: socket.AddressFamily, address: Any, port: int) -> socket.sock
         if os.name == "posix":  # elsewhere it would let two brokers share a port
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dual))
         made.bind((address[0], port, *address[2:]))
     except OSError:
         made.close()

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,27 @@ def test_a_name_of_several_addresses_is_listened_on_at_one_port_of_each(monkeypa
         monkeypatch.undo()
         for host in ("127.0.0.1", "127.0.0.2"):  # the third is nobody's here
             socket.create_connection((host, port), timeout=10).close()
+
+
+def test_every_interface_of_ipv6_takes_ipv4_as_well() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:  # a machine without IPv6, where nobody can ask for this
+        hosts = ["127.0.0.1"]
+    else:
+        hosts = ["127.0.0.1", "::1"]
+    with Broker(memory=True, host="::" if "::1" in hosts else "0.0.0.0") as broker:
+        port = broker.node.advertised.port
+        for host in hosts:
+            with socket.create_connection((host, port), timeout=10):
+                wait_until(partial(connected, broker, {host}), 20, f"{host} is connected by that name")
+            wait_until(partial(connected, broker, set()), 20, "and gone")
+
+
+def connected(broker: Broker, hosts: set[str]) -> bool:
+    listener = broker.node._listener
+    assert listener is not None
+    return {connection.client_host for connection in listener.connections} == hosts
 
 
 def test_data_and_memory_exclude_each_other(tmp_path: Path) -> None:
