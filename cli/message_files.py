@@ -81,7 +81,7 @@ async def export(run: Run) -> Result:
             run.note(f"interrupted: {counted(content.count, 'record')} written to {part}; nothing is in {path}")
             run.note(f"Go on with another file: {resume_line(scan, to=_beside(path))}")
             raise
-        errors += [*scan.errors.values(), *scan.unread_errors(), *gap_errors(scan.gaps)]
+        errors += [*scan.failures(), *gap_errors(scan.gaps)]
         if path != "-":
             os.replace(part, path)  # noqa: PTH105 (a wait as short as any)
     item: Item = {

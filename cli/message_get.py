@@ -72,7 +72,7 @@ async def rows_at(run: Run, topic: str, partition: int, offset: int) -> list[tup
         raise _not_there(topic, partition, offset, f"the log has {held}")
     scan = Scan(run.cluster, metadata, {where: bounds})
     rows = [each async for found_rows in scan.rows() for each in found_rows.rows]
-    for error in [*scan.errors.values(), *scan.unread_errors()]:
+    for error in scan.failures():
         raise error
     if not rows:
         raise _not_there(topic, partition, offset, "compacted away, or a transaction's marker")

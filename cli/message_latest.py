@@ -36,7 +36,7 @@ async def latest(run: Run) -> Result:
         source = await find_source(run)
         scan = await make_scan(run, source, run.values.text("until") or "end", None)
         newest = await _newest_by_key(run, scan)
-    errors = [*scan.errors.values(), *scan.unread_errors(), *gap_errors(scan.gaps)]
+    errors = [*scan.failures(), *gap_errors(scan.gaps)]
     kept = [each for each in newest.values() if run.values.flag("tombstones") or each.is_alive]
     if run.values.flag("count"):
         sys.stdout.write(f"{len(kept)}\n")

@@ -69,7 +69,7 @@ async def _run_scan(run: Run, scan: Scan, sink: Sink, limit: int | None, *, tell
             finished = await _print_found(run, scan, sink, limit)
         except ClientError as error:
             errors.append(error)
-        errors += [*scan.errors.values(), *scan.unread_errors(), *gap_errors(scan.gaps)]
+        errors += [*scan.failures(), *gap_errors(scan.gaps)]
         if not finished and (errors or scan.remaining):
             tell_resume(run, scan)
     except (asyncio.CancelledError, KeyboardInterrupt):

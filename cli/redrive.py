@@ -188,7 +188,7 @@ async def _survey(run: Run, source: Source, ranges: dict[Partition, Range], stat
         if left == 0:
             break
     found.scanned = scan.scanned
-    found.errors += [*scan.errors.values(), *scan.unread_errors()]
+    found.errors += scan.failures()
     return found
 
 
@@ -216,7 +216,7 @@ async def _redrive(
     except (asyncio.CancelledError, KeyboardInterrupt):
         run.note(f"interrupted: {sum(sent.values()):,} records were sent; the same line goes on")
         raise
-    errors += [*scan.errors.values(), *scan.unread_errors()]
+    errors += scan.failures()
     if sender.failed:
         code, msg = "NOT_SENT", f"{sender.failed:,} of {counted(sender.queued, 'record')} not written"
         errors.append(ClientError(code, msg, "the same line sends what is missing"))

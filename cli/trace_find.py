@@ -45,7 +45,7 @@ async def find(run: Run) -> Result:
                 msg = f"more than {_FOUND_MAX:,} records match"
                 errors.append(ClientError("TOO_MANY", msg, "say more: --topic, --from, --header"))
                 break
-    errors += [*scan.errors.values(), *scan.unread_errors()]
+    errors += scan.failures()
     coverage = coverage_of(scan, errors)
     run.note(coverage.text)
     items = [_found_item(record, matched_by(record, query)) for record in sorted(records, key=_by_time)]

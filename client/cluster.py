@@ -261,17 +261,13 @@ class Cluster:
             RefusedError: It is read-only, of production and without ``--write``, or this is another cluster.
         """
         settings = self.settings
-        named = f"context {settings.context!r}" if settings.context else "this session"
-        if settings.read_only:
-            msg = f"{what} refused: {named} is read-only"
-            raise RefusedError(msg, "set read_only = false in the context (or unset KLAMM_READ_ONLY)")
-        if settings.env == "prod" and not settings.write:
-            msg = f"{what} refused: {named} has env = prod"
-            raise RefusedError(msg, "add --write if you mean it")
+        settings.ensure_writable(what)
         if settings.cluster_id is not None:
             found = await self.cluster_id()
             if found != settings.cluster_id:
-                msg = f"{what} refused: {named} is pinned to cluster {settings.cluster_id}, and {found} answers"
+                msg = (
+                    f"{what} refused: {settings.named} is pinned to cluster {settings.cluster_id}, and {found} answers"
+                )
                 raise RefusedError(msg, "klamm context show; the bootstrap address may lead elsewhere now")
 
     def ensure_unprotected(self, names: Iterable[str]) -> None:

@@ -223,7 +223,7 @@ class TopicCopy:
             self._on_progress(scan.remaining or 0)
             if sender.errors:
                 return
-        result.errors += [*scan.errors.values(), *scan.unread_errors()]
+        result.errors += scan.failures()
         for gap in scan.gaps:
             text = f"{gap.where[0]}:{gap.where[1]}: offsets {gap.start:,} to {gap.end - 1:,} were gone: {gap.why}"
             result.errors.append(ClientError("OFFSETS_GONE", text, "the destination lacks them"))
@@ -274,7 +274,7 @@ class TopicCopy:
             content = found.setdefault(index, ContentHash() if separate else self._hash())
             for _, batch in rows.rows:
                 content.add(rows.where[1], self._as_kept(batch))
-        for error in [*scan.errors.values(), *scan.unread_errors()]:
+        for error in scan.failures():
             raise error
         return found
 

@@ -206,7 +206,7 @@ async def _contents(
         for _, batch in rows.rows:
             for _, _, key, value, headers in batch:
                 found[rows.where[0], content_of(Draft(None, None, None, key, value, headers))] += 1
-    for error in [*scan.errors.values(), *scan.unread_errors()]:
+    for error in scan.failures():
         raise error
     return found
 

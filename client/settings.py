@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from klamm.client.errors import SettingsError
+from klamm.client.errors import RefusedError, SettingsError
 
 DEFAULT_BOOTSTRAP: Final = "localhost:9092"
 DEFAULT_PORT: Final = 9092
@@ -84,6 +84,24 @@ class Settings(NamedTuple):
             msg = f"{name}={text!r} is no number of milliseconds"
             raise SettingsError(msg)
         return int(text) / 1000
+
+    @property
+    def named(self) -> str:
+        """What messages call these settings."""
+        return f"context {self.context!r}" if self.context else "this session"
+
+    def ensure_writable(self, what: str) -> None:
+        """Check that what these settings reach, a cluster or a registry, may be changed.
+
+        Raises:
+            RefusedError: They are read-only, or of production and without ``--write``.
+        """
+        if self.read_only:
+            msg = f"{what} refused: {self.named} is read-only"
+            raise RefusedError(msg, "set read_only = false in the context (or unset KLAMM_READ_ONLY)")
+        if self.env == "prod" and not self.write:
+            msg = f"{what} refused: {self.named} has env = prod"
+            raise RefusedError(msg, "add --write if you mean it")
 
     def check(self) -> None:
         """Check what can be checked without a connection.

@@ -405,6 +405,10 @@ class Scan:
         """How many records the condition could not look into, by the reason: whether they match is not known."""
         return {} if self._condition is None else self._condition.undecoded
 
+    def failures(self) -> list[ClientError]:
+        """Return why not all was read, as errors to report: partitions that failed, then what was not decoded."""
+        return [*self.errors.values(), *self.unread_errors()]
+
     def unread_errors(self) -> list[ClientError]:
         """Return what could not be decoded as errors to report: batches, and records that were to be looked into."""
         code, hint = "NOT_DECODED", "klamm message get shows one; filters on key, headers and time need no decoding"

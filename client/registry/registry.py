@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from klamm.client.decoding.schemas import AVRO, PROTOBUF, SchemaText
-from klamm.client.errors import ClientError, RefusedError, UnreachableError
+from klamm.client.errors import ClientError, UnreachableError
 from klamm.client.registry.http import RegistryError, RegistryHttp
 from klamm.client.registry.settings import registry_settings
 from klamm.client.settings import Settings
@@ -223,15 +223,7 @@ class Registry:
 
     async def _change(self, method: str, path: str, body: Any, name: str | None) -> Any:  # noqa: ANN401 (JSON)
         """Send what changes the registry, where this context may."""
-        settings = self.settings
-        named = f"context {settings.context!r}" if settings.context else "this session"
-        what = f"{method} {path.partition('?')[0]}"
-        if settings.read_only:
-            msg = f"{what} refused: {named} is read-only"
-            raise RefusedError(msg, "set read_only = false in the context (or unset KLAMM_READ_ONLY)")
-        if settings.env == "prod" and not settings.write:
-            msg = f"{what} refused: {named} has env = prod"
-            raise RefusedError(msg, "add --write if you mean it")
+        self.settings.ensure_writable(f"{method} {path.partition('?')[0]}")
         return await self.http.request(method, path, body, name)
 
 
