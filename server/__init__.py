@@ -31,6 +31,7 @@
 | `replica_fetchers.py`, `replica_fetch_port.py` | which partitions are copied, and how a follower reaches its leader |
 | `topic_settings.py`, `operations.py` | what configs mean below; the operations that answers name |
 | `message_types.py`, `error_responses.py`, `requests.py`, `event_loop.py` | helpers of the handlers |
+| `replies.py` | an actor's answer, awaited on the loop |
 | `repeated_request.py`, `repeated_*.py` | requests that come again, nearly the same |
 | `produce_response.py` | the response to a Produce, made of its partitions' answers |
 """

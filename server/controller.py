@@ -24,9 +24,10 @@ from klamm.core.controller_requests import (
     RegisterBroker,
 )
 from klamm.core.metadata_records import Endpoint
-from klamm.model.errors import ErrorCode, KafkaError
+from klamm.model.errors import ErrorCode, KafkaError, KafkaStorageError
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.server.off_the_loop import off_the_loop
+from klamm.server.replies import reply_to
 from klamm.server.stopping import Patience, came_of
 from klamm.storage.checkpoint import PartitionCheckpoint
 from klamm.storage.log_state import CleanState
@@ -84,19 +85,14 @@ class NodeController:
             timeout_s: How long to wait; never longer than :data:`TIMEOUT_S`, and at least a second.
 
         Raises:
-            KafkaError: Refused; or REQUEST_TIMED_OUT when the controller's disk does not answer.
+            KafkaError: Refused; REQUEST_TIMED_OUT when the controller's disk does not answer; KAFKA_STORAGE_ERROR
+                after the controller's end.
         """
         answer: asyncio.Future[ControllerOutcome] = self._node.loop.create_future()
-
-        def reply(outcome: ControllerOutcome | KafkaError) -> None:
-            if answer.done():
-                return
-            if isinstance(outcome, KafkaError):
-                answer.set_exception(outcome)
-            else:
-                answer.set_result(outcome)
-
-        self._actor.tell(Ask(request, reply))
+        if not self._actor.is_alive():
+            msg = "the controller has failed: see the broker's log; it works again after a restart"
+            raise KafkaStorageError(msg)
+        self._actor.tell(Ask(request, reply_to(answer)))
         timeout_s = max(1.0, min(timeout_s, TIMEOUT_S))
         try:
             return await asyncio.wait_for(answer, timeout_s)
@@ -124,7 +120,8 @@ class NodeController:
 
     def save_snapshot(self) -> None:
         """Have a snapshot written, if the last one is old enough."""
-        self._actor.tell(SaveSnapshot())
+        if self._actor.is_alive():
+            self._actor.tell(SaveSnapshot())
 
     async def close(self, patience: Patience) -> tuple[PartitionCheckpoint | None, bool]:
         """Stop and close the metadata log; return what is known of it, and whether it was closed cleanly."""

@@ -28,6 +28,7 @@ from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import PartitionIndex, TopicId, TopicName
 from klamm.records.group_partition import partition_for
 from klamm.server.encoded_offsets import EncodedOffsets
+from klamm.server.replies import reply_to
 from klamm.storage.errors import CorruptSegmentError, StorageFailureError
 from klamm.storage.log_reading import ColdRead
 from klamm.storage.slicing import LogSlice
@@ -104,16 +105,7 @@ class GroupCoordinators:
     async def ask_partition(self, index: int, request: Request | Heartbeat | CommitOffsets) -> object:
         """As :meth:`ask`, of the coordinator of one partition of the topic."""
         answer: asyncio.Future[object] = self._node.loop.create_future()
-
-        def reply(result: object) -> None:
-            if answer.done():
-                return  # the connection has gone
-            if isinstance(result, KafkaError):
-                answer.set_exception(result)
-            else:
-                answer.set_result(result)
-
-        self.tell_partition(index, request, reply)
+        self.tell_partition(index, request, reply_to(answer))
         return await answer
 
     def tell(

@@ -39,7 +39,7 @@ class LogCleaning:
 
     def look(self) -> None:
         """Have the cleaner look around at once: a config of its own has changed."""
-        if self._cleaner is not None:
+        if self._cleaner is not None and self._cleaner.is_alive():
             self._cleaner.tell(CleanNow())
 
     async def stop(self) -> None:

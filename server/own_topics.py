@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -46,8 +47,8 @@ class OwnTopics:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.refused = 0
-        self._creating: set[TopicName] = set()
         self._told: set[TopicName] = set()
+        self._creating: dict[TopicName, asyncio.Task[None]] = {}
 
     def exists(self, topic: TopicName) -> bool:
         """Whether the topic is there, with its partition on this node."""
@@ -58,9 +59,13 @@ class OwnTopics:
         """Have the topic made, on the node's loop; asked again meanwhile, nothing more happens."""
         if topic in self._creating:
             return
-        self._creating.add(topic)
-        task = self._node.loop.create_task(self._create(topic))
-        task.add_done_callback(lambda _: self._creating.discard(topic))
+        task = self._creating[topic] = self._node.loop.create_task(self._create(topic))
+        task.add_done_callback(lambda _: self._creating.pop(topic))
+
+    def stop(self) -> None:
+        """Wait no longer for topics that are being made; on the node's loop."""
+        for task in self._creating.values():
+            task.cancel()
 
     async def _create(self, topic: TopicName) -> None:
         try:

@@ -20,6 +20,7 @@ from klamm.model.errors import KafkaStorageError
 from klamm.model.ids import TopicPartition
 from klamm.server.partitions import Partition
 from klamm.server.replica_fetchers import ReplicaFetchers
+from klamm.server.replies import reply_to
 from klamm.server.stopping import Patience, came_of
 from klamm.server.topic_settings import NOT_RECORDED, log_settings, partition_settings
 from klamm.server.unopened import UnopenedPartition, UnopenedPartitions
@@ -212,6 +213,9 @@ class PartitionTable:
 
     def _lead_or_follow(self, partition: Partition, image: PartitionImage) -> None:
         partition.image = image
+        if not partition.ref.is_alive():  # its successor begins with that
+            self._fetchers.unfollow(partition)
+            return
         isr = frozenset(image.isr)
         if image.leader == self._node.broker_id:
             self._fetchers.unfollow(partition)
@@ -335,14 +339,5 @@ class PartitionTable:
 def _closing(partition: LoopActorRef) -> asyncio.Future[CleanState]:
     """Have a partition's log closed; the future is what came of it."""
     closing: asyncio.Future[CleanState] = asyncio.get_running_loop().create_future()
-
-    def closed(outcome: CleanState | StorageFailureError) -> None:
-        if closing.done():  # the disk answered after all, but the stop has gone on
-            return
-        if isinstance(outcome, StorageFailureError):
-            closing.set_exception(outcome)
-        else:
-            closing.set_result(outcome)
-
-    partition.tell(CloseLog(closed))
+    partition.tell(CloseLog(reply_to(closing)))
     return closing

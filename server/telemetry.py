@@ -89,6 +89,7 @@ class NodeTelemetry:
         if self._timer is not None:
             self._timer.cancel()
         self._collect()
+        self.topics.stop()
         if self._wanted.otlp_metrics:
             self._tell(self.teller.metrics_to_otlp)
         _hand(self._exporter, self._end)  # however much it has to do: what is open is to be closed

@@ -118,6 +118,8 @@ class UnopenedPartitions:
                     logs.append((key, partition, partition.open()))
                 except StorageError as error:
                     logger.debug("a log cannot be opened yet", extra={"partition": key, "reason": str(error)})
+                except Exception:  # our own bug, with this log: the others are tried all the same, and it again
+                    logger.exception("a log could not be opened", extra={"partition": key})
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._tried, logs)
 
@@ -126,8 +128,11 @@ class UnopenedPartitions:
     def _tried(self, logs: list[tuple[tuple[str, int], UnopenedPartition, PartitionLog]]) -> None:
         self._retry = None
         for key, partition, log in logs:
-            if self._closed or self._waiting.get(key) is not partition:
-                self._run(log.remove if not self._closed else log.abandon)
+            if self._closed:
+                log.abandon()
+                continue
+            if self._waiting.get(key) is not partition:
+                self._run(log.remove)
                 continue
             del self._waiting[key]
             self._opened(partition, log)
