@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from klamm.cli.guard import MODERATE, SEVERE, Plan, guard, record
+from klamm.cli.guard import MODERATE, SEVERE, Plan, guard, tell_undo
 from klamm.cli.output import Column, Item, Result
 from klamm.cli.parser import UsageError
 from klamm.cli.progress import Progress
@@ -18,12 +19,15 @@ from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.declared import Declared
+    from klamm.client.journal import Entry
     from klamm.client.steps import Step
 
 _FILE = Argument("file", "as `klamm dump` writes it; - reads standard input")
 _PRUNE = Option(("--prune",), "also delete what the file does not name (of the sections it has)")
 _DETAILED = Option(("--detailed-exitcode",), "exit code 3 if there is something to do")
 _DIFFERENT = 3
+_NOTE_EVERY = 10
+"""Between two notes in the undo journal so many times what one takes: of a thousand steps that is some milliseconds."""
 _STANDARD_INPUT = "(standard input)"
 COLUMNS = (Column("", "sign"), Column("KIND", "kind"), Column("NAME", "name"), Column("DETAIL", "detail"))
 _REQUESTS = ("Metadata", "DescribeConfigs", "DescribeAcls", "DescribeClientQuotas")
@@ -83,7 +87,7 @@ async def plan(run: Run) -> Result:
 
 async def apply(run: Run) -> Result:
     """Make the cluster as a file says; all or, with a mistake or conflict, nothing."""
-    from klamm.client.reconcile import apply_steps, inverse_of, validate
+    from klamm.client.reconcile import apply_steps, validate
 
     file, now, steps = await _steps(run)
     path = file.path
@@ -108,16 +112,71 @@ async def apply(run: Run) -> Result:
     detailed = _DIFFERENT if run.values.flag("detailed_exitcode") else 0
     if not go:
         return Result(_items(steps), COLUMNS, exit_code=detailed)
+    kept = _Kept(run, path, now, await run.cluster.cluster_id())
     with Progress(run, f"applying {path}", len(steps)) as bar:
-        done, failed = await apply_steps(run.cluster, steps, bar.at)
-    if done:
-        inverse, lost = inverse_of(run.cluster, done, now)
-        await record(run, f"applied {path}: {counted(len(done), 'change')}", inverse, lost)
+
+        def progressed(done: list[Step], failed: int) -> None:
+            bar.at(len(done) + failed)
+            kept.note(done)
+
+        try:
+            done, failed = await apply_steps(run.cluster, steps, progressed)
+        finally:
+            kept.end()
     return Result(
         [item | {"done": step in done} for item, step in zip(_items(steps), steps, strict=True)],
         (*COLUMNS, Column("DONE", "done")),
         failed,
     )
+
+
+class _Kept:
+    """The undo journal's entry of one ``apply``, of what is done by now: whatever ends that, it can be taken back."""
+
+    def __init__(self, run: Run, path: str, now: Declared, cluster_id: str | None) -> None:
+        self._run = run
+        self._path = path
+        self._now = now
+        self._cluster_id = cluster_id
+        self._entry: Entry | None = None
+        self._done: list[Step] = []
+        self._due_s = 0.0
+        self._fails = False
+
+    def note(self, done: list[Step]) -> None:
+        """Write what is done; of very many steps now and then, so that a tenth of the time goes into it."""
+        self._done = done
+        began_s = time.monotonic()
+        if began_s >= self._due_s:
+            self._write()
+            now_s = time.monotonic()
+            self._due_s = now_s + _NOTE_EVERY * (now_s - began_s)
+
+    def end(self) -> None:
+        """Write the last word, and say how to take it back."""
+        self._write()
+        if self._entry is not None:
+            tell_undo(self._run, self._entry)
+
+    def _write(self) -> None:
+        from klamm.client import journal
+        from klamm.client.reconcile import inverse_of
+
+        if not self._done:
+            return
+        inverse, lost = inverse_of(self._run.cluster, self._done, self._now)
+        summary = f"applied {self._path}: {counted(len(self._done), 'change')}"
+        try:
+            if self._entry is None:
+                context = self._run.cluster.settings.context
+                self._entry = journal.write(self._run.line, summary, context, self._cluster_id, inverse, lost)
+            else:
+                self._entry = self._entry._replace(summary=summary, inverse=inverse, cannot=lost)
+                journal.rewrite(self._entry)
+        except OSError as error:
+            if not self._fails:
+                self._run.note(f"warning: the undo journal cannot be written: {error}")
+            self._fails = True
 
 
 class _File(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from klamm.cli.run import Run
 from klamm.client.cluster import Cluster
@@ -13,7 +13,10 @@ from klamm.client.errors import RefusedError
 from klamm.client.guard import ADDITIVE, MILD, MODERATE, SEVERE, Made, Plan, journal_change, level_of
 from klamm.client.text import printable
 
-__all__ = ["ADDITIVE", "MILD", "MODERATE", "SEVERE", "Plan", "guard", "record", "record_made"]
+if TYPE_CHECKING:
+    from klamm.client.journal import Entry
+
+__all__ = ["ADDITIVE", "MILD", "MODERATE", "SEVERE", "Plan", "guard", "record", "record_made", "tell_undo"]
 
 
 async def guard(run: Run, plan: Plan, cluster: Cluster | None = None) -> bool:
@@ -60,9 +63,14 @@ async def record(
     except OSError as error:
         run.note(f"warning: the undo journal cannot be written: {error}")
         return None
-    if inverse:
-        run.note(f"Undo with: klamm undo {entry.number}" + (f" (not {cannot})" if cannot else ""))
+    tell_undo(run, entry)
     return entry.number
+
+
+def tell_undo(run: Run, entry: Entry) -> None:
+    """Say how to take a change back, if anything of it can be."""
+    if entry.inverse:
+        run.note(f"Undo with: klamm undo {entry.number}" + (f" (not {entry.cannot})" if entry.cannot else ""))
 
 
 async def record_made(run: Run, made: Made, cluster: Cluster | None = None) -> None:

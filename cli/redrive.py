@@ -69,7 +69,7 @@ async def redrive(run: Run) -> Result:
             if not plan.targets:
                 run.note(f"nothing to redrive: of {plan.scanned:,} records none {plan.why_none(to_header)}")
                 return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
-            await check_places(run, target, dict.fromkeys(plan.targets, 0))
+            await check_places(run, target, dict.fromkeys(plan.targets, ()))
             if not await guard(run, Plan(plan.what, MODERATE, source.topic, plan.lines(run), CANNOT_UNDO), target):
                 return Result(plan.items(source.topic, {}), _REDRIVEN, plan.errors)
             sent, errors = await _redrive(run, source, ranges, target, state)

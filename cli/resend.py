@@ -16,7 +16,7 @@ from klamm.client.errors import RefusedError, SettingsError
 from klamm.client.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from klamm.client.cluster import Cluster
     from klamm.client.messages.jsonl import Draft
@@ -171,11 +171,11 @@ def _edit(text: str, place: str) -> str:
         return path.read_text()
 
 
-async def check_places(run: Run, cluster: Cluster, places: Mapping[str, int]) -> None:
+async def check_places(run: Run, cluster: Cluster, places: Mapping[str, Collection[int]]) -> None:
     """Check that the destinations are there: sending must not make topics.
 
     Raises:
-        ClientError: One is not, or lacks a partition.
+        ClientError: One is not, lacks a partition, or has no leader for it.
     """
     from klamm.cli.names import unknown_name
     from klamm.client.resending import missing_places

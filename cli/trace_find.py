@@ -30,6 +30,8 @@ async def find(run: Run) -> Result:
         raise UsageError(msg)
     query = query_of(text, headers, key)
     metadata, errors = await chosen_topics(run, run.values.texts("topic"))
+    if errors and not metadata.topics:
+        return Result((), FOUND_COLUMNS, errors)
     start, until = run.values.text("from") or "start", run.values.text("until")
     scan, failed, meant = await search(run.cluster, metadata, query, start, until)
     errors += failed

@@ -21,6 +21,7 @@ from klamm.client.text import counted
 
 if TYPE_CHECKING:
     from klamm.client.tracing.joiner import Joiner
+    from klamm.client.tracing.receiver import Receiver
     from klamm.client.tracing.spans import Place, Span
 
 _HOST, _PORT = "127.0.0.1", 4318
@@ -57,15 +58,24 @@ async def listen(run: Run) -> Result:
                 table.print_known(_JOIN_S if joins else 0.0)
                 await asyncio.sleep(_LOOK_S)
         table.print_known(0.0)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        table.print_known(0.0)
+        run.note(_sum(receiver))
+        raise
     finally:
         await receiver.close()
         await joiner.close()
         table.close()
-    refused = ", ".join(f"{number} with {status}" for status, number in sorted(receiver.refused.items()))
-    text = f"{counted(receiver.posts, 'export')} taken" + (f"; refused: {refused}" if refused else "")
-    text += f"; {counted(receiver.rejected, 'span')} without ids" if receiver.rejected else ""
+    text = _sum(receiver)
     run.note(text)
     return table.live.result([*table.errors, *joiner.errors.values()], [{"code": "received", "text": text}])
+
+
+def _sum(receiver: Receiver) -> str:
+    """Return what has come so far."""
+    refused = ", ".join(f"{number} with {status}" for status, number in sorted(receiver.refused.items()))
+    text = f"{counted(receiver.posts, 'export')} taken" + (f"; refused: {refused}" if refused else "")
+    return text + (f"; {counted(receiver.rejected, 'span')} without ids" if receiver.rejected else "")
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """The undo journal: one JSON file per change, with the operations that take it back.
 
-Written after the change was made and before the command says so. Only this user's changes through klamm are in it.
+Written after the change was made and before the command says so; of several requests after each, so that a command that
+is killed leaves what it had done. Only this user's changes through klamm are in it.
 """
 
 from __future__ import annotations
@@ -70,6 +71,11 @@ def write(
     return entry
 
 
+def rewrite(entry: Entry) -> None:
+    """Replace an entry by what is known of its change by now; a kill leaves the one or the other."""
+    _save(entry, "w")
+
+
 def read(number: int) -> Entry:
     """Return an entry.
 
@@ -105,5 +111,10 @@ def _path(number: int) -> Path:
 
 
 def _save(entry: Entry, mode: str) -> None:
-    with _path(entry.number).open(mode) as file:
+    """Write an entry: ``x`` a new one, ``w`` in the place of what is there, which a kill leaves whole."""
+    path = _path(entry.number)
+    written = path if mode == "x" else path.with_suffix(".tmp")
+    with written.open(mode) as file:
         json.dump(entry._asdict(), file, indent=1)
+    if written != path:
+        written.replace(path)

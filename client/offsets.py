@@ -106,7 +106,7 @@ def grouped_by_leader(
     for (topic, partition), timestamp in wanted.items():
         leader = leaders.get((topic, partition), -1)
         if leader < 0:
-            errors[topic, partition] = _no_leader(topic, partition)
+            errors[topic, partition] = no_leader(topic, partition)
         else:
             by_leader.setdefault(leader, {}).setdefault(topic, []).append((partition, timestamp))
     return by_leader, errors
@@ -211,6 +211,7 @@ async def start_and_end(
     return both, {**start_errors, **end_errors}
 
 
-def _no_leader(topic: str, partition: int) -> ClientError:
+def no_leader(topic: str, partition: int) -> ClientError:
+    """Return the error of a partition that nothing can be asked of now."""
     name = f"{topic}:{partition}"
     return ResponseError(_LEADER_NOT_AVAILABLE, f"{name} has no leader now", name=name)

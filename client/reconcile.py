@@ -6,7 +6,7 @@ another replication factor) are conflicts, and with a conflict nothing is applie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from klamm.client import operations
@@ -98,37 +98,40 @@ async def validate(cluster: Cluster, steps: Sequence[Step]) -> list[ClientError]
 
 
 async def apply_steps(
-    cluster: Cluster, steps: Sequence[Step], on_progress: Callable[[int], None] = lambda _: None
+    cluster: Cluster, steps: Sequence[Step], on_progress: Callable[[list[Step], int], None]
 ) -> tuple[list[Step], list[ClientError]]:
     """Carry out steps that were validated; return those that were done, and errors.
 
-    ``on_progress`` is told after each request how many steps are behind it.
+    ``on_progress`` is told after each request which steps are done and how many failed.
     """
     done: list[Step] = []
     errors: list[ClientError] = []
+
+    def progressed(more: Iterable[Step], failures: Iterable[ClientError]) -> None:
+        done.extend(more)
+        errors.extend(failures)
+        on_progress(done, len(errors))
+
     new = [step for step in steps if step.kind == "topic" and step.sign == "+"]
     if new:
         _, failed = await create_topics(cluster, [step.argument for step in new])
-        errors += failed.values()
-        done += [step for step in new if step.name not in failed]
+        progressed([step for step in new if step.name not in failed], failed.values())
     grown = [step for step in steps if step.kind == "partitions" and step.sign == "~"]
     if grown:
         _, failed = await add_partitions(cluster, {step.name: step.argument for step in grown})
-        errors += failed.values()
-        done += [step for step in grown if step.name not in failed]
+        progressed([step for step in grown if step.name not in failed], failed.values())
     changes = _changes(steps)
     if changes:
         refused = await alter_configs(cluster, changes)
-        errors += refused.values()
-        done += [step for step in steps if step.kind == "config" and step.argument[0] not in refused]
+        configs = [step for step in steps if step.kind == "config" and step.argument[0] not in refused]
+        progressed(configs, refused.values())
     for step in steps:
         if step.kind in {"acl", "quota"} or (step.kind == "topic" and step.sign == "-"):
             failures = await _apply_one(cluster, step)
-            errors += failures
-            done += [] if failures else [step]
-            on_progress(len(done) + len(errors))
-    settled, refused_schemas = await apply_schemas(cluster, steps)
-    return done + settled, errors + refused_schemas
+            progressed([] if failures else [step], failures)
+    async for step, error in apply_schemas(cluster, steps):
+        progressed([step] if error is None else [], [] if error is None else [error])
+    return done, errors
 
 
 def inverse_of(cluster: Cluster, done: Sequence[Step], now: Declared) -> tuple[list[dict[str, Any]], str]:

@@ -7,7 +7,7 @@ Only with pruning are subjects deleted, and so that they can be brought back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from klamm.client.cluster import Cluster
@@ -172,10 +172,8 @@ def _incompatible(subject: str, level: str, wrong: Sequence[str]) -> ClientError
     return ClientError("INCOMPATIBLE_SCHEMA", msg, f"klamm schema diff {subject}", name=subject)
 
 
-async def apply_schemas(cluster: Cluster, steps: Sequence[Step]) -> tuple[list[Step], list[ClientError]]:
-    """Carry out the steps that are about schemas; return those that were done, and errors."""
-    done: list[Step] = []
-    errors: list[ClientError] = []
+async def apply_schemas(cluster: Cluster, steps: Sequence[Step]) -> AsyncIterator[tuple[Step, ClientError | None]]:
+    """Carry out the steps that are about schemas; yield each, and why it was not done."""
     mine = [step for step in steps if step.kind in KINDS]
     registry = Registry(cluster.settings) if mine else None
     for step in mine:
@@ -189,10 +187,9 @@ async def apply_schemas(cluster: Cluster, steps: Sequence[Step]) -> tuple[list[S
                 await registry.register(step.name, step.argument)
         except ClientError as error:
             error.message = f"schema {step.name}: {error.message}"
-            errors.append(error)
+            yield step, error
         else:
-            done.append(step)
-    return done, errors
+            yield step, None
 
 
 def inverse_of_schemas(

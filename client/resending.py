@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from klamm.client.errors import ClientError, SettingsError
 from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.raw_producing import Place, RawProducer
 from klamm.client.messages.record import TRACEPARENT, Fields, Headers, Record, is_traceparent
+from klamm.client.offsets import no_leader
 from klamm.client.topics import find_topics
 
 _TRACEPARENT: Final = re.compile(rb"([0-9a-f]{2}-[0-9a-f]{32}-)[0-9a-f]{16}(-[0-9a-f]{2}.*)", re.DOTALL)
@@ -89,26 +90,34 @@ def differing(record: Record, draft: Draft) -> list[str]:
     return [name for name, (before, after) in pairs.items() if before != after]
 
 
-def places_of(drafts: Iterable[Draft]) -> dict[str, int]:
-    """Return where records are meant to go: the highest partition named of each topic, 0 where none is."""
-    places: dict[str, int] = {}
+def places_of(drafts: Iterable[Draft]) -> dict[str, set[int]]:
+    """Return where records are meant to go: the topics, and of each the partitions that are named."""
+    places: dict[str, set[int]] = {}
     for draft in drafts:
-        places[draft.topic or ""] = max(places.get(draft.topic or "", 0), draft.partition or 0)
+        named = places.setdefault(draft.topic or "", set())
+        if draft.partition is not None:
+            named.add(draft.partition)
     return places
 
 
-async def missing_places(cluster: Cluster, places: Mapping[str, int]) -> list[ClientError]:
-    """Return why records cannot be sent there: no such topic, or no such partition of it. One Metadata.
+async def missing_places(cluster: Cluster, places: Mapping[str, Collection[int]]) -> list[ClientError]:
+    """Return why records cannot be sent there: no such topic, or partition, or a partition without leader.
 
-    Sending must not make topics. ``places`` are what :func:`places_of` returns.
+    Sending must not make topics, and would wait long for a leader. One Metadata. ``places`` are what
+    :func:`places_of` returns.
     """
     _, topics, missing = await find_topics(cluster, sorted(places))
     errors: list[ClientError] = list(missing.values())
     for topic in topics:
-        count, highest = len(topic.partitions), places[topic.name]
-        if highest >= count:
-            msg = f"{topic.name} has no partition {highest}; it has 0 to {count - 1}"
+        named, count = places[topic.name], len(topic.partitions)
+        if named and max(named) >= count:
+            msg = f"{topic.name} has no partition {max(named)}; it has 0 to {count - 1}"
             errors.append(SettingsError(msg))
+        errors += [
+            no_leader(topic.name, part.partition)
+            for part in topic.partitions
+            if part.partition in named and part.leader < 0
+        ]
     return errors
 
 

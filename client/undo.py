@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from klamm.client.cluster import Cluster
 from klamm.client.errors import ClientError
 from klamm.client.operations import Operation
+from klamm.client.text import counted
 
 
 async def apply_inverse(cluster: Cluster, operations: Sequence[Operation]) -> list[ClientError]:
@@ -163,8 +164,8 @@ _TOLD: Mapping[str, Callable[[Operation], str]] = {
     "create_topics": lambda op: f"create {', '.join(topic['name'] for topic in op['topics'])} (empty)",
     "delete_topics": lambda op: f"delete topics {', '.join(op['names'])} with their records",
     "alter_configs": _told_configs,
-    "commit_offsets": lambda op: f"commit {len(op['offsets'])} offsets of group {op['group']}",
-    "delete_offsets": lambda op: f"delete {len(op['partitions'])} offsets of group {op['group']}",
+    "commit_offsets": lambda op: f"commit {counted(len(op['offsets']), 'offset')} of group {op['group']}",
+    "delete_offsets": lambda op: f"delete {counted(len(op['partitions']), 'offset')} of group {op['group']}",
     "create_acls": lambda op: _told_acls("create", op),
     "delete_acls": lambda op: _told_acls("delete", op),
     "alter_quotas": _told_quotas,
@@ -172,7 +173,7 @@ _TOLD: Mapping[str, Callable[[Operation], str]] = {
     "register_schema": _told_schema,
     "delete_schema": _told_schema,
     "set_schema": _told_schema,
-    "reassign": lambda op: f"move {len(op['partitions'])} partitions to where they were",
+    "reassign": lambda op: f"move {counted(len(op['partitions']), 'partition')} back",
 }
 _OPERATIONS = {
     "create_topics": _create_topics,

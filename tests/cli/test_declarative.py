@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from klamm.client.configs import alter_configs
 from tests.cli.conftest import Klamm
 from tests.support.brokers import Broker
 from tests.support.metadata_log import await_metadata
@@ -46,6 +48,27 @@ def test_apply_makes_and_changes_and_undo_takes_it_back(
     assert klamm("undo", "--confirm", number, *at).code == 0
     await_metadata(any_broker.port)
     assert _named(klamm, any_broker, topic) == [topic]
+
+
+def test_an_apply_that_is_ended_in_between_can_be_taken_back(
+    klamm: Klamm, shared_klamm: Broker, topic: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ("-b", shared_klamm.bootstrap, "-o", "json")
+    klamm("topic", "create", topic, *at)
+    file = _file(home, {topic: {"configs": {"retention.ms": 1000}}, f"{topic}-new": {"partitions": 1}})
+
+    async def ended(*words: Any, validate_only: bool = False) -> Any:
+        if validate_only:
+            return await alter_configs(*words, validate_only=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("klamm.client.reconcile.alter_configs", ended)
+    assert klamm("apply", file, "--yes", *at).code == 130
+    entry, _ = klamm("undo", "--list", *at).items
+    assert entry["summary"] == f"applied {file}: 1 change"
+    assert klamm("undo", "--confirm", entry["name"], *at).code == 0
+    await_metadata(shared_klamm.port)
+    assert _named(klamm, shared_klamm, topic) == [topic]
 
 
 def test_apply_never_deletes_without_prune(klamm: Klamm, any_broker: Broker, topic: str, home: Path) -> None:

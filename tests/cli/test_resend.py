@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klamm.client import redriving
+from klamm.client.cluster import Cluster
 from klamm.client.messages.jsonl import Draft
 from klamm.client.messages.producing import Sender
 from klamm.client.redriving import Offsets, content_of
 from klamm.client.resending import Changes, as_sent, headers_again
+from klamm.client.topics import find_topics
 from tests.cli.conftest import Klamm
 from tests.clients.confluent import create_topic, make_producer
 from tests.support.brokers import Broker
@@ -78,6 +81,27 @@ def test_a_record_is_sent_again_as_it_was(klamm: Klamm, any_broker: Broker, topi
     parent = found["traceparent"] or b""
     assert (parent[:36], parent[52:]) == (PARENT[:36], PARENT[52:])
     assert parent != PARENT
+
+
+def test_a_partition_without_leader_is_said_before_anything_is_asked(
+    klamm: Klamm, shared_klamm: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_topic(shared_klamm, topic, 2)
+    producer = make_producer(shared_klamm)
+    producer.produce(topic, b"v", b"key", 1)
+    assert producer.flush(TIMEOUT_S) == 0
+
+    async def leaderless(cluster: Cluster, names: Sequence[str]) -> Any:
+        metadata, topics, missing = await find_topics(cluster, names)
+        parts = [each.partitions[1]._replace(leader=-1) for each in topics]
+        return metadata, [each._replace(partitions=[each.partitions[0], parts[0]]) for each in topics], missing
+
+    monkeypatch.setattr("klamm.client.resending.find_topics", leaderless)
+    at = ("-b", shared_klamm.bootstrap, "-o", "json")
+    ran = klamm("message", "resend", f"{topic}:1@0", *at)
+    assert (ran.code, ran.codes) == (1, ["LEADER_NOT_AVAILABLE"]), ran.err
+    assert f"{topic}:1 has no leader" in ran.err
+    assert klamm("message", "resend", f"{topic}:1@0", "--partition", "0", "--dry-run", *at).code == 0
 
 
 def test_a_record_is_changed_on_its_way_to_another_topic(klamm: Klamm, any_broker: Broker, topic: str) -> None:

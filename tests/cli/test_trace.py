@@ -199,6 +199,9 @@ def test_a_trace_is_found_in_all_topics_in_every_dialect_with_proof_of_how_much_
     assert all(item["found_by"] for item in short)
     missing = klamm("trace", "find", trace, "--topic", f"{topic}-none", *at)
     assert (missing.code, missing.codes) == (2, ["UNKNOWN_TOPIC_OR_PARTITION"])
+    nowhere = klamm("trace", "find", trace, "--topic", f"{topic}-none*", "-b", any_broker.bootstrap)
+    assert nowhere.code == 2
+    assert "looked at" not in nowhere.err, "nothing was"
 
 
 def test_a_correlation_id_and_a_key_are_found_too(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:

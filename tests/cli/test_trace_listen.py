@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ def test_port_0_is_a_free_one_and_what_is_no_otlp_is_answered_with_why(listening
     assert _post(url, _export(SPAN)) == (200, {})
     wait_until(lambda: process.exit_code is not None, TIMEOUT_S, "it ends")
     assert (process.exit_code, "1 export taken; refused: 3 with 400" in process.log()) == (0, True), process.log()
+
+
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_ends_it_leaves_the_sum(listening: Listening, ending: signal.Signals, code: int) -> None:
+    url, process = listening("127.0.0.1:0")
+    assert _post(url, {"a": 1})[0] == 400
+    assert _post(url, _export(SPAN)) == (200, {})
+    process.signal(ending)
+    assert process.wait(TIMEOUT_S) == code
+    assert str(SPAN["spanId"]) in process.log(), "what has come is printed"
+    assert "1 export taken; refused: 1 with 400" in process.log()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file that is always full")
