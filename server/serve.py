@@ -86,7 +86,8 @@ def run(options: ServeOptions) -> int:
     try:
         return loop.run_until_complete(_serve(config, node_options, loop, quiet=options.quiet))
     except StorageError as error:
-        return _fail(str(error), EXIT_FAILED)
+        known = not error.next_step or error.next_step in str(error)
+        return _fail(str(error) if known else f"{error}; {error.next_step}", EXIT_FAILED)
     except OSError as error:
         where = node_options.listen
         if isinstance(error, socket.gaierror):

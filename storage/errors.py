@@ -22,14 +22,18 @@ _NEXT_STEPS: Final = {
 """What a person can do about a refusal. All of them are tried again, so nothing else is to be done."""
 
 
+def next_step_after(error: BaseException | None) -> str:
+    """Return what to do about a system's error; empty where that tells nothing, or it is none."""
+    return _NEXT_STEPS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+
+
 class StorageError(Exception):
     """Base of all errors of ``klamm.storage``. The message names the file and the values."""
 
     @property
     def next_step(self) -> str:
         """What to do about it, by the system's error that it came of; empty where that tells nothing."""
-        cause = self.__cause__
-        return _NEXT_STEPS.get(cause.errno or 0, "") if isinstance(cause, OSError) else ""
+        return next_step_after(self.__cause__)
 
 
 class UnflushedError(OSError):

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.storage.arrow_format import FORMAT_VERSION
 from klamm.storage.checkpoint import Checkpoint, PartitionCheckpoint, decode_checkpoint, encode_checkpoint
-from klamm.storage.errors import LogDirectoryError, StorageFailureError
+from klamm.storage.errors import LogDirectoryError, StorageFailureError, next_step_after
 from klamm.storage.filesystem import Filesystem, Lock, LockedError
 from klamm.storage.handles import FileHandles
 from klamm.storage.partition_log import DELETED_PREFIX
@@ -81,7 +81,9 @@ class LogDirectory:
             raise LogDirectoryError(msg) from error
         except OSError as error:
             reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
-            msg = f"{path} cannot be used as a data directory: {reason}; give one that this user may write to"
+            step = next_step_after(error)
+            next_step = f"{step}, or give another one" if step else "give one that this user may write to"
+            msg = f"{path} cannot be used as a data directory: {reason}; {next_step}"
             raise LogDirectoryError(msg) from error
         try:
             handles = FileHandles(filesystem, descriptors() if handles_max is None else handles_max)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -80,6 +81,16 @@ def test_a_data_directory_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LogDirectoryError, match="cannot be used as a data directory"):
         LogDirectory.open(DiskFilesystem(), str(tmp_path / "file"))
+
+
+def test_a_full_disk_is_not_taken_for_a_lack_of_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    filesystem = MemoryFilesystem()
+    monkeypatch.setattr(filesystem, "make_directory", full)
+    with pytest.raises(LogDirectoryError, match="No space left on device; make room on the disk, or give another one"):
+        LogDirectory.open(filesystem, "/data")
 
 
 def test_a_clean_stop_is_seen_once(row: Rows) -> None:
