@@ -5,7 +5,7 @@ continuation word, bounded lengths, the body inside the file, every byte outside
 payloads' own CRC, and the expected base offset. It begins at the last flush that a checkpoint knows of; sealed
 segments are trusted until they are read. What fails is cut off, after a copy of it was put beside as
 ``<base offset>.<position>.quarantine``; segments behind the cut are renamed to ``….quarantine`` whole. A flushed
-segment whose file is gone is told of, and costs none of the flushed ones behind it.
+segment whose file is gone, or damaged at its start, is told of, and costs none of the flushed ones behind it.
 
 What a failed flush left in memory only is copied before it is read: a later flush would take it for done, and the next
 power cut would take it away.
@@ -69,7 +69,7 @@ class Recovered(NamedTuple):
     epochs: LeaderEpochs
     report: RecoveryReport
     first_base_offset: int | None
-    """Base offset of the first segment found, be it that it was set aside: its name outlives a torn start."""
+    """Base offset of the first segment; if all were set aside, of the first of those: a name outlives a torn start."""
 
 
 def segment_path(directory: str, base_offset: int) -> str:
@@ -94,6 +94,7 @@ class Recovery:
         self._cuts: list[Cut] = []
         self._compacted_end = 0
         self._unflushed = False
+        self._behind_loss = False
         self._checked_bytes = 0
 
     def run(self, known: dict[int, SegmentState], epochs: LeaderEpochs) -> Recovered:
@@ -116,7 +117,7 @@ class Recovery:
             self._note_missing(known, bases)
         segments: list[Segment] = []
         expected: int | None = None
-        for index, base in enumerate(bases):
+        for base in bases:
             if base < self._compacted_end:  # a crash came before it was removed, or a power cut brought it back
                 self._filesystem.unlink(segment_path(self._directory, base))
                 continue
@@ -124,13 +125,15 @@ class Recovery:
                 expected = max(expected, base)
             segment = self._recover(base, known.get(base), epochs, expected)
             if segment is None:
-                for other in bases[index:]:
-                    self._set_aside(other, expected)
-                break
+                self._set_aside(base, expected)
+                expected = base if expected is None else expected  # behind it comes nothing but what was flushed
+                self._behind_loss = True
+                continue
             segments.append(segment)
             expected = segment.end_offset
         report = RecoveryReport(clean=False, checked_bytes=self._checked_bytes, cuts=tuple(self._cuts))
-        return Recovered(segments, epochs, report, bases[0] if bases else None)
+        first = segments[0].base_offset if segments else next(iter(bases), None)
+        return Recovered(segments, epochs, report, first)
 
     def _note_missing(self, known: dict[int, SegmentState], bases: list[int]) -> None:
         """Note the segments that were flushed and are gone; those before the first may have gone by retention."""
@@ -144,7 +147,8 @@ class Recovery:
         self, base: int, known: SegmentState | None, epochs: LeaderEpochs, expected: int | None
     ) -> Segment | None:
         """Return the segment as it now is, or nothing if it cannot belong to the log."""
-        if expected is not None and (base < expected or (base > expected and not self._gaps_allowed)):
+        gap_allowed = self._gaps_allowed and not self._behind_loss
+        if expected is not None and (base < expected or (base > expected and not gap_allowed)):
             return None
         path = segment_path(self._directory, base)
         file = self._filesystem.open(path)

@@ -122,7 +122,11 @@ class SegmentFile:
             self.watch.wrote()
 
     def look(self, file: File) -> bool:
-        """Return whether somebody else has changed the file, and believe nothing of it any more if so."""
+        """Return whether somebody else has changed the file, and believe nothing of it any more if so.
+
+        Raises:
+            OSError: The disk refused.
+        """
         writes, stamp = self.watch.writes, file.stamp()
         if self.removed:
             return False
@@ -131,7 +135,8 @@ class SegmentFile:
         if not self.watch.touched(stamp, writes):
             return False
         self.distrust()
-        if stamp.links and self.watch.is_news():
+        self.look_for_file()  # to move a file changes it
+        if self.fault is None and self.watch.is_news():
             logger.warning("a segment was touched by somebody else: it is checked again", extra={"path": self.path})
         return True
 
@@ -151,11 +156,13 @@ class SegmentFile:
             logger.warning("a segment's file is back", extra={"path": self.path})
 
     def check_there(self) -> None:
-        """Check that the file was found where the next start will look for it.
+        """Check that the file was found where the next start will look for it; if it was not, look whether it is back.
 
         Raises:
-            FileNotFoundError: It was not.
+            FileNotFoundError: It is not.
         """
+        if self.fault is not None and not self.removed:
+            self.look_for_file()
         if self.fault is not None and not self.removed:
             raise FileNotFoundError(errno.ENOENT, self.fault, self.path)
 

@@ -143,7 +143,7 @@ class SegmentedLog:
             if segment is not None and segment.fault is not None:
                 segment.check_there()
             if segment is None or segment.sealed or self._must_roll(segment, rows):
-                segment = self._roll(first.base_offset)
+                segment = self._roll_after(segment, first.base_offset)
             segment.append(rows)
         except OSError as error:
             msg = f"{self.directory}: append at offset {first.base_offset}: {error}"
@@ -166,6 +166,17 @@ class SegmentedLog:
             return True
         first = segment.first_timestamp
         return first >= 0 and rows[0].max_timestamp_ms - first > settings.segment_ms
+
+    def _roll_after(self, last: Segment | None, base_offset: int) -> Segment:
+        """Begin a new segment, if the last one is there: behind one that is gone, recovery would set it aside.
+
+        Raises:
+            OSError: It is not, or the disk refused; the log is as it was.
+        """
+        if last is not None:
+            last.look_for_file()
+            last.check_there()
+        return self._roll(base_offset)
 
     def _roll(self, base_offset: int) -> Segment:
         """Begin a new segment.

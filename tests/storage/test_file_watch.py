@@ -20,6 +20,7 @@ from klamm.storage.filesystem import Stamp
 from klamm.storage.page_cache import PageCache
 from klamm.storage.partition_log import ColdRead, PartitionLog
 from klamm.storage.row import LogRow
+from klamm.storage.settings import LogSettings
 
 Rows = Callable[..., LogRow]
 Open = Callable[..., PartitionLog]
@@ -185,6 +186,35 @@ def test_nothing_is_appended_to_a_file_that_is_gone_until_it_is_back(
     assert log.fault is None
     appended += fill(log, row, 1)
     assert read_all(log) == appended
+
+
+@pytest.mark.parametrize("rolls", [False, True])
+def test_a_last_segment_that_is_moved_away_takes_no_append_and_one_that_is_back_does(
+    log: PartitionLog, row: Rows, read_all: ReadAll, tmp_path: Path, *, rolls: bool
+) -> None:
+    """Moved, it keeps its name count; and nobody has looked for it."""
+    appended = fill(log, row)
+    log.flush()
+    if rolls:
+        log.update_settings(LogSettings(segment_bytes=1))
+    last = log.segments()[-1].path
+    shutil.move(last, tmp_path / "elsewhere")
+    wait_until(lambda: refused(log, row), 30, "it is noticed")
+    assert read_all(log)[: len(appended)] == appended
+    shutil.move(tmp_path / "elsewhere", last)
+    fill(log, row, 1)
+    log.flush()
+    assert log.fault is None
+
+
+def refused(log: PartitionLog, row: Rows) -> bool:
+    """Return whether the log refuses an append, or its flush: then it was not acknowledged."""
+    try:
+        fill(log, row, 1)
+        log.flush()
+    except StorageFailureError as failure:
+        return "removed or replaced" in str(failure)
+    return False
 
 
 def test_a_flush_into_a_removed_file_is_none(log: PartitionLog, row: Rows) -> None:

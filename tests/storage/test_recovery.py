@@ -158,6 +158,38 @@ def test_a_flushed_segment_that_is_gone_costs_only_itself_and_is_told_of(
     assert [segment.path for segment in once_more.segments()] == [segment.path for segment in left]
 
 
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_flushed_segment_whose_start_is_damaged_costs_only_itself(  # fixtures
+    row: Rows, open_log: Open, read_all: ReadAll, damaged: int, *, compacted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    filesystem = FaultyFilesystem(Random(1))
+    log = open_log(filesystem, DIRECTORY, segment_bytes=2_000)
+    for offset in range(3):
+        log.append([row(offset, value=b"v" * 1_000)])
+    log.flush()
+    segments, checkpoint = log.segments(), log.state()
+    filesystem.flip(segments[damaged].path, 0)
+    again = open_log(filesystem, DIRECTORY, checkpoint=checkpoint, compacted=compacted)
+    left = [segment for segment in segments if segment is not segments[damaged]]
+    assert [segment.path for segment in again.segments()] == [segment.path for segment in left]
+    assert (again.log_start_offset, again.log_end_offset) == (left[0].base_offset, left[-1].end_offset)
+    assert read_all(again)
+    [told] = caplog.records
+    assert filesystem.exists(told.__dict__["quarantine"])
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_behind_a_torn_start_nothing_unflushed_is_kept(row: Rows, open_log: Open, *, compacted: bool) -> None:
+    filesystem = FaultyFilesystem(Random(1))
+    log = open_log(filesystem, DIRECTORY, segment_bytes=2_000)
+    for offset in range(4):
+        log.append([row(offset, value=b"v" * 1_000)])
+    filesystem.flip(log.segments()[1].path, 0)
+    again = open_log(filesystem, DIRECTORY, compacted=compacted)
+    assert (again.log_start_offset, again.log_end_offset) == (0, 1)
+
+
 def test_recovery_checks_only_what_came_after_the_checkpoint(row: Rows, open_log: Open) -> None:
     filesystem = MemoryFilesystem()
     log = open_log(filesystem, DIRECTORY)
