@@ -32,13 +32,20 @@ def test_run_ready_drains_at_once_and_does_nothing_within_a_drain() -> None:
         ref = Recorder.start(events, dispatcher=dispatcher)
         other = Recorder.start(events, dispatcher=dispatcher)
 
+        handled = asyncio.Event()
+
+        def other_handled(_actor: Recorder) -> None:
+            events.append("other")
+            handled.set()
+
         def nested(_actor: Recorder) -> None:
-            other.tell("other")
+            other.tell(other_handled)
             dispatcher.run_ready()
             events.append("nested")
 
         ref.tell(nested)
         dispatcher.run_ready()
+        await handled.wait()  # at once, or in the loop's next turn where this one took too long
         assert events.index("nested") < events.index("other")
 
     on_loop(test)

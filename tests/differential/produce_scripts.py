@@ -127,7 +127,7 @@ def refused_requests(c: Conversation) -> None:
     for acks in (2, -2, 127):
         produce(c, f"acks {acks}", batch(), acks=acks)
     produce(c, "no id", batch(), version=BY_ID, topic_id=UUID(int=0))
-    for name in ("a b", "", ".", "__consumer_offsets", "__transaction_state", "__cluster_metadata"):
+    for name in ("a b", "", ".", "__consumer_offsets", "__cluster_metadata"):
         partitions = ({"index": 0, "records": batch()},)
         produce_all(c, name, {"topic_id": None, "name": name, "partition_data": partitions})
     some = tuple({"index": index, "records": records} for index, records in ((0, batch()), (7, batch()), (1, b"x")))
@@ -238,8 +238,7 @@ def sequences(c: Conversation) -> None:
         codes("two partitions", produce_all(c, "two partitions", both))
         parts = (parts[0], {"index": 5, "records": batch(**ids, base_sequence=9)})
     producers(c, "p", 0, 1, 2, 3, 4, 5, 6)
-    say(
-        c,
+    c.ask(
         ApiKey.DESCRIBE_PRODUCERS,
         topics=(
             {"name": "nosuch", "partition_indexes": (0,)},
@@ -247,8 +246,6 @@ def sequences(c: Conversation) -> None:
             {"name": "a b", "partition_indexes": (0,)},
         ),
     )
-    answer, shown = c.transcript.pop()
-    c.transcript.append((answer, sorted({str(one).lower() for one in shown} if isinstance(shown, list) else ())))
 
 
 def new_producers(c: Conversation) -> None:
@@ -310,7 +307,7 @@ def keys(c: Conversation) -> None:
     make(
         c,
         compacted={"cleanup.policy": "compact"},
-        both={"cleanup.policy": "compact,delete"},
+        both={"cleanup.policy": "compact,delete", "retention.ms": "-1"},  # or the cleaner deletes what is that old
         neither={"cleanup.policy": ""},
     )
     some = bytes(build_batch([Record(0, 0, b"k", b"v"), Record(1, 0, None, b"v"), Record(2, 0, None, b"v")]))
