@@ -17,6 +17,7 @@ others, what was decided before goes on, and what is asked later waits.
 | serving | the disk refuses an append | that drain's requests answer KAFKA_STORAGE_ERROR; serving |
 | serving | a flush fails | all that waits for it answers KAFKA_STORAGE_ERROR; failed |
 | serving | the log takes no append: a flush elsewhere failed, its file is gone | as above, once no flush is under way |
+| any | a request whose time is over before it is begun | REQUEST_TIMED_OUT |
 | failed | a request | KAFKA_STORAGE_ERROR |
 | failed | the log was cut back to what was flushed, and that flushed (`metadata_recovery.py`) | serving |
 | failed | it could not be | failed; tried again in a while |
@@ -27,6 +28,7 @@ What was flushed before a flush failed is committed and acted on in either state
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -44,7 +46,7 @@ from klamm.core.controller_requests import ControllerOutcome, ControllerRequest
 from klamm.core.metadata_delta import MetadataDelta
 from klamm.core.metadata_image import MetadataImage
 from klamm.core.steps import Steps
-from klamm.model.errors import KafkaError, KafkaStorageError
+from klamm.model.errors import ErrorCode, KafkaError, KafkaStorageError
 from klamm.storage.errors import StorageFailureError
 
 logger = logging.getLogger(__name__)
@@ -57,10 +59,15 @@ Reply = Callable[[ControllerOutcome | KafkaError], None]
 
 
 class Ask(NamedTuple):
-    """A request; ``reply`` is called when its outcome is committed, or with the error that refused it."""
+    """A request; ``reply`` is called when its outcome is committed, or with the error that refused it.
+
+    What is not begun by ``until_s`` on the monotonic clock is refused (Kafka's ``QuorumController``: the deadline of an
+    event); what is begun is done.
+    """
 
     request: ControllerRequest
     reply: Reply
+    until_s: float = math.inf
 
 
 class SaveSnapshot(NamedTuple):
@@ -241,6 +248,9 @@ class ControllerActor(LoopActor):
     def _begin(self, ask: Ask) -> None:
         if self._recovery.reason is not None:
             ask.reply(KafkaStorageError(self._recovery.reason))
+            return
+        if ask.until_s != math.inf and self._ports.clock.monotonic() >= ask.until_s:
+            ask.reply(KafkaError(code=ErrorCode.REQUEST_TIMED_OUT))
             return
         self._deciding = _Deciding(ask, self._core.decide_in_steps(ask.request, self._next_offset))
         self._take_steps()

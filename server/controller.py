@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import uuid
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
@@ -77,27 +79,27 @@ class NodeController:
         """The epoch in which this node leads the metadata log."""
         return self._log.leader_epoch
 
-    async def ask(self, request: ControllerRequest, timeout_s: float = TIMEOUT_S) -> ControllerOutcome:
+    async def ask(self, request: ControllerRequest, within: timedelta | None = None) -> ControllerOutcome:
         """Return the outcome of a request once it is committed and this node has acted on it.
 
         Args:
             request: What is asked.
-            timeout_s: How long to wait; never longer than :data:`TIMEOUT_S`, and at least a second.
+            within: The time that the client gives it: what is not begun then is refused, what is begun is waited for.
 
         Raises:
-            KafkaError: Refused; REQUEST_TIMED_OUT when the controller's disk does not answer; KAFKA_STORAGE_ERROR
-                after the controller's end.
+            KafkaError: Refused; REQUEST_TIMED_OUT when it was not begun in time, or the controller's disk does not
+                answer; KAFKA_STORAGE_ERROR after the controller's end.
         """
+        until_s = math.inf if within is None else self._node.clock.monotonic() + within.total_seconds()
         answer: asyncio.Future[ControllerOutcome] = self._node.loop.create_future()
         if not self._actor.is_alive():
             msg = "the controller has failed: see the broker's log; it works again after a restart"
             raise KafkaStorageError(msg)
-        self._actor.tell(Ask(request, reply_to(answer)))
-        timeout_s = max(1.0, min(timeout_s, TIMEOUT_S))
+        self._actor.tell(Ask(request, reply_to(answer), until_s))
         try:
-            return await asyncio.wait_for(answer, timeout_s)
+            return await asyncio.wait_for(answer, TIMEOUT_S)
         except TimeoutError as error:
-            msg = f"the controller did not answer in {timeout_s:.0f} s"
+            msg = f"the controller did not answer in {TIMEOUT_S:.0f} s"
             raise KafkaError(msg, code=ErrorCode.REQUEST_TIMED_OUT) from error
 
     async def register(self) -> None:

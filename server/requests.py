@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
-
-from klamm.model.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
     from klamm.server.connection import Connection
@@ -20,13 +17,3 @@ class RequestContext(NamedTuple):
     client_id: str | None
     client_host: str
     connection: Connection
-
-
-def check_time_left(timeout: timedelta) -> None:
-    """Refuse a change whose time is over when it comes: nothing of it is begun, as in Apache Kafka's controller.
-
-    Raises:
-        KafkaError: REQUEST_TIMED_OUT.
-    """
-    if timeout <= timedelta(0):
-        raise KafkaError(code=ErrorCode.REQUEST_TIMED_OUT)

@@ -25,7 +25,6 @@ from klamm.server.apis import Encoded
 from klamm.server.handlers.topic_partitions import describe_topic_partitions
 from klamm.server.message_types import response_types
 from klamm.server.partitions import find_partition
-from klamm.server.requests import check_time_left
 from klamm.server.slices import Steps, in_slices, rest_in_slices
 
 if TYPE_CHECKING:
@@ -185,12 +184,11 @@ async def elect_leaders(node: Node, context: RequestContext, request: Any) -> An
     election = ELECTION_PREFERRED if context.api_version == 0 else request.election_type
     code = ErrorCode.NONE
     try:
-        check_time_left(request.timeout)
         if election not in {ELECTION_PREFERRED, ELECTION_UNCLEAN}:
             msg = f"Unknown election type {election}"
             raise InvalidRequestError(msg)
         wanted = ElectLeaders(None if asked is None else tuple(asked), unclean=election == ELECTION_UNCLEAN)
-        outcomes = cast("tuple[PartitionOutcome, ...]", await node.controller.ask(wanted))
+        outcomes = cast("tuple[PartitionOutcome, ...]", await node.controller.ask(wanted, request.timeout))
     except KafkaError as error:
         code = error.error_code
         outcomes = tuple(PartitionOutcome(topic, index, code, error.message) for topic, index in asked or ())
@@ -238,8 +236,9 @@ async def alter_partition_reassignments(
     )
     code = ErrorCode.NONE
     try:
-        check_time_left(request.timeout)
-        outcomes = cast("tuple[PartitionOutcome, ...]", await node.controller.ask(ReassignPartitions(moves)))
+        outcomes = cast(
+            "tuple[PartitionOutcome, ...]", await node.controller.ask(ReassignPartitions(moves), request.timeout)
+        )
     except KafkaError as error:
         code = error.error_code
         outcomes = tuple(PartitionOutcome(one.topic, one.partition, code, error.message or None) for one in moves)

@@ -24,7 +24,6 @@ from klamm.protocol.primitives import write_string
 from klamm.protocol.sliced_response import SlicedResponse
 from klamm.server.apis import Encoded
 from klamm.server.message_types import response_types
-from klamm.server.requests import check_time_left
 from klamm.server.slices import Steps, rest_in_slices
 
 if TYPE_CHECKING:
@@ -40,8 +39,7 @@ async def create_topics(node: Node, context: RequestContext, request: Any) -> An
     """Create topics; when this answers, their partitions take records."""
     topics = await rest_in_slices(_new_topics(request))
     try:
-        check_time_left(request.timeout)
-        outcomes = await _ask(node, CreateTopics(topics, request.validate_only))
+        outcomes = await _ask(node, CreateTopics(topics, request.validate_only), request.timeout)
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(topic.name, error.error_code, error.message) for topic in topics)
     return await rest_in_slices(_created(node, context.api_version, outcomes))
@@ -97,8 +95,7 @@ async def delete_topics(node: Node, context: RequestContext, request: Any) -> An
     """Delete topics, by name or by id."""
     topics = tuple((topic.name, TopicId(topic.topic_id or NO_TOPIC_ID)) for topic in request.topics)
     try:
-        check_time_left(request.timeout)
-        outcomes = await _ask(node, DeleteTopics(topics))
+        outcomes = await _ask(node, DeleteTopics(topics), request.timeout)
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(name or "", error.error_code, error.message, of) for name, of in topics)
     return await rest_in_slices(_topics_deleted(context.api_version, outcomes))
@@ -134,8 +131,7 @@ async def create_partitions(node: Node, context: RequestContext, request: Any) -
         for topic in request.topics
     )
     try:
-        check_time_left(request.timeout)
-        outcomes = await _ask(node, CreatePartitions(topics, request.validate_only))
+        outcomes = await _ask(node, CreatePartitions(topics, request.validate_only), request.timeout)
     except KafkaError as error:
         outcomes = tuple(TopicOutcome(topic.topic, error.error_code, error.message) for topic in topics)
     return await rest_in_slices(_partitions_created(context.api_version, outcomes))
@@ -157,8 +153,10 @@ def _partitions_created(version: int, outcomes: tuple[TopicOutcome, ...]) -> Ste
     return Encoded((yield from response.whole(created)))
 
 
-async def _ask(node: Node, request: CreateTopics | DeleteTopics | CreatePartitions) -> tuple[TopicOutcome, ...]:
-    return cast("tuple[TopicOutcome, ...]", await node.controller.ask(request))
+async def _ask(
+    node: Node, request: CreateTopics | DeleteTopics | CreatePartitions, within: timedelta
+) -> tuple[TopicOutcome, ...]:
+    return cast("tuple[TopicOutcome, ...]", await node.controller.ask(request, within))
 
 
 def _configs(node: Node, types: Any, outcome: TopicOutcome) -> tuple[Any, ...]:  # noqa: ANN401 (kio messages)

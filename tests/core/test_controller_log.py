@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from klamm.actors.controller import SaveSnapshot
+from klamm.actors.controller import Ask, SaveSnapshot
 from klamm.actors.controller_ports import Later
 from klamm.actors.metadata_log import (
     SNAPSHOTS_KEPT,
@@ -249,6 +249,22 @@ def test_a_large_request_is_decided_between_others_and_what_came_before_it_is_an
     assert errors(broker) == [ErrorCode.NONE], "of what was decided first"
     broker.flush_now()
     assert errors(broker) == [ErrorCode.NONE] * 2
+    broker.end()
+
+
+def test_what_is_not_begun_in_its_time_is_refused_and_what_is_begun_is_done() -> None:
+    broker = started(MemoryFilesystem(), steps_at_once=10)
+    now_s = broker.simulation.now_s
+    for name, until_s in (("a", now_s), ("b", now_s + 1), ("c", now_s + 1), ("d", now_s + 5)):
+        broker.ref.tell(Ask(create_many(name) if name == "b" else create(name), broker.replies.append, until_s))
+    broker.simulation.step()
+    assert errors(broker) == [ErrorCode.REQUEST_TIMED_OUT], "of a; b is begun, the others wait for it"
+    broker.simulation.now_s += 2
+    broker.run()
+    broker.flush_now()
+    assert errors(broker) == [ErrorCode.REQUEST_TIMED_OUT] * 2 + [ErrorCode.NONE] * 2
+    created = [topic.name for delta in broker.deltas for topic in delta.topics_created]
+    assert created == [*MANY, "b", "d"]
     broker.end()
 
 
