@@ -64,6 +64,24 @@ def descriptions_in_every_version(c: Conversation) -> None:
             c.transcript.append((f"{name} {config.name}", (value, config.read_only, config.is_sensitive)))
 
 
+def synonyms_of_what_is_set(c: Conversation) -> None:
+    """A topic's own value hides its broker's and the default, which stand behind it in this order."""
+    c.topic("a", 1)
+    a = named(c, "a")
+    keys = ("retention.bytes", "max.message.bytes", "segment.bytes", "compression.type")
+    changes = (("retention.bytes", SET, "77"), ("max.message.bytes", SET, "99999"), ("segment.bytes", SET, "1048576"))
+    alter(c, "some", (TOPIC, a, changes))
+    c.settle()
+    resource = {"resource_type": TOPIC, "resource_name": a, "configuration_keys": keys}
+    for version in versions(ApiKey.DESCRIBE_CONFIGS):
+        for asked in (True, False):
+            values = {"resources": (resource,), "include_synonyms": asked, "include_documentation": False}
+            response = c.quietly(ApiKey.DESCRIBE_CONFIGS, version, **values)
+            for config in sorted(response.results[0].configs, key=lambda one: one.name):
+                synonyms = [(one.name, one.value, one.source) for one in config.synonyms]
+                c.transcript.append((f"v{version} {config.name}", (config.value, config.config_source, synonyms)))
+
+
 def alter(
     c: Conversation, label: str, *resources: tuple[int, str, tuple[tuple[str, int, str | None], ...]], **values: Any
 ) -> None:
@@ -187,6 +205,7 @@ def replacements_at_their_edges(c: Conversation) -> None:
 
 SCRIPTS: tuple[Script, ...] = (
     descriptions_in_every_version,
+    synonyms_of_what_is_set,
     alterations_of_several,
     values_at_their_edges,
     replacements_at_their_edges,

@@ -231,6 +231,25 @@ def _pages(c: Conversation) -> None:
         say(c, ApiKey.DESCRIBE_TOPIC_PARTITIONS, label=f"{limit}", **values)
 
 
+def brokers_in_every_version(c: Conversation) -> None:
+    for version in versions(ApiKey.DESCRIBE_CLUSTER):
+        for kind in (1, 2, 3) if version else (1,):
+            for asked in (True, False):
+                values = {"include_cluster_authorized_operations": asked, "include_fenced_brokers": False}
+                response = c.quietly(ApiKey.DESCRIBE_CLUSTER, version, endpoint_type=kind, **values)
+                told = response.error_code.name, response.error_message, response.endpoint_type, response.controller_id
+                answer = (*told, len(response.brokers), response.cluster_authorized_operations)
+                c.transcript.append((f"cluster v{version} {kind} {asked}", answer))
+    for version in versions(ApiKey.DESCRIBE_QUORUM):
+        for topic, index in (("__cluster_metadata", 0), ("__cluster_metadata", 5), ("nosuch", 0)):
+            topics = ({"topic_name": topic, "partitions": ({"partition_index": index},)},)
+            response = c.quietly(ApiKey.DESCRIBE_QUORUM, version, topics=topics)
+            (one,) = response.topics[0].partitions
+            of_one = one.error_code.name, one.error_message, one.leader_id, len(one.current_voters)
+            of_all = response.error_code.name, response.error_message, len(response.nodes)
+            c.transcript.append((f"quorum v{version} {topic} {index}", (of_one, of_all)))
+
+
 def clients_names(c: Conversation) -> None:
     """ApiVersions refuses what cannot be a client's name, and then names no API."""
     for version in versions(ApiKey.API_VERSIONS):
@@ -249,5 +268,6 @@ SCRIPTS: tuple[Script, ...] = (
     growth_at_its_edges,
     nothing_of_partitions,
     look_ups_in_every_version,
+    brokers_in_every_version,
     clients_names,
 )

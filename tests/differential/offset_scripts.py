@@ -16,7 +16,7 @@ from klamm.protocol.apis import API_VERSIONS, ApiKey
 from klamm.records.record import Record, build_batch
 from tests.differential.admin_scripts import named
 from tests.differential.conversation import Conversation, Script
-from tests.differential.produce_scripts import batch, delete_records, produce
+from tests.differential.produce_scripts import batch, delete_records, make, produce
 from tests.support.process import wait_until
 
 TIMEOUT = timedelta(seconds=20)
@@ -99,6 +99,27 @@ def offsets_of_deleted_records(c: Conversation) -> None:
             list_offsets(c, 11, "a", 1, timestamp, -1, 0)
 
 
+def offsets_by_append_time(c: Conversation) -> None:
+    """The broker's own times: which record, and none after the last."""
+    make(c, append={"message.timestamp.type": "LogAppendTime"})
+    for _ in range(3):
+        produce(c, "at the broker's time", batch(2, at=5), "append")
+
+    def find(timestamp: int, label: str) -> int:
+        partition = {"partition_index": 0, "timestamp": timestamp, "current_leader_epoch": -1}
+        topics = ({"name": named(c, "append"), "partitions": (partition,)},)
+        values = {"replica_id": -1, "isolation_level": 0, "timeout": timedelta(0), "topics": topics}
+        (found,) = c.quietly(ApiKey.LIST_OFFSETS, **values).topics[0].partitions
+        c.transcript.append((label, (found.error_code.name, found.offset, found.timestamp > 5, found.leader_epoch)))
+        return int(found.timestamp)
+
+    for timestamp in (-1, -2, -4, -5, -6, 0, 2**50):
+        find(timestamp, f"at {timestamp}")
+    last = find(MAX_TIMESTAMP, "the greatest")
+    c.transcript.pop()  # batches of one millisecond are alike: which of them it is differs from run to run
+    find(last + 1, "behind the greatest")
+
+
 def who_asks(c: Conversation) -> None:
     """Consumers, their debuggers and brokers, about several partitions, none, or the same twice."""
     filled_topic(c)
@@ -137,4 +158,10 @@ def _ask(c: Conversation, version: int, replica_id: int, *topics: tuple[str, tup
     return c.ask(ApiKey.LIST_OFFSETS, version, label=f"for {replica_id}", **values)
 
 
-SCRIPTS: tuple[Script, ...] = (offsets_by_time, ends_of_epochs, offsets_of_deleted_records, who_asks)
+SCRIPTS: tuple[Script, ...] = (
+    offsets_by_time,
+    ends_of_epochs,
+    offsets_of_deleted_records,
+    offsets_by_append_time,
+    who_asks,
+)
