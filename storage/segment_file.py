@@ -1,7 +1,8 @@
 """The file of a segment: opened when it is used, let go of when others need the descriptor, and watched.
 
 A file that somebody else removed, or put another one in the place of, is read on for as long as it is open here, but
-nothing is appended or flushed to it any more: ``fault`` says so. If it comes back, all goes on.
+nothing is appended or flushed to it any more: ``fault`` says so. Nor is anything to one that somebody cut short. If it
+comes back, all goes on.
 
 A flush that fails does so once: the system has dropped what it could not write, counts it as written, and calls the
 next flush a success (fsyncgate, 2018). So a file whose flush failed is not flushed again; recovery copies it.
@@ -56,7 +57,7 @@ class SegmentFile:
         self.superseded = False
         """Whether the log was opened anew: what becomes of the file is the new one's."""
         self.fault: str | None = None
-        """Said of a file that is not where it should be: somebody else removed or replaced it."""
+        """Said of a file that is not where it should be, or not whole: somebody else removed, replaced or cut it."""
 
     def file(self) -> File:
         """Return the open file, opening it where it was let go of.
@@ -141,16 +142,19 @@ class SegmentFile:
         return True
 
     def look_for_file(self) -> None:
-        """Look whether the file is still where it should be. May wait for the disk; safe from any thread.
+        """Look whether the file is still where it should be, and whole. May wait for the disk; safe from any thread.
 
         Raises:
             OSError: The disk refused.
         """
+        data_end = self.data_end  # first: the file may grow meanwhile
         stamp = self.handles.filesystem.stamp(self.path)
         if self.removed:
             return
         if stamp is None or self.watch.inode not in (-1, stamp.inode):
             self._lost(self.open_file)
+        elif self.handles.filesystem.file_size(self.path) < data_end:
+            self._cut()
         elif self.fault is not None:
             self.fault = None
             logger.warning("a segment's file is back", extra={"path": self.path})
@@ -170,6 +174,13 @@ class SegmentFile:
         """Have everything checked again when it is read."""
         self._verified = ()
         self.unverified_end = self.data_end
+
+    def _cut(self) -> None:
+        """Say that the file lacks its end, once: what is written behind a hole is lost with it in a recovery."""
+        if self.fault is None and not self.superseded and not self.removed:
+            self.fault = "the file was cut short by somebody else"
+            extra = {"path": self.path, "next": "put it back, or restart: the next start goes on from what there is"}
+            logger.error("a segment's file was cut short by somebody else", extra=extra)
 
     def _lost(self, file: File | None) -> None:
         """Say that the file is gone, once, and keep it open where it is."""

@@ -213,8 +213,30 @@ def refused(log: PartitionLog, row: Rows) -> bool:
         fill(log, row, 1)
         log.flush()
     except StorageFailureError as failure:
-        return "removed or replaced" in str(failure)
+        return "somebody else" in str(failure)
     return False
+
+
+def test_nothing_is_appended_behind_the_end_of_a_file_that_somebody_cut(
+    log: PartitionLog, row: Rows, read_all: ReadAll, caplog: pytest.LogCaptureFixture
+) -> None:
+    appended = fill(log, row)
+    log.flush()
+    last = Path(log.segments()[-1].path)
+    content = last.read_bytes()
+    with last.open("r+b") as file:
+        file.truncate(len(content) - 100)
+    wait_until(lambda: log.fault is not None or refused(log, row), 30, "it is noticed")
+    with pytest.raises(StorageFailureError, match="cut short"):
+        fill(log, row, 1)
+    assert [line.getMessage() for line in caplog.records].count("a segment's file was cut short by somebody else") == 1
+    size = last.stat().st_size
+    with last.open("r+b") as file:
+        file.seek(size)
+        file.write((content + bytes(1 << 20))[size : log.segments()[-1].size_bytes])
+    log.look_for_files()
+    assert log.fault is None
+    assert read_all(log)[: len(appended)] == appended
 
 
 def test_a_flush_into_a_removed_file_is_none(log: PartitionLog, row: Rows) -> None:
