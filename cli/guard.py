@@ -63,14 +63,21 @@ async def record(
     except OSError as error:
         run.note(f"warning: the undo journal cannot be written: {error}")
         return None
-    tell_undo(run, entry)
+    tell_undo(run, entry, others=changed is not run.cluster)
     return entry.number
 
 
-def tell_undo(run: Run, entry: Entry) -> None:
-    """Say how to take a change back, if anything of it can be."""
+def tell_undo(run: Run, entry: Entry, word: str = "Undo", *, others: bool = False) -> None:
+    """Say how to take a change back, if anything of it can be.
+
+    ``others``: not the line's own cluster was changed, but one that it names besides.
+    """
     if entry.inverse:
-        run.note(f"Undo with: klamm undo {entry.number}" + (f" (not {entry.cannot})" if entry.cannot else ""))
+        own = ("-c", run.values.text("context")), ("-b", run.values.text("bootstrap"))
+        named = (("-c", entry.context),) if others else own
+        words = [part for option, value in named if value for part in (option, value)]
+        line = shlex.join(["klamm", "undo", str(entry.number), *words])
+        run.note(f"{word} with: {line}" + (f" (not {entry.cannot})" if entry.cannot else ""))
 
 
 async def record_made(run: Run, made: Made, cluster: Cluster | None = None) -> None:

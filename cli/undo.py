@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from klamm.cli.guard import Plan, guard
+from klamm.cli.guard import Plan, guard, tell_undo
 from klamm.cli.output import Column, Result
 from klamm.cli.run import Run
 from klamm.cli.spec import Argument, Command, Example, Option
@@ -48,7 +48,7 @@ async def undo(run: Run) -> Result:
     if not errors:
         entry = entry._replace(undone=True)
     if again is not None:
-        run.note(f"Redo with: klamm undo {again.number}" + (f" (not {again.cannot})" if again.cannot else ""))
+        tell_undo(run, again, "Redo")
     return Result([_item(entry)], COLUMNS, errors)
 
 

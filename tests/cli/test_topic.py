@@ -49,6 +49,16 @@ def test_a_topic_can_be_undone_when_the_wait_for_its_leaders_is_interrupted(
     assert topic not in [item["name"] for item in klamm("topics", *at).items]
 
 
+def test_the_line_that_undoes_a_change_works_as_it_is_told(klamm: Klamm, shared_klamm: Broker, topic: str) -> None:
+    made = klamm("topic", "create", topic, "-b", shared_klamm.bootstrap)
+    (told,) = [line for line in made.err.splitlines() if line.startswith("Undo with: klamm ")]
+    words = told.removeprefix("Undo with: klamm ").split()
+    assert words[0] == "undo"
+    undone = klamm(*words, "--confirm", words[1])
+    assert undone.code == 0, undone.err
+    assert f"Redo with: klamm undo {int(words[1]) + 1} -b {shared_klamm.bootstrap}" in undone.err
+
+
 def test_a_missing_topic_is_an_error_and_is_not_created(klamm: Klamm, any_broker: Broker, topic: str) -> None:
     at = ("-b", any_broker.bootstrap, "-o", "json")
     for verb in ("describe", "list"):
