@@ -28,6 +28,7 @@ from klamm.storage.inspect import (
 _T = TypeVar("_T")
 EXIT_DAMAGE = 1
 EXIT_USAGE = 2
+NOTHING = "Nothing was written here yet."
 
 app = typer.Typer(
     name="segment",
@@ -92,7 +93,7 @@ _RECORD_COLUMNS = (
 def list_command(directory: Directory, logs: Logs = None, output: OutputOption = Output.TABLE) -> None:
     """List segments and quarantine files: offsets, sizes, closed or open."""
     items = [_item(report) for report in _from(list_segments(DiskFilesystem(), *_what(directory, logs)))]
-    _print("SegmentList", Result(items, _COLUMNS, empty="No segments: nothing was written here yet."), output)
+    _print("SegmentList", Result(items, _COLUMNS, empty=NOTHING), output)
 
 
 @app.command()
@@ -117,7 +118,9 @@ def dump(
             typer.echo(f"Stopped after {limit}: --limit shows more, --from starts later.", err=True)
             break
     columns = _RECORD_COLUMNS if records else _BATCH_COLUMNS
-    _print("RecordList" if records else "BatchList", Result(items[:limit], columns, empty="No batches."), output)
+    empty = f"Nothing at offset {start} or above: klamm segment list says where logs end." if start else NOTHING
+    empty = "" if damaged else empty
+    _print("RecordList" if records else "BatchList", Result(items[:limit], columns, empty=empty), output)
     _complain(damaged)
 
 
@@ -125,7 +128,9 @@ def dump(
 def verify(directory: Directory, logs: Logs = None, output: OutputOption = Output.TABLE) -> None:
     """Check every byte of every segment; exit 1 if anything is damaged or missing."""
     reports = list(_from(verify_segments(DiskFilesystem(), *_what(directory, logs))))
-    _print("SegmentVerification", Result([_item(report) for report in reports], _CHECKED_COLUMNS), output)
+    _print(
+        "SegmentVerification", Result([_item(report) for report in reports], _CHECKED_COLUMNS, empty=NOTHING), output
+    )
     _complain([one for one in reports if one.status in {SegmentStatus.DAMAGED, SegmentStatus.MISSING}])
 
 
@@ -156,6 +161,8 @@ def _complain(damaged: list[SegmentReport]) -> None:
 
 
 def _print(kind: str, result: Result, output: Output) -> None:
+    if not result.items and result.empty and output is Output.TABLE:
+        typer.echo(result.empty, err=True)
     typer.echo(render(kind, None, result, Format(output.value)), nl=False)
 
 

@@ -190,6 +190,21 @@ def test_what_may_not_be_read_is_not_said_to_need_a_replica(data: Path, monkeypa
     assert "replica" not in complaint
 
 
+@pytest.mark.parametrize("command", ["list", "dump", "verify"])
+def test_a_directory_without_a_segment_is_said_to_have_none(command: str, tmp_path: Path) -> None:
+    directory = LogDirectory.open(DiskFilesystem(), str(tmp_path))
+    directory.write_meta(DirectoryMeta("cluster", 1))
+    directory.close()
+    result = CliRunner().invoke(app, [command, str(tmp_path)])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "Nothing was written here yet.\n")
+
+
+def test_a_dump_from_behind_the_end_says_so(data: Path) -> None:
+    result = CliRunner().invoke(app, ["dump", str(data), "--from", "99"])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Nothing at offset 99 or above" in result.stderr
+
+
 def test_tables_are_for_people(data: Path) -> None:
     result = CliRunner().invoke(app, ["list", str(data)])
     assert result.exit_code == 0
