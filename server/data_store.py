@@ -6,7 +6,8 @@ import base64
 import logging
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -132,6 +133,18 @@ class DataStore:
             self._last_written = True
             if partitions is not None:
                 self._directory.write_checkpoint(partitions)
+
+    def discard(self, partition: TopicPartition) -> Callable[[], None] | None:
+        """Give up the directory of a deleted partition whose log is not open: another may take its name at once.
+
+        Returns:
+            What removes it, on the disk's threads; nothing if there is none.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        path = self._directory.discard(partition)
+        return None if path is None else partial(self.filesystem.remove_directory, path)
 
     def remove_deleted(self) -> None:
         """Remove what is left of deleted topics. May wait for the disk."""

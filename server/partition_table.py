@@ -243,13 +243,26 @@ class PartitionTable:
     def _delete(self, topic: TopicImage) -> None:
         self.topic_names.pop(topic.topic_id, None)
         for image in topic.partitions:
-            self.unopened.forget(topic.name, image.partition)
+            if self.unopened.forget(topic.name, image.partition):
+                self._discard(TopicPartition(topic.name, image.partition))
             partition = self.by_key.pop((topic.name, image.partition), None)
             if partition is not None:
                 self._fetchers.unfollow(partition)
                 self._node.supervisor.tell(Release(str(partition)))
                 if partition.ref.is_alive():
                     partition.ref.tell(DeleteLog())
+                else:
+                    self._discard(partition.key)
+
+    def _discard(self, key: TopicPartition) -> None:
+        """Have what a deleted partition holds removed, that is offline."""
+        try:
+            remove = self._node.data.discard(key)
+        except StorageError as error:
+            logger.warning("a deleted log was not removed", extra={"partition": str(key), "reason": str(error)})
+        else:
+            if remove is not None:
+                self._node.disk.run(remove)
 
     def maintain(self) -> None:
         """Have every partition apply its retention."""

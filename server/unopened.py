@@ -94,9 +94,9 @@ class UnopenedPartitions:
             if name == topic:
                 partition.settings = settings
 
-    def forget(self, topic: str, index: int) -> None:
-        """Try no more: the topic was deleted."""
-        self._waiting.pop((topic, index), None)
+    def forget(self, topic: str, index: int) -> bool:
+        """Try no more: the topic was deleted. Return whether the partition was one of them."""
+        return self._waiting.pop((topic, index), None) is not None
 
     def close(self) -> None:
         """Try no more: the broker stops."""
@@ -114,6 +114,8 @@ class UnopenedPartitions:
         def work() -> None:
             logs: list[tuple[tuple[str, int], UnopenedPartition, PartitionLog]] = []
             for key, partition in waiting:
+                if self._waiting.get(key) is not partition:  # deleted; another topic may have the name by now
+                    continue
                 try:
                     logs.append((key, partition, partition.open()))
                 except StorageError as error:
@@ -128,11 +130,8 @@ class UnopenedPartitions:
     def _tried(self, logs: list[tuple[tuple[str, int], UnopenedPartition, PartitionLog]]) -> None:
         self._retry = None
         for key, partition, log in logs:
-            if self._closed:
+            if self._closed or self._waiting.get(key) is not partition:  # its directory was given up with the topic
                 log.abandon()
-                continue
-            if self._waiting.get(key) is not partition:
-                self._run(log.remove)
                 continue
             del self._waiting[key]
             self._opened(partition, log)

@@ -20,6 +20,7 @@ import os
 import resource
 from collections.abc import Mapping
 from typing import Final, NamedTuple
+from uuid import uuid4
 
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.storage.arrow_format import FORMAT_VERSION
@@ -164,6 +165,26 @@ class LogDirectory:
             msg = f"{self.path}: {error}"
             raise StorageFailureError(msg) from error
         return [found for found in map(parse_partition, names) if found is not None]
+
+    def discard(self, partition: TopicPartition) -> str | None:
+        """Give up the directory of a log that is not open, for another log to take its name.
+
+        Returns:
+            What the directory is called now, to be removed; nothing if there is none.
+
+        Raises:
+            StorageFailureError: The disk refused.
+        """
+        path, renamed = self.partition_path(partition), f"{self.path}/{DELETED_PREFIX}{uuid4().hex}"
+        try:
+            if not self._filesystem.exists(path):
+                return None
+            self._filesystem.list_directory(path)  # a file that somebody put there is not ours to remove
+            self._filesystem.rename(path, renamed)
+        except OSError as error:
+            msg = f"{path} cannot be renamed: {error}"
+            raise StorageFailureError(msg) from error
+        return renamed
 
     def remove_deleted(self) -> int:
         """Remove what is left of removed logs. May wait for the disk: call it on a thread after the start.

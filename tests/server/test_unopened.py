@@ -10,7 +10,9 @@ import pytest
 
 from klamm.server import unopened
 from klamm.server.embedded import Broker
-from tests.server.replicas import create_topic, port_of
+from klamm.storage.errors import StorageFailureError
+from klamm.storage.partition_log import PartitionLog
+from tests.server.replicas import create_topic, on_loop, port_of
 from tests.support.process import wait_until
 from tests.support.record_batch import record_batch
 from tests.support.wire import WireConnection, produce_error, string
@@ -90,3 +92,43 @@ def test_a_broker_stops_although_a_log_cannot_be_opened(tmp_path: Path) -> None:
         (tmp_path / "t-0").write_text("no directory can be made here")
         create_topic(broker, "t")
         assert ("t", 0) in broker.node.unopened
+
+
+def test_what_an_offline_partition_of_a_deleted_topic_holds_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> PartitionLog:
+        msg = "the disk refuses"
+        raise StorageFailureError(msg)
+
+    with Broker(data=tmp_path) as broker:
+        create_topic(broker, "t")
+        assert error_of(broker, "t") == 0
+        partition = broker.node.partition("t", 0)
+        assert partition is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(broker.node.data, "reopen_log", refuse)
+            on_loop(broker, lambda: partition.ref.tell("nonsense that no partition understands"))
+            wait_until(lambda: not partition.online, 30, "the partition is offline")
+            delete_topic(broker, "t")
+            wait_until(lambda: not (tmp_path / "t-0").exists(), 30, "its directory has gone")
+        wait_until(lambda: not list(tmp_path.glob(".deleted-*")), 30, "and what was in it")
+        create_topic(broker, "t")
+        assert error_of(broker, "t") == 0
+        again = broker.node.partition("t", 0)
+        assert again is not None
+        assert again.log.log_end_offset == 1
+
+
+def test_what_a_log_holds_that_was_never_opened_goes_with_its_topic(tmp_path: Path) -> None:
+    with Broker(data=tmp_path) as broker:
+        create_topic(broker, "t")
+        assert error_of(broker, "t") == 0
+    (tmp_path / "clean-shutdown").unlink()
+    (segment,) = (tmp_path / "t-0").glob("*.arrow")
+    segment.unlink()
+    segment.mkdir()  # it cannot be opened as a file
+    with Broker(data=tmp_path) as broker:
+        assert ("t", 0) in broker.node.unopened
+        delete_topic(broker, "t")
+        wait_until(lambda: not (tmp_path / "t-0").exists(), 30, "its directory has gone")
