@@ -201,6 +201,16 @@ async def add_partitions(
     return _outcomes((each.name, each.error_code, each.error_message) for each in response.results)
 
 
+_NOT_TRIMMED: Final = {
+    17: ("a topic of the brokers' own keeps its records", ""),
+    44: (
+        "it is only compacted, and keeps the last record of each key",
+        "have it deleted from as well: klamm topic alter NAME --config cleanup.policy=compact,delete",
+    ),
+}
+"""Why brokers do not delete records, by code (INVALID_TOPIC_EXCEPTION, POLICY_VIOLATION): they do not say."""
+
+
 async def delete_records(
     cluster: Cluster, metadata: ClusterMetadata, before: Mapping[tuple[str, int], int]
 ) -> tuple[dict[tuple[str, int], int], dict[tuple[str, int], ClientError]]:
@@ -240,7 +250,10 @@ async def delete_records(
             for each in topic.partitions:
                 where = (str(topic.name), int(each.partition_index))
                 if code_of(each.error_code):
-                    errors[where] = ResponseError(code_of(each.error_code), None, name=f"{where[0]}:{where[1]}")
+                    code = code_of(each.error_code)
+                    why, next_step = _NOT_TRIMMED.get(code, (None, ""))
+                    next_step = next_step.replace("NAME", where[0])
+                    errors[where] = ResponseError(code, why, next_step, name=f"{where[0]}:{where[1]}")
                 else:
                     trimmed[where] = int(each.low_watermark)
     for leader, error in unreachable.items():

@@ -161,6 +161,17 @@ def test_partitions_grow_and_never_shrink(klamm: Klamm, any_broker: Broker, topi
     assert klamm("topic", "add-partitions", topic, "--to", "2", *at).code == 1, "nobody is asked what would be refused"
 
 
+def test_a_topic_that_is_only_compacted_keeps_its_records_and_says_what_would_delete_them(
+    klamm: Klamm, any_broker: Broker, topic: str
+) -> None:
+    at = ("-b", any_broker.bootstrap)
+    assert klamm("topic", "create", topic, "--config", "cleanup.policy=compact", *at).code == 0
+    ran = klamm("topic", "trim", topic, "--before", "end", "--confirm", topic, *at)
+    assert ran.code == 1
+    assert f"POLICY_VIOLATION: {topic}:0: it is only compacted" in ran.err
+    assert f"next: have it deleted from as well: klamm topic alter {topic} --config cleanup.policy" in ran.err
+
+
 def test_trimming_an_empty_topic_works_and_stats_have_numbers(klamm: Klamm, any_broker: Broker, topic: str) -> None:
     at = ("-b", any_broker.bootstrap, "-o", "json")
     klamm("topic", "create", topic, *at)
