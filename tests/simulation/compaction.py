@@ -172,6 +172,7 @@ def compaction(simulation: Simulation) -> None:
 
     simulation.run_until(all_done, QUIET_S)
     simulation.run_for(4 * LOOK_EVERY_MS / 1000)
+    simulation.run_until(all_done, QUIET_S)  # a clean stop that had begun by then may have been over only now
     ledger.check_log(broker.log_at_the_end())
     _check_what_was_read(simulation, ledger, consumer)
     _check_failures(simulation)
