@@ -56,7 +56,12 @@ async def _read(run: Run, *, until: str | None, people: bool) -> Result:
         source = await find_source(run)
         scan = await make_scan(run, source, until, condition)
         sink = Counting() if run.values.flag("count") else where_to
-        return await _run_scan(run, scan, sink, limit, tells=people or until is not None or limit is not None)
+        tells = people or until is not None or limit is not None
+        result = await _run_scan(run, scan, sink, limit, tells=tells)
+        missing = condition.glance.missing_text() if condition is not None and condition.glance is not None else ""
+        if tells and missing and not scan.matched:
+            run.note(missing)
+        return result
 
 
 async def _run_scan(run: Run, scan: Scan, sink: Sink, limit: int | None, *, tells: bool) -> Result:

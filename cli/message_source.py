@@ -134,6 +134,7 @@ async def make_condition(run: Run) -> Filter | None:
         return None
     from klamm.client.messages.conditions import joined, parse
     from klamm.client.messages.filters import both, literal_filter
+    from klamm.client.messages.glance import Glance, header_names, looked_into
 
     values = run.values
     key = values.text("key")
@@ -148,7 +149,18 @@ async def make_condition(run: Run) -> Filter | None:
             key=None if key is None else raw_word(key), text=None if text is None else raw_word(text), headers=headers
         )
     node = joined([parse(each) for each in (*values.texts("where"), *values.texts("filter"))])
-    return both(literals, None if node is None else await _built(run, node))
+    found = both(literals, None if node is None else await _built(run, node))
+    assert found is not None, "there are conditions"
+    names = [name for name, _ in headers] + ([] if node is None else list(header_names(node)))
+    return found._replace(glance=Glance(names, () if node is None or not _is_plain(run) else looked_into(node)))
+
+
+def _is_plain(run: Run) -> bool:
+    """Whether keys and values are expected to be JSON, or nothing that paths lead into."""
+    values = run.values
+    names = ("key_as", "value_as", "key_schema", "value_schema", "registry")
+    named = any(values.text(name) for name in names if values.has(name))
+    return not named and not run.resolved.settings.registry and not values.required("topic").startswith("__")
 
 
 async def _built(run: Run, node: Node) -> Filter:
@@ -157,17 +169,9 @@ async def _built(run: Run, node: Node) -> Filter:
     from klamm.client.messages.filters import build, decode_json
     from klamm.client.messages.record import Record
 
-    values = run.values
-    named = [
-        values.text(name)
-        for name in ("key_as", "value_as", "key_schema", "value_schema", "registry")
-        if values.has(name)
-    ]
-    settings = run.resolved.settings
-    topic = values.required("topic")
-    plain = not any(named) and not settings.registry and not topic.startswith("__")
+    topic, plain = run.values.required("topic"), _is_plain(run)
     if plain:
-        decoder = await open_decoder(settings)
+        decoder = await open_decoder(run.resolved.settings)
     else:
         from klamm.cli.message_output import make_decoder
 

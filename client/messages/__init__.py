@@ -10,6 +10,7 @@
 | ``conditions`` | the language of filters: parsing, and where a filter is wrong |
 | ``filters`` | filters at work on a record |
 | ``needles`` | what must stand in a batch's bytes for a record of it to match, before any is decoded |
+| ``glance`` | what a search that ruled batches out by their bytes still saw of them: headers, schemas |
 | ``narrowing`` | only those records of a batch that may match |
 | ``any_case`` | texts of which only the letters are known, not their case |
 | ``numeric`` | comparisons with numbers, and numbers behind their names in bytes |

@@ -9,6 +9,7 @@ from fnmatch import translate
 from typing import Any, Final, NamedTuple, assert_never
 
 from klamm.client.messages.conditions import ANY, Comparison, Joined, Literal, Negated, Node, Segment
+from klamm.client.messages.glance import Glance
 from klamm.client.messages.needles import UNICODE_ESCAPE, Clause, header_needle, needles_of, ordered
 from klamm.client.messages.numeric import compare_with, is_plain, number_behind, read_number
 from klamm.client.messages.record import Fields
@@ -30,6 +31,7 @@ class Filter(NamedTuple):
     needles: Sequence[Clause]
     prepare: Prepare | None = None
     undecoded: Mapping[str, int] = {}
+    glance: Glance | None = None
 
     def test(self, partition: int, fields: Fields) -> bool:
         """Return whether a record matches."""
@@ -93,7 +95,8 @@ def both(first: Filter | None, second: Filter | None) -> Filter | None:
         return first or second
     needles = ordered([*first.needles, *second.needles])
     prepare, undecoded = first.prepare or second.prepare, first.undecoded or second.undecoded
-    return Filter(_all([first.check, second.check]), needles, prepare, undecoded)
+    glance = first.glance or second.glance
+    return Filter(_all([first.check, second.check]), needles, prepare, undecoded, glance)
 
 
 def _anywhere(text: bytes) -> Test:

@@ -24,6 +24,7 @@ from klamm.client.messages.record import (
     decode_columns,
     decode_fields,
     decode_values,
+    end_of_record,
     to_record,
 )
 from klamm.client.offsets import Partition
@@ -57,6 +58,11 @@ class Condition(Protocol):
     @property
     def undecoded(self) -> Mapping[str, int]:
         """How many records so far it could not look into, by the reason."""
+        ...
+
+    @property
+    def glance(self) -> Callable[[Fields], bool] | None:
+        """What looks at the first record of each answer; True: there, the needles tell nothing."""
         ...
 
     def test(self, partition: int, fields: Fields) -> bool:
@@ -133,6 +139,7 @@ class Scan:
         self.corrupt: list[Corrupt] = []
         self.corrupt_count = 0
         self._condition = condition
+        self._needles: Sequence[Clause] = ()
         self._looked_at: list[tuple[Fetched, int, BatchHeader, int]] = []
         bounded = all(each.end is not None for each in ranges.values())
         self._fetcher = Fetcher(
@@ -298,6 +305,7 @@ class Scan:
         condition = self._condition
         coverage.scanned_bytes += sum(header.size for _, header in fetched.batches)
         self._looked_at = []
+        self._needles = () if condition is None or self._is_blind(fetched, condition) else condition.needles
         found: list[tuple[BatchHeader, list[Fields]]] = []
         for position, header in self._candidates(fetched, coverage):
             count, rows = self._may_match(fetched, position, header)
@@ -313,9 +321,22 @@ class Scan:
                 found.append((header, rows))
         return found
 
+    def _is_blind(self, fetched: Fetched, condition: Condition) -> bool:
+        """Have the first record glanced at; return whether the needles tell nothing of records like it."""
+        if condition.glance is None or not fetched.batches:
+            return False
+        position, header = fetched.batches[0]
+        try:
+            plain = plain_bytes(fetched.frame, position, header)
+            first = plain[: end_of_record(header, plain, 0)] if header.record_count else b""
+            rows = decode_fields(header._replace(record_count=1), first) if first else []
+        except KafkaError:  # it is told of where all of it is looked at
+            return False
+        return any(map(condition.glance, rows))
+
     def _may_match(self, fetched: Fetched, position: int, header: BatchHeader) -> tuple[int, list[Fields]]:
         """Return how many records of a batch are in the range, and those that may match; none if it is corrupt."""
-        needles = [] if self._condition is None else self._condition.needles
+        needles = self._needles
         if not needles or not self._is_inside(fetched, header):
             rows = self._decode(fetched, position, header)
             return len(rows), rows
@@ -356,7 +377,7 @@ class Scan:
 
     def _candidates(self, fetched: Fetched, coverage: Coverage) -> list[tuple[int, BatchHeader]]:
         """Return the batches that may hold a match; the others are counted as looked at."""
-        needles = [] if self._condition is None else self._condition.needles
+        needles = self._needles
         if not needles or not fetched.batches:
             return fetched.batches
         frame = fetched.frame

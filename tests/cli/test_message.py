@@ -583,6 +583,26 @@ def test_an_export_that_finds_no_room_says_what_is_left_of_it(shared_klamm: Brok
     assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl.part"]
 
 
+def test_a_header_that_no_record_has_is_said_with_those_there_are(
+    klamm: Klamm, shared_klamm: Broker, topic: str
+) -> None:
+    create_topic(shared_klamm, topic, 1)
+    at = ("-b", shared_klamm.bootstrap)
+    producer = make_producer(shared_klamm)
+    producer.produce(topic, b"v", partition=0)
+    assert producer.flush(TIMEOUT_S) == 0
+    for line in (("--where", "h.regoin == eu"), ("-H", "regoin=eu")):
+        assert "no header at all in 1 record" in klamm("message", "find", topic, *line, *at).err
+    for region in (b"eu", b"us"):
+        producer.produce(topic, b"v", partition=0, headers={"region": region, "trace": b"1"})
+        assert producer.flush(TIMEOUT_S) == 0
+    mistyped = klamm("message", "find", topic, "--where", "h.regoin == eu", "--from", "1", *at)
+    assert (mistyped.code, "0 matches in 2 records; complete" in mistyped.err) == (0, True), mistyped
+    assert "no header 'regoin' in 1 record looked at for that; there is region, trace" in mistyped.err
+    for known in ("h.region == asia", "h.region == us"):
+        assert "no header" not in klamm("message", "find", topic, "--where", known, "--from", "1", *at).err
+
+
 @pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_search_says_how_far_it_came_and_the_line_that_goes_on(
     any_broker: Broker, topic: str, ending: signal.Signals, code: int

@@ -44,13 +44,16 @@ def orders(klamm: Klamm, shared_klamm: Broker, topic: str, registry: RegistrySer
 WHERE = ("--where", "value.total > 0")
 
 
-def test_a_search_that_could_not_decode_is_not_complete(klamm: Klamm, orders: str) -> None:
+def test_a_search_that_could_not_decode_is_not_complete(klamm: Klamm, shared_klamm: Broker, orders: str) -> None:
     found = klamm("message", "find", orders, *WHERE, "-c", "right", "-o", "jsonl")
     assert (found.code, len(found.out.splitlines()), "; complete" in found.err) == (0, 2, True), found
     blind = klamm("message", "find", orders, *WHERE, "-c", "wrong", "-o", "jsonl")
     assert (blind.code, blind.out, "0 matches in 3 records; incomplete" in blind.err) == (1, "", True), blind
     assert "NOT_DECODED: 3 records could not be looked into" in blind.err
     assert "does not accept these credentials" in blind.err
+    none = klamm("message", "find", orders, *WHERE, "-b", shared_klamm.bootstrap, "-o", "jsonl")
+    assert (none.code, none.out, "0 matches in 3 records; incomplete" in none.err) == (1, "", True), none
+    assert "NOT_DECODED: 3 records could not be looked into: names schema id" in none.err
     by_offset = klamm("message", "find", orders, "--where", "offset > 0", "-c", "wrong", "-o", "jsonl")
     assert (by_offset.code, len(by_offset.out.splitlines())) == (0, 2), by_offset
 
