@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_it_says_in_one_screen_what_it_serves_and_where(klamm_server: KlammProce
     assert "WARNING" not in log
 
 
+@pytest.fixture
+def hangup_heard() -> Iterator[None]:
+    """Let what is started hear of SIGHUP, in a run under nohup as well: who inherits it ignored leaves it so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_with_exit_code_0(klamm_process: KlammFactory, number: signal.Signals) -> None:
     server = klamm_process().start()
