@@ -216,7 +216,7 @@ class ControllerActor(LoopActor):
     def undelivered(self, message: object) -> None:
         """Refuse a request that nobody will handle any more."""
         if type(message) is Ask:
-            message.reply(_stopped())
+            message.reply(controller_failed())
 
     def on_failure(
         self,
@@ -228,8 +228,8 @@ class ControllerActor(LoopActor):
         waiting, self._waiting = self._waiting, deque()
         published, self._published = self._published or [], None
         for one in (*published, *waiting):
-            one.reply(_stopped())
-        self._give_up(_stopped())
+            one.reply(controller_failed())
+        self._give_up(controller_failed())
 
     def _ask(self, ask: Ask) -> None:
         if self._deciding is None:
@@ -413,5 +413,6 @@ class ControllerActor(LoopActor):
                 self._ports.background(self._log.maintain)
 
 
-def _stopped() -> KafkaStorageError:
+def controller_failed() -> KafkaStorageError:
+    """Return the error of whatever is asked of a controller that is no more."""
     return KafkaStorageError("the controller has failed: see the broker's log; it works again after a restart")

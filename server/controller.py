@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from klamm.actors.controller import Ask, ControllerActor, SaveSnapshot
+from klamm.actors.controller import Ask, ControllerActor, SaveSnapshot, controller_failed
 from klamm.actors.controller_ports import ControllerPorts
 from klamm.actors.metadata_log import METADATA_TOPIC, METADATA_TOPIC_ID, MetadataLog
 from klamm.core.controller import Controller
@@ -26,7 +26,7 @@ from klamm.core.controller_requests import (
     RegisterBroker,
 )
 from klamm.core.metadata_records import Endpoint
-from klamm.model.errors import ErrorCode, KafkaError, KafkaStorageError
+from klamm.model.errors import ErrorCode, KafkaError
 from klamm.model.ids import PartitionIndex, TopicName, TopicPartition
 from klamm.server.off_the_loop import off_the_loop
 from klamm.server.replies import reply_to
@@ -93,8 +93,7 @@ class NodeController:
         until_s = math.inf if within is None else self._node.clock.monotonic() + within.total_seconds()
         answer: asyncio.Future[ControllerOutcome] = self._node.loop.create_future()
         if not self._actor.is_alive():
-            msg = "the controller has failed: see the broker's log; it works again after a restart"
-            raise KafkaStorageError(msg)
+            raise controller_failed()
         self._actor.tell(Ask(request, reply_to(answer), until_s))
         try:
             return await asyncio.wait_for(answer, TIMEOUT_S)

@@ -86,26 +86,35 @@ class RepeatedProduce:
 
     def answer(self, received: memoryview) -> RepeatedProduceResponse | None:
         """Append, and answer or wait, if it is such a request and nothing comes before it; see ``Repeated``."""
-        found = self._codec.read(received)
-        target = None if found is None else self._target(found[1])
-        if found is None or target is None:
+        asked = self._read(received)
+        if asked is None:
             return None
+        target, correlation_id, records = asked
         actor = target.partition.ref.actor_inbox.actor
         if not isinstance(actor, PartitionActor) or not actor.is_between_drains:
             return None
-        message, response = self._append(target, found[0], found[2], len(received))
+        message, response = self._append(target, correlation_id, records, len(received))
         actor.take_between_drains(message)
         return response
 
     def tell(self, received: memoryview) -> RepeatedProduceResponse | None:
         """Tell the partition, if it is such a request: what it was told is drained at the end of the read."""
-        found = self._codec.read(received)
-        target = None if found is None else self._target(found[1])
-        if found is None or target is None:
+        asked = self._read(received)
+        if asked is None:
             return None
-        message, response = self._append(target, found[0], found[2], len(received))
+        target, correlation_id, records = asked
+        message, response = self._append(target, correlation_id, records, len(received))
         target.partition.ref.tell(message)
         return response
+
+    def _read(self, received: memoryview) -> tuple[_Target, int, memoryview] | None:
+        """Return where to append, correlation id and records; None: it is another request, or must be refused."""
+        found = self._codec.read(received)
+        if found is None:
+            return None
+        correlation_id, index, records = found
+        target = self._target(index)
+        return None if target is None else (target, correlation_id, records)
 
     def _target(self, index: int) -> _Target | None:
         """Return a partition that takes appends; None: whatever it is must be found out as for any other request."""
